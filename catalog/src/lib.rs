@@ -1,0 +1,1 @@
+//! DCAT: what is on offer, to whom, as which document.

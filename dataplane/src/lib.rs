@@ -1,0 +1,1 @@
+//! Move bytes under a Grant: sources, guard, meter.

@@ -1,0 +1,367 @@
+//! Is what is asked within what is offered, and if not, which clause stands in the way.
+//!
+//! Sound, not complete: `Within` is only said when every world the asked terms allow is one the offered terms
+//! allow; where that cannot be shown, the answer is a gap that names the clause.
+
+use crate::evaluate::{covers, holds};
+use crate::explain;
+use crate::hierarchy::Hierarchy;
+use crate::model::{Atomic, Constraint, Logical, Operator, Policy, Rule, Value};
+
+/// Whether asked terms lie inside offered ones.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Containment {
+    /// Every use asked for is one that is offered, and every restriction offered is kept.
+    Within,
+    /// The clauses that are missing or wider than offered; never empty.
+    Outside(Vec<Gap>),
+}
+
+impl Containment {
+    /// All gaps as one line, `None` when within.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Within => None,
+            Self::Outside(gaps) => Some(gaps.iter().map(|gap| gap.text.as_str()).collect::<Vec<_>>().join("; ")),
+        }
+    }
+}
+
+/// One clause that is in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// JSON pointer of the clause, in the offer, or in the request when the offer has nothing of the kind.
+    pub clause: String,
+    /// One sentence that says what is offered and what is asked.
+    pub text: String,
+}
+
+/// Whether `asked` lies within `offered`.
+///
+/// - Each permission asked for needs a permission offered that covers its action, whose every constraint follows
+///   from the constraints asked, and whose duties are kept.
+/// - Each prohibition and obligation offered must be kept, at least as wide.
+pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containment {
+    let mut gaps = Vec::new();
+    for wish in &asked.permissions {
+        let mut candidates = offered.permissions.iter().filter(|rule| covers(&rule.action, &wish.action)).peekable();
+        if candidates.peek().is_none() {
+            gaps.push(Gap {
+                clause: wish.path.clone(),
+                text: format!("the action `{}` (`{}` of the request) is not offered", wish.action, wish.path),
+            });
+            continue;
+        }
+        let mut best: Option<Vec<Gap>> = None;
+        for rule in candidates {
+            let missing = permission_gaps(wish, rule, known);
+            if best.as_ref().is_none_or(|found| missing.len() < found.len()) {
+                best = Some(missing);
+            }
+        }
+        gaps.extend(best.unwrap_or_default());
+    }
+    for (word, kept, rules) in [
+        ("prohibition", &asked.prohibitions, &offered.prohibitions),
+        ("obligation", &asked.obligations, &offered.obligations),
+    ] {
+        for rule in rules {
+            if !kept.iter().any(|own| keeps(own, rule, word == "prohibition", known)) {
+                gaps.push(Gap {
+                    clause: rule.path.clone(),
+                    text: format!("the offer's {word} `{}` is not kept: {}", rule.path, explain::rule(rule)),
+                });
+            }
+        }
+    }
+    if asked.permissions.is_empty() && gaps.is_empty() {
+        gaps.push(Gap { clause: "/permission".to_owned(), text: "the request asks for no permission".to_owned() });
+    }
+    if gaps.is_empty() { Containment::Within } else { Containment::Outside(gaps) }
+}
+
+/// Whether two policies have the same permissions, prohibitions and obligations, order aside.
+#[must_use]
+pub fn same_terms(a: &Policy, b: &Policy) -> bool {
+    let same = |a: &[Rule], b: &[Rule]| {
+        a.len() == b.len() && a.iter().all(|rule| count(a, rule) == count(b, rule))
+    };
+    same(&a.permissions, &b.permissions)
+        && same(&a.prohibitions, &b.prohibitions)
+        && same(&a.obligations, &b.obligations)
+}
+
+fn count(rules: &[Rule], wanted: &Rule) -> usize {
+    rules.iter().filter(|rule| same_rule(rule, wanted)).count()
+}
+
+fn same_rule(a: &Rule, b: &Rule) -> bool {
+    a.action == b.action
+        && a.constraints.len() == b.constraints.len()
+        && a.constraints.iter().all(|one| b.constraints.iter().any(|other| same_constraint(one, other)))
+        && b.constraints.iter().all(|one| a.constraints.iter().any(|other| same_constraint(one, other)))
+        && a.duties.len() == b.duties.len()
+        && a.duties.iter().all(|duty| count(&a.duties, duty) == count(&b.duties, duty))
+}
+
+fn same_constraint(a: &Constraint, b: &Constraint) -> bool {
+    match (a, b) {
+        (Constraint::Atomic(a), Constraint::Atomic(b)) => {
+            a.left == b.left && a.operator == b.operator && a.right == b.right
+        }
+        (Constraint::Logical { logical: x, parts: a }, Constraint::Logical { logical: y, parts: b }) => {
+            x == y && a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_constraint(a, b))
+        }
+        _ => false,
+    }
+}
+
+fn permission_gaps(wish: &Rule, rule: &Rule, known: &Hierarchy) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    for (index, clause) in rule.constraints.iter().enumerate() {
+        if !entails(&wish.constraints, clause, known) {
+            let left = operands(clause);
+            let asked: Vec<_> = wish
+                .constraints
+                .iter()
+                .filter(|own| operands(own).iter().any(|one| left.contains(one)))
+                .map(explain::constraint)
+                .collect();
+            let asked = if asked.is_empty() { "nothing about it".to_owned() } else { asked.join(" and ") };
+            gaps.push(Gap {
+                clause: format!("{}/constraint/{index}", rule.path),
+                text: format!(
+                    "clause `{}/constraint/{index}` of the offer says {}, the request says {asked}",
+                    rule.path,
+                    explain::constraint(clause),
+                ),
+            });
+        }
+    }
+    for duty in &rule.duties {
+        if !wish.duties.iter().any(|own| same_rule(own, duty)) {
+            gaps.push(Gap {
+                clause: duty.path.clone(),
+                text: format!("the offer's duty `{}` is not kept: {}", duty.path, explain::rule(duty)),
+            });
+        }
+    }
+    gaps
+}
+
+/// A rule kept: for a prohibition, one at least as wide; for an obligation, the same.
+fn keeps(own: &Rule, offered: &Rule, prohibition: bool, known: &Hierarchy) -> bool {
+    if prohibition {
+        covers(&own.action, &offered.action)
+            && own.constraints.iter().all(|clause| entails(&offered.constraints, clause, known))
+    } else {
+        same_rule(own, offered)
+    }
+}
+
+fn operands(constraint: &Constraint) -> Vec<&str> {
+    match constraint {
+        Constraint::Atomic(atomic) => vec![atomic.left.as_str()],
+        Constraint::Logical { parts, .. } => parts.iter().flat_map(operands).collect(),
+    }
+}
+
+/// Whether `clause` holds in every world where all of `given` hold.
+fn entails(given: &[Constraint], clause: &Constraint, known: &Hierarchy) -> bool {
+    if let Constraint::Logical { logical, parts } = clause {
+        let by_parts = match logical {
+            Logical::And => parts.iter().all(|part| entails(given, part, known)),
+            Logical::Or => parts.iter().any(|part| entails(given, part, known)),
+            Logical::AndSequence | Logical::Xone => false,
+        };
+        if by_parts {
+            return true;
+        }
+    }
+    given.iter().any(|one| entails_one(one, clause, known))
+}
+
+fn entails_one(given: &Constraint, clause: &Constraint, known: &Hierarchy) -> bool {
+    if same_constraint(given, clause) {
+        return true;
+    }
+    match (given, clause) {
+        (Constraint::Atomic(given), Constraint::Atomic(clause)) => {
+            same_operand(&given.left, &clause.left) && atomic_entails(given, clause, known)
+        }
+        (Constraint::Logical { logical: Logical::And | Logical::AndSequence, parts }, _) => {
+            entails(parts, clause, known)
+        }
+        (Constraint::Logical { logical: Logical::Or | Logical::Xone, parts }, _) => {
+            parts.iter().all(|part| entails_one(part, clause, known) || entails(std::slice::from_ref(part), clause, known))
+        }
+        (Constraint::Atomic(_), Constraint::Logical { .. }) => false,
+    }
+}
+
+/// `assignee`, `participant` and `recipient` are one fact: who gets the data.
+fn same_operand(a: &str, b: &str) -> bool {
+    const PARTY: [&str; 3] = ["assignee", "participant", "recipient"];
+    a == b || PARTY.contains(&a) && PARTY.contains(&b)
+}
+
+fn atomic_entails(given: &Atomic, clause: &Atomic, known: &Hierarchy) -> bool {
+    use Operator::{Eq, Gt, Gteq, IsA, IsAllOf, IsAnyOf, IsNoneOf, IsPartOf, Lt, Lteq, Neq};
+    let Some(first) = given.right.first() else { return false };
+    let point = |fact: &Value| holds(clause.operator, std::slice::from_ref(fact), &clause.right, known);
+    let bound = |test: fn(std::cmp::Ordering) -> bool| {
+        clause.right.iter().any(|right| crate::evaluate::order(first, right).is_some_and(test))
+    };
+    match (given.operator, clause.operator) {
+        // Every fact is among the values given, and each of these satisfies the clause on its own.
+        (Eq | IsAnyOf, IsAllOf) => given.right.len() == 1 && clause.right.iter().all(|right| right == first),
+        (Eq | IsAnyOf, _) => given.right.iter().all(point),
+        // Upper bounds.
+        (Lt, Lt | Lteq | Neq) | (Lteq, Lteq) => bound(std::cmp::Ordering::is_le),
+        (Lteq, Lt | Neq) => bound(std::cmp::Ordering::is_lt),
+        // Lower bounds.
+        (Gt, Gt | Gteq | Neq) | (Gteq, Gteq) => bound(std::cmp::Ordering::is_ge),
+        (Gteq, Gt | Neq) => bound(std::cmp::Ordering::is_gt),
+        // Below a term is below everything broader.
+        (IsA | IsPartOf, IsA | IsPartOf) => given.right.iter().all(point),
+        // Exclusions.
+        (Neq | IsNoneOf, Neq | IsNoneOf) => clause.right.iter().all(|right| given.right.contains(right)),
+        (IsAllOf, IsAllOf) => clause.right.iter().all(|right| given.right.contains(right)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::evaluate::{Request, Truth, World, all};
+
+    fn offer(constraints: Json) -> Policy {
+        Policy::parse(&json!({
+            "@id": "urn:o", "@type": "Offer", "permission": [{"action": "use", "constraint": constraints}],
+            "prohibition": [{"action": "distribute"}]
+        }))
+        .unwrap()
+    }
+
+    fn c(left: &str, operator: &str, right: impl Into<Json>) -> Json {
+        json!({"leftOperand": left, "operator": operator, "rightOperand": right.into()})
+    }
+
+    fn outside(asked: &Policy, offered: &Policy) -> String {
+        within(asked, offered, &Hierarchy::shipped()).reason().expect("outside")
+    }
+
+    #[test]
+    fn a_purpose_not_offered_names_the_clause() {
+        let offered = offer(json!([
+            c("purpose", "eq", "urn:concordat:purpose:environmental-monitoring"),
+            c("dateTime", "lteq", "2030-01-01T00:00:00Z")
+        ]));
+        let asked = offer(json!([
+            c("purpose", "eq", "urn:concordat:purpose:advertising"),
+            c("dateTime", "lteq", "2030-01-01T00:00:00Z")
+        ]));
+        assert_eq!(within(&offered, &offered, &Hierarchy::default()), Containment::Within);
+        assert_eq!(
+            outside(&asked, &offered),
+            "clause `/permission/0/constraint/0` of the offer says the purpose must be environmental monitoring, \
+             the request says the purpose must be advertising"
+        );
+    }
+
+    #[test]
+    fn narrower_is_within_and_wider_is_not() {
+        let offered = offer(json!([c("spatial", "isPartOf", "EU"), c("dateTime", "lt", "2030-01-01T00:00:00Z")]));
+        let narrower = offer(json!([c("spatial", "eq", "BE"), c("dateTime", "lteq", "2029-12-31T00:00:00Z")]));
+        let wider = offer(json!([c("spatial", "isPartOf", "Europe"), c("dateTime", "lteq", "2030-01-01T00:00:00Z")]));
+        assert_eq!(within(&narrower, &offered, &Hierarchy::shipped()), Containment::Within);
+        let Containment::Outside(gaps) = within(&wider, &offered, &Hierarchy::shipped()) else { panic!("wider") };
+        assert_eq!(gaps.len(), 2);
+    }
+
+    #[test]
+    fn restrictions_cannot_be_dropped() {
+        let offered = offer(json!([]));
+        let without = Policy::parse(&json!({"@id": "x", "@type": "Offer", "permission": [{"action": "use"}]})).unwrap();
+        assert_eq!(outside(&without, &offered), "the offer's prohibition `/prohibition/0` is not kept: distribute");
+        let more = Policy::parse(&json!({"@id": "x", "@type": "Offer",
+            "permission": [{"action": "use"}, {"action": "sell"}], "prohibition": [{"action": "use"}]}))
+        .unwrap();
+        assert_eq!(outside(&more, &offered), "the action `sell` (`/permission/1` of the request) is not offered");
+    }
+
+    #[test]
+    fn same_terms_ignores_order_only() {
+        let a = offer(json!([c("count", "lt", "5"), c("spatial", "eq", "BE")]));
+        let b = offer(json!([c("spatial", "eq", "BE"), c("count", "lt", "5")]));
+        let other = offer(json!([c("spatial", "eq", "BE"), c("count", "lt", "6")]));
+        assert!(same_terms(&a, &b));
+        assert!(!same_terms(&a, &other));
+    }
+
+    fn small_constraint() -> impl Strategy<Value = Json> {
+        let number = (0..4u8).prop_map(|n| json!(n.to_string()));
+        let term = prop::sample::select(vec!["BE", "FR", "GB", "EU", "Europe"]).prop_map(|t| json!(t));
+        let numeric = (
+            prop::sample::select(vec!["eq", "neq", "lt", "lteq", "gt", "gteq", "isAnyOf", "isNoneOf"]),
+            number.clone(),
+            number,
+        )
+            .prop_map(|(op, a, b)| match op {
+                "isAnyOf" | "isNoneOf" => json!({"leftOperand": "count", "operator": op, "rightOperand": [a, b]}),
+                _ => json!({"leftOperand": "count", "operator": op, "rightOperand": a}),
+            });
+        let spatial = (
+            prop::sample::select(vec!["eq", "neq", "isPartOf", "isA", "hasPart", "isAnyOf", "isAllOf", "isNoneOf"]),
+            term.clone(),
+            term,
+        )
+            .prop_map(|(op, a, b)| match op {
+                "eq" | "neq" => json!({"leftOperand": "spatial", "operator": op, "rightOperand": a}),
+                _ => json!({"leftOperand": "spatial", "operator": op, "rightOperand": [a, b]}),
+            });
+        let leaf = prop_oneof![numeric, spatial];
+        leaf.prop_recursive(2, 8, 3, |inner| {
+            (prop::sample::select(vec!["and", "or", "xone", "andSequence"]), prop::collection::vec(inner, 1..3))
+                .prop_map(|(op, parts)| json!({op: parts}))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Held against brute force over every small world: whatever the asked terms allow, the offered ones allow.
+        #[test]
+        fn within_is_sound(asked in prop::collection::vec(small_constraint(), 0..3), offered in prop::collection::vec(small_constraint(), 0..3)) {
+            let (asked, offered) = (offer(json!(asked)), offer(json!(offered)));
+            let known = Hierarchy::shipped();
+            if within(&asked, &offered, &known) == Containment::Within {
+                let request = Request { action: "read", party: "p", target: None };
+                let places = ["BE", "FR", "GB", "EU", "Europe", "US"];
+                for count in 0..5 {
+                    for mask in 1..(1u32 << places.len()) {
+                        let mut world = World::at(jiff::Timestamp::UNIX_EPOCH, &known);
+                        world.count = Some(count);
+                        world.places = places.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0).map(|(_, p)| (*p).to_owned()).collect();
+                        let holds = |policy: &Policy| all(&policy.permissions[0].constraints, &request, &world) == Truth::True;
+                        prop_assert!(!holds(&asked) || holds(&offered), "count {count}, places {:?}", world.places);
+                    }
+                }
+            }
+        }
+
+        /// Terms always contain themselves, whatever they are.
+        #[test]
+        fn within_is_reflexive(terms in prop::collection::vec(small_constraint(), 0..4)) {
+            let policy = offer(json!(terms));
+            prop_assert_eq!(within(&policy, &policy, &Hierarchy::shipped()), Containment::Within);
+            prop_assert!(same_terms(&policy, &policy));
+        }
+    }
+}

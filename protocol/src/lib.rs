@@ -1,0 +1,1 @@
+//! Dataspace Protocol 2025-1: messages; negotiation and transfer as pure machines.

@@ -1,0 +1,1 @@
+//! Remember, durably: ordered keys, atomic batches, compare-and-set, behind one journal.

@@ -1,0 +1,1 @@
+//! Who is it, and is it signed: DIDs, JOSE, self-issued tokens, agreement dossiers.
