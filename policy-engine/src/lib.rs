@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod compare;
+mod document;
 mod error;
 mod evaluate;
 pub mod explain;
@@ -16,6 +17,7 @@ mod odrl;
 mod operand;
 
 pub use compare::{Containment, Gap, same_terms, within};
+pub use document::Document;
 pub use error::PolicyError;
 pub use evaluate::{Decision, DutyReport, DutyState, Outcome, Reason, Request, World, evaluate};
 pub use hierarchy::Hierarchy;

@@ -1,1 +1,18 @@
-//! Who is it, and is it signed: DIDs, JOSE, self-issued tokens, agreement dossiers.
+//! Who is it, and is it signed: DIDs, JOSE, self-issued tokens (DCP 1.0.1), agreement dossiers.
+//!
+//! No sockets, no files, no clock: verification goes in two steps. First the crate says whose DID document it needs
+//! ([`token::Claimed`], [`did::document_url`]); the shell fetches it; then the crate decides. What was decided is a
+//! proof type with private fields: [`token::Caller`]. The one exception to "no random source" is key generation,
+//! which takes OpenSSL's.
+#![warn(missing_docs)]
+
+pub mod did;
+pub mod dossier;
+mod error;
+pub mod jose;
+pub mod token;
+
+pub use did::{DidDocument, Relationship};
+pub use dossier::{AgreementSignature, Dossier, SignerRole};
+pub use error::TrustError;
+pub use jose::{Algorithm, PrivateKey, PublicKey};

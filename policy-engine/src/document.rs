@@ -1,0 +1,57 @@
+//! A policy together with the JSON it came from: what is signed and sent on is what was read.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value as Json;
+
+use crate::error::PolicyError;
+use crate::model::Policy;
+
+/// A policy as received, with every property it had, and as parsed.
+#[derive(Debug, Clone)]
+pub struct Document {
+    // INVARIANT: `policy` is `Policy::parse(&json)`.
+    json: Json,
+    policy: Policy,
+}
+
+impl Document {
+    /// Parses `json`, keeping it as it is.
+    ///
+    /// # Errors
+    /// See [`Policy::parse`].
+    pub fn parse(json: Json) -> Result<Self, PolicyError> {
+        let policy = Policy::parse(&json)?;
+        Ok(Self { json, policy })
+    }
+
+    /// The JSON as read.
+    #[must_use]
+    pub const fn json(&self) -> &Json {
+        &self.json
+    }
+
+    /// The policy as parsed.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(Json::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,51 @@
+//! One type for each kind of identifier.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident,)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the identifier as it is written on the wire.
+            #[must_use]
+            pub fn new(id: impl Into<String>) -> Self {
+                Self(id.into())
+            }
+
+            /// As written on the wire.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// `@id` of an agreement.
+    AgreementId,
+    /// The consumer's id of a negotiation or transfer process.
+    ConsumerPid,
+    /// `@id` of a dataset, the `target` of offers and agreements.
+    DatasetId,
+    /// Root `@id` of a message: the same on every retry.
+    MessageId,
+    /// `@id` of an offer.
+    OfferId,
+    /// A participant, which is a DID (DCP 1.0.1, Identities).
+    ParticipantId,
+    /// The provider's id of a negotiation or transfer process.
+    ProviderPid,
+}

@@ -1,0 +1,204 @@
+//! What both machines share: the state, the one message in flight, repeats, history.
+//!
+//! A state is entered when its message is acknowledged: the receiver enters it before it answers, the sender on
+//! the 2xx. Between, the sender keeps the message as *pending*. A message from the peer that is legal only after
+//! the pending one proves that the pending one arrived; it then counts as acknowledged.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::MessageId;
+use crate::refusal::{Refusal, RefusalKind};
+use crate::role::Role;
+
+/// Most messages one process takes from its peer; counter-offers cannot go on for ever.
+pub const MAX_MESSAGES: usize = 128;
+
+/// The moves of one machine and its transition table.
+pub trait Act: Copy + Eq + fmt::Debug + fmt::Display + Serialize + DeserializeOwned + 'static {
+    /// The states of the machine as the specification names them.
+    type State: Copy + Eq + fmt::Debug + fmt::Display + Serialize + DeserializeOwned;
+    /// The move that ends the process from either side.
+    const TERMINATE: Self;
+
+    /// The specification's table: the state reached when `by` makes this move in `from` (`None`: no process yet),
+    /// `None` where the table has no arrow.
+    fn transition(self, from: Option<Self::State>, by: Role) -> Option<Self::State>;
+
+    /// Whether nothing can follow.
+    fn is_terminal(state: Self::State) -> bool;
+
+    /// Which of two crossing messages counts: the higher rank; among equals below the top the provider's.
+    fn rank(self) -> u8;
+}
+
+/// A message of ours that the peer has not acknowledged yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Pending<A: Act> {
+    /// Its root `@id`.
+    pub message: MessageId,
+    /// What it says.
+    pub act: A,
+}
+
+/// A line of the process's history, in plain words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// What happened.
+    pub text: String,
+}
+
+/// Where a process stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Progress<A: Act> {
+    /// `None` until the first message is acknowledged.
+    pub state: Option<A::State>,
+    /// Our message in flight.
+    pub pending: Option<Pending<A>>,
+    /// Why we want to end as soon as the peer's pid is known.
+    pub ending: Option<String>,
+    /// Messages taken from the peer, by root `@id`.
+    pub seen: Vec<MessageId>,
+    /// What happened, oldest first.
+    pub history: Vec<Entry>,
+    /// Why it ended or what stands in the way.
+    pub problem: Option<String>,
+    /// First entry.
+    pub created: Timestamp,
+    /// Last change.
+    pub updated: Timestamp,
+}
+
+/// What receiving a message came to.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    /// Seen before: answer as then, change nothing.
+    Repeat,
+    /// The process moved; the message in flight, if any, is overtaken or proven to have arrived.
+    Moved(Option<MessageId>),
+}
+
+impl<A: Act> Progress<A> {
+    /// A process that has not begun.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self {
+            state: None,
+            pending: None,
+            ending: None,
+            seen: Vec::new(),
+            history: Vec::new(),
+            problem: None,
+            created: now,
+            updated: now,
+        }
+    }
+
+    /// Whether the process is over.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.state.is_some_and(A::is_terminal)
+    }
+
+    /// The state, or `INITIAL` before the first acknowledgement.
+    #[must_use]
+    pub fn state_name(&self) -> String {
+        self.state.map_or_else(|| "INITIAL".to_owned(), |state| state.to_string())
+    }
+
+    /// Adds a line to the history.
+    pub fn note(&mut self, now: Timestamp, text: impl Into<String>) {
+        // The messages taken are bounded; lines about refused decisions and failed deliveries are not, so cap them.
+        if self.history.len() < 4 * MAX_MESSAGES {
+            self.history.push(Entry { at: now, text: text.into() });
+        }
+        self.updated = now;
+    }
+
+    /// Takes the peer's move `act`, sent by `peer` in message `id`.
+    ///
+    /// # Errors
+    /// The move is not allowed now, or the process took too many messages.
+    pub fn receive(&mut self, peer: Role, act: A, id: Option<&MessageId>) -> Result<Receipt, Refusal> {
+        if id.is_some_and(|id| self.seen.contains(id)) {
+            return Ok(Receipt::Repeat);
+        }
+        let next = self.after(peer, act)?;
+        if self.seen.len() >= MAX_MESSAGES && act != A::TERMINATE {
+            return Err(Refusal::new(
+                RefusalKind::TooMuch,
+                format!("this process took {MAX_MESSAGES} messages already; terminate it and begin a new one"),
+            ));
+        }
+        self.state = Some(next);
+        self.seen.extend(id.cloned());
+        Ok(Receipt::Moved(self.pending.take().map(|pending| pending.message)))
+    }
+
+    /// The state after the peer's move, or why it is not allowed.
+    fn after(&self, peer: Role, act: A) -> Result<A::State, Refusal> {
+        let illegal = |detail: &str| {
+            Refusal::new(
+                RefusalKind::IllegalTransition,
+                format!("{act} by the {peer} is not allowed in state {}{detail}", self.state_name()),
+            )
+        };
+        let Some(pending) = &self.pending else {
+            return act.transition(self.state, peer).ok_or_else(|| illegal(""));
+        };
+        if self.state.is_some()
+            && let Some(next) = act.transition(self.state, peer)
+        {
+            // Both sides moved at once. Each applies the same rule, so both keep the same one of the two.
+            let (ours, theirs) = (pending.act.rank(), act.rank());
+            if ours > theirs || ours == theirs && theirs == 0 && peer == Role::Consumer {
+                return Err(illegal(&format!(": {} of ours crossed it and counts", pending.act)));
+            }
+            return Ok(next);
+        }
+        if pending.act == A::TERMINATE {
+            return Err(illegal(", which is being terminated"));
+        }
+        let arrived = pending.act.transition(self.state, peer.other());
+        arrived.and_then(|state| act.transition(Some(state), peer)).ok_or_else(|| illegal(""))
+    }
+
+    /// Puts our own move in flight.
+    ///
+    /// # Errors
+    /// The move is not allowed now, or another message is in flight.
+    pub fn send(&mut self, own: Role, act: A, id: MessageId) -> Result<Option<MessageId>, Refusal> {
+        if act.transition(self.state, own).is_none() {
+            return Err(Refusal::new(
+                RefusalKind::IllegalTransition,
+                format!("{act} by the {own} is not allowed in state {}", self.state_name()),
+            ));
+        }
+        if let Some(pending) = &self.pending
+            && (act != A::TERMINATE || pending.act == A::TERMINATE)
+        {
+            return Err(Refusal::new(
+                RefusalKind::IllegalTransition,
+                format!("{} is on its way to the peer and not acknowledged yet", pending.act),
+            ));
+        }
+        Ok(self.pending.replace(Pending { message: id, act }).map(|overtaken| overtaken.message))
+    }
+
+    /// The peer acknowledged `id`. Returns the move that is thereby complete, `None` if it was already.
+    pub fn acknowledge(&mut self, own: Role, id: &MessageId) -> Option<A> {
+        let pending = self.pending.take_if(|pending| pending.message == *id)?;
+        if let Some(next) = pending.act.transition(self.state, own) {
+            self.state = Some(next);
+        }
+        Some(pending.act)
+    }
+}

@@ -1,0 +1,141 @@
+//! Every message and answer of the protocol as it travels (JSON Schemas of 2025-1).
+//!
+//! Strict in what is sent: [`to_json`] always writes `@context` as an array, `@type`, and `@id` where given.
+//! On receipt [`parse`] checks type and context first, then names the JSON pointer of what is wrong. Unknown
+//! properties are ignored, as the specification asks.
+
+mod negotiation;
+mod policy;
+mod transfer;
+mod version;
+
+pub use negotiation::{
+    ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationError,
+    ContractNegotiationEventMessage, ContractNegotiationTerminationMessage, ContractOfferMessage,
+    ContractRequestMessage, EventType,
+};
+pub use policy::{Agreement, Offer};
+pub use transfer::{
+    DataAddress, EndpointProperty, TransferCompletionMessage, TransferError, TransferProcess, TransferRequestMessage,
+    TransferStartMessage, TransferSuspensionMessage, TransferTerminationMessage,
+};
+pub use version::{Auth, ProtocolVersion, VersionResponse};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use crate::CONTEXT;
+use crate::ids::MessageId;
+use crate::refusal::{Refusal, RefusalKind};
+
+/// A message or answer with a `@type` of its own.
+pub trait DspMessage: Serialize + DeserializeOwned {
+    /// The value of `@type`.
+    const TYPE: &'static str;
+
+    /// What the schema demands beyond single properties.
+    ///
+    /// # Errors
+    /// One sentence saying which properties do not go together.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A message with its root `@id`, if it has one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received<T> {
+    /// Root `@id`: the same when the sender repeats the message.
+    pub id: Option<MessageId>,
+    /// The message.
+    pub message: T,
+}
+
+/// Reads a message of type `T`.
+///
+/// # Errors
+/// Malformed JSON, a wrong or missing `@type`, a `@context` without the protocol's, or a property that is missing
+/// or mistyped: named by its path.
+pub fn parse<T: DspMessage>(body: &[u8]) -> Result<Received<T>, Refusal> {
+    let malformed = |reason: String| Refusal::new(RefusalKind::Malformed, reason);
+    let json: Json = serde_json::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
+    from_json(json)
+}
+
+/// As [`parse`], from a JSON value.
+///
+/// # Errors
+/// As [`parse`].
+pub fn from_json<T: DspMessage>(json: Json) -> Result<Received<T>, Refusal> {
+    let malformed = |reason: String| Refusal::new(RefusalKind::Malformed, reason);
+    let Json::Object(map) = &json else {
+        return Err(malformed(format!("expected a JSON object of type {}", T::TYPE)));
+    };
+    match map.get("@type") {
+        Some(Json::String(kind)) if kind == T::TYPE => {}
+        Some(Json::String(kind)) => {
+            return Err(malformed(format!("/@type: expected `{}`, got `{kind}`", T::TYPE)));
+        }
+        Some(_) => return Err(malformed(format!("/@type: must be the string `{}`", T::TYPE))),
+        None => return Err(malformed(format!("/@type: is missing, expected `{}`", T::TYPE))),
+    }
+    let speaks = match map.get("@context") {
+        Some(Json::Array(list)) => list.iter().any(|one| one.as_str() == Some(CONTEXT)),
+        Some(Json::String(one)) => one == CONTEXT,
+        _ => false,
+    };
+    if !speaks {
+        return Err(malformed(format!("/@context: must be an array that contains `{CONTEXT}`")));
+    }
+    let id = match map.get("@id") {
+        None => None,
+        Some(Json::String(id)) if id.len() <= 512 => Some(MessageId::new(id.clone())),
+        Some(_) => return Err(malformed("/@id: must be a string of at most 512 bytes".to_owned())),
+    };
+    let message: T = serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path.replace(['.', '['], "/").replace(']', "") };
+        malformed(format!("/{path}: {}", error.into_inner()))
+    })?;
+    message.check().map_err(malformed)?;
+    Ok(Received { id, message })
+}
+
+/// Writes a message in the compact form, schema-valid.
+#[must_use]
+pub fn to_json<T: DspMessage>(message: &T, id: Option<&MessageId>) -> Json {
+    let mut map = Map::new();
+    map.insert("@context".to_owned(), Json::Array(vec![Json::String(CONTEXT.to_owned())]));
+    map.insert("@type".to_owned(), Json::String(T::TYPE.to_owned()));
+    if let Some(id) = id {
+        map.insert("@id".to_owned(), Json::String(id.to_string()));
+    }
+    // Messages are structs of strings and JSON values, so they always serialise to an object.
+    if let Ok(Json::Object(properties)) = serde_json::to_value(message) {
+        map.extend(properties);
+    }
+    Json::Object(map)
+}
+
+/// `reason` is omitted rather than empty.
+pub(crate) fn reasons(reasons: &[String]) -> Vec<Json> {
+    reasons.iter().cloned().map(Json::String).collect()
+}
+
+/// All reasons of a peer as one line, cut to a bounded length.
+#[must_use]
+pub fn reason_text(code: Option<&str>, reason: &[Json]) -> String {
+    let mut text = reason
+        .iter()
+        .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
+        .collect::<Vec<_>>()
+        .join("; ");
+    if text.is_empty() {
+        text = code.map_or_else(|| "no reason given".to_owned(), |code| format!("code {code}"));
+    }
+    if text.len() > 2000 {
+        text = text.chars().take(2000).collect();
+    }
+    text
+}

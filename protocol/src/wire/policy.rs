@@ -1,0 +1,173 @@
+//! Offers and agreements as messages carry them (contract-schema.json).
+
+use jiff::Timestamp;
+use policy_engine::{Document, Kind, Policy};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value as Json};
+
+use crate::ids::{AgreementId, DatasetId, OfferId, ParticipantId};
+
+/// An offer in a message: has `@id` and `@type`, and a `target` unless the offer id alone tells it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Offer(Document);
+
+impl Offer {
+    /// Reads an offer.
+    ///
+    /// # Errors
+    /// Names the path and what is wrong: no `@id`, `@type` not `Offer`, or a malformed policy.
+    pub fn parse(json: Json) -> Result<Self, String> {
+        if json.get("@type").and_then(Json::as_str) != Some("Offer") {
+            return Err("/@type: must be `Offer`".to_owned());
+        }
+        let document = Document::parse(json).map_err(|error| error.to_string())?;
+        if document.policy().id.is_empty() {
+            return Err("/@id: is missing".to_owned());
+        }
+        Ok(Self(document))
+    }
+
+    /// `@id`.
+    #[must_use]
+    pub fn id(&self) -> OfferId {
+        OfferId::new(self.0.policy().id.clone())
+    }
+
+    /// `target`.
+    #[must_use]
+    pub fn target(&self) -> Option<DatasetId> {
+        self.0.policy().target.clone().map(DatasetId::new)
+    }
+
+    /// The terms.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        self.0.policy()
+    }
+
+    /// As sent.
+    #[must_use]
+    pub const fn json(&self) -> &Json {
+        self.0.json()
+    }
+
+    /// The same offer about `dataset`.
+    #[must_use]
+    pub fn with_target(&self, dataset: &DatasetId) -> Self {
+        let mut json = self.0.json().clone();
+        if let Json::Object(map) = &mut json {
+            map.insert("target".to_owned(), Json::String(dataset.to_string()));
+        }
+        // A target is a string, so the policy stays valid.
+        Document::parse(json).map_or_else(|_| self.clone(), Self)
+    }
+
+    /// The agreement that binds both to these terms (contract negotiation protocol, ContractAgreementMessage).
+    ///
+    /// # Errors
+    /// The terms and the parties do not make a valid agreement.
+    pub fn agreement(
+        &self,
+        id: &AgreementId,
+        target: &DatasetId,
+        assigner: &ParticipantId,
+        assignee: &ParticipantId,
+        timestamp: Timestamp,
+    ) -> Result<Agreement, String> {
+        let mut map = Map::new();
+        for (key, value) in [
+            ("@id", id.to_string()),
+            ("@type", "Agreement".to_owned()),
+            ("target", target.to_string()),
+            ("assigner", assigner.to_string()),
+            ("assignee", assignee.to_string()),
+            ("timestamp", timestamp.to_string()),
+        ] {
+            map.insert(key.to_owned(), Json::String(value));
+        }
+        for key in ["profile", "permission", "prohibition", "obligation"] {
+            if let Some(value) = self.0.json().get(key) {
+                map.insert(key.to_owned(), value.clone());
+            }
+        }
+        Agreement::parse(Json::Object(map))
+    }
+}
+
+impl<'de> Deserialize<'de> for Offer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(Json::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// An agreement: `@id`, `target`, `assigner`, `assignee` and `timestamp` are there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Agreement(Document);
+
+impl Agreement {
+    /// Reads an agreement.
+    ///
+    /// # Errors
+    /// Names the path and what is wrong. `timestamp` is demanded, as the prose of the specification does.
+    pub fn parse(json: Json) -> Result<Self, String> {
+        let document = Document::parse(json).map_err(|error| error.to_string())?;
+        if document.policy().kind != Kind::Agreement {
+            return Err("/@type: must be `Agreement`".to_owned());
+        }
+        if document.policy().id.is_empty() {
+            return Err("/@id: is missing".to_owned());
+        }
+        match document.json().get("timestamp").and_then(Json::as_str) {
+            None => Err("/timestamp: is missing".to_owned()),
+            Some(text) if text.parse::<Timestamp>().is_err() => {
+                Err(format!("/timestamp: `{text}` is not an xsd:dateTime with zone"))
+            }
+            Some(_) => Ok(Self(document)),
+        }
+    }
+
+    /// `@id`.
+    #[must_use]
+    pub fn id(&self) -> AgreementId {
+        AgreementId::new(self.0.policy().id.clone())
+    }
+
+    /// `target`.
+    #[must_use]
+    pub fn target(&self) -> DatasetId {
+        DatasetId::new(self.0.policy().target.clone().unwrap_or_default())
+    }
+
+    /// `assigner`: the provider.
+    #[must_use]
+    pub fn assigner(&self) -> ParticipantId {
+        ParticipantId::new(self.0.policy().assigner.clone().unwrap_or_default())
+    }
+
+    /// `assignee`: the consumer.
+    #[must_use]
+    pub fn assignee(&self) -> ParticipantId {
+        ParticipantId::new(self.0.policy().assignee.clone().unwrap_or_default())
+    }
+
+    /// The terms.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        self.0.policy()
+    }
+
+    /// As sent: what is signed.
+    #[must_use]
+    pub const fn json(&self) -> &Json {
+        self.0.json()
+    }
+}
+
+impl<'de> Deserialize<'de> for Agreement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(Json::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,320 @@
+//! DIDs and their documents (W3C DID Core 1.0): did:web and did:key, without fetching.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::{Value as Json, json};
+
+use crate::error::TrustError;
+use crate::jose::{PublicKey, ed25519_jwk};
+
+/// Largest DID document that is read, in bytes.
+pub const MAX_DOCUMENT: usize = 64 * 1024;
+/// Most verification methods in one document.
+const MAX_METHODS: usize = 64;
+
+/// Multicodec prefixes of public keys.
+const ED25519_PUB: [u8; 2] = [0xed, 0x01];
+const P256_PUB: [u8; 2] = [0x80, 0x24];
+
+/// What a key may be used for (DID Core, section 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relationship {
+    /// Signs statements, such as agreements.
+    AssertionMethod,
+    /// Signs self-issued ID tokens (DCP 1.0.1, Validating Self-Issued ID Tokens).
+    CapabilityInvocation,
+}
+
+impl Relationship {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::AssertionMethod => "assertionMethod",
+            Self::CapabilityInvocation => "capabilityInvocation",
+        }
+    }
+}
+
+/// Where the document of a did:web lives, `None` for a did:key, which carries its own.
+///
+/// # Errors
+/// Another method, an IP address instead of a host name, or a malformed identifier.
+pub fn document_url(did: &str) -> Result<Option<String>, TrustError> {
+    let refuse = |reason: &str| TrustError::Did { did: did.chars().take(200).collect(), reason: reason.to_owned() };
+    if did.len() > 2048 {
+        return Err(refuse("it is longer than 2048 bytes"));
+    }
+    if did.starts_with("did:key:") {
+        return Ok(None);
+    }
+    let Some(rest) = did.strip_prefix("did:web:") else { return Err(refuse("only did:web and did:key are understood")) };
+    let mut parts = Vec::new();
+    for part in rest.split(':') {
+        let decoded = percent_decode_str(part).decode_utf8().map_err(|_| refuse("it is not UTF-8"))?;
+        let fine = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let is_host = parts.is_empty();
+        if decoded.is_empty() || decoded.starts_with('.') || !decoded.chars().all(|c| fine(c) || is_host && c == ':') {
+            return Err(refuse("a part of it is empty or has characters that a did:web cannot have"));
+        }
+        parts.push(decoded.into_owned());
+    }
+    let mut parts = parts.into_iter();
+    let host = parts.next().unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default();
+    if name.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return Err(refuse("a did:web names a host, not an IP address"));
+    }
+    let path = parts.collect::<Vec<_>>().join("/");
+    Ok(Some(if path.is_empty() {
+        format!("https://{host}/.well-known/did.json")
+    } else {
+        format!("https://{host}/{path}/did.json")
+    }))
+}
+
+/// The did:web of `authority` (host, or host and port).
+#[must_use]
+pub fn web(authority: &str) -> String {
+    format!("did:web:{}", authority.replace(':', "%3A"))
+}
+
+/// The document that a did:key stands for.
+///
+/// # Errors
+/// Not a did:key of an Ed25519 or P-256 key.
+pub fn key_document(did: &str) -> Result<DidDocument, TrustError> {
+    let refuse = |reason: &str| TrustError::Did { did: did.chars().take(200).collect(), reason: reason.to_owned() };
+    let multibase = did.strip_prefix("did:key:").ok_or_else(|| refuse("it is not a did:key"))?;
+    multibase_key(multibase).map_err(|error| refuse(&error.to_string()))?;
+    let id = format!("{did}#{multibase}");
+    DidDocument::parse(
+        json!({
+            "@context": ["https://www.w3.org/ns/did/v1"],
+            "id": did,
+            "verificationMethod": [{"id": id, "type": "Multikey", "controller": did, "publicKeyMultibase": multibase}],
+            "assertionMethod": [id],
+            "capabilityInvocation": [id],
+        }),
+        did,
+    )
+}
+
+/// The did:key of a public JWK.
+///
+/// # Errors
+/// Not an Ed25519 or P-256 key.
+pub fn key_of(public_jwk: &Json) -> Result<String, TrustError> {
+    let member = |name: &str| {
+        let text = public_jwk.get(name).and_then(Json::as_str).unwrap_or_default();
+        URL_SAFE_NO_PAD.decode(text).map_err(|_| TrustError::Key(format!("`{name}` is not base64url")))
+    };
+    // Reading it first makes sure that the members fit the type.
+    PublicKey::from_jwk(public_jwk)?;
+    let bytes = if public_jwk.get("kty").and_then(Json::as_str) == Some("OKP") {
+        [ED25519_PUB.as_slice(), &member("x")?].concat()
+    } else {
+        let odd = member("y")?.last().is_some_and(|last| last & 1 == 1);
+        [P256_PUB.as_slice(), &[if odd { 3 } else { 2 }], &member("x")?].concat()
+    };
+    Ok(format!("did:key:z{}", bs58::encode(bytes).into_string()))
+}
+
+fn multibase_key(text: &str) -> Result<PublicKey, TrustError> {
+    let encoded = text.strip_prefix('z').ok_or_else(|| TrustError::Key("it is not base58btc (`z...`)".to_owned()))?;
+    if encoded.len() > 128 {
+        return Err(TrustError::Key("it is too long".to_owned()));
+    }
+    let bytes = bs58::decode(encoded).into_vec().map_err(|_| TrustError::Key("it is not base58btc".to_owned()))?;
+    match bytes.split_at_checked(2) {
+        Some((prefix, raw)) if prefix == ED25519_PUB && raw.len() == 32 => PublicKey::from_jwk(&ed25519_jwk(raw)),
+        Some((prefix, point)) if prefix == P256_PUB => PublicKey::from_p256_point(point),
+        _ => Err(TrustError::Key("it is not an Ed25519 or P-256 key".to_owned())),
+    }
+}
+
+/// A DID document whose `id` is the DID it was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DidDocument {
+    id: String,
+    json: Json,
+}
+
+impl DidDocument {
+    /// Takes a document fetched for `did`.
+    ///
+    /// # Errors
+    /// Its `id` is another, or it has too many keys.
+    pub fn parse(json: Json, did: &str) -> Result<Self, TrustError> {
+        let refuse = |reason: String| TrustError::Document { did: did.to_owned(), reason };
+        match json.get("id").and_then(Json::as_str) {
+            Some(id) if id == did => {}
+            Some(id) => return Err(refuse(format!("its `id` is `{id}`"))),
+            None => return Err(refuse("it has no `id`".to_owned())),
+        }
+        let methods = json.get("verificationMethod").and_then(Json::as_array).map_or(0, Vec::len);
+        if methods > MAX_METHODS {
+            return Err(refuse(format!("it has {methods} verification methods, more than {MAX_METHODS}")));
+        }
+        Ok(Self { id: did.to_owned(), json })
+    }
+
+    /// The document of a node: one key for everything, and where its services are (Dataspace Protocol, section
+    /// DID services).
+    #[must_use]
+    pub fn of_node(did: &str, key_id: &str, public_jwk: &Json, version_url: &str, catalog_url: &str) -> Self {
+        let json = json!({
+            "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1"],
+            "id": did,
+            "verificationMethod": [{
+                "id": key_id, "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": public_jwk,
+            }],
+            "authentication": [key_id],
+            "assertionMethod": [key_id],
+            "capabilityInvocation": [key_id],
+            "service": [
+                {"id": format!("{did}#dsp"), "type": "DataService", "serviceEndpoint": version_url},
+                {"id": format!("{did}#catalog"), "type": "CatalogService", "serviceEndpoint": catalog_url},
+            ],
+        });
+        Self { id: did.to_owned(), json }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// As fetched.
+    #[must_use]
+    pub const fn json(&self) -> &Json {
+        &self.json
+    }
+
+    /// The endpoint of the first service of `kind`, such as `DataService`.
+    #[must_use]
+    pub fn service(&self, kind: &str) -> Option<&str> {
+        let services = self.json.get("service").and_then(Json::as_array)?;
+        let found = services.iter().find(|service| service.get("type").and_then(Json::as_str) == Some(kind))?;
+        found.get("serviceEndpoint").and_then(Json::as_str)
+    }
+
+    /// The key `kid` if the document gives it `relationship`. Without `kid`, the only key there is.
+    ///
+    /// # Errors
+    /// No such key, not for this use, or unusable.
+    pub fn key(&self, kid: Option<&str>, relationship: Relationship) -> Result<PublicKey, TrustError> {
+        let refuse = |reason: String| TrustError::Document { did: self.id.clone(), reason };
+        let methods = self.json.get("verificationMethod").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+        let id_of = |method: &Json| method.get("id").and_then(Json::as_str).map(|id| self.absolute(id));
+        let method = match kid {
+            Some(kid) => {
+                let wanted = self.absolute(kid);
+                methods
+                    .iter()
+                    .find(|method| id_of(method).is_some_and(|id| id == wanted))
+                    .ok_or_else(|| refuse(format!("it has no key `{kid}`")))?
+            }
+            None => match methods {
+                [only] => only,
+                _ => return Err(refuse(format!("it has {} keys and the token names none", methods.len()))),
+            },
+        };
+        let id = id_of(method).ok_or_else(|| refuse("a key of it has no `id`".to_owned()))?;
+        let related = self.json.get(relationship.name()).and_then(Json::as_array).is_some_and(|list| {
+            list.iter().any(|one| {
+                let named = one.as_str().or_else(|| one.get("id").and_then(Json::as_str));
+                named.is_some_and(|named| self.absolute(named) == id)
+            })
+        });
+        if !related {
+            return Err(refuse(format!("its key `{id}` is not under `{}`", relationship.name())));
+        }
+        if let Some(jwk) = method.get("publicKeyJwk") {
+            return PublicKey::from_jwk(jwk);
+        }
+        match method.get("publicKeyMultibase").and_then(Json::as_str) {
+            Some(text) => multibase_key(text),
+            None => Err(refuse(format!("its key `{id}` has neither publicKeyJwk nor publicKeyMultibase"))),
+        }
+    }
+
+    fn absolute(&self, id: &str) -> String {
+        if id.starts_with('#') { format!("{}{id}", self.id) } else { id.to_owned() }
+    }
+}
+
+/// Whether `kid` belongs to `did`: a key id of another participant is never accepted.
+#[must_use]
+pub fn owns(did: &str, kid: &str) -> bool {
+    kid.starts_with('#') || kid.strip_prefix(did).is_some_and(|rest| rest.starts_with('#'))
+}
+
+/// A string as one segment of a path.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::{Algorithm, PrivateKey};
+
+    #[test]
+    fn did_web_maps_to_its_url() {
+        let url = |did: &str| document_url(did).unwrap().unwrap();
+        assert_eq!(url("did:web:city.example"), "https://city.example/.well-known/did.json");
+        assert_eq!(url("did:web:localhost%3A8443"), "https://localhost:8443/.well-known/did.json");
+        assert_eq!(url("did:web:city.example:agencies:air"), "https://city.example/agencies/air/did.json");
+        assert_eq!(web("localhost:8443"), "did:web:localhost%3A8443");
+        for bad in [
+            "did:web:", "did:web:10.0.0.1", "did:web:a.example:..:b", "did:web:a@b", "did:web:a%2Fb", "did:example:x",
+            "https://a.example", "did:web:a.example:x%3Ay",
+        ] {
+            assert!(document_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn did_key_of_the_published_vectors() {
+        // From the did:key method specification, section Test Vectors.
+        for did in [
+            "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp",
+            "did:key:zDnaerDaTF5BXEavCrfRZEk316dpbLsfPDZ3WJ5hRTPFU2169",
+        ] {
+            let document = key_document(did).unwrap();
+            assert!(document.key(None, Relationship::CapabilityInvocation).is_ok());
+        }
+        assert!(key_document("did:key:z6MkInvalid").is_err());
+    }
+
+    #[test]
+    fn a_did_key_verifies_what_its_key_signed() {
+        for algorithm in [Algorithm::Ed25519, Algorithm::P256] {
+            let private = PrivateKey::generate(algorithm).unwrap();
+            let did = key_of(private.public_jwk()).unwrap();
+            let jws = private.sign("x", "JWT", b"p").unwrap();
+            let key = key_document(&did).unwrap().key(None, Relationship::AssertionMethod).unwrap();
+            assert_eq!(key.verify(&jws).unwrap(), b"p");
+        }
+    }
+
+    #[test]
+    fn a_key_needs_the_relationship_and_the_owner() {
+        let private = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let did = "did:web:a.example";
+        let document =
+            DidDocument::of_node(did, "did:web:a.example#k", private.public_jwk(), "https://a/v", "https://a/catalog");
+        assert!(document.key(Some("#k"), Relationship::CapabilityInvocation).is_ok());
+        assert!(document.key(Some("did:web:b.example#k"), Relationship::CapabilityInvocation).is_err());
+        let mut json = document.json().clone();
+        json["capabilityInvocation"] = json!([]);
+        let weaker = DidDocument::parse(json.clone(), did).unwrap();
+        assert!(weaker.key(Some("#k"), Relationship::CapabilityInvocation).is_err());
+        assert!(DidDocument::parse(json, "did:web:b.example").is_err());
+        assert_eq!(document.service("DataService"), Some("https://a/v"));
+        assert!(owns(did, "did:web:a.example#k") && owns(did, "#k"));
+        assert!(!owns(did, "did:web:a.example.evil#k") && !owns(did, "did:web:b.example#k"));
+    }
+}

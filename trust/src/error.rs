@@ -1,0 +1,35 @@
+//! What can be wrong with an identity, a key, a token or a signature.
+
+/// The operation that failed, and why; never contains key material.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// A DID that cannot be read or resolved.
+    #[error("the DID `{did}` cannot be used: {reason}")]
+    Did {
+        /// The DID as written.
+        did: String,
+        /// Why.
+        reason: String,
+    },
+    /// A DID document that cannot be used.
+    #[error("the DID document of `{did}` cannot be used: {reason}")]
+    Document {
+        /// Whose.
+        did: String,
+        /// Why.
+        reason: String,
+    },
+    /// A dossier that cannot be read.
+    #[error("the dossier cannot be read: {0}")]
+    Dossier(String),
+    /// A key that cannot be used.
+    #[error("the key cannot be used: {0}")]
+    Key(String),
+    /// A signature that does not hold.
+    #[error("the signature does not hold: {0}")]
+    Signature(String),
+    /// A token that is refused; the reason is for the operator, strangers learn only that it was refused.
+    #[error("the token is refused: {0}")]
+    Token(String),
+}

@@ -1,0 +1,254 @@
+//! Keys and compact JWS (RFC 7515), the only file that names josekit.
+//!
+//! Two algorithms, bound to the key and never chosen by the token: EdDSA with Ed25519, ES256 with P-256.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::jwk::Jwk;
+use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
+use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
+use josekit::jws::{self, ES256, EdDSA, JwsHeader, JwsSigner, JwsVerifier};
+use serde_json::{Map, Value as Json, json};
+
+use crate::error::TrustError;
+
+/// Longest compact JWS that is read, in bytes.
+pub const MAX_JWS: usize = 16 * 1024;
+
+/// The signature algorithms this product speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// `EdDSA` with Ed25519 (RFC 8037).
+    Ed25519,
+    /// `ES256` with P-256 (RFC 7518).
+    P256,
+}
+
+impl Algorithm {
+    /// The value of the `alg` header.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "EdDSA",
+            Self::P256 => "ES256",
+        }
+    }
+}
+
+/// A private key that signs. Its `Debug` shows nothing of it.
+pub struct PrivateKey {
+    algorithm: Algorithm,
+    private: Json,
+    public: Json,
+    signer: Box<dyn JwsSigner>,
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrivateKey").field("algorithm", &self.algorithm).field("public", &self.public).finish()
+    }
+}
+
+impl PrivateKey {
+    /// Makes a key; the randomness is OpenSSL's.
+    ///
+    /// # Errors
+    /// OpenSSL could not make one.
+    pub fn generate(algorithm: Algorithm) -> Result<Self, TrustError> {
+        let jwk = match algorithm {
+            Algorithm::Ed25519 => EdKeyPair::generate(EdCurve::Ed25519).map(|pair| pair.to_jwk_key_pair()),
+            Algorithm::P256 => EcKeyPair::generate(EcCurve::P256).map(|pair| pair.to_jwk_key_pair()),
+        }
+        .map_err(key)?;
+        Self::from_jwk(&Json::Object(jwk.as_ref().clone()))
+    }
+
+    /// Reads a private JWK (RFC 7517).
+    ///
+    /// # Errors
+    /// Not an Ed25519 or P-256 private key.
+    pub fn from_jwk(json: &Json) -> Result<Self, TrustError> {
+        let algorithm = algorithm_of(json)?;
+        if json.get("d").and_then(Json::as_str).is_none() {
+            return Err(TrustError::Key("it has no private part `d`".to_owned()));
+        }
+        let jwk = bare(json, &["kty", "crv", "x", "y", "d"])?;
+        let signer: Box<dyn JwsSigner> = match algorithm {
+            Algorithm::Ed25519 => Box::new(EdDSA.signer_from_jwk(&jwk).map_err(key)?),
+            Algorithm::P256 => Box::new(ES256.signer_from_jwk(&jwk).map_err(key)?),
+        };
+        let public = Json::Object(bare(json, &["kty", "crv", "x", "y"])?.as_ref().clone());
+        Ok(Self { algorithm, private: Json::Object(jwk.as_ref().clone()), public, signer })
+    }
+
+    /// The private JWK, for the key file only.
+    #[must_use]
+    pub const fn private_jwk(&self) -> &Json {
+        &self.private
+    }
+
+    /// The public JWK.
+    #[must_use]
+    pub const fn public_jwk(&self) -> &Json {
+        &self.public
+    }
+
+    /// Which algorithm it signs with.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Signs `payload` under the key id `kid`; `typ` says what it is.
+    ///
+    /// # Errors
+    /// OpenSSL could not sign.
+    pub fn sign(&self, kid: &str, typ: &str, payload: &[u8]) -> Result<String, TrustError> {
+        let mut header = JwsHeader::new();
+        header.set_token_type(typ);
+        header.set_key_id(kid);
+        jws::serialize_compact(payload, &header, self.signer.as_ref())
+            .map_err(|error| TrustError::Key(format!("signing failed: {error}")))
+    }
+}
+
+/// A public key that verifies.
+#[derive(Debug)]
+pub struct PublicKey {
+    verifier: Box<dyn JwsVerifier>,
+}
+
+impl PublicKey {
+    /// Reads a public JWK.
+    ///
+    /// # Errors
+    /// Not an Ed25519 or P-256 key.
+    pub fn from_jwk(json: &Json) -> Result<Self, TrustError> {
+        let jwk = bare(json, &["kty", "crv", "x", "y"])?;
+        let verifier: Box<dyn JwsVerifier> = match algorithm_of(json)? {
+            Algorithm::Ed25519 => Box::new(EdDSA.verifier_from_jwk(&jwk).map_err(key)?),
+            Algorithm::P256 => Box::new(ES256.verifier_from_jwk(&jwk).map_err(key)?),
+        };
+        Ok(Self { verifier })
+    }
+
+    /// Reads a P-256 key from its compressed point (SEC 1, 33 bytes), as did:key carries it.
+    ///
+    /// # Errors
+    /// Not a point of the curve.
+    pub fn from_p256_point(point: &[u8]) -> Result<Self, TrustError> {
+        // SubjectPublicKeyInfo { ecPublicKey, prime256v1 } with a compressed point.
+        const PREFIX: [u8; 26] = [
+            0x30, 0x39, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+            0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x22, 0x00,
+        ];
+        if point.len() != 33 {
+            return Err(TrustError::Key(format!("a compressed P-256 point has 33 bytes, not {}", point.len())));
+        }
+        let spki = [PREFIX.as_slice(), point].concat();
+        Ok(Self { verifier: Box::new(ES256.verifier_from_der(spki).map_err(key)?) })
+    }
+
+    /// Verifies a compact JWS and returns its payload. The algorithm is the key's, whatever the header says.
+    ///
+    /// # Errors
+    /// The signature does not hold, or the header names another algorithm.
+    pub fn verify(&self, compact: &str) -> Result<Vec<u8>, TrustError> {
+        if compact.len() > MAX_JWS {
+            return Err(TrustError::Signature(format!("it is longer than {MAX_JWS} bytes")));
+        }
+        jws::deserialize_compact(compact, self.verifier.as_ref())
+            .map(|(payload, _)| payload)
+            .map_err(|error| TrustError::Signature(error.to_string()))
+    }
+}
+
+/// Header and payload of a compact JWS, not verified: good only to find out whose key is needed.
+///
+/// # Errors
+/// Not three base64url parts with a JSON header, or too long.
+pub fn peek(compact: &str) -> Result<(Map<String, Json>, Vec<u8>), TrustError> {
+    let malformed = |reason: &str| TrustError::Signature(reason.to_owned());
+    if compact.len() > MAX_JWS {
+        return Err(malformed(&format!("it is longer than {MAX_JWS} bytes")));
+    }
+    let mut parts = compact.split('.');
+    let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Err(malformed("a compact JWS has three parts"));
+    };
+    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed("its header is not base64url"))?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| malformed("its payload is not base64url"))?;
+    match serde_json::from_slice(&header) {
+        Ok(Json::Object(header)) => Ok((header, payload)),
+        _ => Err(malformed("its header is not a JSON object")),
+    }
+}
+
+fn algorithm_of(jwk: &Json) -> Result<Algorithm, TrustError> {
+    let text = |name: &str| jwk.get(name).and_then(Json::as_str).unwrap_or_default();
+    match (text("kty"), text("crv")) {
+        ("OKP", "Ed25519") => Ok(Algorithm::Ed25519),
+        ("EC", "P-256") => Ok(Algorithm::P256),
+        (kty, crv) => Err(TrustError::Key(format!("key type `{kty}` with curve `{crv}` is not Ed25519 or P-256"))),
+    }
+}
+
+/// Only the members that make the key, so that `kid`, `use` or `alg` of a stranger's JWK decide nothing.
+fn bare(json: &Json, members: &[&str]) -> Result<Jwk, TrustError> {
+    let mut map = Map::new();
+    for name in members {
+        if let Some(value) = json.get(*name) {
+            map.insert((*name).to_owned(), value.clone());
+        }
+    }
+    Jwk::from_map(map).map_err(key)
+}
+
+fn key(error: josekit::JoseError) -> TrustError {
+    TrustError::Key(error.to_string())
+}
+
+/// An Ed25519 public JWK of 32 raw bytes, as did:key carries it.
+#[must_use]
+pub fn ed25519_jwk(raw: &[u8]) -> Json {
+    json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(raw)})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_algorithms_sign_and_verify() {
+        for algorithm in [Algorithm::Ed25519, Algorithm::P256] {
+            let private = PrivateKey::generate(algorithm).unwrap();
+            let jws = private.sign("did:x#1", "JWT", b"hello").unwrap();
+            let public = PublicKey::from_jwk(private.public_jwk()).unwrap();
+            assert_eq!(public.verify(&jws).unwrap(), b"hello");
+            let other = PrivateKey::generate(algorithm).unwrap();
+            assert!(PublicKey::from_jwk(other.public_jwk()).unwrap().verify(&jws).is_err());
+            assert!(!format!("{private:?}").contains(private.private_jwk()["d"].as_str().unwrap()));
+            let again = PrivateKey::from_jwk(private.private_jwk()).unwrap();
+            assert_eq!(again.public_jwk(), private.public_jwk());
+        }
+    }
+
+    #[test]
+    fn the_header_does_not_choose_the_algorithm() {
+        let private = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let public = PublicKey::from_jwk(private.public_jwk()).unwrap();
+        for alg in ["none", "HS256", "ES256"] {
+            let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","kid":"x"}}"#));
+            for signature in ["", "AAAA"] {
+                assert!(public.verify(&format!("{header}.e30.{signature}")).is_err(), "{alg}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_key_types_are_refused() {
+        for jwk in [json!({"kty": "oct", "k": "AAAA"}), json!({"kty": "RSA"}), json!({"kty": "EC", "crv": "P-521"})] {
+            assert!(PublicKey::from_jwk(&jwk).is_err());
+        }
+    }
+}
