@@ -1,1 +1,29 @@
 //! Remember, durably: ordered keys, atomic batches, compare-and-set, behind one journal.
+//!
+//! Contract, the same for every engine and held by `tests/contract.rs`:
+//! - A [`Batch`] is applied whole or not at all; every key carries the sequence number of the batch that wrote it.
+//! - [`Store::commit`] answers only after the batch is in the journal and the journal was fdatasynced. What was
+//!   answered survives kill -9 and power loss; what was not may or may not be there, but never in part.
+//! - All writes go through one committer thread, which groups what waits into one durable write.
+//! - The journal is the truth and the audit log: append-only, checksummed, hash-chained. The engine behind it (sled,
+//!   redb) is an index: when it is missing, lags, or fails to open, it is rebuilt from the journal.
+//!
+//! This crate stores bytes and knows nothing of data spaces.
+#![warn(missing_docs)]
+
+mod batch;
+mod committer;
+pub mod disk;
+mod error;
+mod index;
+mod journal;
+mod memory;
+mod record;
+mod redb;
+mod sled;
+
+pub use batch::{Batch, Versioned};
+pub use committer::{Engine, Options, Recovery, Signer, Store};
+pub use error::{CommitError, StoreError};
+pub use journal::{JournalReport, inspect as inspect_journal};
+pub use record::{decode, encode};
