@@ -1,1 +1,19 @@
 //! DCAT: what is on offer, to whom, as which document.
+//!
+//! A pure crate: no clock, no I/O. The resources an operator manages ([`Asset`], [`PolicyDefinition`],
+//! [`ContractDefinition`], shaped as EDC's Management API v4 has them) become a [`Snapshot`], which answers what one
+//! participant may see ([`Snapshot::offered_to`]) and what an offer id stands for ([`Snapshot::offer`]).
+#![warn(missing_docs)]
+
+mod description;
+mod error;
+mod model;
+mod view;
+
+pub use description::Description;
+pub use error::CatalogError;
+pub use model::{Approval, Asset, ContractDefinition, Criterion, PolicyDefinition};
+pub use view::{Offer, Offering, Snapshot};
+
+/// The transfer format of data that the consumer fetches over HTTPS.
+pub const HTTP_PULL: &str = "HttpData-PULL";

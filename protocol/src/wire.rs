@@ -4,11 +4,15 @@
 //! On receipt [`parse`] checks type and context first, then names the JSON pointer of what is wrong. Unknown
 //! properties are ignored, as the specification asks.
 
+mod catalog;
 mod negotiation;
 mod policy;
 mod transfer;
 mod version;
 
+pub use catalog::{
+    AccessService, Catalog, CatalogError, CatalogRequestMessage, DataService, Dataset, DatasetRequestMessage, Distribution,
+};
 pub use negotiation::{
     ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationError,
     ContractNegotiationEventMessage, ContractNegotiationTerminationMessage, ContractOfferMessage,

@@ -94,6 +94,32 @@ fn transfer_examples_round_trip() {
 }
 
 #[test]
+fn catalog_examples_round_trip() {
+    let folder = "catalog";
+    round_trip::<CatalogRequestMessage>(folder, "catalog-request-message", "catalog-request-message");
+    round_trip::<DatasetRequestMessage>(folder, "dataset-request-message", "dataset-request-message");
+    round_trip::<CatalogError>(folder, "catalog-error", "catalog-error");
+    round_trip::<Dataset>(folder, "dataset", "dataset");
+    for example in ["catalog", "nested-catalog"] {
+        round_trip::<Catalog>(folder, example, "catalog");
+    }
+}
+
+#[test]
+fn a_catalog_we_write_is_schema_valid() {
+    let mut catalog = Catalog::new("urn:c".to_owned(), "did:web:p".to_owned());
+    valid("catalog/catalog-schema.json", &to_json(&catalog, None));
+    let title = serde_json::Map::from_iter([("http://purl.org/dc/terms/title".to_owned(), json!("NO2"))]);
+    let distribution = Distribution::new("HttpData-PULL".to_owned(), "urn:s".to_owned(), title.clone());
+    let dataset = Dataset::new("urn:d".to_owned(), vec![offer().json().clone()], vec![distribution], title);
+    valid("catalog/dataset-schema.json", &to_json(&dataset, None));
+    catalog.dataset.push(dataset);
+    catalog.service.push(DataService::new("urn:s".to_owned(), "https://p/dsp".to_owned()));
+    valid("catalog/catalog-schema.json", &to_json(&catalog, None));
+    valid("catalog/catalog-error-schema.json", &to_json(&CatalogError::default(), None));
+}
+
+#[test]
 fn the_version_example_round_trips() {
     let original = read(Path::new(&format!("{SCHEMAS}/common/example/protocol-version.json")));
     let versions: VersionResponse = serde_json::from_value(original.clone()).unwrap();
