@@ -23,7 +23,8 @@ pub struct Request<'a> {
 pub struct World<'a> {
     /// The time of the question.
     pub now: Timestamp,
-    /// How often the permission was exercised before; `None` where nobody counted.
+    /// How often the permission will have been exercised, this time included, so that `count lteq 5` serves five;
+    /// `None` where nobody counts.
     pub count: Option<u64>,
     /// For what the data is used, as declared or as bound by signature; every one must be allowed.
     pub purposes: Vec<String>,

@@ -1,0 +1,236 @@
+//! A local file: Range, HEAD, validators (RFC 9110, sections 13 and 14), read in constant memory.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, Empty};
+use tokio::sync::mpsc;
+
+use super::{DataRequest, DataResponse, Opening, Source};
+use crate::error::{SourceError, StreamError};
+
+/// Bytes read at once.
+const CHUNK: usize = 256 * 1024;
+/// Chunks read ahead of the reader.
+const AHEAD: usize = 2;
+
+/// A file on this machine.
+#[derive(Debug)]
+pub struct FileSource {
+    path: PathBuf,
+    media_type: String,
+}
+
+impl FileSource {
+    /// The file at `path`, said to be of `media_type`.
+    #[must_use]
+    pub const fn new(path: PathBuf, media_type: String) -> Self {
+        Self { path, media_type }
+    }
+}
+
+impl Source for FileSource {
+    fn open(&self, request: DataRequest) -> Opening<'_> {
+        Box::pin(async move {
+            if request.method != Method::GET && request.method != Method::HEAD {
+                return Err(SourceError::Method);
+            }
+            let path = self.path.clone();
+            let opened = tokio::task::spawn_blocking(move || {
+                let file = File::open(path)?;
+                let meta = file.metadata()?;
+                if meta.is_dir() {
+                    return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory));
+                }
+                Ok((file, meta.len(), meta.modified()?))
+            });
+            let joined = opened.await.map_err(std::io::Error::other).and_then(std::convert::identity);
+            let (file, length, modified) = joined.map_err(SourceError::Read)?;
+            Ok(answer(file, length, modified, &self.media_type, &request))
+        })
+    }
+}
+
+fn answer(file: File, length: u64, modified: SystemTime, media_type: &str, request: &DataRequest) -> DataResponse {
+    let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let etag = format!("\"{:x}-{:x}\"", age.as_nanos(), length);
+    let mut headers = HeaderMap::new();
+    let mut set = |name, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(ACCEPT_RANGES, "bytes".to_owned());
+    set(ETAG, etag.clone());
+    set(LAST_MODIFIED, httpdate::fmt_http_date(modified));
+    set(CACHE_CONTROL, "private, no-cache".to_owned());
+    set(CONTENT_TYPE, media_type.to_owned());
+    let nothing = |status, headers| DataResponse { status, headers, body: Empty::new().map_err(never).boxed_unsync() };
+
+    if is_fresh(&request.headers, &etag, modified) {
+        return nothing(StatusCode::NOT_MODIFIED, headers);
+    }
+    let range = match wanted_range(&request.headers, &etag, modified, length) {
+        Wanted::Whole => None,
+        Wanted::Part(from, to) => Some((from, to)),
+        Wanted::Unsatisfiable => {
+            if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
+                headers.insert(CONTENT_RANGE, value);
+            }
+            return nothing(StatusCode::RANGE_NOT_SATISFIABLE, headers);
+        }
+    };
+    let (status, start, count) = match range {
+        None => (StatusCode::OK, 0, length),
+        Some((from, to)) => {
+            if let Ok(value) = HeaderValue::try_from(format!("bytes {from}-{to}/{length}")) {
+                headers.insert(CONTENT_RANGE, value);
+            }
+            (StatusCode::PARTIAL_CONTENT, from, to - from + 1)
+        }
+    };
+    headers.insert(CONTENT_LENGTH, count.into());
+    let body = if request.method == Method::HEAD {
+        Empty::new().map_err(never).boxed_unsync()
+    } else {
+        FileBody::start(file, start, count).boxed_unsync()
+    };
+    DataResponse { status, headers, body }
+}
+
+fn never(impossible: std::convert::Infallible) -> StreamError {
+    match impossible {}
+}
+
+fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Seconds, as HTTP dates have them.
+fn not_after(modified: SystemTime, date: &str) -> bool {
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    httpdate::parse_http_date(date).is_ok_and(|date| seconds(modified) <= seconds(date))
+}
+
+fn is_fresh(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
+    if let Some(known) = text(headers, IF_NONE_MATCH) {
+        return known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag);
+    }
+    text(headers, IF_MODIFIED_SINCE).is_some_and(|date| not_after(modified, date))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Whole,
+    Part(u64, u64),
+    Unsatisfiable,
+}
+
+/// One range is honoured; several, or what is not understood, get the whole (RFC 9110, section 14.2).
+fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, length: u64) -> Wanted {
+    let Some(ranges) = text(headers, RANGE).and_then(|range| range.strip_prefix("bytes=")) else { return Wanted::Whole };
+    if let Some(condition) = text(headers, IF_RANGE)
+        && condition != etag
+        && !not_after(modified, condition)
+    {
+        return Wanted::Whole;
+    }
+    let Some((from, to)) = ranges.trim().split_once('-') else { return Wanted::Whole };
+    if ranges.contains(',') {
+        return Wanted::Whole;
+    }
+    match (from.parse::<u64>(), to.parse::<u64>()) {
+        (Ok(from), Ok(to)) if from <= to && from < length => Wanted::Part(from, to.min(length - 1)),
+        (Ok(from), Ok(to)) if from > to => Wanted::Whole,
+        (Ok(from), Err(_)) if to.is_empty() && from < length => Wanted::Part(from, length - 1),
+        (Err(_), Ok(last)) if from.is_empty() && last > 0 && length > 0 => {
+            Wanted::Part(length.saturating_sub(last), length - 1)
+        }
+        (Ok(_), _) | (Err(_), Ok(_)) if from.is_empty() || to.is_empty() || to.parse::<u64>().is_ok() => {
+            Wanted::Unsatisfiable
+        }
+        _ => Wanted::Whole,
+    }
+}
+
+/// A file read by a thread of its own, at most [`AHEAD`] chunks before the reader.
+struct FileBody {
+    chunks: mpsc::Receiver<std::io::Result<Bytes>>,
+    left: u64,
+}
+
+impl FileBody {
+    fn start(file: File, start: u64, count: u64) -> Self {
+        let (sender, chunks) = mpsc::channel(AHEAD);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = read_chunks(file, start, count, &sender) {
+                // The reader may be gone; then nobody needs to know.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        Self { chunks, left: count }
+    }
+}
+
+fn read_chunks(
+    mut file: File,
+    start: u64,
+    count: u64,
+    sender: &mpsc::Sender<std::io::Result<Bytes>>,
+) -> std::io::Result<()> {
+    file.seek(SeekFrom::Start(start))?;
+    let mut buffer = BytesMut::new();
+    let mut left = count;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
+        buffer.resize(want, 0);
+        let got = file.read(&mut buffer)?;
+        if got == 0 {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::UnexpectedEof,
+                "the file became shorter while it was read",
+            ));
+        }
+        left -= u64::try_from(got).unwrap_or(left);
+        if sender.blocking_send(Ok(buffer.split_to(got).freeze())).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+impl http_body::Body for FileBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        self.chunks.poll_recv(cx).map(|chunk| {
+            chunk.map(|chunk| match chunk {
+                Ok(bytes) => {
+                    self.left = self.left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                    Ok(Frame::data(bytes))
+                }
+                Err(error) => Err(StreamError::Source(Box::new(error))),
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

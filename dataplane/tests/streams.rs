@@ -1,0 +1,189 @@
+//! Sources under a grant: ranges, validators, cuts, metering, constant memory by back-pressure.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use dataplane::{Clock, DataRequest, DataResponse, FileSource, Grant, Metered, Source, StreamError, Subject, serve};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt;
+use jiff::{SignedDuration, Timestamp};
+use policy_engine::{Hierarchy, Policy};
+use serde_json::json;
+use tokio::sync::watch;
+
+#[derive(Debug)]
+struct Wall;
+
+impl Clock for Wall {
+    #[expect(clippy::disallowed_methods, reason = "the test's own clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+fn subject(constraints: serde_json::Value) -> Subject {
+    let policy = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": "p", "assignee": "c",
+        "permission": [{"action": "use", "constraint": constraints}]});
+    Subject {
+        party: "c".to_owned(),
+        dataset: "urn:d".to_owned(),
+        policy: Arc::new(Policy::parse(&policy).unwrap()),
+        purposes: Vec::new(),
+        places: Vec::new(),
+        count: 1,
+        known: Arc::new(Hierarchy::default()),
+    }
+}
+
+fn grant() -> Grant {
+    Grant::decide(subject(json!([])), Wall.now()).unwrap()
+}
+
+fn file(folder: &Path, content: &[u8]) -> FileSource {
+    let path = folder.join("data.csv");
+    std::fs::write(&path, content).unwrap();
+    FileSource::new(path, "text/csv".to_owned())
+}
+
+fn request(method: Method, headers: &[(&str, &str)]) -> DataRequest {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    }
+    DataRequest { method, headers: map }
+}
+
+async fn ask(source: &dyn Source, request: DataRequest) -> DataResponse {
+    let (_keep, cut) = watch::channel(None);
+    let response = serve(grant(), source, request, cut, Arc::new(Wall), |_| {}).await.unwrap();
+    std::mem::forget(_keep);
+    response
+}
+
+async fn text(response: DataResponse) -> String {
+    String::from_utf8(response.body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn ranges_are_honoured_as_rfc_9110_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = file(folder.path(), b"0123456789");
+    for (range, status, expected, content_range) in [
+        ("bytes=0-3", 206, "0123", Some("bytes 0-3/10")),
+        ("bytes=7-", 206, "789", Some("bytes 7-9/10")),
+        ("bytes=-2", 206, "89", Some("bytes 8-9/10")),
+        ("bytes=5-99", 206, "56789", Some("bytes 5-9/10")),
+        ("bytes=-99", 206, "0123456789", Some("bytes 0-9/10")),
+        ("bytes=10-", 416, "", Some("bytes */10")),
+        ("bytes=99-100", 416, "", Some("bytes */10")),
+        ("bytes=3-1", 200, "0123456789", None),
+        ("bytes=0-1,3-4", 200, "0123456789", None),
+        ("lines=1-2", 200, "0123456789", None),
+        ("bytes=x", 200, "0123456789", None),
+    ] {
+        let response = ask(&source, request(Method::GET, &[("range", range)])).await;
+        assert_eq!(response.status.as_u16(), status, "{range}");
+        let got = response.headers.get("content-range").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(got.as_deref(), content_range, "{range}");
+        assert_eq!(text(response).await, expected, "{range}");
+    }
+}
+
+#[tokio::test]
+async fn head_and_validators() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = file(folder.path(), b"0123456789");
+    let head = ask(&source, request(Method::HEAD, &[])).await;
+    assert_eq!((head.status, head.headers["content-length"].to_str().unwrap()), (StatusCode::OK, "10"));
+    assert_eq!(head.headers["content-type"], "text/csv");
+    let etag = head.headers["etag"].to_str().unwrap().to_owned();
+    let date = head.headers["last-modified"].to_str().unwrap().to_owned();
+    assert_eq!(text(head).await, "");
+    for fresh in [("if-none-match", etag.as_str()), ("if-modified-since", date.as_str()), ("if-none-match", "*")] {
+        assert_eq!(ask(&source, request(Method::GET, &[fresh])).await.status, StatusCode::NOT_MODIFIED);
+    }
+    let changed = ask(&source, request(Method::GET, &[("range", "bytes=0-1"), ("if-range", "\"other\"")])).await;
+    assert_eq!(changed.status, StatusCode::OK, "a changed file is sent whole");
+    let same = ask(&source, request(Method::GET, &[("range", "bytes=0-1"), ("if-range", &etag)])).await;
+    assert_eq!(same.status, StatusCode::PARTIAL_CONTENT);
+    let (_keep, cut) = watch::channel(None);
+    assert!(serve(grant(), &source, request(Method::PUT, &[]), cut, Arc::new(Wall), |_| {}).await.is_err());
+}
+
+/// Serves 64 MiB and reads one chunk; returns what is needed to go on.
+async fn half_read(
+    folder: &Path,
+    grant: Grant,
+) -> (DataResponse, watch::Sender<Option<String>>, Arc<Mutex<Option<Metered>>>) {
+    let source = file(folder, &vec![b'x'; 64 * 1024 * 1024]);
+    let (cut, cut_seen) = watch::channel(None);
+    let metered = Arc::new(Mutex::new(None));
+    let sink = Arc::clone(&metered);
+    let mut response = serve(grant, &source, request(Method::GET, &[]), cut_seen, Arc::new(Wall), move |m| {
+        *sink.lock().unwrap() = Some(m);
+    })
+    .await
+    .unwrap();
+    response.body.frame().await.unwrap().unwrap();
+    (response, cut, metered)
+}
+
+async fn read_on(mut response: DataResponse) -> Option<StreamError> {
+    while let Some(frame) = response.body.frame().await {
+        if let Err(error) = frame {
+            return Some(error);
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_cut_ends_the_stream_with_its_reason_and_is_metered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (response, cut, metered) = half_read(folder.path(), grant()).await;
+    cut.send(Some("the provider ended the agreement".to_owned())).unwrap();
+    let error = read_on(response).await.expect("cut");
+    assert_eq!(error.to_string(), "the stream was cut: the provider ended the agreement");
+    let metered = metered.lock().unwrap().take().unwrap();
+    assert!(metered.bytes > 0 && metered.bytes < 64 * 1024 * 1024 && !metered.complete);
+    assert_eq!(metered.cut.as_deref(), Some("the provider ended the agreement"));
+}
+
+#[tokio::test]
+async fn a_time_limit_cuts_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let until = Wall.now() + SignedDuration::from_millis(300);
+    let limited = subject(json!([{"leftOperand": "dateTime", "operator": "lteq", "rightOperand": until.to_string()}]));
+    let (response, _cut, _) = half_read(folder.path(), Grant::decide(limited, Wall.now()).unwrap()).await;
+    // The reader waits; the guard is what ends it.
+    let mut body = response.body;
+    let error = loop {
+        if Wall.now() < until {
+            let waited = tokio::time::timeout(std::time::Duration::from_millis(20), std::future::pending::<()>());
+            assert!(waited.await.is_err());
+            continue;
+        }
+        match body.frame().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("the whole file came through"),
+        }
+    };
+    assert!(error.to_string().contains("the time must not be after"), "{error}");
+}
+
+#[tokio::test]
+async fn a_denied_request_gets_no_grant() {
+    let late = subject(json!([{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2001-01-01T00:00:00Z"}]));
+    let denied = Grant::decide(late, Wall.now()).unwrap_err();
+    assert!(denied.to_string().contains("the time must be before 2001-01-01T00:00:00Z"), "{denied}");
+}
+
+#[tokio::test]
+async fn a_complete_read_is_metered_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let (response, _cut, metered) = half_read(folder.path(), grant()).await;
+    assert!(read_on(response).await.is_none());
+    let metered = metered.lock().unwrap().take().unwrap();
+    assert_eq!(metered, Metered { bytes: 64 * 1024 * 1024, cut: None, complete: true });
+}
