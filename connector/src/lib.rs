@@ -1,1 +1,23 @@
-//! node
+//! The node: command line, HTTP faces, engine, outbox, wiring.
+//!
+//! This crate touches the world; what is decided is decided in the pure crates. `ARCHITECTURE.md` has the map.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod http;
+pub mod identity;
+pub mod ids;
+mod locks;
+pub mod network;
+pub mod node;
+pub mod outbox;
+mod replay;
+pub mod resolver;
+pub mod secrets;
+mod sources;
+mod streams;
+pub mod tables;
+pub mod telemetry;
+pub mod tls;

@@ -1,1 +1,2 @@
+//! concordat
 fn main() {}

@@ -1,0 +1,319 @@
+//! The configuration: one TOML file, typed; unknown keys are refused with the nearest known one.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// The name of the file in a node's folder.
+pub const FILE: &str = "concordat.toml";
+
+/// Everything an operator sets. Paths are relative to the file's folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this node is.
+    pub participant: Participant,
+    /// What other participants reach.
+    pub public: Public,
+    /// Certificates.
+    pub tls: Tls,
+    /// What the command line and the operator's programs reach.
+    pub management: Management,
+    /// Where the node remembers.
+    #[serde(default)]
+    pub store: Store,
+    /// Which networks peers may be in.
+    #[serde(default)]
+    pub network: Network,
+    /// What makes an agreement binding.
+    #[serde(default)]
+    pub agreements: Agreements,
+    /// How messages are delivered.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// What is written to standard error.
+    #[serde(default)]
+    pub log: Log,
+    /// The folder of the file.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// `[participant]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Participant {
+    /// For people.
+    pub name: String,
+    /// did:web of `public.address`, or a did:key for trials.
+    pub did: String,
+    /// The private key, a JWK; mode 0600.
+    pub key: PathBuf,
+}
+
+/// `[public]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Public {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// `https://host[:port]` under which others reach it; no trailing slash.
+    pub address: String,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM chain of this node.
+    pub certificate: PathBuf,
+    /// Its private key, PEM; mode 0600.
+    pub key: PathBuf,
+    /// PEM files of further authorities whose certificates are trusted.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
+    /// Whether the machine's own authorities are trusted.
+    #[serde(default = "yes")]
+    pub system_roots: bool,
+}
+
+/// `[management]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Management {
+    /// Address and port to listen on; loopback.
+    pub listen: SocketAddr,
+    /// The key that callers send, mode 0600.
+    pub key: PathBuf,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `sled` or `redb`.
+    pub engine: StoreEngine,
+    /// Journal and index.
+    pub folder: PathBuf,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { engine: StoreEngine::Sled, folder: "store".into() }
+    }
+}
+
+/// Which index stands behind the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreEngine {
+    /// redb.
+    Redb,
+    /// sled.
+    Sled,
+}
+
+impl From<StoreEngine> for store::Engine {
+    fn from(engine: StoreEngine) -> Self {
+        match engine {
+            StoreEngine::Redb => Self::Redb,
+            StoreEngine::Sled => Self::Sled,
+        }
+    }
+}
+
+/// `[network]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Loopback, private and other special networks that peers may nevertheless be in, for example `10.20.0.0/16`.
+    pub allow: Vec<IpNet>,
+}
+
+/// `[agreements]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agreements {
+    /// Whether both signatures are demanded.
+    pub signatures: Signatures,
+}
+
+/// What makes an agreement binding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signatures {
+    /// The peer's authenticated message is evidence enough, for peers that do not sign.
+    AcceptPeerToken,
+    /// Both signatures.
+    #[default]
+    Required,
+}
+
+/// `[delivery]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Delivery {
+    /// Seconds after which an undeliverable message fails for good.
+    pub give_up_after_seconds: u32,
+    /// Seconds that one attempt may take.
+    pub attempt_seconds: u32,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { give_up_after_seconds: 600, attempt_seconds: 10 }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A filter such as `info` or `connector=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Config {
+    /// Reads the configuration in `folder`.
+    ///
+    /// # Errors
+    /// Missing, not TOML, an unknown key, or values that do not go together.
+    pub fn load(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(FILE);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("no node in {} (run `concordat init` to make one)", folder.display()))?;
+        let mut config = Self::parse(&text).with_context(|| format!("in {}", path.display()))?;
+        config.folder = folder.canonicalize().with_context(|| format!("finding {}", folder.display()))?;
+        Ok(config)
+    }
+
+    /// Reads the text of a configuration.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| anyhow::anyhow!(with_nearest(&error.to_string())))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let address = &self.public.address;
+        let url = url::Url::parse(address).with_context(|| format!("public.address `{address}` is not a URL"))?;
+        if url.scheme() != "https" || url.path() != "/" || address.ends_with('/') || url.query().is_some() {
+            bail!("public.address must be `https://host` or `https://host:port`, without path or trailing slash");
+        }
+        let authority = address.trim_start_matches("https://");
+        let did = &self.participant.did;
+        let expected = trust::did::web(authority);
+        if *did != expected && !did.starts_with("did:key:") {
+            bail!("participant.did is `{did}`, but the DID of {address} is `{expected}`");
+        }
+        if !self.management.listen.ip().is_loopback() {
+            bail!("management.listen must be a loopback address: whoever reaches it and has the key acts for you");
+        }
+        if self.delivery.attempt_seconds == 0 || self.delivery.give_up_after_seconds == 0 {
+            bail!("delivery.attempt_seconds and delivery.give_up_after_seconds must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// A path of the configuration, made absolute.
+    #[must_use]
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// The base address of the Dataspace Protocol's endpoints.
+    #[must_use]
+    pub fn dsp_address(&self) -> String {
+        format!("{}{}", self.public.address, crate::http::DSP_PATH)
+    }
+}
+
+/// Adds the nearest known key to serde's message about an unknown one.
+fn with_nearest(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if let Some(unknown) = message.contains("unknown field").then(|| quoted.next()).flatten() {
+        let known = message.rsplit("expected").next().unwrap_or_default().split('`').skip(1).step_by(2);
+        let nearest = known.map(|known| (strsim::damerau_levenshtein(unknown, known), known)).min();
+        if let Some((distance, nearest)) = nearest
+            && distance <= 4
+        {
+            return format!("{}\ndid you mean `{nearest}`?", message.trim_end());
+        }
+    }
+    message.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [participant]
+        name = "Antwerp"
+        did = "did:web:localhost%3A8443"
+        key = "k"
+        [public]
+        listen = "127.0.0.1:8443"
+        address = "https://localhost:8443"
+        [tls]
+        certificate = "c"
+        key = "k"
+        [management]
+        listen = "127.0.0.1:8444"
+        key = "k"
+    "#;
+
+    fn refused(change: &str, to: &str) -> String {
+        format!("{:#}", Config::parse(&GOOD.replace(change, to)).unwrap_err())
+    }
+
+    #[test]
+    fn defaults_are_the_safe_ones() {
+        let config = Config::parse(GOOD).unwrap();
+        assert_eq!(config.agreements.signatures, Signatures::Required);
+        assert!(config.network.allow.is_empty());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_known_one() {
+        let error = refused("listen = \"127.0.0.1:8443\"", "lisen = \"127.0.0.1:8443\"");
+        assert!(error.contains("unknown field `lisen`") && error.contains("did you mean `listen`?"), "{error}");
+        let error = refused("[tls]", "[agreement]\nsignatures = \"required\"\n[tls]");
+        assert!(error.contains("did you mean `agreements`?"), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        assert!(refused("https://localhost:8443", "http://localhost:8443").contains("must be `https://host`"));
+        assert!(refused("localhost%3A8443", "elsewhere.example").contains("the DID of https://localhost:8443 is"));
+        assert!(refused("127.0.0.1:8444", "0.0.0.0:8444").contains("management.listen must be a loopback address"));
+    }
+}

@@ -1,0 +1,320 @@
+//! The engine: load, step, commit. The only caller of `step`, and the only writer of processes.
+//!
+//! Every input (a peer's message, an operator's decision, an acknowledgement, a failed delivery) takes the same way:
+//! the process is locked and loaded, the pure machine makes a step, the node's own rules add what they decide at
+//! once, and one commit writes the new state, the audit events and the messages to send. Only then effects follow.
+
+mod agreements;
+mod catalog;
+mod gate;
+mod negotiations;
+mod peers;
+mod transfers;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ::catalog::Snapshot;
+use policy_engine::Hierarchy;
+use protocol::{Effect, MessageId, Refusal, RefusalKind};
+use store::{Batch, CommitError, Store, StoreError};
+use tokio::sync::watch;
+use trust::TrustError;
+
+pub use self::agreements::Standing;
+pub use self::catalog::{Managed, Write};
+pub use self::gate::{Admission, Denial};
+use crate::config::{Config, Signatures};
+use crate::identity::Identity;
+use crate::locks::Locks;
+use crate::network::Guard;
+use crate::outbox::Outbox;
+use crate::replay::Replays;
+use crate::resolver::Resolver;
+use crate::streams::Streams;
+use crate::tables::{self, Event, OutboxEntry, ProcessKind};
+
+/// An input that was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Nothing is there under this id.
+    #[error("there is no {kind} `{id}`")]
+    NotFound {
+        /// Of what kind.
+        kind: &'static str,
+        /// The id asked for.
+        id: String,
+    },
+    /// The peer cannot be reached or does not answer as it should.
+    #[error("{0}")]
+    Peer(String),
+    /// Not allowed now, or it does not fit.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A fault of this node.
+    #[error("the store failed")]
+    Store(#[source] CommitError),
+    /// A fault of this node.
+    #[error("signing failed")]
+    Trust(#[from] TrustError),
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<CommitError> for EngineError {
+    fn from(error: CommitError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl EngineError {
+    fn refused(kind: RefusalKind, reason: impl Into<String>) -> Self {
+        Self::Refused(Refusal::new(kind, reason))
+    }
+}
+
+/// What the engine works with.
+pub struct Engine {
+    store: Store,
+    identity: Arc<Identity>,
+    resolver: Arc<Resolver>,
+    client: reqwest::Client,
+    guard: Guard,
+    outbox: Outbox,
+    streams: Arc<Streams>,
+    replays: Replays,
+    locks: Locks,
+    signatures: Signatures,
+    own_address: String,
+    public_address: String,
+    stream_key: Vec<u8>,
+    known: Arc<Hierarchy>,
+    offered: RwLock<Arc<Snapshot>>,
+    committed: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("did", &self.identity.did()).finish_non_exhaustive()
+    }
+}
+
+/// What [`Engine::new`] needs beyond the configuration.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where it remembers.
+    pub store: Store,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Who others are.
+    pub resolver: Arc<Resolver>,
+    /// The way to peers.
+    pub client: reqwest::Client,
+    /// What it refuses to reach.
+    pub guard: Guard,
+    /// What delivers.
+    pub outbox: Outbox,
+    /// Key of the bearer tokens of streams.
+    pub stream_key: Vec<u8>,
+}
+
+impl Engine {
+    /// Assembles the engine.
+    ///
+    /// # Errors
+    /// The catalog cannot be read from the store.
+    pub fn new(config: &Config, parts: Parts) -> Result<Self, EngineError> {
+        let engine = Self {
+            store: parts.store,
+            identity: parts.identity,
+            resolver: parts.resolver,
+            client: parts.client,
+            guard: parts.guard,
+            outbox: parts.outbox,
+            streams: Arc::default(),
+            replays: Replays::default(),
+            locks: Locks::default(),
+            signatures: config.agreements.signatures,
+            own_address: config.dsp_address(),
+            public_address: config.public.address.clone(),
+            stream_key: parts.stream_key,
+            known: Arc::new(Hierarchy::shipped()),
+            offered: RwLock::default(),
+            committed: watch::channel(0).0,
+        };
+        engine.reload_catalog()?;
+        Ok(engine)
+    }
+
+    /// Takes up whatever was open when the node stopped: undelivered messages and ends not carried out.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn resume(self: &Arc<Self>) -> Result<usize, EngineError> {
+        let mut after: Option<String> = None;
+        let mut resumed = 0;
+        loop {
+            let page = tables::list::<OutboxEntry>(&self.store, tables::prefix::OUTBOX, after.as_deref(), 500)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (_, entry) in page {
+                self.outbox.deliver(self, entry);
+                resumed += 1;
+            }
+        }
+        self.finish_ending().await?;
+        Ok(resumed)
+    }
+
+    /// This node's participant id.
+    #[must_use]
+    pub fn did(&self) -> &str {
+        self.identity.did()
+    }
+
+    /// This node's identity.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The running streams.
+    #[must_use]
+    pub const fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// Resolves DIDs.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// The guarded client.
+    #[must_use]
+    pub const fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// The SSRF guard.
+    #[must_use]
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// The memory of used tokens.
+    #[must_use]
+    pub const fn replays(&self) -> &Replays {
+        &self.replays
+    }
+
+    /// Tells of every commit; what changed is read from the store.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.offered.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes an audit event that belongs to no change of state.
+    pub async fn record(&self, event: Event) {
+        let mut batch = Batch::new();
+        let written = match tables::append_event(&mut batch, &event) {
+            Ok(()) => self.commit(batch).await.map(|_| ()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, event = event.text, "an audit event was not written");
+        }
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<u64, EngineError> {
+        let sequence = self.store.commit(batch).await?;
+        self.committed.send_if_modified(|latest| {
+            let later = sequence > *latest;
+            *latest = sequence.max(*latest);
+            later
+        });
+        Ok(sequence)
+    }
+
+    /// Takes a message that was overtaken out of the outbox.
+    async fn forget(&self, message: &MessageId) -> Result<(), EngineError> {
+        let mut batch = Batch::new();
+        batch.delete(tables::outbox(message.as_str()));
+        self.commit(batch).await.map(|_| ())
+    }
+
+    /// Puts the effects of a step that concern the store into its batch; what is left is done after the commit.
+    fn plan(
+        &self,
+        kind: ProcessKind,
+        pid: &str,
+        peer: &str,
+        address: &str,
+        effects: Vec<Effect>,
+        batch: &mut Batch,
+    ) -> Result<AfterCommit, EngineError> {
+        let mut after = AfterCommit { pid: pid.to_owned(), ..AfterCommit::default() };
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => {
+                    let entry = OutboxEntry {
+                        kind,
+                        pid: pid.to_owned(),
+                        peer: peer.to_owned(),
+                        address: address.to_owned(),
+                        message,
+                        since: crate::clock::now(),
+                    };
+                    tables::put(batch, tables::outbox(entry.message.id.as_str()), &entry)?;
+                    after.send.push(entry);
+                }
+                Effect::Withdraw(message) => {
+                    batch.delete(tables::outbox(message.as_str()));
+                    after.withdraw.push(message);
+                }
+                Effect::CutStream(reason) => after.cut = Some(reason),
+                // A conclusion writes the agreement, and an open stream needs nothing before it is read.
+                Effect::Conclude | Effect::OpenStream => {}
+            }
+        }
+        Ok(after)
+    }
+
+    fn follow(self: &Arc<Self>, after: AfterCommit) {
+        for message in &after.withdraw {
+            self.outbox.withdraw(message);
+        }
+        if let Some(reason) = &after.cut {
+            self.streams.cut(&after.pid, reason);
+        }
+        for entry in after.send {
+            self.outbox.deliver(self, entry);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct AfterCommit {
+    pid: String,
+    send: Vec<OutboxEntry>,
+    withdraw: Vec<MessageId>,
+    cut: Option<String>,
+}
+
+fn message_id() -> MessageId {
+    MessageId::new(crate::ids::urn())
+}

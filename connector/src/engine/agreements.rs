@@ -1,0 +1,141 @@
+//! Agreements: in force, ended, exported.
+
+use std::sync::Arc;
+
+use protocol::negotiation::Negotiation;
+use protocol::{RefusalKind, Role};
+use store::Batch;
+use trust::Dossier;
+
+use super::{Engine, EngineError};
+use crate::clock;
+use crate::tables::{self, AgreementRecord, Ended, Event, Usage, prefix};
+
+/// An agreement with what was used of it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The agreement.
+    pub record: AgreementRecord,
+    /// What was read under it here.
+    pub usage: Usage,
+}
+
+impl Engine {
+    /// One agreement.
+    ///
+    /// # Errors
+    /// Not there.
+    pub fn agreement(&self, id: &str) -> Result<Standing, EngineError> {
+        let (record, _) = self.load_agreement(id)?;
+        let usage = tables::load(&self.store, &tables::key(prefix::USAGE, id))?.map_or_else(Usage::default, |(usage, _)| usage);
+        Ok(Standing { record, usage })
+    }
+
+    pub(super) fn load_agreement(&self, id: &str) -> Result<(AgreementRecord, u64), EngineError> {
+        let found = tables::load(&self.store, &tables::key(prefix::AGREEMENT, id))?;
+        found.ok_or_else(|| EngineError::NotFound { kind: "agreement", id: id.to_owned() })
+    }
+
+    /// Everything needed to check the agreement offline.
+    ///
+    /// # Errors
+    /// Not there.
+    pub fn dossier(&self, id: &str) -> Result<Dossier, EngineError> {
+        let (record, _) = self.load_agreement(id)?;
+        Ok(Dossier {
+            format: Dossier::FORMAT.to_owned(),
+            agreement: record.agreement.json().clone(),
+            provider_signature: record.provider_signature,
+            consumer_signature: record.consumer_signature,
+            did_documents: record.did_documents,
+            exported_at: clock::now(),
+        })
+    }
+
+    /// Ends an agreement from this side: no data flows under it from this moment, running streams are cut, and the
+    /// peer is told by the termination of each transfer.
+    ///
+    /// # Errors
+    /// Not there, or ended before.
+    pub async fn end_agreement(self: &Arc<Self>, id: &str, reason: &str) -> Result<Standing, EngineError> {
+        {
+            let _lock = self.locks.lock(id).await;
+            let (record, version) = self.load_agreement(id)?;
+            if let Some(ended) = &record.ended {
+                let text = format!("the agreement was ended on {} already: {}", ended.at, ended.reason);
+                return Err(EngineError::refused(RefusalKind::IllegalTransition, text));
+            }
+            let key = tables::key(prefix::AGREEMENT, id);
+            let mut batch = Batch::new();
+            batch.expect(key, Some(version));
+            put_end(&mut batch, record, reason)?;
+            self.commit(batch).await?;
+        }
+        self.end_transfers(id).await?;
+        self.agreement(id)
+    }
+
+    /// A negotiation that is terminated after this side had finalized it takes its agreement with it. Adds that to
+    /// `batch` and returns the agreement's id.
+    pub(super) fn end_concluded(
+        &self,
+        negotiation: &Negotiation,
+        batch: &mut Batch,
+    ) -> Result<Option<String>, EngineError> {
+        let Some(agreement) = &negotiation.agreement else { return Ok(None) };
+        let id = agreement.id().to_string();
+        let key = tables::key(prefix::AGREEMENT, &id);
+        match tables::load::<AgreementRecord>(&self.store, &key)? {
+            Some((record, version)) if record.ended.is_none() => {
+                batch.expect(key, Some(version));
+                put_end(batch, record, "its negotiation was terminated")?;
+                Ok(Some(id))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Terminates every open transfer of an ended agreement.
+    pub(super) async fn end_transfers(self: &Arc<Self>, agreement: &str) -> Result<(), EngineError> {
+        let (record, _) = self.load_agreement(agreement)?;
+        let Some(ended) = record.ended else { return Ok(()) };
+        let side = match record.role {
+            Role::Consumer => "consumer",
+            Role::Provider => "provider",
+        };
+        let reason = format!("the {side} ended the agreement {agreement}: {}", ended.reason);
+        for pid in self.transfers_of(agreement)? {
+            // The streams stop first; the messages may take longer.
+            self.streams.cut(&pid, &reason);
+            match self.terminate_transfer(&pid, &reason).await {
+                // A transfer that is over needs no end.
+                Ok(_) | Err(EngineError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out the ends of agreements that a stop of the node interrupted.
+    pub(super) async fn finish_ending(self: &Arc<Self>) -> Result<(), EngineError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), 500)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, record) in page.into_iter().filter(|(_, record)| record.ended.is_some()) {
+                self.end_transfers(record.agreement.id().as_str()).await?;
+            }
+        }
+    }
+}
+
+fn put_end(batch: &mut Batch, record: AgreementRecord, reason: &str) -> Result<(), EngineError> {
+    let id = record.agreement.id().to_string();
+    let now = clock::now();
+    let event = Event::new("agreement", now, format!("the agreement was ended: {reason}")).about(&id).with(&record.peer);
+    tables::append_event(batch, &event)?;
+    let record = AgreementRecord { ended: Some(Ended { at: now, reason: reason.to_owned() }), ..record };
+    tables::put(batch, tables::key(prefix::AGREEMENT, &id), &record)?;
+    Ok(())
+}

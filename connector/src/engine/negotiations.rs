@@ -1,0 +1,480 @@
+//! Contract negotiations in both roles.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::catalog::Approval;
+use jiff::Timestamp;
+use policy_engine::{Containment, within};
+use protocol::negotiation::{self, Act, Decision, Input, Message, Negotiation, Parties, State, Step};
+use protocol::wire::{
+    Agreement, ContractNegotiation, ContractOfferMessage, ContractRequestMessage, Offer, Received,
+};
+use protocol::{
+    AgreementId, DatasetId, Effect, Failure, MessageId, OfferId, ParticipantId, ProviderPid, Refusal, RefusalKind, Role,
+};
+use store::Batch;
+use trust::SignerRole;
+
+use super::{Engine, EngineError, message_id};
+use crate::clock;
+use crate::config::Signatures;
+use crate::ids;
+use crate::tables::{self, AgreementRecord, Event, NegotiationRecord, ProcessKind, prefix};
+
+const KIND: ProcessKind = ProcessKind::Negotiation;
+
+impl Engine {
+    /// Begins a negotiation as the consumer; the request is on its way when this returns.
+    ///
+    /// # Errors
+    /// The offer has no target, or the peer's address cannot be used.
+    pub async fn negotiate(
+        self: &Arc<Self>,
+        peer: &str,
+        address: Option<&str>,
+        offer: Offer,
+    ) -> Result<NegotiationRecord, EngineError> {
+        let dataset = offer
+            .target()
+            .ok_or_else(|| EngineError::refused(RefusalKind::Malformed, "/policy/target: is missing"))?;
+        let peer_address = self.peer_address(peer, address).await?;
+        let parties = self.negotiation_parties(peer, peer_address, dataset);
+        let step =
+            negotiation::begin(Role::Consumer, ids::urn(), parties, offer.clone(), message_id(), clock::now());
+        let record =
+            NegotiationRecord { negotiation: step.next, approval: Approval::Auto, wanted: Some(offer) };
+        self.save_negotiation(record, None, step.effects, BTreeMap::new()).await
+    }
+
+    /// Takes a consumer's first request.
+    ///
+    /// # Errors
+    /// No such offer for this participant, terms that are not within it, or an address that cannot be used.
+    pub async fn take_request(
+        self: &Arc<Self>,
+        caller: &str,
+        received: Received<ContractRequestMessage>,
+    ) -> Result<ContractNegotiation, EngineError> {
+        let request = &received.message;
+        let key = tables::peer_process(KIND, caller, request.consumer_pid.as_str());
+        let _lock = self.locks.lock(&key).await;
+        if let Some((pid, _)) = tables::load::<String>(&self.store, &key)? {
+            let (record, _) = self.load_negotiation(&pid)?;
+            return acknowledgement(&record.negotiation);
+        }
+        let callback = self.check_callback(request.callback_address.as_deref()).await?;
+        let now = clock::now();
+        let (offer_id, asked) = (request.offer.id(), &request.offer);
+        let offered = self.snapshot().offer(offer_id.as_str(), caller, now, &self.known);
+        let offered = offered.ok_or_else(|| unknown_offer(&offer_id))?;
+        let dataset = DatasetId::new(offered.asset.clone());
+        if let Some(target) = asked.target()
+            && target != dataset
+        {
+            let reason = format!("/offer/target: the offer `{offer_id}` is not about `{target}`");
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        let terms = Offer::parse(offered.policy).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
+        let outside = match within(asked.policy(), terms.policy(), &self.known) {
+            Containment::Within => None,
+            outside @ Containment::Outside(_) => outside.reason(),
+        };
+        if let Some(reason) = &outside
+            && offered.approval == Approval::Auto
+        {
+            return Err(EngineError::refused(RefusalKind::TermsNotOffered, reason.clone()));
+        }
+        let parties = self.negotiation_parties(caller, callback, dataset);
+        let pid = ProviderPid::new(ids::urn());
+        let mut negotiation = negotiation::requested(pid, parties, &received, now)?;
+        if offered.approval == Approval::Manual {
+            negotiation.progress.note(now, "it waits for your approval");
+        }
+        if let Some(reason) = outside {
+            negotiation.progress.note(now, format!("the terms asked for are not those offered: {reason}"));
+        }
+        let answer = acknowledgement(&negotiation)?;
+        let record = NegotiationRecord { negotiation, approval: offered.approval, wanted: None };
+        let (record, effects) = self.decide_on(record, Vec::new(), now)?;
+        self.save_negotiation(record, None, effects, BTreeMap::new()).await?;
+        Ok(answer)
+    }
+
+    /// Takes a provider's first offer: it waits for a person to accept or reject it.
+    ///
+    /// # Errors
+    /// The offer has no target, or an address that cannot be used.
+    pub async fn take_offer(
+        self: &Arc<Self>,
+        caller: &str,
+        received: Received<ContractOfferMessage>,
+    ) -> Result<ContractNegotiation, EngineError> {
+        let message = &received.message;
+        let key = tables::peer_process(KIND, caller, message.provider_pid.as_str());
+        let _lock = self.locks.lock(&key).await;
+        if let Some((pid, _)) = tables::load::<String>(&self.store, &key)? {
+            let (record, _) = self.load_negotiation(&pid)?;
+            return acknowledgement(&record.negotiation);
+        }
+        let callback = self.check_callback(message.callback_address.as_deref()).await?;
+        let dataset = message.offer.target().unwrap_or_else(|| DatasetId::new(""));
+        let parties = self.negotiation_parties(caller, callback, dataset);
+        let pid = protocol::ConsumerPid::new(ids::urn());
+        let mut negotiation = negotiation::offered(pid, parties, &received, clock::now())?;
+        negotiation.progress.note(clock::now(), "it waits for you to accept or reject it");
+        let answer = acknowledgement(&negotiation)?;
+        let record = NegotiationRecord { negotiation, approval: Approval::Manual, wanted: None };
+        self.save_negotiation(record, None, Vec::new(), BTreeMap::new()).await?;
+        Ok(answer)
+    }
+
+    /// Takes a later message of the peer. `role` is ours, as the path of the message tells; `None` where both fit.
+    ///
+    /// # Errors
+    /// No such process for this participant, not allowed now, or a signature that does not hold.
+    pub async fn take_negotiation_message(
+        self: &Arc<Self>,
+        caller: &str,
+        role: Option<Role>,
+        pid: &str,
+        received: Received<Message>,
+    ) -> Result<(), EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.own_negotiation(caller, role, pid)?;
+        let now = clock::now();
+        let act = received.message.act();
+        let Step { next, effects, repeat } =
+            negotiation::step(record.negotiation, Input::Received(received), now)?;
+        if repeat {
+            return Ok(());
+        }
+        let documents = match act {
+            Act::Agree | Act::Verify => self.parties_documents(&next).await?,
+            _ => BTreeMap::new(),
+        };
+        match act {
+            Act::Agree => self.check_signature(&next, SignerRole::Provider, &documents)?,
+            Act::Verify => self.check_signature(&next, SignerRole::Consumer, &documents)?,
+            _ => {}
+        }
+        let record = NegotiationRecord { negotiation: next, ..record };
+        let (record, effects) = self.decide_on(record, effects, now)?;
+        let concludes = effects.contains(&Effect::Conclude);
+        let documents = if concludes && documents.is_empty() {
+            self.parties_documents(&record.negotiation).await?
+        } else {
+            documents
+        };
+        self.save_negotiation(record, Some(version), effects, documents).await?;
+        Ok(())
+    }
+
+    /// The process as `caller`, its other party, may see it.
+    ///
+    /// # Errors
+    /// No such process for this participant.
+    pub fn negotiation_for(&self, caller: &str, pid: &str) -> Result<ContractNegotiation, EngineError> {
+        acknowledgement(&self.own_negotiation(caller, None, pid)?.0.negotiation)
+    }
+
+    /// A negotiation, for the operator.
+    ///
+    /// # Errors
+    /// Not there.
+    pub fn negotiation(&self, pid: &str) -> Result<NegotiationRecord, EngineError> {
+        Ok(self.load_negotiation(pid)?.0)
+    }
+
+    /// The operator says yes: agrees as the provider, accepts as the consumer.
+    ///
+    /// # Errors
+    /// There is nothing to say yes to now.
+    pub async fn approve(self: &Arc<Self>, pid: &str) -> Result<NegotiationRecord, EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.load_negotiation(pid)?;
+        let decision = match record.negotiation.role {
+            Role::Consumer => Decision::Accept,
+            Role::Provider => self.agree(&record.negotiation, clock::now())?,
+        };
+        self.operate(record, version, decision).await
+    }
+
+    /// The operator ends a negotiation.
+    ///
+    /// # Errors
+    /// It is over already.
+    pub async fn terminate_negotiation(
+        self: &Arc<Self>,
+        pid: &str,
+        reason: &str,
+    ) -> Result<NegotiationRecord, EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.load_negotiation(pid)?;
+        self.operate(record, version, Decision::Terminate(reason.to_owned())).await
+    }
+
+    async fn operate(
+        self: &Arc<Self>,
+        record: NegotiationRecord,
+        version: u64,
+        decision: Decision,
+    ) -> Result<NegotiationRecord, EngineError> {
+        let input = Input::Decided { decision, message: message_id() };
+        let step = negotiation::step(record.negotiation, input, clock::now())?;
+        let record = NegotiationRecord { negotiation: step.next, ..record };
+        self.save_negotiation(record, Some(version), step.effects, BTreeMap::new()).await
+    }
+
+    /// A message of ours was taken by the peer.
+    pub(crate) async fn negotiation_acknowledged(
+        self: &Arc<Self>,
+        pid: &str,
+        message: MessageId,
+        reply: Option<ContractNegotiation>,
+    ) -> Result<(), EngineError> {
+        self.negotiation_outcome(pid, &message, |id| Input::Acknowledged { message: id, reply }).await
+    }
+
+    /// A message of ours cannot be delivered.
+    pub(crate) async fn negotiation_failed(
+        self: &Arc<Self>,
+        pid: &str,
+        message: MessageId,
+        failure: Failure,
+    ) -> Result<(), EngineError> {
+        let make = |failed| Input::Failed { failed, failure, message: message_id() };
+        self.negotiation_outcome(pid, &message, make).await
+    }
+
+    async fn negotiation_outcome(
+        self: &Arc<Self>,
+        pid: &str,
+        message: &MessageId,
+        input: impl FnOnce(MessageId) -> Input,
+    ) -> Result<(), EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.load_negotiation(pid)?;
+        let now = clock::now();
+        let step = negotiation::step(record.negotiation, input(message.clone()), now)?;
+        if step.repeat {
+            return self.forget(message).await;
+        }
+        let record = NegotiationRecord { negotiation: step.next, ..record };
+        let mut effects = vec![Effect::Withdraw(message.clone())];
+        effects.extend(step.effects);
+        let (record, effects) = self.decide_on(record, effects, now)?;
+        self.save_negotiation(record, Some(version), effects, BTreeMap::new()).await?;
+        Ok(())
+    }
+
+    /// What this node decides by itself, as configured: one decision at most, since it waits for its acknowledgement.
+    fn decide_on(
+        &self,
+        record: NegotiationRecord,
+        mut effects: Vec<Effect>,
+        now: Timestamp,
+    ) -> Result<(NegotiationRecord, Vec<Effect>), EngineError> {
+        let negotiation = &record.negotiation;
+        if negotiation.progress.pending.is_some() {
+            return Ok((record, effects));
+        }
+        let decision = match (negotiation.role, negotiation.progress.state) {
+            (Role::Provider, Some(State::Requested)) if record.approval == Approval::Auto => {
+                match self.terms_refused(negotiation, now) {
+                    None => Some(self.agree(negotiation, now)?),
+                    Some(reason) => Some(Decision::Terminate(reason)),
+                }
+            }
+            (Role::Provider, Some(State::Accepted)) => Some(self.agree(negotiation, now)?),
+            (Role::Provider, Some(State::Verified)) => Some(Decision::Finalize),
+            (Role::Consumer, Some(State::Offered)) => record.wanted.as_ref().and_then(|wanted| {
+                let acceptable = within(wanted.policy(), negotiation.offer.policy(), &self.known);
+                (acceptable == Containment::Within).then_some(Decision::Accept)
+            }),
+            (Role::Consumer, Some(State::Agreed)) => Some(self.verify(negotiation, now)?),
+            _ => None,
+        };
+        let Some(decision) = decision else { return Ok((record, effects)) };
+        let input = Input::Decided { decision, message: message_id() };
+        let step = negotiation::step(record.negotiation, input, now)?;
+        effects.extend(step.effects);
+        Ok((NegotiationRecord { negotiation: step.next, ..record }, effects))
+    }
+
+    /// Why a counter-offer is not within what is offered for the dataset now.
+    fn terms_refused(&self, negotiation: &Negotiation, now: Timestamp) -> Option<String> {
+        let snapshot = self.snapshot();
+        let offering = snapshot.dataset(negotiation.dataset.as_str(), negotiation.peer.as_str(), now, &self.known);
+        let Some(offering) = offering else { return Some(format!("`{}` is not offered any more", negotiation.dataset)) };
+        let mut refused = None;
+        for offer in offering.offers {
+            let Ok(terms) = Offer::parse(offer.policy) else { continue };
+            match within(negotiation.offer.policy(), terms.policy(), &self.known) {
+                Containment::Within => return None,
+                outside @ Containment::Outside(_) => refused = refused.or_else(|| outside.reason()),
+            }
+        }
+        refused
+    }
+
+    fn agree(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {
+        let id = AgreementId::new(ids::urn());
+        let agreement = negotiation
+            .offer
+            .agreement(&id, &negotiation.dataset, negotiation.assigner(), negotiation.assignee(), now)
+            .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
+        let signature = self.identity.sign_agreement(SignerRole::Provider, agreement.json(), now)?;
+        Ok(Decision::Agree { agreement, signature: Some(signature) })
+    }
+
+    fn verify(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {
+        let agreement = negotiation.agreement.as_ref().map(Agreement::json);
+        let agreement = agreement.ok_or_else(|| EngineError::refused(RefusalKind::Disagreement, "no agreement yet"))?;
+        let signature = self.identity.sign_agreement(SignerRole::Consumer, agreement, now)?;
+        Ok(Decision::Verify { signature: Some(signature) })
+    }
+
+    async fn parties_documents(&self, negotiation: &Negotiation) -> Result<BTreeMap<String, serde_json::Value>, EngineError> {
+        let mut documents = BTreeMap::new();
+        for did in [negotiation.assigner(), negotiation.assignee()] {
+            let document = self.resolver.document(did.as_str()).await.map_err(EngineError::Peer)?;
+            documents.insert(did.to_string(), document.json().clone());
+        }
+        Ok(documents)
+    }
+
+    /// The peer's signature must hold, and must be there unless its token is evidence enough.
+    fn check_signature(
+        &self,
+        negotiation: &Negotiation,
+        role: SignerRole,
+        documents: &BTreeMap<String, serde_json::Value>,
+    ) -> Result<(), EngineError> {
+        let refuse = |reason: String| EngineError::refused(RefusalKind::Disagreement, reason);
+        let (signature, signer) = match role {
+            SignerRole::Consumer => (&negotiation.consumer_signature, negotiation.assignee()),
+            SignerRole::Provider => (&negotiation.provider_signature, negotiation.assigner()),
+        };
+        let Some(signature) = signature else {
+            return match self.signatures {
+                Signatures::AcceptPeerToken => Ok(()),
+                Signatures::Required => Err(refuse(
+                    "/urn:concordat:signature: is missing; this node makes agreements only with both signatures"
+                        .to_owned(),
+                )),
+            };
+        };
+        let agreement = negotiation.agreement.as_ref().map(Agreement::json);
+        let agreement = agreement.ok_or_else(|| refuse("there is no agreement to sign".to_owned()))?;
+        let document = documents.get(signer.as_str()).cloned().unwrap_or_default();
+        trust::DidDocument::parse(document, signer.as_str())
+            .and_then(|document| trust::dossier::verify(signature, role, agreement, &document))
+            .map_err(|error| refuse(format!("/urn:concordat:signature: {error}")))?;
+        Ok(())
+    }
+
+    fn negotiation_parties(&self, peer: &str, peer_address: String, dataset: DatasetId) -> Parties {
+        Parties {
+            own: ParticipantId::new(self.did()),
+            own_address: self.own_address.clone(),
+            peer: ParticipantId::new(peer),
+            peer_address,
+            dataset,
+        }
+    }
+
+    fn load_negotiation(&self, pid: &str) -> Result<(NegotiationRecord, u64), EngineError> {
+        let found = tables::load(&self.store, &tables::key(prefix::NEGOTIATION, pid))?;
+        found.ok_or_else(|| EngineError::NotFound { kind: "negotiation", id: pid.to_owned() })
+    }
+
+    /// A stranger and an unknown pid get the same answer.
+    fn own_negotiation(
+        &self,
+        caller: &str,
+        role: Option<Role>,
+        pid: &str,
+    ) -> Result<(NegotiationRecord, u64), EngineError> {
+        let found = self.load_negotiation(pid)?;
+        let ours = &found.0.negotiation;
+        if ours.peer.as_str() != caller || role.is_some_and(|role| role != ours.role) {
+            return Err(EngineError::NotFound { kind: "negotiation", id: pid.to_owned() });
+        }
+        Ok(found)
+    }
+
+    async fn save_negotiation(
+        self: &Arc<Self>,
+        record: NegotiationRecord,
+        version: Option<u64>,
+        effects: Vec<Effect>,
+        documents: BTreeMap<String, serde_json::Value>,
+    ) -> Result<NegotiationRecord, EngineError> {
+        let negotiation = &record.negotiation;
+        let (pid, peer) = (negotiation.pid().to_owned(), negotiation.peer.to_string());
+        let key = tables::key(prefix::NEGOTIATION, &pid);
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), version);
+        if version.is_none() && let Some(theirs) = negotiation.peer_pid() {
+            let index = tables::peer_process(KIND, &peer, theirs);
+            batch.expect(index.clone(), None);
+            tables::put(&mut batch, index, &pid)?;
+        }
+        let state = negotiation.progress.state_name();
+        let last = negotiation.progress.history.last().map_or("", |entry| entry.text.as_str());
+        let event = Event::new(KIND.name(), clock::now(), last).about(&pid).with(&peer).reached(&state);
+        tables::append_event(&mut batch, &event)?;
+        if effects.contains(&Effect::Conclude)
+            && let Some(agreement) = &negotiation.agreement
+        {
+            let documents = if documents.is_empty() {
+                self.parties_documents(negotiation).await?
+            } else {
+                documents
+            };
+            let conclusion = AgreementRecord {
+                agreement: agreement.clone(),
+                role: negotiation.role,
+                peer: peer.clone(),
+                peer_address: negotiation.peer_address.clone(),
+                negotiation: pid.clone(),
+                provider_signature: negotiation.provider_signature.clone(),
+                consumer_signature: negotiation.consumer_signature.clone(),
+                did_documents: documents,
+                concluded_at: clock::now(),
+                ended: None,
+            };
+            let agreement_key = tables::key(prefix::AGREEMENT, agreement.id().as_str());
+            batch.expect(agreement_key.clone(), None);
+            tables::put(&mut batch, agreement_key, &conclusion)?;
+            let text = format!("the agreement about {} is in force", negotiation.dataset);
+            let event = Event::new("agreement", clock::now(), text).about(agreement.id().as_str()).with(&peer);
+            tables::append_event(&mut batch, &event)?;
+        }
+        let overtaken = if is_ending(negotiation) { self.end_concluded(negotiation, &mut batch)? } else { None };
+        let after = self.plan(KIND, &pid, &peer, &negotiation.peer_address, effects, &mut batch)?;
+        tables::put(&mut batch, key, &record)?;
+        self.commit(batch).await?;
+        self.follow(after);
+        if let Some(agreement) = overtaken {
+            self.end_transfers(&agreement).await?;
+        }
+        Ok(record)
+    }
+}
+
+/// Whether the negotiation is terminated, or a termination of ours is on its way.
+fn is_ending(negotiation: &Negotiation) -> bool {
+    negotiation.progress.state == Some(State::Terminated)
+        || negotiation.progress.pending.as_ref().is_some_and(|pending| pending.act == Act::Terminate)
+}
+
+fn acknowledgement(negotiation: &Negotiation) -> Result<ContractNegotiation, EngineError> {
+    let missing = || EngineError::NotFound { kind: "negotiation", id: negotiation.pid().to_owned() };
+    negotiation.acknowledgement().ok_or_else(missing)
+}
+
+fn unknown_offer(id: &OfferId) -> Refusal {
+    Refusal::new(RefusalKind::TermsNotOffered, format!("/offer/@id: `{id}` is not an offer of this participant to you"))
+}

@@ -1,0 +1,137 @@
+//! Where peers are: from their DID document and version metadata, or as the operator says.
+
+use std::time::Duration;
+
+use protocol::wire::{Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, VersionResponse, reason_text};
+use protocol::{Refusal, RefusalKind};
+use serde_json::Value as Json;
+use store::Batch;
+
+use super::{Engine, EngineError};
+use crate::clock;
+use crate::network::{bounded_body, describe};
+use crate::tables::{self, Peer, prefix};
+
+/// Longest answer of a peer that is asked directly.
+const ASK: Duration = Duration::from_secs(30);
+/// Largest version metadata, in bytes.
+const MAX_VERSIONS: usize = 64 * 1024;
+/// Largest catalog, in bytes.
+const MAX_CATALOG: usize = 64 * 1024 * 1024;
+
+impl Engine {
+    /// The base address of `peer`'s endpoints: as given, or found by its DID.
+    ///
+    /// # Errors
+    /// It cannot be used, or cannot be found; says what was tried.
+    pub async fn peer_address(&self, peer: &str, given: Option<&str>) -> Result<String, EngineError> {
+        if let Some(address) = given {
+            let checked = self.guard.check_url(address).map_err(|error| EngineError::Peer(error.to_string()))?;
+            return Ok(checked.as_str().trim_end_matches('/').to_owned());
+        }
+        let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
+        let versions_url = document
+            .service("DataService")
+            .ok_or_else(|| EngineError::Peer(format!("the DID document of `{peer}` names no DataService")))?;
+        let root = versions_url.strip_suffix("/.well-known/dspace-version").ok_or_else(|| {
+            EngineError::Peer(format!("the DataService of `{peer}` is `{versions_url}`, which is no dspace-version address"))
+        })?;
+        self.guard.check_url(versions_url).map_err(|error| EngineError::Peer(error.to_string()))?;
+        let body = self.get(versions_url, None, MAX_VERSIONS).await?;
+        let versions: VersionResponse = serde_json::from_slice(&body)
+            .map_err(|error| EngineError::Peer(format!("{versions_url} cannot be read: {error}")))?;
+        let version = versions.choose().map_err(EngineError::Peer)?;
+        let address = format!("{root}{}", version.path.trim_end_matches('/'));
+        self.remember(peer, &address).await?;
+        Ok(address)
+    }
+
+    /// A callback address of a peer: https, and not in a forbidden network now.
+    pub(super) async fn check_callback(&self, address: Option<&str>) -> Result<String, EngineError> {
+        let malformed = |reason: String| EngineError::refused(RefusalKind::Malformed, format!("/callbackAddress: {reason}"));
+        let address = address.ok_or_else(|| malformed("is missing".to_owned()))?;
+        let url = self.guard.check_reachable(address).await.map_err(|error| malformed(error.to_string()))?;
+        if url.query().is_some() {
+            return Err(malformed("must not have a query".to_owned()));
+        }
+        Ok(url.as_str().trim_end_matches('/').to_owned())
+    }
+
+    /// Notes where a participant is; written only when it changed.
+    pub(super) async fn remember(&self, did: &str, address: &str) -> Result<(), EngineError> {
+        let key = tables::key(prefix::PEER, did);
+        if tables::load::<Peer>(&self.store, &key)?.is_some_and(|(known, _)| known.address == address) {
+            return Ok(());
+        }
+        let peer = Peer { did: did.to_owned(), address: address.to_owned(), last_seen: clock::now() };
+        let mut batch = Batch::new();
+        tables::put(&mut batch, key, &peer)?;
+        self.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Everything `peer` offers to this node.
+    ///
+    /// # Errors
+    /// Not reachable, refused, or not a catalog of this participant.
+    pub async fn ask_catalog(
+        &self,
+        peer: &str,
+        address: Option<&str>,
+        filter: Option<Vec<Json>>,
+    ) -> Result<Catalog, EngineError> {
+        let base = self.peer_address(peer, address).await?;
+        let message = protocol::wire::to_json(&CatalogRequestMessage { filter }, None);
+        let url = format!("{base}/catalog/request");
+        let token = self.identity.token(peer, clock::now())?;
+        let request = self.client.post(&url).bearer_auth(token).json(&message).timeout(ASK);
+        let body = answer(&url, request, MAX_CATALOG).await?;
+        let catalog: Catalog = read(&url, &body)?;
+        match &catalog.participant_id {
+            Some(id) if id == peer => Ok(catalog),
+            other => {
+                let other = other.as_deref().unwrap_or("nobody");
+                Err(EngineError::Peer(format!("{url} answered with the catalog of `{other}`, not of `{peer}`")))
+            }
+        }
+    }
+
+    /// One dataset of `peer`.
+    ///
+    /// # Errors
+    /// Not reachable, or not offered to this node.
+    pub async fn ask_dataset(&self, peer: &str, address: Option<&str>, id: &str) -> Result<Dataset, EngineError> {
+        let base = self.peer_address(peer, address).await?;
+        let url = format!("{base}/catalog/datasets/{}", trust::did::segment(id));
+        let body = self.get(&url, Some(peer), MAX_CATALOG).await?;
+        read(&url, &body)
+    }
+
+    async fn get(&self, url: &str, peer: Option<&str>, limit: usize) -> Result<Vec<u8>, EngineError> {
+        let mut request = self.client.get(url).timeout(ASK);
+        if let Some(peer) = peer {
+            request = request.bearer_auth(self.identity.token(peer, clock::now())?);
+        }
+        answer(url, request, limit).await
+    }
+}
+
+fn read<T: DspMessage>(url: &str, body: &[u8]) -> Result<T, EngineError> {
+    let received = protocol::wire::parse::<T>(body);
+    received.map(|received| received.message).map_err(|Refusal { reason, .. }| {
+        EngineError::Peer(format!("the answer of {url} is not a {}: {reason}", T::TYPE))
+    })
+}
+
+async fn answer(url: &str, request: reqwest::RequestBuilder, limit: usize) -> Result<Vec<u8>, EngineError> {
+    let sent = request.send().await;
+    let response = sent.map_err(|error| EngineError::Peer(format!("{url}: {}", describe(&error))))?;
+    let status = response.status();
+    let body = bounded_body(response, limit).await.map_err(|reason| EngineError::Peer(format!("{url}: {reason}")))?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let said = protocol::wire::parse::<CatalogError>(&body)
+        .map_or_else(|_| String::new(), |error| reason_text(error.message.code.as_deref(), &error.message.reason));
+    Err(EngineError::Peer(format!("{url} answered {status} {said}").trim_end().to_owned()))
+}

@@ -1,0 +1,320 @@
+//! Transfer processes in both roles.
+
+use std::sync::Arc;
+
+use catalog::HTTP_PULL;
+use protocol::transfer::{self, Decision, Input, Message, Parties, State, Transfer};
+use protocol::wire::{DataAddress, EndpointProperty, Received, TransferProcess, TransferRequestMessage};
+use protocol::{AgreementId, ConsumerPid, Effect, Failure, MessageId, ParticipantId, ProviderPid, RefusalKind, Role};
+use store::Batch;
+
+use super::{Engine, EngineError, message_id};
+use crate::clock;
+use crate::ids;
+use crate::tables::{self, AgreementRecord, Event, ProcessKind, TransferRecord, prefix};
+
+const KIND: ProcessKind = ProcessKind::Transfer;
+/// Type of the endpoint that data is pulled from.
+const ENDPOINT_TYPE: &str = "https://w3id.org/idsa/v4.1/HTTP";
+
+impl Engine {
+    /// Asks the provider for data under an agreement; the request is on its way when this returns.
+    ///
+    /// # Errors
+    /// No such agreement as the consumer, it was ended, or a format that is not supported.
+    pub async fn request_transfer(
+        self: &Arc<Self>,
+        agreement: &str,
+        format: &str,
+        address: Option<&str>,
+    ) -> Result<TransferRecord, EngineError> {
+        let (record, _) = self.load_agreement(agreement)?;
+        if record.role != Role::Consumer {
+            let reason = format!("this node is the provider of agreement `{agreement}`; only its consumer asks for data");
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        in_force(&record)?;
+        if format != HTTP_PULL {
+            return Err(EngineError::refused(RefusalKind::Malformed, format!("/transferType: only `{HTTP_PULL}` is supported")));
+        }
+        let peer_address = self.peer_address(&record.peer, address.or(Some(&record.peer_address))).await?;
+        let parties = self.transfer_parties(&record, peer_address, format);
+        let step = transfer::begin(ConsumerPid::new(ids::urn()), parties, message_id(), clock::now());
+        self.save_transfer(step.next, None, step.effects).await
+    }
+
+    /// Takes a consumer's request and starts the transfer.
+    ///
+    /// # Errors
+    /// No such agreement of this participant in force, a format that is not offered, or a callback address that
+    /// cannot be used.
+    pub async fn take_transfer_request(
+        self: &Arc<Self>,
+        caller: &str,
+        received: Received<TransferRequestMessage>,
+    ) -> Result<TransferProcess, EngineError> {
+        let request = &received.message;
+        let key = tables::peer_process(KIND, caller, request.consumer_pid.as_str());
+        let _lock = self.locks.lock(&key).await;
+        if let Some((pid, _)) = tables::load::<String>(&self.store, &key)? {
+            let (record, _) = self.load_transfer(&pid)?;
+            return acknowledgement(&record.transfer);
+        }
+        let callback = self.check_callback(Some(&request.callback_address)).await?;
+        let agreement = request.agreement_id.as_str();
+        let record = match self.load_agreement(agreement) {
+            Ok((record, _)) if record.role == Role::Provider && record.peer == caller => record,
+            Ok(_) | Err(EngineError::NotFound { .. }) => {
+                let reason = format!("/agreementId: there is no agreement `{agreement}` between this participant and you");
+                return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+            }
+            Err(error) => return Err(error),
+        };
+        in_force(&record)?;
+        if request.format != HTTP_PULL {
+            let reason = format!("/format: `{}` is not offered; `{HTTP_PULL}` is", request.format);
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        let now = clock::now();
+        let parties = self.transfer_parties(&record, callback, &request.format);
+        let requested = transfer::requested(ProviderPid::new(ids::urn()), parties, &received, now);
+        let answer = acknowledgement(&requested)?;
+        let start = Decision::Start(Some(self.data_address(&requested)?));
+        let step = transfer::step(requested, Input::Decided { decision: start, message: message_id() }, now)?;
+        self.save_transfer(step.next, None, step.effects).await?;
+        Ok(answer)
+    }
+
+    /// Takes a later message of the peer. `role` is ours, as the path tells; `None` where both fit.
+    ///
+    /// # Errors
+    /// No such process for this participant, or not allowed now.
+    pub async fn take_transfer_message(
+        self: &Arc<Self>,
+        caller: &str,
+        pid: &str,
+        received: Received<Message>,
+    ) -> Result<(), EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.own_transfer(caller, pid)?;
+        let resumes = matches!(received.message, Message::Start(_)) && record.transfer.role == Role::Provider;
+        let step = transfer::step(record.transfer, Input::Received(received), clock::now())?;
+        if step.repeat {
+            return Ok(());
+        }
+        if resumes {
+            let (agreement, _) = self.load_agreement(step.next.agreement.as_str())?;
+            in_force(&agreement)?;
+        }
+        self.save_transfer(step.next, Some(version), step.effects).await?;
+        Ok(())
+    }
+
+    /// The process as `caller`, its other party, may see it.
+    ///
+    /// # Errors
+    /// No such process for this participant.
+    pub fn transfer_for(&self, caller: &str, pid: &str) -> Result<TransferProcess, EngineError> {
+        acknowledgement(&self.own_transfer(caller, pid)?.0.transfer)
+    }
+
+    /// A transfer, for the operator and the gate.
+    ///
+    /// # Errors
+    /// Not there.
+    pub fn transfer(&self, pid: &str) -> Result<TransferRecord, EngineError> {
+        Ok(self.load_transfer(pid)?.0)
+    }
+
+    /// The operator ends a transfer.
+    ///
+    /// # Errors
+    /// It is over already.
+    pub async fn terminate_transfer(self: &Arc<Self>, pid: &str, reason: &str) -> Result<TransferRecord, EngineError> {
+        self.operate_transfer(pid, |_, _| Ok(Decision::Terminate(reason.to_owned()))).await
+    }
+
+    /// The operator pauses a transfer.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn suspend_transfer(self: &Arc<Self>, pid: &str, reason: &str) -> Result<TransferRecord, EngineError> {
+        self.operate_transfer(pid, |_, _| Ok(Decision::Suspend(reason.to_owned()))).await
+    }
+
+    /// The operator lets a paused transfer go on.
+    ///
+    /// # Errors
+    /// It is not suspended, the other side suspended it, or the agreement was ended.
+    pub async fn resume_transfer(self: &Arc<Self>, pid: &str) -> Result<TransferRecord, EngineError> {
+        self.operate_transfer(pid, |engine, transfer| {
+            let (agreement, _) = engine.load_agreement(transfer.agreement.as_str())?;
+            in_force(&agreement)?;
+            Ok(Decision::Start(match transfer.role {
+                Role::Consumer => None,
+                Role::Provider => Some(engine.data_address(transfer)?),
+            }))
+        })
+        .await
+    }
+
+    /// All data was transferred.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn complete_transfer(self: &Arc<Self>, pid: &str) -> Result<TransferRecord, EngineError> {
+        self.operate_transfer(pid, |_, _| Ok(Decision::Complete)).await
+    }
+
+    async fn operate_transfer(
+        self: &Arc<Self>,
+        pid: &str,
+        decide: impl FnOnce(&Self, &Transfer) -> Result<Decision, EngineError>,
+    ) -> Result<TransferRecord, EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.load_transfer(pid)?;
+        let decision = decide(self, &record.transfer)?;
+        let input = Input::Decided { decision, message: message_id() };
+        let step = transfer::step(record.transfer, input, clock::now())?;
+        self.save_transfer(step.next, Some(version), step.effects).await
+    }
+
+    /// A message of ours was taken by the peer.
+    pub(crate) async fn transfer_acknowledged(
+        self: &Arc<Self>,
+        pid: &str,
+        message: MessageId,
+        reply: Option<TransferProcess>,
+    ) -> Result<(), EngineError> {
+        self.transfer_outcome(pid, &message, |id| Input::Acknowledged { message: id, reply }).await
+    }
+
+    /// A message of ours cannot be delivered.
+    pub(crate) async fn transfer_failed(
+        self: &Arc<Self>,
+        pid: &str,
+        message: MessageId,
+        failure: Failure,
+    ) -> Result<(), EngineError> {
+        let make = |failed| Input::Failed { failed, failure, message: message_id() };
+        self.transfer_outcome(pid, &message, make).await
+    }
+
+    async fn transfer_outcome(
+        self: &Arc<Self>,
+        pid: &str,
+        message: &MessageId,
+        input: impl FnOnce(MessageId) -> Input,
+    ) -> Result<(), EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.load_transfer(pid)?;
+        let step = transfer::step(record.transfer, input(message.clone()), clock::now())?;
+        if step.repeat {
+            return self.forget(message).await;
+        }
+        let mut effects = vec![Effect::Withdraw(message.clone())];
+        effects.extend(step.effects);
+        self.save_transfer(step.next, Some(version), effects).await?;
+        Ok(())
+    }
+
+    /// Our pids of all transfers under an agreement.
+    pub(super) fn transfers_of(&self, agreement: &str) -> Result<Vec<String>, EngineError> {
+        let prefix = format!("{}{agreement}/", prefix::TRANSFER_OF);
+        let keys = self.store.scan(&prefix, None, usize::MAX)?;
+        Ok(keys.into_iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
+    }
+
+    /// Where the consumer pulls, with the token of the start that is about to be sent.
+    fn data_address(&self, transfer: &Transfer) -> Result<DataAddress, EngineError> {
+        let pid = transfer.pid();
+        let property = |name: &str, value: String| EndpointProperty { name: name.to_owned(), value };
+        let token = self.stream_token(transfer, transfer.generation + 1)?;
+        Ok(DataAddress {
+            endpoint_type: ENDPOINT_TYPE.to_owned(),
+            endpoint: Some(format!("{}{}/{pid}", self.public_address, crate::http::DATA_PATH)),
+            endpoint_properties: vec![
+                property("authorization", token),
+                property("authType", "bearer".to_owned()),
+            ],
+        })
+    }
+
+    fn transfer_parties(&self, agreement: &AgreementRecord, peer_address: String, format: &str) -> Parties {
+        Parties {
+            own: ParticipantId::new(self.did()),
+            own_address: self.own_address.clone(),
+            peer: ParticipantId::new(agreement.peer.clone()),
+            peer_address,
+            agreement: AgreementId::new(agreement.agreement.id().as_str()),
+            dataset: agreement.agreement.target(),
+            format: format.to_owned(),
+        }
+    }
+
+    fn load_transfer(&self, pid: &str) -> Result<(TransferRecord, u64), EngineError> {
+        let found = tables::load(&self.store, &tables::key(prefix::TRANSFER, pid))?;
+        found.ok_or_else(|| EngineError::NotFound { kind: "transfer process", id: pid.to_owned() })
+    }
+
+    fn own_transfer(&self, caller: &str, pid: &str) -> Result<(TransferRecord, u64), EngineError> {
+        let found = self.load_transfer(pid)?;
+        if found.0.transfer.peer.as_str() != caller {
+            return Err(EngineError::NotFound { kind: "transfer process", id: pid.to_owned() });
+        }
+        Ok(found)
+    }
+
+    async fn save_transfer(
+        self: &Arc<Self>,
+        transfer: Transfer,
+        version: Option<u64>,
+        effects: Vec<Effect>,
+    ) -> Result<TransferRecord, EngineError> {
+        let (pid, peer) = (transfer.pid().to_owned(), transfer.peer.to_string());
+        let key = tables::key(prefix::TRANSFER, &pid);
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), version);
+        if version.is_none() {
+            let index = format!("{}{}/{pid}", prefix::TRANSFER_OF, transfer.agreement);
+            tables::put(&mut batch, index, &())?;
+            if let Some(theirs) = transfer.peer_pid() {
+                let index = tables::peer_process(KIND, &peer, theirs);
+                batch.expect(index.clone(), None);
+                tables::put(&mut batch, index, &pid)?;
+            }
+        }
+        let last = transfer.progress.history.last().map_or("", |entry| entry.text.as_str());
+        let state = transfer.progress.state_name();
+        let event = Event::new(KIND.name(), clock::now(), last).about(&pid).with(&peer).reached(state);
+        tables::append_event(&mut batch, &event)?;
+        let after = self.plan(KIND, &pid, &peer, &transfer.peer_address, effects, &mut batch)?;
+        let record = TransferRecord { transfer };
+        tables::put(&mut batch, key, &record)?;
+        self.commit(batch).await?;
+        self.follow(after);
+        Ok(record)
+    }
+}
+
+fn acknowledgement(transfer: &Transfer) -> Result<TransferProcess, EngineError> {
+    let missing = || EngineError::NotFound { kind: "transfer process", id: transfer.pid().to_owned() };
+    transfer.acknowledgement().ok_or_else(missing)
+}
+
+/// Whether data may move under the agreement at all; the policy is asked at each read.
+fn in_force(record: &AgreementRecord) -> Result<(), EngineError> {
+    match &record.ended {
+        None => Ok(()),
+        Some(ended) => {
+            let text = format!("the agreement `{}` was ended on {}: {}", record.agreement.id(), ended.at, ended.reason);
+            Err(EngineError::refused(RefusalKind::Disagreement, text))
+        }
+    }
+}
+
+/// Whether a transfer can still become readable.
+#[must_use]
+pub(super) fn is_over(transfer: &Transfer) -> bool {
+    matches!(transfer.progress.state, Some(State::Completed | State::Terminated))
+}

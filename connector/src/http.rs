@@ -1,0 +1,77 @@
+//! Faces: they authenticate, parse a message into its type, and call the engine. They decide nothing.
+
+mod authenticate;
+mod data;
+mod dsp;
+pub mod listener;
+pub mod management;
+mod problem;
+mod well_known;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http_body_util::{BodyExt as _, Limited};
+
+use crate::engine::Engine;
+
+/// Path of the Dataspace Protocol's endpoints below the public address.
+pub const DSP_PATH: &str = "/dsp/2025-1";
+/// Path of the data plane below the public address.
+pub const DATA_PATH: &str = "/data";
+
+/// Largest protocol message, in bytes.
+const MAX_MESSAGE: usize = 1024 * 1024;
+/// Longest time a message may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(15);
+
+/// What the faces share.
+#[derive(Debug)]
+pub struct Faces {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The client towards upstream sources.
+    pub upstream: reqwest::Client,
+    refusals: problem::RefusalLog,
+}
+
+impl Faces {
+    /// Faces of `engine`.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, upstream: reqwest::Client) -> Arc<Self> {
+        Arc::new(Self { engine, upstream, refusals: problem::RefusalLog::default() })
+    }
+}
+
+/// Everything other participants reach.
+pub fn public(faces: &Arc<Faces>) -> Router {
+    Router::new()
+        .merge(well_known::routes())
+        .nest(DSP_PATH, dsp::routes())
+        .nest(DATA_PATH, data::routes())
+        .with_state(Arc::clone(faces))
+}
+
+/// A whole body within bounds of size and time.
+async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, BodyError> {
+    let collected = tokio::time::timeout(ARRIVAL, Limited::new(body, limit).collect()).await;
+    match collected {
+        Err(_) => Err(BodyError::Slow),
+        Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(BodyError::TooLarge(limit)),
+        Ok(Err(_)) => Err(BodyError::Broken),
+    }
+}
+
+/// A body that did not arrive.
+#[derive(Debug, thiserror::Error)]
+enum BodyError {
+    #[error("the body broke off")]
+    Broken,
+    #[error("the body did not arrive within {} seconds", ARRIVAL.as_secs())]
+    Slow,
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+}

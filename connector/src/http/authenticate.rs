@@ -1,0 +1,43 @@
+//! From a request's token to a participant, before anything of the body is read.
+
+use http::{HeaderMap, header};
+use trust::token::{Caller, Claimed};
+
+use super::problem::Problem;
+use crate::clock;
+use crate::engine::Engine;
+
+/// The participant behind the `Authorization` header (DCP 1.0.1, self-issued ID tokens).
+pub(super) async fn authenticate(engine: &Engine, headers: &HeaderMap) -> Result<String, Problem> {
+    let refuse = |reason: String| Problem::unauthenticated(reason);
+    let header = headers.get(header::AUTHORIZATION).ok_or_else(|| refuse("it has no Authorization header".to_owned()))?;
+    let text = header.to_str().map_err(|_| refuse("its Authorization header is not text".to_owned()))?;
+    // The scheme is case-insensitive; some peers send the token bare.
+    let token = match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        Some(_) => return Err(refuse("its Authorization header is not a bearer token".to_owned())),
+        None => text,
+    };
+    let claimed = Claimed::read(token).map_err(|error| refuse(error.to_string()))?;
+    let caller = verify(engine, &claimed).await.map_err(refuse)?;
+    if !engine.replays().first_use(&caller, clock::now().as_second()) {
+        return Err(refuse(format!("the token `{}` of {} was used before", caller.jti(), caller.did())));
+    }
+    Ok(caller.did().to_owned())
+}
+
+async fn verify(engine: &Engine, claimed: &Claimed) -> Result<Caller, String> {
+    let (did, own) = (claimed.did(), engine.did());
+    let document = engine.resolver().document(did).await?;
+    match claimed.verify(&document, own, clock::now()) {
+        Ok(caller) => Ok(caller),
+        Err(first) => {
+            // The key may have been rotated since the document was fetched.
+            let fresh = engine.resolver().refreshed(did).await?;
+            if fresh == document {
+                return Err(first.to_string());
+            }
+            claimed.verify(&fresh, own, clock::now()).map_err(|error| error.to_string())
+        }
+    }
+}

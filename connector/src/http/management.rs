@@ -1,0 +1,134 @@
+//! The operator's API: resources named and shaped after EDC's Management API v4, and what EDC has not beside them.
+//!
+//! On loopback, behind one key. Errors are a list of `{message, type}` as there.
+
+mod events;
+mod processes;
+mod pull;
+mod resources;
+mod views;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use protocol::RefusalKind;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::problem::json_answer;
+use super::{Faces, read_body};
+use crate::engine::EngineError;
+
+/// Largest body of a caller, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// What the management face knows beside the engine.
+#[derive(Debug)]
+pub struct Management {
+    faces: Arc<Faces>,
+    /// SHA-256 of the key: comparing digests takes the same time whatever differs.
+    key: [u8; 32],
+}
+
+type Shared = State<Arc<Management>>;
+
+impl Management {
+    /// A face that asks for `key`.
+    #[must_use]
+    pub fn new(faces: Arc<Faces>, key: &str) -> Arc<Self> {
+        Arc::new(Self { faces, key: Sha256::digest(key.trim()).into() })
+    }
+}
+
+/// Everything the operator reaches.
+pub fn routes(management: &Arc<Management>) -> Router {
+    Router::new()
+        .route("/v4/identity", get(identity))
+        .merge(resources::routes())
+        .merge(processes::routes())
+        .merge(events::routes())
+        .merge(pull::routes())
+        .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
+        .with_state(Arc::clone(management))
+}
+
+async fn authorise(State(management): Shared, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let bearer = || {
+        let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim())
+    };
+    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer).unwrap_or_default();
+    let digest: [u8; 32] = Sha256::digest(key).into();
+    if !bool::from(digest.ct_eq(&management.key)) {
+        return error(StatusCode::UNAUTHORIZED, "AuthenticationFailed", "send the node's management key as X-Api-Key");
+    }
+    next.run(request).await
+}
+
+async fn identity(State(management): Shared) -> Json<Value> {
+    let engine = &management.faces.engine;
+    Json(json!({
+        "did": engine.did(),
+        "keyId": engine.identity().key_id(),
+        "document": engine.identity().document().json(),
+        "runningStreams": engine.streams().running(),
+    }))
+}
+
+/// An error in EDC's form.
+fn error(status: StatusCode, kind: &str, message: &str) -> Response {
+    json_answer(status, &json!([{"message": message, "type": kind}]))
+}
+
+/// An answer, or the error in EDC's form.
+fn respond(result: Result<Response, EngineError>) -> Response {
+    let problem = match result {
+        Ok(response) => return response,
+        Err(problem) => problem,
+    };
+    match &problem {
+        EngineError::NotFound { .. } => error(StatusCode::NOT_FOUND, "ObjectNotFound", &problem.to_string()),
+        EngineError::Peer(reason) => error(StatusCode::BAD_GATEWAY, "BadGateway", reason),
+        EngineError::Refused(refusal) => {
+            let (status, kind) = match refusal.kind {
+                RefusalKind::NotFound => (StatusCode::NOT_FOUND, "ObjectNotFound"),
+                RefusalKind::IllegalTransition | RefusalKind::Disagreement => (StatusCode::CONFLICT, "ObjectConflict"),
+                RefusalKind::Malformed
+                | RefusalKind::TermsNotOffered
+                | RefusalKind::TooMuch
+                | RefusalKind::Unauthenticated => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            };
+            error(status, kind, &refusal.reason)
+        }
+        EngineError::Store(_) | EngineError::Trust(_) => {
+            let chain = crate::telemetry::chain(&problem);
+            tracing::error!(error = chain, "a management request failed");
+            error(StatusCode::INTERNAL_SERVER_ERROR, "ServiceError", &chain)
+        }
+    }
+}
+
+fn malformed(reason: impl Into<String>) -> EngineError {
+    EngineError::Refused(protocol::Refusal::new(RefusalKind::Malformed, reason))
+}
+
+/// A body of type `T`; the error names the path. An empty body is read as `{}`.
+async fn read<T: DeserializeOwned>(body: Body) -> Result<T, EngineError> {
+    let bytes = read_body(body, MAX_BODY).await.map_err(|error| malformed(error.to_string()))?;
+    let text = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        malformed(if path == "." { inner.to_string() } else { format!("{path}: {inner}") })
+    })
+}

@@ -1,0 +1,240 @@
+//! Negotiations, agreements and transfers: looked at, begun, decided.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use protocol::wire::Offer;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::views::{self, Query};
+use super::{Management, Shared, malformed, read, respond};
+use crate::engine::EngineError;
+use crate::http::problem::json_answer;
+use crate::tables::{AgreementRecord, NegotiationRecord, TransferRecord, prefix};
+
+/// Longest reason an operator gives, in bytes.
+const MAX_REASON: usize = 1000;
+
+pub(super) fn routes() -> Router<Arc<Management>> {
+    Router::new()
+        .route("/v4/contractnegotiations", post(negotiate))
+        .route("/v4/contractnegotiations/request", post(negotiations))
+        .route("/v4/contractnegotiations/{id}", get(negotiation))
+        .route("/v4/contractnegotiations/{id}/state", get(negotiation_state))
+        .route("/v4/contractnegotiations/{id}/agreement", get(negotiation_agreement))
+        .route("/v4/contractnegotiations/{id}/approve", post(approve))
+        .route("/v4/contractnegotiations/{id}/terminate", post(terminate_negotiation))
+        .route("/v4/contractagreements/request", post(agreements))
+        .route("/v4/contractagreements/{id}", get(agreement))
+        .route("/v4/contractagreements/{id}/negotiation", get(agreement_negotiation))
+        .route("/v4/contractagreements/{id}/dossier", get(dossier))
+        .route("/v4/contractagreements/{id}/end", post(end_agreement))
+        .route("/v4/transferprocesses", post(start))
+        .route("/v4/transferprocesses/request", post(transfers))
+        .route("/v4/transferprocesses/{id}", get(transfer))
+        .route("/v4/transferprocesses/{id}/state", get(transfer_state))
+        .route("/v4/transferprocesses/{id}/suspend", post(suspend))
+        .route("/v4/transferprocesses/{id}/resume", post(resume))
+        .route("/v4/transferprocesses/{id}/complete", post(complete))
+        .route("/v4/transferprocesses/{id}/terminate", post(terminate_transfer))
+}
+
+fn ok(body: &Value) -> Response {
+    json_answer(StatusCode::OK, body)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContractRequest {
+    counter_party_address: Option<String>,
+    #[serde(default)]
+    protocol: Option<String>,
+    policy: Value,
+}
+
+async fn negotiate(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let request: ContractRequest = read(body).await?;
+        check_protocol(request.protocol.as_deref())?;
+        let assigner = request.policy.get("assigner").and_then(Value::as_str);
+        let peer = assigner.ok_or_else(|| malformed("policy.assigner: is missing; it is the provider's DID"))?.to_owned();
+        let offer = Offer::parse(request.policy).map_err(|reason| malformed(format!("policy{reason}")))?;
+        let record = management.faces.engine.negotiate(&peer, request.counter_party_address.as_deref(), offer).await?;
+        Ok(ok(&views::id_response(record.negotiation.pid())))
+    };
+    respond(result.await)
+}
+
+fn check_protocol(protocol: Option<&str>) -> Result<(), EngineError> {
+    match protocol {
+        None | Some(views::PROTOCOL | "dataspace-protocol-http") => Ok(()),
+        Some(other) => Err(malformed(format!("protocol: `{other}` is not spoken here; `{}` is", views::PROTOCOL))),
+    }
+}
+
+async fn negotiations(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let query: Query = read(body).await?;
+        let found = query.run::<NegotiationRecord>(&management.faces.engine, prefix::NEGOTIATION, views::negotiation)?;
+        Ok(ok(&Value::Array(found)))
+    };
+    respond(result.await)
+}
+
+async fn negotiation(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.negotiation(&id).map(|record| ok(&views::negotiation(&record))))
+}
+
+async fn negotiation_state(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.negotiation(&id).map(|record| {
+        let state = record.negotiation.progress.state_name();
+        ok(&json!({"@context": [views::CONTEXT], "@type": "NegotiationState", "state": state}))
+    }))
+}
+
+async fn negotiation_agreement(State(management): Shared, Path(id): Path<String>) -> Response {
+    let engine = &management.faces.engine;
+    let found = engine.negotiation(&id).and_then(|record| match record.negotiation.agreement {
+        Some(agreement) => engine.agreement(agreement.id().as_str()),
+        None => Err(EngineError::NotFound { kind: "agreement of negotiation", id }),
+    });
+    respond(found.map(|standing| ok(&views::agreement(&standing))))
+}
+
+async fn approve(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.approve(&id).await.map(|record| ok(&views::negotiation(&record))))
+}
+
+#[derive(Debug, Deserialize)]
+struct Why {
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+async fn reason(body: Body) -> Result<String, EngineError> {
+    let why: Why = read(body).await?;
+    match why.reason {
+        None => Ok("by the operator".to_owned()),
+        Some(reason) if reason.len() <= MAX_REASON => Ok(reason),
+        Some(_) => Err(malformed(format!("reason: longer than {MAX_REASON} bytes"))),
+    }
+}
+
+async fn terminate_negotiation(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let result = async {
+        let reason = reason(body).await?;
+        management.faces.engine.terminate_negotiation(&id, &reason).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    respond(result.await)
+}
+
+async fn agreements(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let query: Query = read(body).await?;
+        let engine = &management.faces.engine;
+        let show = |record: &AgreementRecord| {
+            let id = record.agreement.id();
+            // The usage stands in a record of its own; without one nothing was read yet.
+            engine.agreement(id.as_str()).map_or(Value::Null, |standing| views::agreement(&standing))
+        };
+        Ok(ok(&Value::Array(query.run(engine, prefix::AGREEMENT, show)?)))
+    };
+    respond(result.await)
+}
+
+async fn agreement(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.agreement(&id).map(|standing| ok(&views::agreement(&standing))))
+}
+
+async fn agreement_negotiation(State(management): Shared, Path(id): Path<String>) -> Response {
+    let engine = &management.faces.engine;
+    let found = engine.agreement(&id).and_then(|standing| engine.negotiation(&standing.record.negotiation));
+    respond(found.map(|record| ok(&views::negotiation(&record))))
+}
+
+async fn dossier(State(management): Shared, Path(id): Path<String>) -> Response {
+    let found = management.faces.engine.dossier(&id);
+    respond(found.map(|dossier| ok(&serde_json::to_value(dossier).unwrap_or_default())))
+}
+
+async fn end_agreement(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let result = async {
+        let reason = reason(body).await?;
+        let standing = management.faces.engine.end_agreement(&id, &reason).await?;
+        Ok(ok(&views::agreement(&standing)))
+    };
+    respond(result.await)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TransferRequest {
+    contract_id: String,
+    transfer_type: String,
+    counter_party_address: Option<String>,
+    #[serde(default)]
+    protocol: Option<String>,
+}
+
+async fn start(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let request: TransferRequest = read(body).await?;
+        check_protocol(request.protocol.as_deref())?;
+        let engine = &management.faces.engine;
+        let address = request.counter_party_address.as_deref();
+        let record = engine.request_transfer(&request.contract_id, &request.transfer_type, address).await?;
+        Ok(ok(&views::id_response(record.transfer.pid())))
+    };
+    respond(result.await)
+}
+
+async fn transfers(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let query: Query = read(body).await?;
+        let found = query.run::<TransferRecord>(&management.faces.engine, prefix::TRANSFER, views::transfer)?;
+        Ok(ok(&Value::Array(found)))
+    };
+    respond(result.await)
+}
+
+async fn transfer(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.transfer(&id).map(|record| ok(&views::transfer(&record))))
+}
+
+async fn transfer_state(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.transfer(&id).map(|record| {
+        let state = record.transfer.progress.state_name();
+        ok(&json!({"@context": [views::CONTEXT], "@type": "TransferState", "state": state}))
+    }))
+}
+
+async fn suspend(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let result = async {
+        let reason = reason(body).await?;
+        management.faces.engine.suspend_transfer(&id, &reason).await
+    };
+    respond(result.await.map(|_| StatusCode::NO_CONTENT.into_response()))
+}
+
+async fn resume(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.resume_transfer(&id).await.map(|_| StatusCode::NO_CONTENT.into_response()))
+}
+
+async fn complete(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.complete_transfer(&id).await.map(|_| StatusCode::NO_CONTENT.into_response()))
+}
+
+async fn terminate_transfer(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let result = async {
+        let reason = reason(body).await?;
+        management.faces.engine.terminate_transfer(&id, &reason).await
+    };
+    respond(result.await.map(|_| StatusCode::NO_CONTENT.into_response()))
+}

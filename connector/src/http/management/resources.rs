@@ -1,0 +1,133 @@
+//! Assets, policy definitions, contract definitions, and other participants' catalogs.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use catalog::{Asset, ContractDefinition, PolicyDefinition};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::views::{self, Query};
+use super::{Management, Shared, malformed, read, respond};
+use crate::engine::{Engine, EngineError, Managed, Write};
+use crate::http::problem::json_answer;
+use crate::ids;
+use crate::{sources, tables};
+
+pub(super) fn routes() -> Router<Arc<Management>> {
+    Router::new()
+        .merge(resource::<Asset>("/v4/assets"))
+        .merge(resource::<PolicyDefinition>("/v4/policydefinitions"))
+        .merge(resource::<ContractDefinition>("/v4/contractdefinitions"))
+        .route("/v4/catalog/request", post(catalog))
+        .route("/v4/catalog/dataset/request", post(dataset))
+        .route("/v4/peers", get(peers))
+}
+
+fn resource<T: Managed>(path: &str) -> Router<Arc<Management>> {
+    Router::new()
+        .route(path, post(create::<T>).put(replace::<T>))
+        .route(&format!("{path}/request"), post(query::<T>))
+        .route(&format!("{path}/{{id}}"), get(one::<T>).delete(remove::<T>))
+}
+
+async fn create<T: Managed>(State(management): Shared, body: Body) -> Response {
+    respond(write::<T>(&management, body, Write::Create).await)
+}
+
+async fn replace<T: Managed>(State(management): Shared, body: Body) -> Response {
+    respond(write::<T>(&management, body, Write::Replace).await)
+}
+
+async fn write<T: Managed>(management: &Management, body: Body, write: Write) -> Result<Response, EngineError> {
+    let mut json: Value = read(body).await?;
+    if let Some(map) = json.as_object_mut()
+        && write == Write::Create
+    {
+        map.entry("@id").or_insert_with(|| json!(ids::urn()));
+    }
+    match json.get("@type").and_then(Value::as_str) {
+        None => {}
+        Some(kind) if kind == T::TYPE => {}
+        Some(kind) => return Err(malformed(format!("/@type: expected `{}`, got `{kind}`", T::TYPE))),
+    }
+    let resource: T = serde_path_to_error::deserialize(&json)
+        .map_err(|error| malformed(format!("{}: {}", error.path(), error.inner())))?;
+    if let Some(address) = json.get("dataAddress").and_then(Value::as_object) {
+        sources::check(address, &management.faces.upstream).map_err(|error| malformed(format!("{error:#}")))?;
+    }
+    let id = resource.id().to_owned();
+    management.faces.engine.put_resource(resource, write).await?;
+    Ok(match write {
+        Write::Create => json_answer(StatusCode::OK, &views::id_response(&id)),
+        Write::Replace => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+async fn one<T: Managed>(State(management): Shared, Path(id): Path<String>) -> Response {
+    let found = management.faces.engine.resource::<T>(&id);
+    respond(found.map(|resource| json_answer(StatusCode::OK, &views::managed(&resource))))
+}
+
+async fn remove<T: Managed>(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.delete_resource::<T>(&id).await.map(|()| StatusCode::NO_CONTENT.into_response()))
+}
+
+async fn query<T: Managed>(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let query: Query = read(body).await?;
+        let found = query.run(&management.faces.engine, T::PREFIX, |record: &T| views::managed(record))?;
+        Ok(json_answer(StatusCode::OK, &Value::Array(found)))
+    };
+    respond(result.await)
+}
+
+/// Whom to ask, and where: the address may be left out, then the DID tells it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ask {
+    #[serde(rename = "@id")]
+    id: Option<String>,
+    counter_party_id: String,
+    counter_party_address: Option<String>,
+    #[serde(default)]
+    filter: Option<Vec<Value>>,
+}
+
+async fn catalog(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let ask: Ask = read(body).await?;
+        let address = ask.counter_party_address.as_deref();
+        let found = management.faces.engine.ask_catalog(&ask.counter_party_id, address, ask.filter).await?;
+        Ok(json_answer(StatusCode::OK, &protocol::wire::to_json(&found, None)))
+    };
+    respond(result.await)
+}
+
+async fn dataset(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let ask: Ask = read(body).await?;
+        let id = ask.id.ok_or_else(|| malformed("@id: is missing"))?;
+        let address = ask.counter_party_address.as_deref();
+        let found = management.faces.engine.ask_dataset(&ask.counter_party_id, address, &id).await?;
+        Ok(json_answer(StatusCode::OK, &protocol::wire::to_json(&found, None)))
+    };
+    respond(result.await)
+}
+
+async fn peers(State(management): Shared) -> Response {
+    let engine: &Engine = &management.faces.engine;
+    let found = tables::list::<tables::Peer>(engine.store(), tables::prefix::PEER, None, 10_000);
+    respond(found.map_err(EngineError::from).map(|peers| {
+        let list = peers
+            .into_iter()
+            .map(|(_, peer)| json!({"did": peer.did, "address": peer.address, "lastSeen": peer.last_seen}))
+            .collect();
+        json_answer(StatusCode::OK, &Value::Array(list))
+    }))
+}

@@ -1,0 +1,212 @@
+//! Records as the management API shows them (schemas of EDC's v4), and its queries.
+
+use catalog::Criterion;
+use jiff::Timestamp;
+use protocol::Role;
+use protocol::progress::{Act, Progress};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::malformed;
+use crate::clock;
+use crate::engine::{Engine, EngineError, Managed, Standing};
+use crate::tables::{self, NegotiationRecord, TransferRecord};
+
+/// The context of every document of this API.
+pub(super) const CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
+/// `protocol` of every process.
+pub(super) const PROTOCOL: &str = "dataspace-protocol-http:2025-1";
+/// `profile` of every process.
+const PROFILE: &str = "dsp-2025-1";
+/// Most records one query returns.
+const MAX_LIMIT: usize = 1000;
+
+fn document(kind: &str, id: &str, mut rest: Map<String, Value>) -> Value {
+    rest.insert("@context".to_owned(), json!([CONTEXT]));
+    rest.insert("@type".to_owned(), json!(kind));
+    rest.insert("@id".to_owned(), json!(id));
+    Value::Object(rest)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        _ => Map::new(),
+    }
+}
+
+pub(super) fn id_response(id: &str) -> Value {
+    document("IdResponse", id, object(json!({"createdAt": millis(clock::now())})))
+}
+
+pub(super) fn managed<T: Managed>(resource: &T) -> Value {
+    // Managed resources are structs of JSON values, so they always serialise to an object.
+    document(T::TYPE, resource.id(), object(serde_json::to_value(resource).unwrap_or_default()))
+}
+
+fn millis(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Consumer => "CONSUMER",
+        Role::Provider => "PROVIDER",
+    }
+}
+
+fn progress<A: Act>(progress: &Progress<A>) -> Map<String, Value> {
+    let history: Vec<_> = progress.history.iter().map(|entry| json!({"at": entry.at, "text": entry.text})).collect();
+    object(json!({
+        "state": progress.state_name(),
+        "stateTimestamp": millis(progress.updated),
+        "createdAt": millis(progress.created),
+        "errorDetail": progress.problem,
+        "urn:concordat:pending": progress.pending.as_ref().map(|pending| pending.act.to_string()),
+        "urn:concordat:history": history,
+    }))
+}
+
+pub(super) fn negotiation(record: &NegotiationRecord) -> Value {
+    let ours = &record.negotiation;
+    let mut map = progress(&ours.progress);
+    map.extend(object(json!({
+        "type": role(ours.role),
+        "protocol": PROTOCOL,
+        "profile": PROFILE,
+        "counterPartyId": ours.peer,
+        "counterPartyAddress": ours.peer_address,
+        "correlationId": ours.peer_pid(),
+        "assetId": ours.dataset,
+        "contractAgreementId": ours.agreement.as_ref().map(|agreement| agreement.id()),
+        "callbackAddresses": [],
+        "urn:concordat:offer": ours.offer,
+        "urn:concordat:terms": policy_engine::explain::policy(ours.offer.policy()),
+        "urn:concordat:offerBy": role(ours.offer_by),
+    })));
+    document("ContractNegotiation", ours.pid(), map)
+}
+
+pub(super) fn transfer(record: &TransferRecord) -> Value {
+    let ours = &record.transfer;
+    let mut map = progress(&ours.progress);
+    map.extend(object(json!({
+        "type": role(ours.role),
+        "protocol": PROTOCOL,
+        "profile": PROFILE,
+        "counterPartyId": ours.peer,
+        "counterPartyAddress": ours.peer_address,
+        "correlationId": ours.peer_pid(),
+        "assetId": ours.dataset,
+        "contractId": ours.agreement,
+        "transferType": ours.format,
+        "callbackAddresses": [],
+    })));
+    document("TransferProcess", ours.pid(), map)
+}
+
+pub(super) fn agreement(standing: &Standing) -> Value {
+    let record = &standing.record;
+    let map = object(json!({
+        "assetId": record.agreement.target(),
+        "providerId": record.agreement.assigner(),
+        "consumerId": record.agreement.assignee(),
+        "contractSigningDate": record.concluded_at.as_second(),
+        "policy": record.agreement,
+        "urn:concordat:role": role(record.role),
+        "urn:concordat:negotiation": record.negotiation,
+        "urn:concordat:terms": policy_engine::explain::policy(record.agreement.policy()),
+        "urn:concordat:signedByProvider": record.provider_signature.is_some(),
+        "urn:concordat:signedByConsumer": record.consumer_signature.is_some(),
+        "urn:concordat:ended": record.ended,
+        "urn:concordat:requests": standing.usage.requests,
+        "urn:concordat:bytes": standing.usage.bytes,
+    }));
+    document("ContractAgreement", record.agreement.id().as_str(), map)
+}
+
+/// EDC's QuerySpec.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Query {
+    #[serde(default)]
+    offset: usize,
+    #[serde(default = "default_limit")]
+    limit: usize,
+    #[serde(default)]
+    sort_field: Option<String>,
+    #[serde(default)]
+    sort_order: Order,
+    #[serde(default)]
+    filter_expression: Vec<Criterion>,
+}
+
+const fn default_limit() -> usize {
+    50
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Order {
+    #[default]
+    Asc,
+    Desc,
+}
+
+impl Query {
+    /// The records under `prefix` that match, as shown by `view`, sorted and cut to the page.
+    pub(super) fn run<T: DeserializeOwned>(
+        &self,
+        engine: &Engine,
+        prefix: &str,
+        view: impl Fn(&T) -> Value,
+    ) -> Result<Vec<Value>, EngineError> {
+        if self.limit == 0 || self.limit > MAX_LIMIT {
+            return Err(malformed(format!("limit: must be 1 to {MAX_LIMIT}")));
+        }
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = tables::list::<T>(engine.store(), prefix, after.as_deref(), 1000)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            found.extend(page.iter().map(|(_, record)| view(record)).filter(|shown| self.matches(shown)));
+            let unsorted = self.sort_field.is_none() && self.sort_order == Order::Asc;
+            if unsorted && found.len() >= self.offset.saturating_add(self.limit) {
+                break;
+            }
+        }
+        if let Some(field) = &self.sort_field {
+            found.sort_by(|a, b| compare(look_up(a, field).as_ref(), look_up(b, field).as_ref()));
+        }
+        if self.sort_order == Order::Desc {
+            found.reverse();
+        }
+        Ok(found.into_iter().skip(self.offset).take(self.limit).collect())
+    }
+
+    fn matches(&self, shown: &Value) -> bool {
+        self.filter_expression.iter().all(|criterion| criterion.holds(|operand| look_up(shown, operand)))
+    }
+}
+
+/// A member by its name, `id` for `@id`, dots for members of members.
+fn look_up(shown: &Value, operand: &str) -> Option<Value> {
+    if operand == "id" {
+        return shown.get("@id").cloned();
+    }
+    if let Some(direct) = shown.get(operand).or_else(|| shown.get("properties").and_then(|map| map.get(operand))) {
+        return Some(direct.clone());
+    }
+    operand.split('.').try_fold(shown, |value, name| value.get(name)).cloned()
+}
+
+fn compare(a: Option<&Value>, b: Option<&Value>) -> std::cmp::Ordering {
+    match (a, b) {
+        (Some(Value::Number(a)), Some(Value::Number(b))) => {
+            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(std::cmp::Ordering::Equal)
+        }
+        (a, b) => a.map(Value::to_string).cmp(&b.map(Value::to_string)),
+    }
+}

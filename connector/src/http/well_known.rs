@@ -1,0 +1,46 @@
+//! What anybody may ask: versions, the DID document, health.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use protocol::wire::{Auth, ProtocolVersion, VersionResponse};
+
+use super::{DSP_PATH, Faces};
+
+type Shared = State<Arc<Faces>>;
+
+pub(super) fn routes() -> Router<Arc<Faces>> {
+    Router::new()
+        .route("/.well-known/dspace-version", get(versions))
+        .route("/.well-known/did.json", get(did_document))
+        .route("/health", get(|| async { "ok\n" }))
+}
+
+async fn versions(State(faces): Shared) -> Response {
+    let did = faces.engine.did();
+    let method = did.splitn(3, ':').take(2).collect::<Vec<_>>().join(":");
+    let answer = VersionResponse {
+        protocol_versions: vec![ProtocolVersion {
+            version: protocol::VERSION.to_owned(),
+            path: DSP_PATH.to_owned(),
+            binding: "HTTPS".to_owned(),
+            service_id: Some(format!("{did}#dsp")),
+            identifier_type: Some(method),
+            auth: Some(Auth { protocol: "DCP".to_owned(), version: "1.0".to_owned(), profile: Vec::new() }),
+        }],
+    };
+    axum::Json(answer).into_response()
+}
+
+/// The document of a did:web of this host; a did:key carries its own.
+async fn did_document(State(faces): Shared) -> Response {
+    if !faces.engine.did().starts_with("did:web:") {
+        return (StatusCode::NOT_FOUND, "this node's DID is not a did:web\n").into_response();
+    }
+    let body = faces.engine.identity().document().json().to_string();
+    ([(header::CONTENT_TYPE, "application/did+json"), (header::CACHE_CONTROL, "max-age=60")], body).into_response()
+}

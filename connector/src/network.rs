@@ -1,0 +1,248 @@
+//! The only way out: a client that refuses forbidden networks (SSRF guard) and follows no redirect.
+//!
+//! The guard looks at the addresses that a name resolves to at the moment of connecting, and only these are connected
+//! to, so a name that changes its address between check and use (DNS rebinding) gains nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// Longest name resolution.
+const RESOLVE: Duration = Duration::from_secs(5);
+/// Longest time to connect.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// An address or URL that this node does not talk to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Forbidden(String);
+
+/// Which addresses may be reached.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    allow: Arc<[IpNet]>,
+}
+
+impl Guard {
+    /// Public addresses, and `allow`.
+    #[must_use]
+    pub fn new(allow: &[IpNet]) -> Self {
+        Self { allow: allow.into() }
+    }
+
+    /// Whether `address` may be reached.
+    #[must_use]
+    pub fn permits(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.allow.iter().any(|net| net.contains(&address)) || is_public(address)
+    }
+
+    /// Checks what the URL alone tells: scheme, credentials, an address in place of a name.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check_url(&self, text: &str) -> Result<Url, Forbidden> {
+        let refuse = |reason: &str| Err(Forbidden(format!("`{text}` {reason}")));
+        if text.len() > 2048 {
+            return Err(Forbidden("an address is longer than 2048 bytes".to_owned()));
+        }
+        let Ok(url) = Url::parse(text) else { return refuse("is not a URL") };
+        if url.scheme() != "https" {
+            return refuse("is not an https address");
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return refuse("must not carry credentials or a fragment");
+        }
+        let address = match url.host() {
+            None => return refuse("names no host"),
+            Some(Host::Domain(_)) => None,
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+        };
+        match address {
+            Some(address) if !self.permits(address) => {
+                refuse("is in a network that this node does not talk to (network.allow)")
+            }
+            _ => Ok(url),
+        }
+    }
+
+    /// Checks a URL and every address its name has now.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub async fn check_reachable(&self, text: &str) -> Result<Url, Forbidden> {
+        let url = self.check_url(text)?;
+        if let Some(Host::Domain(name)) = url.host() {
+            self.resolve(name).await.map_err(|reason| Forbidden(format!("`{text}`: {reason}")))?;
+        }
+        Ok(url)
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<SocketAddr>, String> {
+        let looked_up = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name, 0))).await;
+        let addresses: Vec<_> = match looked_up {
+            Err(_) => return Err(format!("the name `{name}` was not resolved within {} s", RESOLVE.as_secs())),
+            Ok(Err(_)) => return Err(format!("the name `{name}` does not resolve")),
+            Ok(Ok(addresses)) => addresses.collect(),
+        };
+        let permitted: Vec<_> = addresses.into_iter().filter(|address| self.permits(address.ip())).collect();
+        if permitted.is_empty() {
+            return Err(format!("`{name}` is in a network that this node does not talk to (network.allow)"));
+        }
+        Ok(permitted)
+    }
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.clone();
+        Box::pin(async move {
+            let addresses = Self::resolve(&guard, name.as_str()).await?;
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+/// Neither loopback nor private nor otherwise special (IANA special-purpose address registries).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, c, _] = v4.octets();
+    !(v4.is_loopback()
+        || v4.is_private()
+        || v4.is_link_local()
+        || v4.is_multicast()
+        || v4.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (18..20).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99))
+}
+
+fn is_public_v6(v6: Ipv6Addr) -> bool {
+    let [a, b, ..] = v6.segments();
+    // Global unicast is 2000::/3; within it, addresses that carry an IPv4 address or lead nowhere are left out.
+    (0x2000..0x4000).contains(&a)
+        && a != 0x2002
+        && !(a == 0x2001 && (b < 0x0200 || b == 0x0db8))
+        && !(a == 0x3fff && b < 0x1000)
+}
+
+/// The client towards peers.
+///
+/// # Errors
+/// The TLS configuration cannot be used.
+pub fn peer_client(guard: &Guard, tls: rustls::ClientConfig) -> reqwest::Result<reqwest::Client> {
+    base(tls).https_only(true).dns_resolver(guard.clone()).build()
+}
+
+/// The client towards upstreams that the operator chose, where private addresses are usual.
+///
+/// # Errors
+/// The TLS configuration cannot be used.
+pub fn upstream_client(tls: rustls::ClientConfig) -> reqwest::Result<reqwest::Client> {
+    base(tls).build()
+}
+
+fn base(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(64)
+        .user_agent(concat!("concordat/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A body of at most `limit` bytes.
+///
+/// # Errors
+/// It is larger, or the connection failed.
+pub async fn bounded_body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() <= limit => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => return Err(format!("the answer is larger than {limit} bytes")),
+            Err(error) => return Err(describe(&error)),
+        }
+    }
+}
+
+/// A client error in words, with its causes and without the address.
+#[must_use]
+pub fn describe(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else if error.is_connect() {
+        "cannot connect".to_owned()
+    } else {
+        "the request failed".to_owned()
+    };
+    let mut source = std::error::Error::source(error);
+    let mut last = String::new();
+    while let Some(cause) = source {
+        last = cause.to_string();
+        source = cause.source();
+    }
+    if !last.is_empty() {
+        text.push_str(": ");
+        text.push_str(&last);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_networks_are_forbidden_unless_allowed() {
+        let guard = Guard::default();
+        for address in [
+            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
+            "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.0.8", "192.0.2.1", "::1", "::", "fe80::1", "fc00::1",
+            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:7f00::", "2001:db8::1",
+            "ff02::1", "::7f00:1",
+        ] {
+            assert!(!guard.permits(address.parse().unwrap()), "{address}");
+        }
+        for address in ["1.1.1.1", "193.190.0.1", "2a02:1800::1", "2001:4860:4860::8888"] {
+            assert!(guard.permits(address.parse().unwrap()), "{address}");
+        }
+        let local = Guard::new(&["127.0.0.0/8".parse().unwrap()]);
+        assert!(local.permits("127.0.0.1".parse().unwrap()) && local.permits("::ffff:127.0.0.1".parse().unwrap()));
+        assert!(!local.permits("10.0.0.1".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn addresses_are_checked_by_url_and_by_resolution() {
+        let guard = Guard::default();
+        for url in [
+            "http://city.example", "ftp://x", "city", "https://user:pw@city.example", "https://127.0.0.1/x",
+            "https://[::1]/", "https://0x7f000001/", "https://2130706433/", "https://city.example/#x", "https://",
+        ] {
+            assert!(guard.check_url(url).is_err(), "{url}");
+        }
+        assert!(guard.check_url("https://city.example:8443/dsp").is_ok());
+        let error = guard.check_reachable("https://localhost:1/x").await.unwrap_err().to_string();
+        assert!(error.contains("network.allow"), "{error}");
+        let local = Guard::new(&["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+        assert!(local.check_reachable("https://localhost:1/x").await.is_ok());
+    }
+}

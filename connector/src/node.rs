@@ -1,0 +1,115 @@
+//! A running node: everything assembled, in the order one can read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use store::Recovery;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::engine::{Engine, Parts};
+use crate::http::management::Management;
+use crate::http::{self, Faces};
+use crate::identity::Identity;
+use crate::network::{self, Guard};
+use crate::outbox::Outbox;
+use crate::resolver::Resolver;
+use crate::{secrets, tls};
+
+/// Name of the file with the key of stream tokens.
+const STREAM_KEY: &str = "keys/stream.key";
+
+/// A node that serves.
+#[derive(Debug)]
+pub struct Node {
+    engine: Arc<Engine>,
+    outbox: Outbox,
+    stop: CancellationToken,
+    listeners: TaskTracker,
+    recovery: Recovery,
+    resumed: usize,
+}
+
+impl Node {
+    /// Opens the store, takes up what was open, and listens.
+    ///
+    /// # Errors
+    /// A file is missing or wrong, a port is taken, or the store cannot be opened.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        tls::install_provider();
+        let identity = Arc::new(Identity::load(config)?);
+        let client_tls = tls::client(config)?;
+        let server_tls = tls::server(config)?;
+        let management_key = secrets::read(&config.path(&config.management.key))?;
+        let stream_key = secrets::read(&config.path(Path::new(STREAM_KEY)))?.into_bytes();
+        // Listening first: a taken port must not open the store.
+        let public = TcpListener::bind(config.public.listen)
+            .await
+            .with_context(|| format!("listening on {} (public.listen)", config.public.listen))?;
+        let management = TcpListener::bind(config.management.listen)
+            .await
+            .with_context(|| format!("listening on {} (management.listen)", config.management.listen))?;
+
+        let (store, recovery) = open_store(config, &identity, false)?;
+        let guard = Guard::new(&config.network.allow);
+        let client = network::peer_client(&guard, client_tls.clone())?;
+        let upstream = network::upstream_client(client_tls)?;
+        let resolver = Arc::new(Resolver::new(client.clone(), identity.document().clone()));
+        let stop = CancellationToken::new();
+        let outbox = Outbox::new(config.delivery.clone(), stop.clone());
+        let parts = Parts { store, identity, resolver, client, guard, outbox: outbox.clone(), stream_key };
+        let engine = Arc::new(Engine::new(config, parts)?);
+
+        let faces = Faces::new(Arc::clone(&engine), upstream);
+        let operator = Management::new(Arc::clone(&faces), &management_key);
+        let listeners = TaskTracker::new();
+        listeners.spawn(http::listener::serve(public, Some(server_tls), http::public(&faces), stop.clone()));
+        let routes = http::management::routes(&operator);
+        listeners.spawn(http::listener::serve(management, None, routes, stop.clone()));
+        let resumed = engine.resume().await?;
+        Ok(Self { engine, outbox, stop, listeners, recovery, resumed })
+    }
+
+    /// What opening the store had to mend.
+    #[must_use]
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// How many messages were taken up from before.
+    #[must_use]
+    pub const fn resumed(&self) -> usize {
+        self.resumed
+    }
+
+    /// Stops: no new connections, running requests end or are cut after a few seconds, what is undelivered stays.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.listeners.close();
+        self.listeners.wait().await;
+        self.outbox.drained().await;
+        drop(self.engine);
+    }
+}
+
+/// Opens the store of a configuration; `rebuild` makes its index anew.
+///
+/// # Errors
+/// In use, damaged, or a file operation failed.
+pub fn open_store(
+    config: &Config,
+    identity: &Arc<Identity>,
+    rebuild: bool,
+) -> anyhow::Result<(store::Store, Recovery)> {
+    let signing = Arc::clone(identity);
+    let options = store::Options {
+        engine: config.store.engine.into(),
+        signer: Some(Arc::new(move |statement| signing.sign_checkpoint(statement))),
+        rebuild,
+    };
+    let folder = config.path(&config.store.folder);
+    store::Store::open(&folder, &options).with_context(|| format!("opening the store {}", folder.display()))
+}

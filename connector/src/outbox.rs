@@ -1,0 +1,248 @@
+//! Delivers messages: at once, again with backoff, until taken, refused, or given up.
+//!
+//! An entry stands in the store from the commit that made it to the commit of its outcome, so a restart takes it up
+//! again. Each has a task of its own; a permit bounds how many talk at once.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use protocol::wire::{ContractNegotiation, ContractNegotiationError, TransferError, TransferProcess, reason_text};
+use protocol::{Failure, MessageId};
+use reqwest::StatusCode;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Delivery;
+use crate::engine::{Engine, EngineError};
+use crate::network::{bounded_body, describe};
+use crate::tables::{OutboxEntry, ProcessKind};
+use crate::{clock, ids};
+
+/// Messages on the wire at once.
+const AT_ONCE: usize = 128;
+/// Largest answer of a peer, in bytes.
+const MAX_ANSWER: usize = 256 * 1024;
+/// First pause before a repeat.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause before a repeat.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a peer's "not found" and "unauthorised" are taken for a passing state: it may be restarting, or may not
+/// have seen our DID document yet.
+const SETTLING: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+
+/// What delivers. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    permits: Semaphore,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    running: Mutex<HashSet<MessageId>>,
+    settings: Delivery,
+}
+
+enum Outcome {
+    Failed(Failure),
+    Taken(Vec<u8>),
+}
+
+enum Attempt {
+    /// Taken, with the body of the answer.
+    Taken(Vec<u8>),
+    /// Refused for good, with the status.
+    Refused(StatusCode, String),
+    /// Worth another try; the peer may have taken it all the same.
+    Later(String),
+}
+
+impl Outbox {
+    /// An outbox whose tasks end with `stop`.
+    #[must_use]
+    pub fn new(settings: Delivery, stop: CancellationToken) -> Self {
+        let inner = Inner {
+            permits: Semaphore::new(AT_ONCE),
+            tasks: TaskTracker::new(),
+            stop,
+            running: Mutex::default(),
+            settings,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Delivers `entry`, which the store already has.
+    pub(crate) fn deliver(&self, engine: &Arc<Engine>, entry: OutboxEntry) {
+        self.running().insert(entry.message.id.clone());
+        let (outbox, engine) = (self.clone(), Arc::clone(engine));
+        self.inner.tasks.spawn(async move {
+            let id = entry.message.id.clone();
+            tokio::select! {
+                () = outbox.inner.stop.cancelled() => {}
+                () = outbox.run(&engine, entry) => {}
+            }
+            outbox.running().remove(&id);
+        });
+    }
+
+    /// Does not try again to deliver `message`; an attempt on the way comes to its end.
+    pub(crate) fn withdraw(&self, message: &MessageId) {
+        self.running().remove(message);
+    }
+
+    /// Waits until all tasks have ended; call it after the stop.
+    pub async fn drained(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashSet<MessageId>> {
+        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(&self, engine: &Arc<Engine>, entry: OutboxEntry) {
+        let outcome = self.until_outcome(engine, &entry).await;
+        let Some(outcome) = outcome else { return };
+        let (pid, id) = (entry.pid.as_str(), entry.message.id.clone());
+        let reported = match (entry.kind, outcome) {
+            (ProcessKind::Negotiation, Outcome::Taken(body)) => {
+                let reply = protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
+                engine.negotiation_acknowledged(pid, id, reply).await
+            }
+            (ProcessKind::Negotiation, Outcome::Failed(failure)) => engine.negotiation_failed(pid, id, failure).await,
+            (ProcessKind::Transfer, Outcome::Taken(body)) => {
+                let reply = protocol::wire::parse::<TransferProcess>(&body).ok().map(|reply| reply.message);
+                engine.transfer_acknowledged(pid, id, reply).await
+            }
+            (ProcessKind::Transfer, Outcome::Failed(failure)) => engine.transfer_failed(pid, id, failure).await,
+        };
+        if let Err(error) = reported {
+            tracing::error!(%error, pid, message = %entry.message.id, "the outcome of a delivery was not written");
+        }
+    }
+
+    /// Tries until there is an outcome; `None` when the message was withdrawn meanwhile.
+    async fn until_outcome(&self, engine: &Arc<Engine>, entry: &OutboxEntry) -> Option<Outcome> {
+        let mut pause = FIRST_PAUSE;
+        let mut uncertain = false;
+        loop {
+            if !self.running().contains(&entry.message.id) {
+                return None;
+            }
+            let attempt = {
+                // The semaphore is never closed; without a permit the attempt goes on all the same.
+                let _permit = self.inner.permits.acquire().await;
+                self.attempt(engine, entry).await
+            };
+            let reason = match attempt {
+                Attempt::Taken(body) => return Some(Outcome::Taken(body)),
+                Attempt::Refused(status, reason) => {
+                    let age = clock::now().duration_since(entry.since);
+                    let passing = matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) && age < SETTLING;
+                    if !passing {
+                        if uncertain && self.was_taken(engine, entry).await {
+                            return Some(Outcome::Taken(Vec::new()));
+                        }
+                        return Some(Outcome::Failed(Failure { reason, refused: true }));
+                    }
+                    reason
+                }
+                Attempt::Later(reason) => {
+                    uncertain = true;
+                    reason
+                }
+            };
+            let age = clock::now().duration_since(entry.since);
+            if age >= jiff::SignedDuration::from_secs(i64::from(self.inner.settings.give_up_after_seconds)) {
+                let reason = format!("gave up after {} s: {reason}", age.as_secs());
+                return Some(Outcome::Failed(Failure { reason, refused: false }));
+            }
+            tracing::debug!(pid = entry.pid, %reason, "a message is tried again");
+            let nap = pause.mul_f64(0.5 + ids::fraction());
+            tokio::time::sleep_until(tokio::time::Instant::now() + nap).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn attempt(&self, engine: &Engine, entry: &OutboxEntry) -> Attempt {
+        let token = match engine.identity().token(&entry.peer, clock::now()) {
+            Ok(token) => token,
+            Err(error) => return Attempt::Later(error.to_string()),
+        };
+        let url = format!("{}/{}", entry.address, entry.message.path);
+        if let Err(error) = engine.guard().check_url(&url) {
+            return Attempt::Refused(StatusCode::FORBIDDEN, error.to_string());
+        }
+        let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
+        let sent = engine.client().post(&url).bearer_auth(token).json(&entry.message.body).timeout(deadline).send().await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return Attempt::Later(describe(&error)),
+        };
+        let status = response.status();
+        let body = bounded_body(response, MAX_ANSWER).await;
+        if status.is_success() {
+            return match body {
+                Ok(body) => Attempt::Taken(body),
+                Err(reason) => Attempt::Later(reason),
+            };
+        }
+        let said = said(&body.unwrap_or_default());
+        let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
+        let retry = status.is_server_error()
+            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY);
+        if retry { Attempt::Later(reason) } else { Attempt::Refused(status, reason) }
+    }
+
+    /// A refusal after a lost answer may only mean that the peer took the message then: its state tells.
+    async fn was_taken(&self, engine: &Engine, entry: &OutboxEntry) -> bool {
+        let Some((path, _)) = entry.message.path.rsplit_once('/') else { return false };
+        let path = path.strip_suffix("/agreement").unwrap_or(path);
+        let Ok(token) = engine.identity().token(&entry.peer, clock::now()) else { return false };
+        let url = format!("{}/{path}", entry.address);
+        let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
+        let Ok(response) = engine.client().get(&url).bearer_auth(token).timeout(deadline).send().await else {
+            return false;
+        };
+        if !response.status().is_success() {
+            return false;
+        }
+        let Ok(body) = bounded_body(response, MAX_ANSWER).await else { return false };
+        let Ok(answer) = serde_json::from_slice::<serde_json::Value>(&body) else { return false };
+        let theirs = answer.get("state").and_then(serde_json::Value::as_str).unwrap_or_default();
+        expected_state(engine, entry).is_ok_and(|expected| expected.as_deref() == Some(theirs))
+    }
+}
+
+/// The state our pending message leads to.
+fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>, EngineError> {
+    use protocol::progress::Act as _;
+    Ok(match entry.kind {
+        ProcessKind::Negotiation => {
+            let ours = engine.negotiation(&entry.pid)?.negotiation;
+            let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);
+            pending.and_then(|pending| pending.act.transition(ours.progress.state, ours.role)).map(|state| state.to_string())
+        }
+        ProcessKind::Transfer => {
+            let ours = engine.transfer(&entry.pid)?.transfer;
+            let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);
+            pending.and_then(|pending| pending.act.transition(ours.progress.state, ours.role)).map(|state| state.to_string())
+        }
+    })
+}
+
+/// What an error body of either protocol says.
+fn said(body: &[u8]) -> String {
+    let negotiation = protocol::wire::parse::<ContractNegotiationError>(body)
+        .map(|error| reason_text(error.message.code.as_deref(), &error.message.reason));
+    negotiation
+        .or_else(|_| {
+            protocol::wire::parse::<TransferError>(body)
+                .map(|error| reason_text(error.message.code.as_deref(), &error.message.reason))
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,43 @@
+//! Key files: mode 0600, read by reference from the configuration, never logged.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+/// Writes a new key file that only its owner can read.
+///
+/// # Errors
+/// It exists already, or cannot be written.
+pub fn create(path: &Path, content: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("creating the key file {}", path.display()))?;
+    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).context("writing a key file")
+}
+
+/// Reads a key file.
+///
+/// # Errors
+/// It is missing, or others can read it.
+pub fn read(path: &Path) -> anyhow::Result<String> {
+    let meta = fs::metadata(path).with_context(|| format!("reading the key file {}", path.display()))?;
+    if meta.permissions().mode() & 0o077 != 0 {
+        bail!("others can read the key file {0}; run `chmod 600 {0}`", path.display());
+    }
+    fs::read_to_string(path).with_context(|| format!("reading the key file {}", path.display()))
+}
+
+/// Whether `error` says that a file is missing.
+#[must_use]
+pub fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+}

@@ -1,0 +1,265 @@
+//! Which records exist, under which keys. The byte form and its version are in `store`.
+
+use std::collections::BTreeMap;
+
+use catalog::Approval;
+use jiff::Timestamp;
+use protocol::negotiation::Negotiation;
+use protocol::transfer::Transfer;
+use protocol::wire::{Agreement, Offer};
+use protocol::{Outgoing, Role};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use store::{Batch, Store, StoreError};
+
+/// Keys of a kind begin with its prefix.
+pub mod prefix {
+    /// [`super::AgreementRecord`].
+    pub const AGREEMENT: &str = "agreement/";
+    /// `catalog::Asset`.
+    pub const ASSET: &str = "asset/";
+    /// `catalog::ContractDefinition`.
+    pub const CONTRACT_DEFINITION: &str = "contract-definition/";
+    /// [`super::Event`], in commit order.
+    pub const EVENT: &str = "event/";
+    /// [`super::NegotiationRecord`].
+    pub const NEGOTIATION: &str = "negotiation/";
+    /// [`super::OutboxEntry`].
+    pub const OUTBOX: &str = "outbox/";
+    /// [`super::Peer`].
+    pub const PEER: &str = "peer/";
+    /// Our pid for a peer's first message: makes those idempotent.
+    pub const PEER_PROCESS: &str = "peer-process/";
+    /// `catalog::PolicyDefinition`.
+    pub const POLICY_DEFINITION: &str = "policy-definition/";
+    /// [`super::TransferRecord`].
+    pub const TRANSFER: &str = "transfer/";
+    /// The transfers of an agreement.
+    pub const TRANSFER_OF: &str = "transfer-of/";
+    /// [`super::Usage`].
+    pub const USAGE: &str = "usage/";
+}
+
+/// A negotiation, and what this node's side of it wants.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NegotiationRecord {
+    /// The machine's state.
+    pub negotiation: Negotiation,
+    /// Provider: who answers.
+    pub approval: Approval,
+    /// Consumer: the terms asked for; an offer that permits all of them is accepted.
+    pub wanted: Option<Offer>,
+}
+
+/// A transfer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TransferRecord {
+    /// The machine's state.
+    pub transfer: Transfer,
+}
+
+/// An agreement in force or ended, with the evidence.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgreementRecord {
+    /// As sent.
+    pub agreement: Agreement,
+    /// Our side.
+    pub role: Role,
+    /// The other party.
+    pub peer: String,
+    /// Its base address when the agreement was made.
+    pub peer_address: String,
+    /// The negotiation it came from.
+    pub negotiation: String,
+    /// The provider's signature.
+    pub provider_signature: Option<String>,
+    /// The consumer's signature.
+    pub consumer_signature: Option<String>,
+    /// Both parties' DID documents when the agreement was made, by DID.
+    pub did_documents: BTreeMap<String, Json>,
+    /// When it came into force here.
+    pub concluded_at: Timestamp,
+    /// Set when this side ended it.
+    pub ended: Option<Ended>,
+}
+
+/// The end of an agreement.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was read under an agreement.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Reads that were let through.
+    pub requests: u64,
+    /// Bytes of data handed on.
+    pub bytes: u64,
+}
+
+/// Another participant this node talked to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its DID.
+    pub did: String,
+    /// Base address of its endpoints, as last found.
+    pub address: String,
+    /// When it last answered or asked.
+    pub last_seen: Timestamp,
+}
+
+/// Which kind of process something belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessKind {
+    /// Contract negotiation.
+    Negotiation,
+    /// Transfer process.
+    Transfer,
+}
+
+impl ProcessKind {
+    /// As in keys, paths and events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Negotiation => "negotiation",
+            Self::Transfer => "transfer",
+        }
+    }
+}
+
+/// A message that is to be delivered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// Whose message it is.
+    pub kind: ProcessKind,
+    /// Our pid of the process.
+    pub pid: String,
+    /// To whom: the audience of the token.
+    pub peer: String,
+    /// The peer's base address.
+    pub address: String,
+    /// The message.
+    pub message: Outgoing,
+    /// When it was put here.
+    pub since: Timestamp,
+}
+
+/// A line of the audit log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What kind of event, for example `negotiation`, `transfer`, `agreement`, `refusal`, `stream`.
+    pub kind: String,
+    /// What it is about: our pid, an agreement or dataset id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The other participant, if one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// The state reached, for processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// In plain words.
+    pub text: String,
+}
+
+impl Event {
+    /// An event of `kind`.
+    #[must_use]
+    pub fn new(kind: &str, at: Timestamp, text: impl Into<String>) -> Self {
+        Self { at, kind: kind.to_owned(), subject: None, participant: None, state: None, text: text.into() }
+    }
+
+    /// About `subject`.
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// With `participant`.
+    #[must_use]
+    pub fn with(mut self, participant: impl Into<String>) -> Self {
+        self.participant = Some(participant.into());
+        self
+    }
+
+    /// Having reached `state`.
+    #[must_use]
+    pub fn reached(mut self, state: impl Into<String>) -> Self {
+        self.state = Some(state.into());
+        self
+    }
+}
+
+/// The key of `id` under `prefix`.
+#[must_use]
+pub fn key(prefix: &str, id: &str) -> String {
+    format!("{prefix}{id}")
+}
+
+/// The key of our pid for `peer`'s pid `theirs`.
+#[must_use]
+pub fn peer_process(kind: ProcessKind, peer: &str, theirs: &str) -> String {
+    format!("{}{}/{}/{theirs}", prefix::PEER_PROCESS, kind.name(), trust::did::segment(peer))
+}
+
+/// The key of an outbox entry.
+#[must_use]
+pub fn outbox(message: &str) -> String {
+    key(prefix::OUTBOX, message)
+}
+
+/// Reads a record with its version.
+///
+/// # Errors
+/// The store failed or the record cannot be read.
+pub fn load<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Option<(T, u64)>, StoreError> {
+    match store.get(key)? {
+        Some(found) => Ok(Some((store::decode(key, &found.value)?, found.version))),
+        None => Ok(None),
+    }
+}
+
+/// Reads up to `limit` records under `prefix`, after the key `after`.
+///
+/// # Errors
+/// The store failed or a record cannot be read.
+pub fn list<T: DeserializeOwned>(
+    store: &Store,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(String, T)>, StoreError> {
+    let pairs = store.scan(prefix, after, limit)?;
+    pairs.into_iter().map(|(key, found)| store::decode(&key, &found.value).map(|record| (key, record))).collect()
+}
+
+/// Adds a write of `record` to `batch`.
+///
+/// # Errors
+/// The record has no JSON form.
+pub fn put<T: Serialize>(batch: &mut Batch, key: impl Into<String>, record: &T) -> Result<(), StoreError> {
+    let key = key.into();
+    let bytes = store::encode(&key, record)?;
+    batch.put(key, bytes);
+    Ok(())
+}
+
+/// Adds an audit event to `batch`.
+///
+/// # Errors
+/// The event has no JSON form.
+pub fn append_event(batch: &mut Batch, event: &Event) -> Result<(), StoreError> {
+    batch.append(prefix::EVENT, store::encode(prefix::EVENT, event)?);
+    Ok(())
+}
