@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
+use protocol::Role;
 use protocol::wire::Offer;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/v4/transferprocesses/request", post(transfers))
         .route("/v4/transferprocesses/{id}", get(transfer))
         .route("/v4/transferprocesses/{id}/state", get(transfer_state))
+        .route("/v4/edrs/{id}/dataaddress", get(data_address))
         .route("/v4/transferprocesses/{id}/suspend", post(suspend))
         .route("/v4/transferprocesses/{id}/resume", post(resume))
         .route("/v4/transferprocesses/{id}/complete", post(complete))
@@ -212,6 +214,25 @@ async fn transfer_state(State(management): Shared, Path(id): Path<String>) -> Re
     respond(management.faces.engine.transfer(&id).map(|record| {
         let state = record.transfer.progress.state_name();
         ok(&json!({"@context": [views::CONTEXT], "@type": "TransferState", "state": state}))
+    }))
+}
+
+/// Where the provider said that data is: EDC's endpoint data reference, for clients that read it themselves.
+async fn data_address(State(management): Shared, Path(id): Path<String>) -> Response {
+    let found = management.faces.engine.transfer(&id).and_then(|record| {
+        let transfer = record.transfer;
+        let started = transfer.role == Role::Consumer && transfer.is_open();
+        transfer.data_address.filter(|_| started).ok_or(EngineError::NotFound { kind: "started transfer process", id })
+    });
+    respond(found.map(|address| {
+        let mut shown = json!({
+            "@type": "DataAddress", "type": address.endpoint_type, "endpointType": address.endpoint_type,
+            "endpoint": address.endpoint,
+        });
+        for property in &address.endpoint_properties {
+            shown[&property.name] = json!(property.value);
+        }
+        ok(&shown)
     }))
 }
 

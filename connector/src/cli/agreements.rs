@@ -1,0 +1,173 @@
+//! `concordat agreements`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use trust::{AgreementSignature, Dossier, SignerRole, TrustError};
+
+use super::api::{Api, newest, segment};
+use super::output::{Output, bytes, fields, short_time, table, text, time_of_seconds};
+use super::{Exit, catalog};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// The newest agreements.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// One agreement: parties, terms, signatures, use.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Write everything that proves an agreement to one file.
+    Export {
+        /// Its id.
+        id: String,
+        /// The file; standard output otherwise.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check an exported agreement offline: who signed what, with which key, when.
+    Verify {
+        /// The exported file.
+        file: PathBuf,
+    },
+    /// End an agreement: data stops at once.
+    End {
+        /// Its id.
+        id: String,
+        /// Why, for the other side.
+        #[arg(long, default_value = "ended by the operator")]
+        reason: String,
+    },
+}
+
+pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    match &arguments.command {
+        Command::Verify { file } => return verify(file, output),
+        Command::List { limit } => {
+            let found = Api::open(dir)?.post("/v4/contractagreements/request", newest(*limit)).await?;
+            output.result(&found, || {
+                let row = |one: &Value| {
+                    let other = if text(one, "urn:concordat:role") == "PROVIDER" { "consumerId" } else { "providerId" };
+                    vec![
+                        text(one, "@id"),
+                        text(one, "urn:concordat:role").to_lowercase(),
+                        text(one, other),
+                        text(one, "assetId"),
+                        time_of_seconds(one, "contractSigningDate"),
+                        standing(one),
+                        text(one, "urn:concordat:requests"),
+                        read_bytes(one),
+                    ]
+                };
+                let rows = found.as_array().into_iter().flatten().map(row).collect();
+                table(&["agreement", "role", "with", "dataset", "since", "standing", "reads", "bytes"], rows)
+            });
+        }
+        Command::Show { id } => {
+            let found = Api::open(dir)?.get(&format!("/v4/contractagreements/{}", segment(id))).await?;
+            output.result(&found, || show(&found));
+        }
+        Command::Export { id, output: file } => {
+            let found = Api::open(dir)?.get(&format!("/v4/contractagreements/{}/dossier", segment(id))).await?;
+            match file {
+                None => output.result(&found, || format!("{found:#}")),
+                Some(file) => {
+                    std::fs::write(file, format!("{found:#}\n")).with_context(|| format!("writing {}", file.display()))?;
+                    output.result(&json!({"file": file}), || {
+                        format!("written; check it anywhere with `concordat agreements verify {}`", file.display())
+                    });
+                }
+            }
+        }
+        Command::End { id, reason } => {
+            let path = format!("/v4/contractagreements/{}/end", segment(id));
+            let found = Api::open(dir)?.post(&path, json!({"reason": reason})).await?;
+            output.result(&found, || format!("ended: {}", standing(&found)));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn read_bytes(one: &Value) -> String {
+    bytes(one.get("urn:concordat:bytes").and_then(Value::as_u64).unwrap_or_default())
+}
+
+fn standing(one: &Value) -> String {
+    match one.get("urn:concordat:ended") {
+        None | Some(Value::Null) => "in force".to_owned(),
+        Some(ended) => format!("ended {}: {}", text(ended, "at"), text(ended, "reason")),
+    }
+}
+
+fn show(found: &Value) -> String {
+    let terms = found.get("policy").map(catalog::words).unwrap_or_default();
+    let signed = |name: &str| if found.get(name) == Some(&json!(true)) { "signed" } else { "not signed" };
+    fields(&[
+        ("agreement", text(found, "@id")),
+        ("dataset", text(found, "assetId")),
+        ("provider", format!("{} ({})", text(found, "providerId"), signed("urn:concordat:signedByProvider"))),
+        ("consumer", format!("{} ({})", text(found, "consumerId"), signed("urn:concordat:signedByConsumer"))),
+        ("since", time_of_seconds(found, "contractSigningDate")),
+        ("standing", standing(found)),
+        ("terms", terms.replace('\n', "\n           ")),
+        ("reads", format!("{}, {}", text(found, "urn:concordat:requests"), read_bytes(found))),
+        ("negotiation", text(found, "urn:concordat:negotiation")),
+    ])
+}
+
+fn verify(file: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let content = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let dossier = Dossier::parse(&content)?;
+    let checks = dossier.check();
+    let holds = checks.iter().all(|(_, result)| result.is_ok());
+    let machine = json!({
+        "agreement": dossier.agreement.get("@id"),
+        "valid": holds,
+        "signatures": checks.iter().map(|(role, result)| match result {
+            Ok(signature) => json!(signature),
+            Err(error) => json!({"role": role, "error": error.to_string()}),
+        }).collect::<Vec<_>>(),
+    });
+    output.result(&machine, || report(&dossier, &checks, holds));
+    Ok(if holds { Exit::Success } else { Exit::Invalid })
+}
+
+fn report(dossier: &Dossier, checks: &[(SignerRole, Result<AgreementSignature, TrustError>)], holds: bool) -> String {
+    let agreement = &dossier.agreement;
+    let mut lines = vec![
+        format!("agreement  {}", text(agreement, "@id")),
+        format!("dataset    {}", text(agreement, "target")),
+        format!("terms      {}", catalog::words(agreement).replace('\n', "\n           ")),
+    ];
+    for (role, result) in checks {
+        let name = match role {
+            SignerRole::Consumer => "consumer ",
+            SignerRole::Provider => "provider ",
+        };
+        lines.push(match result {
+            Ok(signature) => {
+                format!("{name}  signed by {} on {}", signature.key_id, short_time(signature.signed_at))
+            }
+            Err(error) => format!("{name}  NOT VALID: {error}"),
+        });
+    }
+    lines.push(if holds {
+        "Both signatures hold over exactly these terms.".to_owned()
+    } else {
+        "This file does not prove an agreement of both parties.".to_owned()
+    });
+    lines.join("\n")
+}

@@ -1,0 +1,303 @@
+//! `concordat bench`: how fast is this machine as a node? Two nodes as processes, over TLS, durable, signed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::api::{Api, Events, segment};
+use super::output::{Output, table, text};
+use super::testbed::{TestNode, Testbed, spawn};
+use super::{Exit, transfers};
+
+/// Longest wait for one negotiation.
+const STEP: Duration = Duration::from_secs(60);
+/// Negotiations before measuring: connections are open, caches are filled.
+const WARM_UP: usize = 20;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    /// Negotiations, one after the other, for the latency.
+    #[arg(long, default_value_t = 300)]
+    negotiations: usize,
+    /// Negotiations for the rate.
+    #[arg(long, default_value_t = 2000)]
+    together: usize,
+    /// How many of them at once.
+    #[arg(long, default_value_t = 32)]
+    at_once: usize,
+    /// Size of the streamed source, in MiB.
+    #[arg(long, default_value_t = 1024)]
+    stream_mib: u64,
+    /// Starts of a node.
+    #[arg(long, default_value_t = 7)]
+    starts: usize,
+}
+
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    aim: String,
+    met: bool,
+}
+
+impl Figure {
+    fn at_most(name: &'static str, value: f64, unit: &'static str, aim: f64) -> Self {
+        Self { name, value, unit, aim: format!("at most {aim}"), met: value <= aim }
+    }
+
+    fn at_least(name: &'static str, value: f64, unit: &'static str, aim: f64) -> Self {
+        Self { name, value, unit, aim: format!("at least {aim}"), met: value >= aim }
+    }
+
+    fn plain(name: &'static str, value: f64, unit: &'static str) -> Self {
+        Self { name, value, unit, aim: String::new(), met: true }
+    }
+}
+
+pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let testbed = Testbed::new("bench", false)?;
+    output.say("starting two nodes");
+    let provider = testbed.node("Provider").await?;
+    let consumer = testbed.node("Consumer").await?;
+    let small = testbed.folder().join("small.csv");
+    std::fs::write(&small, "time,value\n").context("writing a source")?;
+    offer(&provider, &small, "urn:bench:small").await?;
+    let template = template(&consumer, &provider, "urn:bench:small").await?;
+
+    output.say(&format!("{} negotiations, one after the other", arguments.negotiations));
+    let mut figures = latency(&consumer, &template, arguments.negotiations).await?;
+    output.say(&format!("{} negotiations, {} at once", arguments.together, arguments.at_once));
+    figures.push(rate(&consumer, &template, arguments.together, arguments.at_once).await?);
+    output.say(&format!("a stream of {} MiB", arguments.stream_mib));
+    figures.extend(stream(&testbed, &provider, &consumer, arguments.stream_mib).await?);
+    provider.stop().await?;
+    consumer.stop().await?;
+    output.say(&format!("{} starts", arguments.starts));
+    figures.push(start(&testbed, arguments.starts).await?);
+
+    let machine: Vec<_> = figures
+        .iter()
+        .map(|one| json!({"name": one.name, "value": one.value, "unit": one.unit, "aim": one.aim, "met": one.met}))
+        .collect();
+    output.result(&Value::Array(machine), || {
+        let rows = figures.iter().map(|one| {
+            let verdict = match (one.aim.is_empty(), one.met) {
+                (true, _) => "",
+                (false, true) => "met",
+                (false, false) => "MISSED",
+            };
+            vec![one.name.to_owned(), format!("{:.1} {}", one.value, one.unit), one.aim.clone(), verdict.to_owned()]
+        });
+        table(&["figure", "measured", "aim", ""], rows.collect())
+    });
+    Ok(Exit::Success)
+}
+
+async fn offer(provider: &TestNode, file: &Path, id: &str) -> anyhow::Result<()> {
+    let source = json!({"@type": "DataAddress", "type": "File", "path": file});
+    let terms = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+        {"leftOperand": "purpose", "operator": "isA", "rightOperand": "urn:concordat:purpose:public-interest"},
+        {"leftOperand": "dateTime", "operator": "lteq", "rightOperand": "2100-01-01T00:00:00Z"}]}],
+        "prohibition": [{"action": "distribute"}]});
+    let api = &provider.api;
+    api.post("/v4/assets", json!({"@id": id, "properties": {}, "dataAddress": source})).await?;
+    api.post("/v4/policydefinitions", json!({"@id": id, "policy": terms})).await?;
+    let open = format!("{id}:open");
+    let everybody = json!({"@type": "Set", "permission": [{"action": "use"}]});
+    api.post("/v4/policydefinitions", json!({"@id": open, "policy": everybody})).await?;
+    let definition = json!({"@id": id, "accessPolicyId": open, "contractPolicyId": id, "assetsSelector": [
+        {"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": id}]});
+    api.post("/v4/contractdefinitions", definition).await?;
+    Ok(())
+}
+
+/// The body of a contract request for `dataset`.
+async fn template(consumer: &TestNode, provider: &TestNode, dataset: &str) -> anyhow::Result<Value> {
+    let ask = json!({"@id": dataset, "counterPartyId": provider.did});
+    let found = consumer.api.post("/v4/catalog/dataset/request", ask).await?;
+    let mut offer = found.pointer("/hasPolicy/0").cloned().context("no offer")?;
+    offer["assigner"] = json!(provider.did);
+    offer["target"] = json!(dataset);
+    let address = format!("{}{}", provider.address, crate::http::DSP_PATH);
+    Ok(json!({"counterPartyAddress": address, "policy": offer}))
+}
+
+async fn negotiate(api: &Api, events: &mut Events, template: &Value) -> anyhow::Result<(Value, Duration)> {
+    let started = Instant::now();
+    let answer = api.post("/v4/contractnegotiations", template.clone()).await?;
+    let id = text(&answer, "@id");
+    let is_end = |event: &Value| {
+        text(event, "subject") == id && ["FINALIZED", "TERMINATED"].contains(&text(event, "state").as_str())
+    };
+    loop {
+        let event = tokio::time::timeout(STEP, events.next()).await.context("a negotiation did not end")??;
+        if is_end(&event) {
+            break;
+        }
+    }
+    let took = started.elapsed();
+    let found = api.get(&format!("/v4/contractnegotiations/{}", segment(&id))).await?;
+    ensure!(text(&found, "state") == "FINALIZED", "no agreement: {}", text(&found, "errorDetail"));
+    Ok((found, took))
+}
+
+async fn latency(consumer: &TestNode, template: &Value, count: usize) -> anyhow::Result<Vec<Figure>> {
+    let mut events = consumer.api.events(None).await?;
+    let mut took = Vec::new();
+    for turn in 0..WARM_UP + count {
+        let (_, one) = negotiate(&consumer.api, &mut events, template).await?;
+        if turn >= WARM_UP {
+            took.push(one.as_secs_f64() * 1000.0);
+        }
+    }
+    took.sort_by(f64::total_cmp);
+    Ok(vec![
+        Figure::at_most("request to FINALIZED, p50", quantile(&took, 50), "ms", 10.0),
+        Figure::plain("request to FINALIZED, p99", quantile(&took, 99), "ms"),
+    ])
+}
+
+fn quantile(sorted: &[f64], percent: usize) -> f64 {
+    let place = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(place).copied().unwrap_or_default()
+}
+
+async fn rate(consumer: &TestNode, template: &Value, count: usize, at_once: usize) -> anyhow::Result<Figure> {
+    let mut events = consumer.api.events(None).await?;
+    let (permits, mut free) = mpsc::channel(at_once.max(1));
+    for _ in 0..at_once {
+        permits.send(()).await?;
+    }
+    let started = Instant::now();
+    let api = consumer.api.clone();
+    let template = Arc::new(template.clone());
+    let asking = tokio::spawn(async move {
+        for _ in 0..count {
+            free.recv().await.context("asking ended early")?;
+            let (api, template) = (api.clone(), Arc::clone(&template));
+            tokio::spawn(async move { api.post("/v4/contractnegotiations", template.as_ref().clone()).await });
+        }
+        Ok::<_, anyhow::Error>(())
+    });
+    let mut finished = 0;
+    while finished < count {
+        let event = tokio::time::timeout(STEP, events.next()).await.context("negotiations do not end")??;
+        match (text(&event, "kind").as_str(), text(&event, "state").as_str()) {
+            ("negotiation", "FINALIZED") => {
+                finished += 1;
+                // The last permits find nobody waiting.
+                let _ = permits.try_send(());
+            }
+            ("negotiation", "TERMINATED") => anyhow::bail!("a negotiation failed: {}", text(&event, "text")),
+            _ => {}
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    asking.await??;
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate for people")]
+    Ok(Figure::at_least("negotiations a second, many at once", count as f64 / took, "/s", 300.0))
+}
+
+async fn stream(testbed: &Testbed, provider: &TestNode, consumer: &TestNode, mib: u64) -> anyhow::Result<Vec<Figure>> {
+    let file = testbed.folder().join("large.bin");
+    fill(&file, mib)?;
+    offer(provider, &file, "urn:bench:large").await?;
+    let request = template(consumer, provider, "urn:bench:large").await?;
+    let mut events = consumer.api.events(None).await?;
+    let (found, _) = negotiate(&consumer.api, &mut events, &request).await?;
+    let started = transfers::start(&consumer.api, &text(&found, "contractAgreementId")).await?;
+    let transfer = text(&started, "@id");
+    let pid = provider.process_id().context("the provider ended")?;
+    reset_peak(pid);
+    let before = memory(pid, "VmRSS:");
+    let (bytes, took) = read_through(&consumer.api, &transfer).await?;
+    let through_both = mb_per_second(bytes, took);
+    let growth = (memory(pid, "VmHWM:") - before).max(0.0);
+    // From the provider alone, read by this process over TLS as a consumer's node would.
+    let (endpoint, token) = endpoint(consumer, &transfer).await?;
+    let client = testbed.stranger()?;
+    let started = Instant::now();
+    let mut chunks = client.get(&endpoint).bearer_auth(&token).send().await?.error_for_status()?.bytes_stream();
+    let mut direct: u64 = 0;
+    while let Some(chunk) = chunks.next().await {
+        direct += u64::try_from(chunk?.len())?;
+    }
+    let directly = mb_per_second(direct, started.elapsed());
+    ensure!(bytes == mib * 1024 * 1024 && direct == bytes, "the stream was not whole");
+    Ok(vec![
+        Figure::at_least("stream over TLS from one node", directly, "MB/s", 500.0),
+        Figure::plain("stream through both nodes to a local reader", through_both, "MB/s"),
+        Figure::at_most("growth of the provider's memory meanwhile", growth, "MiB", 16.0),
+    ])
+}
+
+/// Where the provider said that the data is, with the token.
+async fn endpoint(consumer: &TestNode, transfer: &str) -> anyhow::Result<(String, String)> {
+    let address = consumer.api.get(&format!("/v4/edrs/{}/dataaddress", segment(transfer))).await?;
+    Ok((text(&address, "endpoint"), text(&address, "authorization")))
+}
+
+fn fill(file: &Path, mib: u64) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::fs::File::create(file).with_context(|| format!("creating {}", file.display()))?;
+    let block: Vec<u8> = (0..1024 * 1024_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes().first().copied().unwrap_or_default()).collect();
+    for _ in 0..mib {
+        out.write_all(&block).context("writing the large source")?;
+    }
+    Ok(())
+}
+
+async fn read_through(api: &Api, transfer: &str) -> anyhow::Result<(u64, Duration)> {
+    let started = Instant::now();
+    let mut chunks = api.data(transfer, http::HeaderMap::new()).await?.bytes_stream();
+    let mut bytes: u64 = 0;
+    while let Some(chunk) = chunks.next().await {
+        bytes += u64::try_from(chunk.context("the stream broke off")?.len())?;
+    }
+    Ok((bytes, started.elapsed()))
+}
+
+fn mb_per_second(bytes: u64, took: Duration) -> f64 {
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate for people")]
+    let bytes = bytes as f64;
+    bytes / took.as_secs_f64().max(1e-9) / 1e6
+}
+
+/// A figure of a process's memory in MiB, from /proc.
+fn memory(pid: u32, name: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+}
+
+/// Forgets the peak so far (Linux: proc(5), clear_refs).
+fn reset_peak(pid: u32) {
+    // Where the kernel does not do it, the figure is only larger.
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+async fn start(testbed: &Testbed, count: usize) -> anyhow::Result<Figure> {
+    let first = testbed.node("Starter").await?;
+    let (dir, health) = (first.dir.clone(), format!("{}/health", first.address));
+    first.stop().await?;
+    let mut took = Vec::new();
+    for _ in 0..count {
+        // A client of its own: its connection must not be warm.
+        let client = testbed.stranger()?;
+        let started = Instant::now();
+        let mut child = spawn(&dir).await?;
+        client.get(&health).send().await?.error_for_status()?;
+        took.push(started.elapsed().as_secs_f64() * 1000.0);
+        drop(child.stdin.take());
+        child.wait().await.context("ending a node")?;
+    }
+    took.sort_by(f64::total_cmp);
+    Ok(Figure::at_most("start to first answer, median", quantile(&took, 50), "ms", 100.0))
+}

@@ -1,0 +1,192 @@
+//! `concordat doctor`: would others be able to work with this node?
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::api::Api;
+use super::output::{Output, table};
+use super::{Exit, Failed};
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::network::{self, Guard, bounded_body, describe};
+use crate::{clock, tls};
+
+/// Longest wait for this node's own public address.
+const LOOK: Duration = Duration::from_secs(10);
+/// Clock difference that peers accept.
+const MAX_SKEW: i64 = trust::token::SKEW;
+/// Days before its end at which a certificate is worth a warning.
+const EXPIRY_WARNING: i64 = 14;
+
+enum Verdict {
+    Fine(String),
+    Warning(String),
+    Wrong(String),
+}
+
+impl From<anyhow::Result<String>> for Verdict {
+    fn from(result: anyhow::Result<String>) -> Self {
+        match result {
+            Ok(text) => Self::Fine(text),
+            Err(error) => Self::Wrong(format!("{error:#}")),
+        }
+    }
+}
+
+pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let config = Config::load(dir)?;
+    let running = Api::open(dir).ok();
+    let running = match &running {
+        Some(api) => api.get("/v4/identity").await.is_ok(),
+        None => false,
+    };
+    let mut checks: Vec<(&str, Verdict)> = vec![("configuration", Verdict::Fine("read".to_owned()))];
+    checks.push(("keys", Identity::load(&config).map(|identity| format!("{} signs", identity.key_id())).into()));
+    checks.push(("certificate", certificate(&config)));
+    checks.push(("ports", ports(&config, running).await.into()));
+    checks.push(("store", store(&config, running)));
+    match seen_from_outside(&config).await {
+        Ok(seen) => checks.extend(seen),
+        Err(error) if running => checks.push(("public address", Verdict::Wrong(format!("{error:#}")))),
+        Err(_) => checks.push((
+            "public address",
+            Verdict::Warning("not looked at: the node does not run (start it with `concordat serve`)".to_owned()),
+        )),
+    }
+    let wrong = checks.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Wrong(_))).count();
+    let shown: Vec<_> = checks
+        .iter()
+        .map(|(name, verdict)| {
+            let (word, text) = match verdict {
+                Verdict::Fine(text) => ("ok", text),
+                Verdict::Warning(text) => ("warning", text),
+                Verdict::Wrong(text) => ("WRONG", text),
+            };
+            (*name, word, text.clone())
+        })
+        .collect();
+    let machine: Vec<_> =
+        shown.iter().map(|(name, word, text)| json!({"check": name, "verdict": word, "text": text})).collect();
+    output.result(&Value::Array(machine), || {
+        let rows = shown.iter().map(|(name, word, text)| vec![(*name).to_owned(), (*word).to_owned(), text.clone()]);
+        table(&["check", "verdict", "what was found"], rows.collect())
+    });
+    if wrong > 0 {
+        bail!(Failed::new(Exit::Invalid, format!("{wrong} of {} checks failed", shown.len())));
+    }
+    Ok(Exit::Success)
+}
+
+fn certificate(config: &Config) -> Verdict {
+    let read = || -> anyhow::Result<(String, i64)> {
+        tls::server(config)?;
+        let chain = tls::certificates(&config.path(&config.tls.certificate))?;
+        let leaf = chain.first().context("the certificate file is empty")?;
+        let (_, parsed) = X509Certificate::from_der(leaf).context("the certificate cannot be read")?;
+        let host = config.public.address.trim_start_matches("https://").split(':').next().unwrap_or_default();
+        let names: Vec<String> = parsed
+            .subject_alternative_name()
+            .ok()
+            .flatten()
+            .map(|names| names.value.general_names.iter().map(ToString::to_string).collect())
+            .unwrap_or_default();
+        if !names.iter().any(|name| name.contains(host)) {
+            bail!("it is for {}, not for `{host}` (public.address)", names.join(", "));
+        }
+        let until = parsed.validity().not_after.timestamp();
+        let days = (until - clock::now().as_second()).div_euclid(86_400);
+        Ok((format!("for `{host}`, good for {days} more days"), days))
+    };
+    match read() {
+        Ok((text, days)) if days < 0 => Verdict::Wrong(format!("it has expired: {text}")),
+        Ok((text, days)) if days < EXPIRY_WARNING => Verdict::Warning(text),
+        Ok((text, _)) => Verdict::Fine(text),
+        Err(error) => Verdict::Wrong(format!("{error:#}")),
+    }
+}
+
+async fn ports(config: &Config, running: bool) -> anyhow::Result<String> {
+    let (public, management) = (config.public.listen, config.management.listen);
+    if running {
+        return Ok(format!("the node listens on {public} and {management}"));
+    }
+    for address in [public, management] {
+        TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
+    }
+    Ok(format!("{public} and {management} are free"))
+}
+
+fn store(config: &Config, running: bool) -> Verdict {
+    let folder = config.path(&config.store.folder).join("journal");
+    if running {
+        return Verdict::Fine("in use by the running node".to_owned());
+    }
+    if !folder.exists() {
+        return Verdict::Fine("not made yet".to_owned());
+    }
+    let read = store::disk::Folder::open(&folder).map_err(anyhow::Error::from).and_then(|disk| Ok(store::inspect_journal(&disk)?));
+    read.map(|report| format!("journal whole up to commit {}", report.sequence)).into()
+}
+
+/// Looks at the node as a peer would: over TLS, at its public address, with its own trusted authorities.
+async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str, Verdict)>> {
+    // A node must be reachable for others, wherever it runs: its own address is always allowed here.
+    let guard = Guard::new(&["0.0.0.0/0".parse()?, "::/0".parse()?]);
+    let client = network::peer_client(&guard, tls::client(config)?)?;
+    let get = async |url: String| -> anyhow::Result<(Option<String>, Vec<u8>)> {
+        let response = client.get(&url).timeout(LOOK).send().await;
+        let response = response.map_err(|error| anyhow::anyhow!("{url}: {}", describe(&error)))?;
+        if !response.status().is_success() {
+            bail!("{url} answered {}", response.status());
+        }
+        let date = response.headers().get("date").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok((date, bounded_body(response, trust::did::MAX_DOCUMENT).await.map_err(anyhow::Error::msg)?))
+    };
+    let (date, _) = get(format!("{}/health", config.public.address)).await?;
+    let mut checks = vec![("public address", Verdict::Fine(format!("{} answers over TLS", config.public.address)))];
+    let skew = date.and_then(|date| httpdate::parse_http_date(&date).ok()).and_then(|date| {
+        let seconds = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+        Some((i64::try_from(seconds).ok()? - clock::now().as_second()).abs())
+    });
+    checks.push((
+        "clock",
+        match skew {
+            Some(skew) if skew <= MAX_SKEW => Verdict::Fine(format!("differs by {skew} s from the node's answers")),
+            Some(skew) => Verdict::Wrong(format!("differs by {skew} s; peers accept {MAX_SKEW} s")),
+            None => Verdict::Warning("the node's answer has no date".to_owned()),
+        },
+    ));
+    let did = &config.participant.did;
+    let resolved = async {
+        let Some(url) = trust::did::document_url(did)? else { return Ok(format!("{did} carries its own key")) };
+        let (_, body) = get(url.clone()).await?;
+        let document = trust::DidDocument::parse(serde_json::from_slice(&body).context(url.clone())?, did)?;
+        let identity = Identity::load(config)?;
+        document.key(Some(identity.key_id()), trust::Relationship::CapabilityInvocation)?;
+        if document.json() != identity.document().json() {
+            bail!("{url} serves another document than this configuration makes; restart the node");
+        }
+        Ok(format!("{did} resolves at {url} with this node's key"))
+    };
+    checks.push(("DID", resolved.await.into()));
+    let versions = async {
+        let (_, body) = get(format!("{}/.well-known/dspace-version", config.public.address)).await?;
+        let versions: protocol::wire::VersionResponse = serde_json::from_slice(&body)?;
+        versions.choose().map_err(anyhow::Error::msg)?;
+        Ok(format!("Dataspace Protocol {} is offered", protocol::VERSION))
+    };
+    checks.push(("protocol", versions.await.into()));
+    let names_loopback = config.public.address.contains("//localhost") || config.public.address.contains("//127.");
+    if names_loopback {
+        checks.push((
+            "reach",
+            Verdict::Warning("public.address is this machine only; others cannot reach it".to_owned()),
+        ));
+    }
+    Ok(checks)
+}

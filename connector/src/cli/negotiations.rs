@@ -1,0 +1,198 @@
+//! `concordat negotiate` and `negotiations`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::api::{Api, is_over, newest, segment};
+use super::output::{Output, fields, table, text, time};
+use super::{Exit, Failed};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Negotiate {
+    /// The provider's DID.
+    pub peer: String,
+    /// The dataset's id.
+    pub dataset: String,
+    /// Which offer, where there are several.
+    #[arg(long, value_name = "ID")]
+    pub offer: Option<String>,
+    /// For what the data will be used, an IRI; must lie within what is offered.
+    #[arg(long, value_name = "IRI")]
+    pub purpose: Option<String>,
+    /// Where it will be used, a place code; must lie within what is offered.
+    #[arg(long, value_name = "PLACE")]
+    pub used_in: Option<String>,
+    /// Base address of the provider's endpoints, where its DID document does not tell.
+    #[arg(long, value_name = "URL")]
+    pub address: Option<String>,
+    /// Do not wait for the agreement.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Longest wait, in seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// The newest negotiations.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// One negotiation with its history.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Say yes: agree to a request as the provider, accept an offer as the consumer.
+    Approve {
+        /// Its id.
+        id: String,
+    },
+    /// Say no: end it.
+    Reject {
+        /// Its id.
+        id: String,
+        /// Why, for the other side.
+        #[arg(long, default_value = "rejected by the operator")]
+        reason: String,
+    },
+}
+
+pub(super) async fn negotiate(dir: &Path, arguments: &Negotiate, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    let mut events = api.events(None).await?;
+    let id = begin(&api, arguments).await?;
+    let path = format!("/v4/contractnegotiations/{}", segment(&id));
+    if arguments.no_wait {
+        output.result(&json!({"negotiation": id}), || format!("asked; see `concordat negotiations show {id}`"));
+        return Ok(Exit::Success);
+    }
+    let deadline = Duration::from_secs(arguments.timeout);
+    let found = api.wait(&mut events, &path, deadline, is_over).await?;
+    if text(&found, "state") != "FINALIZED" {
+        bail!(Failed::new(Exit::Refused, format!("no agreement: {}", text(&found, "errorDetail"))));
+    }
+    output.result(&found, || {
+        format!("agreement {}\nnext: concordat pull {0}", text(&found, "contractAgreementId"))
+    });
+    Ok(Exit::Success)
+}
+
+/// Sends the request; returns our id of the negotiation.
+pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<String> {
+    let mut ask = json!({"@id": arguments.dataset, "counterPartyId": arguments.peer});
+    if let Some(address) = &arguments.address {
+        ask["counterPartyAddress"] = json!(address);
+    }
+    let dataset = api.post("/v4/catalog/dataset/request", ask).await?;
+    let offers = dataset.get("hasPolicy").and_then(Value::as_array).cloned().unwrap_or_default();
+    let offer = match &arguments.offer {
+        Some(id) => offers.into_iter().find(|offer| text(offer, "@id") == *id),
+        None => offers.into_iter().next(),
+    };
+    let mut offer = offer.with_context(|| format!("no such offer of `{}`", arguments.dataset))?;
+    for (operand, value) in [("purpose", &arguments.purpose), ("spatial", &arguments.used_in)] {
+        if let Some(value) = value {
+            narrow(&mut offer, operand, value);
+        }
+    }
+    offer["assigner"] = json!(arguments.peer);
+    offer["target"] = json!(arguments.dataset);
+    let mut request = json!({"protocol": "dataspace-protocol-http:2025-1", "policy": offer});
+    if let Some(address) = &arguments.address {
+        request["counterPartyAddress"] = json!(address);
+    }
+    let answer = api.post("/v4/contractnegotiations", request).await?;
+    Ok(text(&answer, "@id"))
+}
+
+/// States `operand` as `value` in every permission, in place of what the offer says of it.
+fn narrow(offer: &mut Value, operand: &str, value: &str) {
+    let stated = json!({"leftOperand": operand, "operator": "eq", "rightOperand": value});
+    for permission in offer.get_mut("permission").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(permission) = permission.as_object_mut() else { continue };
+        let constraints = permission.entry("constraint").or_insert_with(|| json!([]));
+        if let Some(list) = constraints.as_array_mut() {
+            list.retain(|one| text(one, "leftOperand") != operand);
+            list.push(stated.clone());
+        }
+    }
+}
+
+pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    match &arguments.command {
+        Command::List { limit } => {
+            let found = api.post("/v4/contractnegotiations/request", newest(*limit)).await?;
+            output.result(&found, || {
+                let row = |one: &Value| {
+                    let note = match (text(one, "errorDetail"), text(one, "urn:concordat:pending")) {
+                        (problem, pending) if problem.is_empty() && !pending.is_empty() => format!("{pending} is on its way"),
+                        (problem, _) => problem,
+                    };
+                    vec![
+                        text(one, "@id"),
+                        text(one, "type").to_lowercase(),
+                        text(one, "counterPartyId"),
+                        text(one, "assetId"),
+                        text(one, "state"),
+                        time(one, "stateTimestamp"),
+                        note,
+                    ]
+                };
+                let rows = found.as_array().into_iter().flatten().map(row).collect();
+                table(&["negotiation", "role", "with", "dataset", "state", "since", "note"], rows)
+            });
+        }
+        Command::Show { id } => {
+            let found = api.get(&format!("/v4/contractnegotiations/{}", segment(id))).await?;
+            output.result(&found, || show(&found));
+        }
+        Command::Approve { id } => {
+            let found = api.post(&format!("/v4/contractnegotiations/{}/approve", segment(id)), json!({})).await?;
+            output.result(&found, || format!("approved; {} is told", text(&found, "counterPartyId")));
+        }
+        Command::Reject { id, reason } => {
+            api.post(&format!("/v4/contractnegotiations/{}/terminate", segment(id)), json!({"reason": reason})).await?;
+            output.result(&json!({"negotiation": id}), || "ended; the other side is told".to_owned());
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn show(found: &Value) -> String {
+    let terms = found.get("urn:concordat:terms").and_then(Value::as_array).into_iter().flatten();
+    let terms = terms.filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    let head = fields(&[
+        ("negotiation", text(found, "@id")),
+        ("their id", text(found, "correlationId")),
+        ("role", text(found, "type").to_lowercase()),
+        ("with", text(found, "counterPartyId")),
+        ("dataset", text(found, "assetId")),
+        ("state", text(found, "state")),
+        ("on its way", text(found, "urn:concordat:pending")),
+        ("agreement", text(found, "contractAgreementId")),
+        ("terms", terms),
+        ("problem", text(found, "errorDetail")),
+    ]);
+    format!("{head}\n{}", history(found))
+}
+
+/// The history in plain words.
+pub(super) fn history(found: &Value) -> String {
+    let entries = found.get("urn:concordat:history").and_then(Value::as_array).into_iter().flatten();
+    entries.map(|entry| format!("  {}  {}", text(entry, "at"), text(entry, "text"))).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,144 @@
+//! What people and machines read on standard output.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+/// Where a command writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    json: bool,
+    silent: bool,
+}
+
+impl Output {
+    pub(super) const fn new(json: bool) -> Self {
+        Self { json, silent: false }
+    }
+
+    /// Writes nothing: for commands that are parts of another.
+    pub(super) const fn silent() -> Self {
+        Self { json: false, silent: true }
+    }
+
+    /// A line for people; nothing under `--json`.
+    pub(super) fn say(self, text: &str) {
+        if !self.json && !self.silent {
+            write_line(text);
+        }
+    }
+
+    /// The command's result: JSON for machines, `human` for people.
+    pub(super) fn result(self, value: &Value, human: impl FnOnce() -> String) {
+        if self.silent {
+            return;
+        }
+        if self.json {
+            write_line(&format!("{value:#}"));
+        } else {
+            let text = human();
+            if !text.is_empty() {
+                write_line(&text);
+            }
+        }
+    }
+
+    /// An error, on standard error.
+    pub(super) fn error(self, text: &str) {
+        let mut out = std::io::stderr().lock();
+        // With standard error closed there is nobody to tell.
+        let _ = if self.json {
+            writeln!(out, "{}", serde_json::json!({"error": text}))
+        } else {
+            writeln!(out, "concordat: {text}")
+        };
+    }
+
+    /// A progress bar of bytes on standard error, hidden where nobody looks.
+    pub(super) fn bytes_bar(self, total: Option<u64>, label: &str) -> ProgressBar {
+        let bar = match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::new_spinner(),
+        };
+        let look = if total.is_some() {
+            "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+        } else {
+            "{msg} {spinner} {bytes} {bytes_per_sec}"
+        };
+        bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(label.to_owned());
+        if self.json || self.silent || !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        bar
+    }
+}
+
+/// A closed pipe is not worth a panic.
+fn write_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// A table with a header; "nothing" where it has no rows.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return "nothing to show".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if !std::io::stdout().is_terminal() {
+        table.set_width(160);
+    }
+    table.set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    table.to_string()
+}
+
+/// `name: value` lines.
+pub(super) fn fields(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines = pairs.iter().filter(|(_, value)| !value.is_empty());
+    lines.map(|(name, value)| format!("{name:width$}  {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// A member of a document as text; empty where it is missing.
+pub(super) fn text(document: &Value, name: &str) -> String {
+    match document.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Milliseconds since 1970 as a readable time.
+pub(super) fn time(document: &Value, name: &str) -> String {
+    let millis = document.get(name).and_then(Value::as_i64);
+    millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map(short_time).unwrap_or_default()
+}
+
+/// Seconds since 1970 as a readable time.
+pub(super) fn time_of_seconds(document: &Value, name: &str) -> String {
+    let seconds = document.get(name).and_then(Value::as_i64);
+    seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).map(short_time).unwrap_or_default()
+}
+
+/// To the second, UTC.
+pub(super) fn short_time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// Bytes as people read them.
+pub(super) fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+/// Milliseconds with one decimal.
+pub(super) fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}

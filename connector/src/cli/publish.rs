@@ -1,0 +1,249 @@
+//! `concordat publish`, `unpublish`, `offers`: what this node offers.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use catalog::Description;
+use clap::{Args, ValueEnum};
+use policy_engine::{Policy, explain};
+use serde_json::{Map, Value, json};
+
+use super::Exit;
+use super::api::{Api, segment};
+use super::output::{Output, table, text};
+use crate::sources;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Publish {
+    /// A file, or an http(s) address that this node reads on behalf of others.
+    pub source: String,
+    /// The dataset's id; an IRI is best.
+    #[arg(long)]
+    pub id: Option<String>,
+    /// What it is called.
+    #[arg(long)]
+    pub title: String,
+    /// What it holds.
+    #[arg(long)]
+    pub description: Option<String>,
+    /// A keyword; may be repeated.
+    #[arg(long = "keyword", value_name = "KEYWORD")]
+    pub keywords: Vec<String>,
+    /// Who publishes it.
+    #[arg(long)]
+    pub publisher: Option<String>,
+    /// Which place it covers: a code or an IRI.
+    #[arg(long)]
+    pub place: Option<String>,
+    /// First day it covers.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<String>,
+    /// Last day it covers.
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
+    /// Its licence, an IRI.
+    #[arg(long, value_name = "IRI")]
+    pub license: Option<String>,
+    /// Its media type; guessed from the file's name otherwise.
+    #[arg(long)]
+    pub media_type: Option<String>,
+    /// Terms: for what it may be used, an IRI.
+    #[arg(long, value_name = "IRI")]
+    pub purpose: Option<String>,
+    /// Terms: until when, such as 2030-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub valid_until: Option<String>,
+    /// Terms: where it may be used, a place code.
+    #[arg(long, value_name = "PLACE")]
+    pub used_in: Option<String>,
+    /// Terms: how often it may be read.
+    #[arg(long, value_name = "COUNT")]
+    pub at_most: Option<u64>,
+    /// Terms: it must not be passed on.
+    #[arg(long)]
+    pub no_distribution: bool,
+    /// Terms as an ODRL file (a Set) instead of the options above.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["purpose", "valid_until", "used_in", "at_most", "no_distribution"])]
+    pub policy: Option<PathBuf>,
+    /// Who may see the offer: a DID; may be repeated. Everybody otherwise.
+    #[arg(long = "only-for", value_name = "DID")]
+    pub only_for: Vec<String>,
+    /// Who answers requests.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub approval: Approval,
+    /// For an http source: the header that carries its credentials.
+    #[arg(long, requires = "secret_file", value_name = "HEADER")]
+    pub auth_header: Option<String>,
+    /// The file with the header's value, mode 0600.
+    #[arg(long, requires = "auth_header", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Approval {
+    /// The node, when what is asked is within the terms.
+    Auto,
+    /// A person, with `concordat negotiations approve`.
+    Manual,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Unpublish {
+    /// The dataset's id.
+    pub id: String,
+}
+
+pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    let id = arguments.id.clone().unwrap_or_else(crate::ids::urn);
+    let is_address = arguments.source.starts_with("http://") || arguments.source.starts_with("https://");
+    let mut address = Map::new();
+    address.insert("@type".to_owned(), json!("DataAddress"));
+    let mut media_type = arguments.media_type.clone();
+    if is_address {
+        address.insert("type".to_owned(), json!("HttpData"));
+        address.insert("baseUrl".to_owned(), json!(arguments.source));
+        if let (Some(header), Some(file)) = (&arguments.auth_header, &arguments.secret_file) {
+            address.insert("authKey".to_owned(), json!(header));
+            address.insert("secretFile".to_owned(), json!(file.canonicalize().context("finding the secret file")?));
+        }
+    } else {
+        let path = Path::new(&arguments.source);
+        let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
+        media_type.get_or_insert_with(|| sources::guess_media_type(&path));
+        address.insert("type".to_owned(), json!("File"));
+        address.insert("path".to_owned(), json!(path));
+    }
+    let description = Description {
+        title: arguments.title.clone(),
+        description: arguments.description.clone(),
+        keywords: arguments.keywords.clone(),
+        publisher: arguments.publisher.clone(),
+        place: arguments.place.clone(),
+        from: arguments.from.clone(),
+        until: arguments.until.clone(),
+        license: arguments.license.clone(),
+        media_type,
+    };
+    let terms = terms(arguments)?;
+    let words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
+    let (access_id, terms_id) = (format!("{id}#access"), format!("{id}#terms"));
+    let approval = match arguments.approval {
+        Approval::Auto => "auto",
+        Approval::Manual => "manual",
+    };
+    let steps = [
+        ("assets", &id, json!({"@id": id, "properties": description.to_properties(), "dataAddress": address})),
+        ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access(&arguments.only_for)})),
+        ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
+        ("contractdefinitions", &id, json!({
+            "@id": id, "accessPolicyId": access_id, "contractPolicyId": terms_id, "urn:concordat:approval": approval,
+            "assetsSelector": [{"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": id}],
+        })),
+    ];
+    let mut made: Vec<String> = Vec::new();
+    for (kind, of, body) in steps {
+        if let Err(error) = api.post(&format!("/v4/{kind}"), body).await {
+            // Half an offer is worse than none.
+            for path in made.iter().rev() {
+                let _: anyhow::Result<Value> = api.delete(path).await;
+            }
+            return Err(error.context(format!("publishing `{id}`")));
+        }
+        made.push(format!("/v4/{kind}/{}", segment(of)));
+    }
+    output.result(&json!({"id": id, "terms": words}), || format!("published {id}\n  {}", words.join("\n  ")));
+    Ok(Exit::Success)
+}
+
+/// Everybody, or the named participants.
+fn access(only_for: &[String]) -> Value {
+    if only_for.is_empty() {
+        return json!({"@type": "Set", "permission": [{"action": "use"}]});
+    }
+    json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+        {"leftOperand": "assignee", "operator": "isAnyOf", "rightOperand": only_for}]}]})
+}
+
+fn terms(arguments: &Publish) -> anyhow::Result<Value> {
+    if let Some(file) = &arguments.policy {
+        let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        return serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()));
+    }
+    let mut constraints = Vec::new();
+    let mut add = |left: &str, operator: &str, right: Option<String>| {
+        if let Some(right) = right {
+            constraints.push(json!({"leftOperand": left, "operator": operator, "rightOperand": right}));
+        }
+    };
+    add("purpose", "isA", arguments.purpose.clone());
+    add("dateTime", "lteq", arguments.valid_until.clone());
+    add("spatial", "isPartOf", arguments.used_in.clone());
+    add("count", "lteq", arguments.at_most.map(|count| count.to_string()));
+    let mut permission = json!({"action": "use"});
+    if !constraints.is_empty() {
+        permission["constraint"] = Value::Array(constraints);
+    }
+    let mut terms = json!({"@type": "Set", "permission": [permission]});
+    if arguments.no_distribution {
+        terms["prohibition"] = json!([{"action": "distribute"}]);
+    }
+    Ok(terms)
+}
+
+pub(super) async fn unpublish(dir: &Path, arguments: &Unpublish, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    let id = &arguments.id;
+    // The offer goes first; what is left of an interrupted run is taken up by the next.
+    let paths = [
+        format!("/v4/contractdefinitions/{}", segment(id)),
+        format!("/v4/policydefinitions/{}", segment(&format!("{id}#terms"))),
+        format!("/v4/policydefinitions/{}", segment(&format!("{id}#access"))),
+        format!("/v4/assets/{}", segment(id)),
+    ];
+    let mut removed = 0;
+    let mut last = None;
+    for path in paths {
+        match api.delete(&path).await {
+            Ok(_) => removed += 1,
+            Err(error) => last = Some(error),
+        }
+    }
+    if removed == 0 {
+        bail!(last.unwrap_or_else(|| anyhow::anyhow!("nothing was removed")).context(format!("unpublishing `{id}`")));
+    }
+    output.result(&json!({"id": id, "removed": removed}), || {
+        format!("withdrawn {id}; agreements made before stay in force, but there is nothing left to read under them")
+    });
+    Ok(Exit::Success)
+}
+
+pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    let all = json!({"@type": "QuerySpec", "limit": 1000});
+    let definitions = api.post("/v4/contractdefinitions/request", all.clone()).await?;
+    let policies = api.post("/v4/policydefinitions/request", all).await?;
+    let policy = |id: &str| {
+        let found = policies.as_array().into_iter().flatten().find(|one| text(one, "@id") == id);
+        found.and_then(|one| one.get("policy")).cloned().unwrap_or_default()
+    };
+    let words = |json: &Value| Policy::parse(json).map_or_else(|_| Vec::new(), |policy| explain::policy(&policy));
+    let mut shown = Vec::new();
+    for definition in definitions.as_array().into_iter().flatten() {
+        let terms = words(&policy(&text(definition, "contractPolicyId")));
+        let who = words(&policy(&text(definition, "accessPolicyId")));
+        shown.push(json!({
+            "id": text(definition, "@id"), "terms": terms, "seenBy": who,
+            "approval": text(definition, "urn:concordat:approval"),
+        }));
+    }
+    output.result(&Value::Array(shown.clone()), || {
+        let join = |value: &Value| {
+            let lines = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let row = |one: &Value| vec![text(one, "id"), join(&one["terms"]), text(one, "approval")];
+        table(&["offer", "terms", "approval"], shown.iter().map(row).collect())
+    });
+    Ok(Exit::Success)
+}

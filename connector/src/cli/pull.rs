@@ -1,0 +1,143 @@
+//! `concordat pull`: read data under an agreement.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use super::api::{Api, segment};
+use super::output::{Output, bytes, text};
+use super::{Exit, Failed, transfers};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    /// An agreement, or a transfer that was started.
+    pub id: String,
+    /// The file to write; standard output otherwise.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Go on where the file ends.
+    #[arg(long, requires = "output")]
+    pub resume: bool,
+    /// Read at most so many bytes a second.
+    #[arg(long, value_name = "BYTES")]
+    pub limit_rate: Option<u64>,
+}
+
+/// What was read.
+#[derive(Debug, Clone)]
+pub(super) struct Pulled {
+    pub transfer: String,
+    pub bytes: u64,
+    pub sha256: String,
+    pub took: Duration,
+}
+
+pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    // Under an agreement the transfer is this command's own, and is completed when all was read.
+    let is_agreement = api.get(&format!("/v4/contractagreements/{}", segment(&arguments.id))).await.is_ok();
+    let transfer = if is_agreement {
+        text(&transfers::start(&api, &arguments.id).await?, "@id")
+    } else {
+        arguments.id.clone()
+    };
+    let (mut sink, from): (Box<dyn AsyncWrite + Unpin + Send>, u64) = match &arguments.output {
+        None => (Box::new(tokio::io::stdout()), 0),
+        Some(path) => {
+            let mut options = tokio::fs::OpenOptions::new();
+            options.create(true).write(true).append(arguments.resume).truncate(!arguments.resume);
+            let file = options.open(path).await.with_context(|| format!("opening {}", path.display()))?;
+            let length = if arguments.resume { file.metadata().await?.len() } else { 0 };
+            (Box::new(file), length)
+        }
+    };
+    let pulled = pull(&api, &transfer, from, arguments.limit_rate, sink.as_mut(), *output).await?;
+    if is_agreement {
+        api.post(&format!("/v4/transferprocesses/{}/complete", segment(&transfer)), json!({})).await?;
+    }
+    let machine = json!({"transfer": pulled.transfer, "bytes": pulled.bytes, "sha256": pulled.sha256});
+    // Standard output may carry the data itself.
+    if arguments.output.is_some() {
+        output.result(&machine, || {
+            let seconds = pulled.took.as_secs_f64().max(1e-9);
+            format!("{} in {seconds:.2} s, SHA-256 {}", bytes(pulled.bytes), pulled.sha256)
+        });
+    }
+    Ok(Exit::Success)
+}
+
+/// Reads a started transfer into `sink`. A stream that is cut is an error with the provider's reason.
+pub(super) async fn pull(
+    api: &Api,
+    transfer: &str,
+    from: u64,
+    limit_rate: Option<u64>,
+    sink: &mut (dyn AsyncWrite + Unpin + Send),
+    output: Output,
+) -> anyhow::Result<Pulled> {
+    let mut headers = HeaderMap::new();
+    if from > 0 {
+        headers.insert(header::RANGE, HeaderValue::try_from(format!("bytes={from}-"))?);
+    }
+    let started = Instant::now();
+    let response = match api.data(transfer, headers).await {
+        Ok(response) => response,
+        // The file has everything already.
+        Err(error) if from > 0 && error.to_string().contains("416") => {
+            return Ok(Pulled { transfer: transfer.to_owned(), bytes: 0, sha256: String::new(), took: started.elapsed() });
+        }
+        Err(error) => return Err(error),
+    };
+    if from > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+        bail!("the source cannot go on where the file ends; read it anew, without --resume");
+    }
+    let total = response.content_length();
+    let bar = output.bytes_bar(total, "pull");
+    let mut digest = Sha256::new();
+    let mut count: u64 = 0;
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(_) => {
+                bar.abandon();
+                bail!(cut(api, transfer, count).await);
+            }
+        };
+        digest.update(&chunk);
+        sink.write_all(&chunk).await.context("writing the data")?;
+        count += u64::try_from(chunk.len()).unwrap_or_default();
+        bar.set_position(count);
+        if let Some(rate) = limit_rate.filter(|rate| *rate > 0) {
+            #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate needs no more precision")]
+            let due = Duration::from_secs_f64(count as f64 / rate as f64);
+            tokio::time::sleep_until((started + due).into()).await;
+        }
+    }
+    sink.flush().await.context("writing the data")?;
+    bar.finish_and_clear();
+    if total.is_some_and(|total| total != count) {
+        bail!(cut(api, transfer, count).await);
+    }
+    let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Pulled { transfer: transfer.to_owned(), bytes: count, sha256, took: started.elapsed() })
+}
+
+/// Why a stream broke off, as the transfer tells.
+async fn cut(api: &Api, transfer: &str, count: u64) -> Failed {
+    let found: Value = api.get(&format!("/v4/transferprocesses/{}", segment(transfer))).await.unwrap_or_default();
+    let last = found.get("urn:concordat:history").and_then(Value::as_array).and_then(|history| history.last());
+    let mut reason = text(&found, "errorDetail");
+    if reason.is_empty() {
+        reason = last.map(|entry| text(entry, "text")).unwrap_or_default();
+    }
+    let state = text(&found, "state");
+    Failed::new(Exit::Refused, format!("the stream was cut after {} (transfer {state}): {reason}", bytes(count)))
+}

@@ -1,0 +1,70 @@
+//! `concordat serve`: run the node.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Exit;
+use super::output::Output;
+use crate::config::Config;
+use crate::node::Node;
+use crate::telemetry;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    /// Stop when standard input ends: for programs that start nodes of their own.
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+}
+
+pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let config = Config::load(dir)?;
+    telemetry::start(&config.log);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let node = Node::start(&config).await?;
+    let recovery = node.recovery();
+    if let Some(reason) = &recovery.rebuilt {
+        tracing::warn!(reason, "the index was set aside and built anew from the journal");
+    }
+    if recovery.torn > 0 {
+        tracing::warn!(bytes = recovery.torn, "a torn last write was cut off; it was never answered");
+    }
+    if node.resumed() > 0 {
+        tracing::info!(messages = node.resumed(), "undelivered messages were taken up again");
+    }
+    let management = format!("http://{}", config.management.listen);
+    let shown = json!({
+        "ready": true, "did": config.participant.did, "address": config.public.address, "management": management,
+        "commit": recovery.sequence,
+    });
+    output.result(&shown, || {
+        format!(
+            "ready: {} ({}) at {}, management at {management}",
+            config.participant.name, config.participant.did, config.public.address
+        )
+    });
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        () = stdin_closed(arguments.until_stdin_closes) => {}
+    }
+    tracing::info!("stopping");
+    node.stop().await;
+    Ok(Exit::Success)
+}
+
+/// A thread of its own: a read from a terminal cannot be interrupted, and must not hold up the end.
+async fn stdin_closed(wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let (sender, closed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // An error ends it as the end of input does.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = sender.send(());
+    });
+    let _ = closed.await;
+}

@@ -1,0 +1,69 @@
+//! `concordat store`: look after the store while the node does not run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Exit;
+use super::output::{Output, fields};
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::node;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Read the whole journal and check checksums and chain; changes nothing.
+    Verify,
+    /// Set the index aside and build it anew from the journal.
+    Rebuild,
+    /// Fold the journal into one signed checkpoint.
+    Checkpoint,
+}
+
+pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let config = Config::load(dir)?;
+    match arguments.command {
+        Command::Verify => {
+            let folder = config.path(&config.store.folder).join("journal");
+            let disk = store::disk::Folder::open(&folder).with_context(|| format!("opening {}", folder.display()))?;
+            let report = store::inspect_journal(&disk)?;
+            let checkpoint = report.checkpoint.as_ref().map(|(at, signature)| json!({"commit": at, "signature": signature}));
+            let shown = json!({
+                "commit": report.sequence, "groups": report.groups, "head": report.head, "torn": report.torn,
+                "checkpoint": checkpoint,
+            });
+            output.result(&shown, || {
+                fields(&[
+                    ("last commit", report.sequence.to_string()),
+                    ("head of chain", report.head.clone()),
+                    ("checkpoint", report.checkpoint.map(|(at, _)| format!("at commit {at}")).unwrap_or_default()),
+                    ("torn bytes", report.torn.to_string()),
+                ])
+            });
+        }
+        Command::Rebuild => {
+            let identity = Arc::new(Identity::load(&config)?);
+            let (_, recovery) = node::open_store(&config, &identity, true)?;
+            let shown = json!({"commit": recovery.sequence, "replayed": recovery.replayed});
+            output.result(&shown, || format!("the index was built anew up to commit {}", recovery.sequence));
+        }
+        Command::Checkpoint => {
+            let identity = Arc::new(Identity::load(&config)?);
+            let (store, recovery) = node::open_store(&config, &identity, false)?;
+            store.checkpoint().await?;
+            output.result(&json!({"commit": recovery.sequence}), || {
+                format!("the journal up to commit {} is one signed checkpoint now", recovery.sequence)
+            });
+        }
+    }
+    Ok(Exit::Success)
+}
