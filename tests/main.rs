@@ -1,1 +1,12 @@
-#[test] fn t(){}
+//! Nodes as processes, talked to over the network and by the command line, as others do.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::print_stderr, reason = "tests say what they left out")]
+
+mod architecture;
+mod clerk;
+mod demo;
+mod documents;
+mod faults;
+mod hostile;
+mod support;
+mod upstream;

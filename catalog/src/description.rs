@@ -81,7 +81,8 @@ impl Description {
     #[must_use]
     pub fn from_properties(properties: &Map<String, Json>) -> Self {
         let text = |names: &[&str]| names.iter().find_map(|name| properties.get(*name)).and_then(literal);
-        let period = |iri: &str| properties.get(TEMPORAL).and_then(|period| period.get(iri)).and_then(literal);
+        let period =
+            |iri: &str| properties.get(TEMPORAL).and_then(|period| period.get(iri)).and_then(literal);
         let keywords = match properties.get(KEYWORD).or_else(|| properties.get("keyword")) {
             Some(Json::Array(list)) => list.iter().filter_map(literal).collect(),
             Some(one) => literal(one).into_iter().collect(),
@@ -111,7 +112,9 @@ impl Description {
 fn literal(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => Some(text.clone()),
-        Json::Object(map) => map.get("@value").or_else(|| map.get("@id")).and_then(Json::as_str).map(str::to_owned),
+        Json::Object(map) => {
+            map.get("@value").or_else(|| map.get("@id")).and_then(Json::as_str).map(str::to_owned)
+        }
         _ => None,
     }
 }

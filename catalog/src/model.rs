@@ -53,11 +53,17 @@ impl PolicyDefinition {
     pub fn check(&self) -> Result<(), CatalogError> {
         check_id(&self.id)?;
         if self.policy.get("target").is_some() {
-            return Err(CatalogError::new("/policy/target", "a policy definition has no target; the dataset gives it"));
+            return Err(CatalogError::new(
+                "/policy/target",
+                "a policy definition has no target; the dataset gives it",
+            ));
         }
         match Policy::parse(&self.policy) {
             Ok(_) => Ok(()),
-            Err(error) => Err(CatalogError::new(format!("/policy{}", error.path().trim_end_matches('/')), error.reason())),
+            Err(error) => Err(CatalogError::new(
+                format!("/policy{}", error.path().trim_end_matches('/')),
+                error.reason(),
+            )),
         }
     }
 }
@@ -115,7 +121,9 @@ impl ContractDefinition {
     pub fn selects(&self, asset: &Asset) -> bool {
         self.assets_selector.iter().all(|criterion| {
             let id = Json::String(asset.id.clone());
-            criterion.holds(|operand| if operand == "id" { Some(id.clone()) } else { asset.properties.get(operand).cloned() })
+            criterion.holds(|operand| {
+                if operand == "id" { Some(id.clone()) } else { asset.properties.get(operand).cloned() }
+            })
         })
     }
 }
@@ -152,7 +160,8 @@ impl Criterion {
 
     /// Whether the value that `look_up` finds for the left operand satisfies the comparison.
     pub fn holds(&self, look_up: impl Fn(&str) -> Option<Json>) -> bool {
-        let operand = self.operand_left.strip_prefix("https://w3id.org/edc/v0.0.1/ns/").unwrap_or(&self.operand_left);
+        let operand =
+            self.operand_left.strip_prefix("https://w3id.org/edc/v0.0.1/ns/").unwrap_or(&self.operand_left);
         let operand = if operand == "@id" { "id" } else { operand };
         let Some(actual) = look_up(operand) else { return false };
         match (self.operator.as_str(), &self.operand_right) {

@@ -145,7 +145,12 @@ impl Resolved {
         let mut policy = self.terms.clone();
         policy.insert("@id".to_owned(), Json::String(id.clone()));
         policy.insert("@type".to_owned(), Json::String("Offer".to_owned()));
-        Offer { id, asset: asset.to_owned(), policy: Json::Object(policy), approval: self.definition.approval }
+        Offer {
+            id,
+            asset: asset.to_owned(),
+            policy: Json::Object(policy),
+            approval: self.definition.approval,
+        }
     }
 }
 
@@ -212,14 +217,21 @@ mod tests {
     fn each_sees_what_its_access_policy_admits_and_nothing_else() {
         let (made, known, now) = (snapshot(), Hierarchy::default(), Timestamp::UNIX_EPOCH);
         let ids = |asker: &str| {
-            made.offered_to(asker, now, &known).into_iter().map(|one| one.asset.id.clone()).collect::<Vec<_>>()
+            made.offered_to(asker, now, &known)
+                .into_iter()
+                .map(|one| one.asset.id.clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(ids("did:web:a"), ["x"]);
         assert_eq!(ids("did:web:b"), ["x", "y"]);
         assert!(made.dataset("y", "did:web:a", now, &known).is_none());
         let offer = made.dataset("y", "did:web:b", now, &known).unwrap().offers.pop().unwrap();
         assert_eq!(made.offer(&offer.id, "did:web:b", now, &known), Some(offer.clone()));
-        assert_eq!(made.offer(&offer.id, "did:web:a", now, &known), None, "an offer id tells a stranger nothing");
+        assert_eq!(
+            made.offer(&offer.id, "did:web:a", now, &known),
+            None,
+            "an offer id tells a stranger nothing"
+        );
         assert!(offer.policy.get("target").is_none());
     }
 
@@ -235,10 +247,21 @@ mod tests {
     fn selectors_compare_id_and_properties() {
         let by = |selector: Json| definition("d", "o", "o", selector).selects(&asset("x"));
         assert!(by(json!([])));
-        assert!(by(json!([{"operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "in", "operandRight": ["x", "z"]}])));
+        assert!(by(
+            json!([{"operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "in", "operandRight": ["x", "z"]}])
+        ));
         assert!(by(json!([{"operandLeft": "city", "operator": "=", "operandRight": "Paris"}])));
         assert!(!by(json!([{"operandLeft": "city", "operator": "=", "operandRight": "London"}])));
         assert!(!by(json!([{"operandLeft": "none", "operator": "=", "operandRight": "x"}])));
-        assert!(definition("d", "o", "o", json!([{"operandLeft": "id", "operator": "like", "operandRight": "x"}])).check().is_err());
+        assert!(
+            definition(
+                "d",
+                "o",
+                "o",
+                json!([{"operandLeft": "id", "operator": "like", "operandRight": "x"}])
+            )
+            .check()
+            .is_err()
+        );
     }
 }

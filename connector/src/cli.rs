@@ -75,7 +75,14 @@ impl Failed {
 )]
 struct Arguments {
     /// The node's folder.
-    #[arg(long, short = 'd', global = true, env = "CONCORDAT_DIR", default_value = ".", value_name = "FOLDER")]
+    #[arg(
+        long,
+        short = 'd',
+        global = true,
+        env = "CONCORDAT_DIR",
+        default_value = ".",
+        value_name = "FOLDER"
+    )]
     dir: PathBuf,
     /// Print JSON for machines instead of tables.
     #[arg(long, global = true)]

@@ -217,16 +217,20 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| anyhow::anyhow!(with_nearest(&error.to_string())))?;
+        let config: Self =
+            toml::from_str(text).map_err(|error| anyhow::anyhow!(with_nearest(&error.to_string())))?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> anyhow::Result<()> {
         let address = &self.public.address;
-        let url = url::Url::parse(address).with_context(|| format!("public.address `{address}` is not a URL"))?;
+        let url =
+            url::Url::parse(address).with_context(|| format!("public.address `{address}` is not a URL"))?;
         if url.scheme() != "https" || url.path() != "/" || address.ends_with('/') || url.query().is_some() {
-            bail!("public.address must be `https://host` or `https://host:port`, without path or trailing slash");
+            bail!(
+                "public.address must be `https://host` or `https://host:port`, without path or trailing slash"
+            );
         }
         let authority = address.trim_start_matches("https://");
         let did = &self.participant.did;
@@ -235,7 +239,9 @@ impl Config {
             bail!("participant.did is `{did}`, but the DID of {address} is `{expected}`");
         }
         if !self.management.listen.ip().is_loopback() {
-            bail!("management.listen must be a loopback address: whoever reaches it and has the key acts for you");
+            bail!(
+                "management.listen must be a loopback address: whoever reaches it and has the key acts for you"
+            );
         }
         if self.delivery.attempt_seconds == 0 || self.delivery.give_up_after_seconds == 0 {
             bail!("delivery.attempt_seconds and delivery.give_up_after_seconds must be at least 1");
@@ -305,15 +311,25 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_with_the_nearest_known_one() {
         let error = refused("listen = \"127.0.0.1:8443\"", "lisen = \"127.0.0.1:8443\"");
-        assert!(error.contains("unknown field `lisen`") && error.contains("did you mean `listen`?"), "{error}");
+        assert!(
+            error.contains("unknown field `lisen`") && error.contains("did you mean `listen`?"),
+            "{error}"
+        );
         let error = refused("[tls]", "[agreement]\nsignatures = \"required\"\n[tls]");
         assert!(error.contains("did you mean `agreements`?"), "{error}");
     }
 
     #[test]
     fn what_does_not_go_together_is_refused() {
-        assert!(refused("https://localhost:8443", "http://localhost:8443").contains("must be `https://host`"));
-        assert!(refused("localhost%3A8443", "elsewhere.example").contains("the DID of https://localhost:8443 is"));
-        assert!(refused("127.0.0.1:8444", "0.0.0.0:8444").contains("management.listen must be a loopback address"));
+        assert!(
+            refused("https://localhost:8443", "http://localhost:8443").contains("must be `https://host`")
+        );
+        assert!(
+            refused("localhost%3A8443", "elsewhere.example").contains("the DID of https://localhost:8443 is")
+        );
+        assert!(
+            refused("127.0.0.1:8444", "0.0.0.0:8444")
+                .contains("management.listen must be a loopback address")
+        );
     }
 }

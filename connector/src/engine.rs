@@ -158,7 +158,8 @@ impl Engine {
         let mut after: Option<String> = None;
         let mut resumed = 0;
         loop {
-            let page = tables::list::<OutboxEntry>(&self.store, tables::prefix::OUTBOX, after.as_deref(), 500)?;
+            let page =
+                tables::list::<OutboxEntry>(&self.store, tables::prefix::OUTBOX, after.as_deref(), 500)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (_, entry) in page {

@@ -86,7 +86,9 @@ impl Guard {
     async fn resolve(&self, name: &str) -> Result<Vec<SocketAddr>, String> {
         let looked_up = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name, 0))).await;
         let addresses: Vec<_> = match looked_up {
-            Err(_) => return Err(format!("the name `{name}` was not resolved within {} s", RESOLVE.as_secs())),
+            Err(_) => {
+                return Err(format!("the name `{name}` was not resolved within {} s", RESOLVE.as_secs()));
+            }
             Ok(Err(_)) => return Err(format!("the name `{name}` does not resolve")),
             Ok(Ok(addresses)) => addresses.collect(),
         };
@@ -215,10 +217,30 @@ mod tests {
     fn special_networks_are_forbidden_unless_allowed() {
         let guard = Guard::default();
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-            "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.0.8", "192.0.2.1", "::1", "::", "fe80::1", "fc00::1",
-            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:7f00::", "2001:db8::1",
-            "ff02::1", "::7f00:1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:0:7f00::",
+            "2001:db8::1",
+            "ff02::1",
+            "::7f00:1",
         ] {
             assert!(!guard.permits(address.parse().unwrap()), "{address}");
         }
@@ -226,7 +248,9 @@ mod tests {
             assert!(guard.permits(address.parse().unwrap()), "{address}");
         }
         let local = Guard::new(&["127.0.0.0/8".parse().unwrap()]);
-        assert!(local.permits("127.0.0.1".parse().unwrap()) && local.permits("::ffff:127.0.0.1".parse().unwrap()));
+        assert!(
+            local.permits("127.0.0.1".parse().unwrap()) && local.permits("::ffff:127.0.0.1".parse().unwrap())
+        );
         assert!(!local.permits("10.0.0.1".parse().unwrap()));
     }
 
@@ -234,8 +258,16 @@ mod tests {
     async fn addresses_are_checked_by_url_and_by_resolution() {
         let guard = Guard::default();
         for url in [
-            "http://city.example", "ftp://x", "city", "https://user:pw@city.example", "https://127.0.0.1/x",
-            "https://[::1]/", "https://0x7f000001/", "https://2130706433/", "https://city.example/#x", "https://",
+            "http://city.example",
+            "ftp://x",
+            "city",
+            "https://user:pw@city.example",
+            "https://127.0.0.1/x",
+            "https://[::1]/",
+            "https://0x7f000001/",
+            "https://2130706433/",
+            "https://city.example/#x",
+            "https://",
         ] {
             assert!(guard.check_url(url).is_err(), "{url}");
         }

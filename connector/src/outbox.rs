@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::wire::{ContractNegotiation, ContractNegotiationError, TransferError, TransferProcess, reason_text};
+use protocol::wire::{
+    ContractNegotiation, ContractNegotiationError, TransferError, TransferProcess, reason_text,
+};
 use protocol::{Failure, MessageId};
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
@@ -110,15 +112,20 @@ impl Outbox {
         let (pid, id) = (entry.pid.as_str(), entry.message.id.clone());
         let reported = match (entry.kind, outcome) {
             (ProcessKind::Negotiation, Outcome::Taken(body)) => {
-                let reply = protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
+                let reply =
+                    protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
                 engine.negotiation_acknowledged(pid, id, reply).await
             }
-            (ProcessKind::Negotiation, Outcome::Failed(failure)) => engine.negotiation_failed(pid, id, failure).await,
+            (ProcessKind::Negotiation, Outcome::Failed(failure)) => {
+                engine.negotiation_failed(pid, id, failure).await
+            }
             (ProcessKind::Transfer, Outcome::Taken(body)) => {
                 let reply = protocol::wire::parse::<TransferProcess>(&body).ok().map(|reply| reply.message);
                 engine.transfer_acknowledged(pid, id, reply).await
             }
-            (ProcessKind::Transfer, Outcome::Failed(failure)) => engine.transfer_failed(pid, id, failure).await,
+            (ProcessKind::Transfer, Outcome::Failed(failure)) => {
+                engine.transfer_failed(pid, id, failure).await
+            }
         };
         if let Err(error) = reported {
             tracing::error!(%error, pid, message = %entry.message.id, "the outcome of a delivery was not written");
@@ -142,7 +149,8 @@ impl Outbox {
                 Attempt::Taken(body) => return Some(Outcome::Taken(body)),
                 Attempt::Refused(status, reason) => {
                     let age = clock::now().duration_since(entry.since);
-                    let passing = matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) && age < SETTLING;
+                    let passing =
+                        matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) && age < SETTLING;
                     if !passing {
                         if uncertain && self.was_taken(engine, entry).await {
                             return Some(Outcome::Taken(Vec::new()));
@@ -178,7 +186,14 @@ impl Outbox {
             return Attempt::Refused(StatusCode::FORBIDDEN, error.to_string());
         }
         let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
-        let sent = engine.client().post(&url).bearer_auth(token).json(&entry.message.body).timeout(deadline).send().await;
+        let sent = engine
+            .client()
+            .post(&url)
+            .bearer_auth(token)
+            .json(&entry.message.body)
+            .timeout(deadline)
+            .send()
+            .await;
         let response = match sent {
             Ok(response) => response,
             Err(error) => return Attempt::Later(describe(&error)),
@@ -194,7 +209,10 @@ impl Outbox {
         let said = said(&body.unwrap_or_default());
         let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
         let retry = status.is_server_error()
-            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY);
+            || matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY
+            );
         if retry { Attempt::Later(reason) } else { Attempt::Refused(status, reason) }
     }
 
@@ -225,12 +243,16 @@ fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>
         ProcessKind::Negotiation => {
             let ours = engine.negotiation(&entry.pid)?.negotiation;
             let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);
-            pending.and_then(|pending| pending.act.transition(ours.progress.state, ours.role)).map(|state| state.to_string())
+            pending
+                .and_then(|pending| pending.act.transition(ours.progress.state, ours.role))
+                .map(|state| state.to_string())
         }
         ProcessKind::Transfer => {
             let ours = engine.transfer(&entry.pid)?.transfer;
             let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);
-            pending.and_then(|pending| pending.act.transition(ours.progress.state, ours.role)).map(|state| state.to_string())
+            pending
+                .and_then(|pending| pending.act.transition(ours.progress.state, ours.role))
+                .map(|state| state.to_string())
         }
     })
 }

@@ -81,7 +81,8 @@ impl Resolver {
         if cache.len() >= MAX_CACHED {
             cache.retain(|_, entry| now.duration_since(entry.since) < FRESH);
             if cache.len() >= MAX_CACHED
-                && let Some(oldest) = cache.iter().min_by_key(|(_, entry)| entry.since).map(|(did, _)| did.clone())
+                && let Some(oldest) =
+                    cache.iter().min_by_key(|(_, entry)| entry.since).map(|(did, _)| did.clone())
             {
                 cache.remove(&oldest);
             }
@@ -92,7 +93,8 @@ impl Resolver {
     }
 
     async fn fetch(&self, did: &str, url: &str) -> Fetched {
-        let failed = |reason: String| Err(format!("the DID document of `{did}` cannot be had from {url}: {reason}"));
+        let failed =
+            |reason: String| Err(format!("the DID document of `{did}` cannot be had from {url}: {reason}"));
         let request = self.client.get(url).timeout(FETCH).send().await;
         let response = match request {
             Ok(response) if response.status().is_success() => response,

@@ -54,9 +54,11 @@ pub fn open(
             let credentials = match (auth_key, secret_file) {
                 (None, None) => None,
                 (Some(name), Some(file)) => {
-                    let name = HeaderName::try_from(name).context("dataAddress.authKey is not the name of a header")?;
-                    let value = HeaderValue::try_from(secrets::read(&file)?.trim())
-                        .map_err(|_| anyhow::anyhow!("the secret in {} cannot be a header", file.display()))?;
+                    let name = HeaderName::try_from(name)
+                        .context("dataAddress.authKey is not the name of a header")?;
+                    let value = HeaderValue::try_from(secrets::read(&file)?.trim()).map_err(|_| {
+                        anyhow::anyhow!("the secret in {} cannot be a header", file.display())
+                    })?;
                     Some((name, value))
                 }
                 _ => bail!("dataAddress.authKey and dataAddress.secretFile go together"),

@@ -241,7 +241,10 @@ pub fn list<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<Vec<(String, T)>, StoreError> {
     let pairs = store.scan(prefix, after, limit)?;
-    pairs.into_iter().map(|(key, found)| store::decode(&key, &found.value).map(|record| (key, record))).collect()
+    pairs
+        .into_iter()
+        .map(|(key, found)| store::decode(&key, &found.value).map(|record| (key, record)))
+        .collect()
 }
 
 /// Adds a write of `record` to `batch`.

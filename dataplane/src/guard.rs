@@ -63,7 +63,11 @@ pub async fn serve(
 }
 
 /// Ends with the reason as soon as the grant holds no more.
-async fn until_stopped(mut grant: Grant, mut cut: watch::Receiver<Option<String>>, clock: Arc<dyn Clock>) -> String {
+async fn until_stopped(
+    mut grant: Grant,
+    mut cut: watch::Receiver<Option<String>>,
+    clock: Arc<dyn Clock>,
+) -> String {
     loop {
         if let Some(reason) = cut.borrow_and_update().clone() {
             return reason;
@@ -105,7 +109,10 @@ impl http_body::Body for Guarded {
     type Data = Bytes;
     type Error = StreamError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         if self.cut.is_some() {
             return Poll::Ready(None);
         }

@@ -1,9 +1,18 @@
 //! Sources under a grant: ranges, validators, cuts, metering, constant memory by back-pressure.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use dataplane::{Clock, DataRequest, DataResponse, FileSource, Grant, Metered, Source, StreamError, Subject, serve};
+use dataplane::{
+    Clock, DataRequest, DataResponse, FileSource, Grant, Metered, Source, StreamError, Subject, serve,
+};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
@@ -99,10 +108,13 @@ async fn head_and_validators() {
     let etag = head.headers["etag"].to_str().unwrap().to_owned();
     let date = head.headers["last-modified"].to_str().unwrap().to_owned();
     assert_eq!(text(head).await, "");
-    for fresh in [("if-none-match", etag.as_str()), ("if-modified-since", date.as_str()), ("if-none-match", "*")] {
+    for fresh in
+        [("if-none-match", etag.as_str()), ("if-modified-since", date.as_str()), ("if-none-match", "*")]
+    {
         assert_eq!(ask(&source, request(Method::GET, &[fresh])).await.status, StatusCode::NOT_MODIFIED);
     }
-    let changed = ask(&source, request(Method::GET, &[("range", "bytes=0-1"), ("if-range", "\"other\"")])).await;
+    let changed =
+        ask(&source, request(Method::GET, &[("range", "bytes=0-1"), ("if-range", "\"other\"")])).await;
     assert_eq!(changed.status, StatusCode::OK, "a changed file is sent whole");
     let same = ask(&source, request(Method::GET, &[("range", "bytes=0-1"), ("if-range", &etag)])).await;
     assert_eq!(same.status, StatusCode::PARTIAL_CONTENT);
@@ -153,13 +165,15 @@ async fn a_cut_ends_the_stream_with_its_reason_and_is_metered() {
 async fn a_time_limit_cuts_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let until = Wall.now() + SignedDuration::from_millis(300);
-    let limited = subject(json!([{"leftOperand": "dateTime", "operator": "lteq", "rightOperand": until.to_string()}]));
+    let limited =
+        subject(json!([{"leftOperand": "dateTime", "operator": "lteq", "rightOperand": until.to_string()}]));
     let (response, _cut, _) = half_read(folder.path(), Grant::decide(limited, Wall.now()).unwrap()).await;
     // The reader waits; the guard is what ends it.
     let mut body = response.body;
     let error = loop {
         if Wall.now() < until {
-            let waited = tokio::time::timeout(std::time::Duration::from_millis(20), std::future::pending::<()>());
+            let waited =
+                tokio::time::timeout(std::time::Duration::from_millis(20), std::future::pending::<()>());
             assert!(waited.await.is_err());
             continue;
         }
@@ -174,7 +188,9 @@ async fn a_time_limit_cuts_by_itself() {
 
 #[tokio::test]
 async fn a_denied_request_gets_no_grant() {
-    let late = subject(json!([{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2001-01-01T00:00:00Z"}]));
+    let late = subject(
+        json!([{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2001-01-01T00:00:00Z"}]),
+    );
     let denied = Grant::decide(late, Wall.now()).unwrap_err();
     assert!(denied.to_string().contains("the time must be before 2001-01-01T00:00:00Z"), "{denied}");
 }

@@ -24,7 +24,9 @@ impl Containment {
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Within => None,
-            Self::Outside(gaps) => Some(gaps.iter().map(|gap| gap.text.as_str()).collect::<Vec<_>>().join("; ")),
+            Self::Outside(gaps) => {
+                Some(gaps.iter().map(|gap| gap.text.as_str()).collect::<Vec<_>>().join("; "))
+            }
         }
     }
 }
@@ -46,7 +48,8 @@ pub struct Gap {
 pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containment {
     let mut gaps = Vec::new();
     for wish in &asked.permissions {
-        let mut candidates = offered.permissions.iter().filter(|rule| covers(&rule.action, &wish.action)).peekable();
+        let mut candidates =
+            offered.permissions.iter().filter(|rule| covers(&rule.action, &wish.action)).peekable();
         if candidates.peek().is_none() {
             gaps.push(Gap {
                 clause: wish.path.clone(),
@@ -77,7 +80,10 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
         }
     }
     if asked.permissions.is_empty() && gaps.is_empty() {
-        gaps.push(Gap { clause: "/permission".to_owned(), text: "the request asks for no permission".to_owned() });
+        gaps.push(Gap {
+            clause: "/permission".to_owned(),
+            text: "the request asks for no permission".to_owned(),
+        });
     }
     if gaps.is_empty() { Containment::Within } else { Containment::Outside(gaps) }
 }
@@ -85,9 +91,8 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
 /// Whether two policies have the same permissions, prohibitions and obligations, order aside.
 #[must_use]
 pub fn same_terms(a: &Policy, b: &Policy) -> bool {
-    let same = |a: &[Rule], b: &[Rule]| {
-        a.len() == b.len() && a.iter().all(|rule| count(a, rule) == count(b, rule))
-    };
+    let same =
+        |a: &[Rule], b: &[Rule]| a.len() == b.len() && a.iter().all(|rule| count(a, rule) == count(b, rule));
     same(&a.permissions, &b.permissions)
         && same(&a.prohibitions, &b.prohibitions)
         && same(&a.obligations, &b.obligations)
@@ -195,7 +200,9 @@ fn entails_one(given: &Constraint, clause: &Constraint, known: &Hierarchy) -> bo
             entails(parts, clause, known)
         }
         (Constraint::Logical { logical: Logical::Or | Logical::Xone, parts }, _) => {
-            parts.iter().all(|part| entails_one(part, clause, known) || entails(std::slice::from_ref(part), clause, known))
+            parts.iter().all(|part| {
+                entails_one(part, clause, known) || entails(std::slice::from_ref(part), clause, known)
+            })
         }
         (Constraint::Atomic(_), Constraint::Logical { .. }) => false,
     }
@@ -277,23 +284,35 @@ mod tests {
 
     #[test]
     fn narrower_is_within_and_wider_is_not() {
-        let offered = offer(json!([c("spatial", "isPartOf", "EU"), c("dateTime", "lt", "2030-01-01T00:00:00Z")]));
-        let narrower = offer(json!([c("spatial", "eq", "BE"), c("dateTime", "lteq", "2029-12-31T00:00:00Z")]));
-        let wider = offer(json!([c("spatial", "isPartOf", "Europe"), c("dateTime", "lteq", "2030-01-01T00:00:00Z")]));
+        let offered =
+            offer(json!([c("spatial", "isPartOf", "EU"), c("dateTime", "lt", "2030-01-01T00:00:00Z")]));
+        let narrower =
+            offer(json!([c("spatial", "eq", "BE"), c("dateTime", "lteq", "2029-12-31T00:00:00Z")]));
+        let wider =
+            offer(json!([c("spatial", "isPartOf", "Europe"), c("dateTime", "lteq", "2030-01-01T00:00:00Z")]));
         assert_eq!(within(&narrower, &offered, &Hierarchy::shipped()), Containment::Within);
-        let Containment::Outside(gaps) = within(&wider, &offered, &Hierarchy::shipped()) else { panic!("wider") };
+        let Containment::Outside(gaps) = within(&wider, &offered, &Hierarchy::shipped()) else {
+            panic!("wider")
+        };
         assert_eq!(gaps.len(), 2);
     }
 
     #[test]
     fn restrictions_cannot_be_dropped() {
         let offered = offer(json!([]));
-        let without = Policy::parse(&json!({"@id": "x", "@type": "Offer", "permission": [{"action": "use"}]})).unwrap();
-        assert_eq!(outside(&without, &offered), "the offer's prohibition `/prohibition/0` is not kept: distribute");
+        let without =
+            Policy::parse(&json!({"@id": "x", "@type": "Offer", "permission": [{"action": "use"}]})).unwrap();
+        assert_eq!(
+            outside(&without, &offered),
+            "the offer's prohibition `/prohibition/0` is not kept: distribute"
+        );
         let more = Policy::parse(&json!({"@id": "x", "@type": "Offer",
             "permission": [{"action": "use"}, {"action": "sell"}], "prohibition": [{"action": "use"}]}))
         .unwrap();
-        assert_eq!(outside(&more, &offered), "the action `sell` (`/permission/1` of the request) is not offered");
+        assert_eq!(
+            outside(&more, &offered),
+            "the action `sell` (`/permission/1` of the request) is not offered"
+        );
     }
 
     #[test]
@@ -314,11 +333,15 @@ mod tests {
             number,
         )
             .prop_map(|(op, a, b)| match op {
-                "isAnyOf" | "isNoneOf" => json!({"leftOperand": "count", "operator": op, "rightOperand": [a, b]}),
+                "isAnyOf" | "isNoneOf" => {
+                    json!({"leftOperand": "count", "operator": op, "rightOperand": [a, b]})
+                }
                 _ => json!({"leftOperand": "count", "operator": op, "rightOperand": a}),
             });
         let spatial = (
-            prop::sample::select(vec!["eq", "neq", "isPartOf", "isA", "hasPart", "isAnyOf", "isAllOf", "isNoneOf"]),
+            prop::sample::select(vec![
+                "eq", "neq", "isPartOf", "isA", "hasPart", "isAnyOf", "isAllOf", "isNoneOf",
+            ]),
             term.clone(),
             term,
         )
@@ -328,7 +351,10 @@ mod tests {
             });
         let leaf = prop_oneof![numeric, spatial];
         leaf.prop_recursive(2, 8, 3, |inner| {
-            (prop::sample::select(vec!["and", "or", "xone", "andSequence"]), prop::collection::vec(inner, 1..3))
+            (
+                prop::sample::select(vec!["and", "or", "xone", "andSequence"]),
+                prop::collection::vec(inner, 1..3),
+            )
                 .prop_map(|(op, parts)| json!({op: parts}))
         })
     }

@@ -147,7 +147,8 @@ pub fn evaluate(policy: &Policy, request: &Request<'_>, world: &World<'_>) -> De
     if !denials.is_empty() {
         return decide(Outcome::Deny, denials);
     }
-    let mut applicable = policy.permissions.iter().filter(|rule| covers(&rule.action, request.action)).peekable();
+    let mut applicable =
+        policy.permissions.iter().filter(|rule| covers(&rule.action, request.action)).peekable();
     if applicable.peek().is_none() {
         let text = format!("no permission of the policy covers the action `{}`", request.action);
         return decide(Outcome::Deny, vec![Reason { rule: String::new(), text }]);
@@ -158,7 +159,9 @@ pub fn evaluate(policy: &Policy, request: &Request<'_>, world: &World<'_>) -> De
                 let text = format!("{} allows it: {}", name(rule), explain::rule(rule));
                 return decide(Outcome::Permit, vec![Reason { rule: rule.path.clone(), text }]);
             }
-            Some(why) => denials.push(Reason { rule: rule.path.clone(), text: format!("{}: {why}", name(rule)) }),
+            Some(why) => {
+                denials.push(Reason { rule: rule.path.clone(), text: format!("{}: {why}", name(rule)) })
+            }
         }
     }
     decide(Outcome::Deny, denials)
@@ -233,9 +236,9 @@ fn included_in(action: &str) -> Option<&'static str> {
         "present" | "play" => "use",
         "display" | "print" => "play",
         "modify" | "translate" | "summarize" | "transform" => "use",
-        "aggregate" | "annotate" | "anonymize" | "archive" | "attribute" | "delete" | "digitize" | "distribute"
-        | "execute" | "grantUse" | "index" | "inform" | "install" | "move" | "read" | "reproduce" | "stream"
-        | "textToSpeech" | "uninstall" | "watermark" | "write" => "use",
+        "aggregate" | "annotate" | "anonymize" | "archive" | "attribute" | "delete" | "digitize"
+        | "distribute" | "execute" | "grantUse" | "index" | "inform" | "install" | "move" | "read"
+        | "reproduce" | "stream" | "textToSpeech" | "uninstall" | "watermark" | "write" => "use",
         _ => return None,
     })
 }
@@ -306,7 +309,9 @@ fn exactly_one(answers: Vec<Truth>) -> Truth {
         _ => None,
     });
     match (held, unknown) {
-        (2.., _) => Truth::False(format!("exactly one of {} alternatives must hold, {held} do", answers.len())),
+        (2.., _) => {
+            Truth::False(format!("exactly one of {} alternatives must hold, {held} do", answers.len()))
+        }
         (_, Some(why)) => Truth::Unknown(why),
         (1, None) => Truth::True,
         (0, None) => disjunction(answers),
@@ -317,9 +322,17 @@ pub(crate) fn decide_atomic(atomic: &Atomic, request: &Request<'_>, world: &Worl
     let clause = explain::atomic(atomic);
     let facts = match fact(&atomic.left, request, world) {
         Fact::Known(facts) => facts,
-        Fact::Missing => return Truth::Unknown(format!("{clause}, but nothing is stated about {}", explain::operand(&atomic.left))),
+        Fact::Missing => {
+            return Truth::Unknown(format!(
+                "{clause}, but nothing is stated about {}",
+                explain::operand(&atomic.left)
+            ));
+        }
         Fact::Unsupported => {
-            return Truth::Unknown(format!("`{}` is not an operand this node understands ({clause})", atomic.left));
+            return Truth::Unknown(format!(
+                "`{}` is not an operand this node understands ({clause})",
+                atomic.left
+            ));
         }
     };
     if holds(atomic.operator, &facts, &atomic.right, world.hierarchy) {
@@ -417,7 +430,11 @@ mod tests {
         let hierarchy = Hierarchy::shipped();
         let mut world = World::at(NOW.parse().unwrap(), &hierarchy);
         change(&mut world);
-        evaluate(&Policy::parse(&policy).unwrap(), &Request { action: "read", party: "did:web:a", target: None }, &world)
+        evaluate(
+            &Policy::parse(&policy).unwrap(),
+            &Request { action: "read", party: "did:web:a", target: None },
+            &world,
+        )
     }
 
     fn offer(constraints: Json) -> Json {
@@ -467,7 +484,12 @@ mod tests {
                 world.places = purposes(&["BE"]);
             });
             assert_eq!(decision.is_permit(), *expected, "{left} {operator} {right}: {}", decision.reason());
-            assert!(decision.reasons.iter().all(|reason| reason.rule == "/permission/0" && !reason.text.is_empty()));
+            assert!(
+                decision
+                    .reasons
+                    .iter()
+                    .all(|reason| reason.rule == "/permission/0" && !reason.text.is_empty())
+            );
         }
     }
 
@@ -483,7 +505,11 @@ mod tests {
     fn unknown_operands_and_missing_facts_deny_with_the_reason() {
         let decision = ask(one("moonPhase", "eq", json!("full")), |_| ());
         assert_eq!(decision.outcome, Outcome::Deny);
-        assert!(decision.reason().contains("`moonPhase` is not an operand this node understands"), "{}", decision.reason());
+        assert!(
+            decision.reason().contains("`moonPhase` is not an operand this node understands"),
+            "{}",
+            decision.reason()
+        );
         let decision = ask(one("purpose", "eq", json!("p")), |_| ());
         assert!(decision.reason().contains("nothing is stated about the purpose"), "{}", decision.reason());
         let decision = ask(one("count", "lt", json!("9")), |_| ());
@@ -495,8 +521,7 @@ mod tests {
         let mut policy = offer(json!([]));
         policy["prohibition"] = json!([{"action": "distribute"}]);
         assert!(ask(policy.clone(), |_| ()).is_permit(), "reading is not distributing");
-        policy["prohibition"] =
-            json!([{"action": "use", "constraint": [{"leftOperand": "spatial", "operator": "eq", "rightOperand": "GB"}]}]);
+        policy["prohibition"] = json!([{"action": "use", "constraint": [{"leftOperand": "spatial", "operator": "eq", "rightOperand": "GB"}]}]);
         let unknown_place = ask(policy.clone(), |_| ());
         assert_eq!(unknown_place.outcome, Outcome::Deny);
         assert_eq!(unknown_place.reasons[0].rule, "/prohibition/0");
@@ -549,7 +574,8 @@ mod tests {
         .unwrap();
         let hierarchy = Hierarchy::default();
         let world = World::at(NOW.parse().unwrap(), &hierarchy);
-        let ask = |party, target| evaluate(&policy, &Request { action: "read", party, target }, &world).is_permit();
+        let ask =
+            |party, target| evaluate(&policy, &Request { action: "read", party, target }, &world).is_permit();
         assert!(ask("did:web:a", Some("urn:t")));
         assert!(!ask("did:web:b", Some("urn:t")));
         assert!(!ask("did:web:a", Some("urn:other")));

@@ -63,11 +63,9 @@ impl Parser {
             return Err(PolicyError::new("", "a policy needs at least one permission or prohibition"));
         }
         if kind == Kind::Agreement {
-            for (name, value) in [
-                ("target", &policy.target),
-                ("assigner", &policy.assigner),
-                ("assignee", &policy.assignee),
-            ] {
+            for (name, value) in
+                [("target", &policy.target), ("assigner", &policy.assigner), ("assignee", &policy.assignee)]
+            {
                 if value.is_none() {
                     return Err(PolicyError::new(format!("/{name}"), "an agreement must have it"));
                 }
@@ -147,10 +145,15 @@ impl Parser {
                 _ => continue,
             };
             if logical.replace((found, key, value)).is_some() {
-                return Err(PolicyError::new(path, "a logical constraint has exactly one of and, andSequence, or, xone"));
+                return Err(PolicyError::new(
+                    path,
+                    "a logical constraint has exactly one of and, andSequence, or, xone",
+                ));
             }
         }
-        let Some((logical, key, value)) = logical else { return self.atomic(map, path).map(Constraint::Atomic) };
+        let Some((logical, key, value)) = logical else {
+            return self.atomic(map, path).map(Constraint::Atomic);
+        };
         if map.contains_key("leftOperand") {
             return Err(PolicyError::new(path, "a constraint is either logical or atomic, not both"));
         }
@@ -163,14 +166,15 @@ impl Parser {
 
     fn atomic(&self, map: &Map<String, Json>, path: String) -> Result<Atomic, PolicyError> {
         let need = |key: &str| {
-            optional_text(map, key, &path)?.ok_or_else(|| PolicyError::new(format!("{path}/{key}"), "is missing"))
+            optional_text(map, key, &path)?
+                .ok_or_else(|| PolicyError::new(format!("{path}/{key}"), "is missing"))
         };
         let left = term(&need("leftOperand")?).to_owned();
         let written = need("operator")?;
-        let operator = Operator::ALL
-            .into_iter()
-            .find(|known| known.term() == term(&written))
-            .ok_or_else(|| PolicyError::new(format!("{path}/operator"), format!("unknown operator `{written}`")))?;
+        let operator =
+            Operator::ALL.into_iter().find(|known| known.term() == term(&written)).ok_or_else(|| {
+                PolicyError::new(format!("{path}/operator"), format!("unknown operator `{written}`"))
+            })?;
         let right_path = format!("{path}/rightOperand");
         let raw = map.get("rightOperand").ok_or_else(|| PolicyError::new(&right_path, "is missing"))?;
         let kind = known(&left);
@@ -223,9 +227,9 @@ fn value(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Value, Po
     }
     match kind {
         None | Some(OperandKind::Term) => Ok(Value::Term(text)),
-        Some(OperandKind::Instant) => parse_instant(&text)
-            .map(Value::Instant)
-            .ok_or_else(|| PolicyError::new(path, format!("`{text}` is not an xsd:dateTime such as 2027-01-01T00:00:00Z"))),
+        Some(OperandKind::Instant) => parse_instant(&text).map(Value::Instant).ok_or_else(|| {
+            PolicyError::new(path, format!("`{text}` is not an xsd:dateTime such as 2027-01-01T00:00:00Z"))
+        }),
         Some(OperandKind::Number) => text
             .parse::<f64>()
             .ok()
@@ -252,7 +256,9 @@ fn optional_text(map: &Map<String, Json>, key: &str, path: &str) -> Result<Optio
     match map.get(key) {
         None => Ok(None),
         Some(Json::String(text)) if text.len() <= MAX_TEXT => Ok(Some(text.clone())),
-        Some(Json::String(_)) => Err(PolicyError::new(format!("{path}/{key}"), format!("longer than {MAX_TEXT} bytes"))),
+        Some(Json::String(_)) => {
+            Err(PolicyError::new(format!("{path}/{key}"), format!("longer than {MAX_TEXT} bytes")))
+        }
         Some(_) => Err(PolicyError::new(format!("{path}/{key}"), "must be a string")),
     }
 }
@@ -274,22 +280,31 @@ mod tests {
     #[test]
     fn errors_name_path_and_reason() {
         assert_eq!(refused(json!([])), "/: must be an object");
-        assert_eq!(refused(json!({"@type": "Offer"})), "/: a policy needs at least one permission or prohibition");
+        assert_eq!(
+            refused(json!({"@type": "Offer"})),
+            "/: a policy needs at least one permission or prohibition"
+        );
         assert_eq!(refused(json!({"@type": "Ticket"})), "/@type: `Ticket` is not Offer, Agreement or Set");
         assert_eq!(
             refused(json!({"permission": [{"action": "use"}, {"target": "x", "action": "use"}]})),
             "/permission/1/target: stands at the policy, not at a rule (Dataspace Protocol, ODRL profile)"
         );
         assert_eq!(
-            refused(with_constraint(json!({"leftOperand": "dateTime", "operator": "before", "rightOperand": "x"}))),
+            refused(with_constraint(
+                json!({"leftOperand": "dateTime", "operator": "before", "rightOperand": "x"})
+            )),
             "/permission/0/constraint/0/operator: unknown operator `before`"
         );
         assert_eq!(
-            refused(with_constraint(json!({"leftOperand": "dateTime", "operator": "lt", "rightOperand": "soon"}))),
+            refused(with_constraint(
+                json!({"leftOperand": "dateTime", "operator": "lt", "rightOperand": "soon"})
+            )),
             "/permission/0/constraint/0/rightOperand: `soon` is not an xsd:dateTime such as 2027-01-01T00:00:00Z"
         );
         assert_eq!(
-            refused(with_constraint(json!({"leftOperand": "purpose", "operator": "lt", "rightOperand": "x"}))),
+            refused(with_constraint(
+                json!({"leftOperand": "purpose", "operator": "lt", "rightOperand": "x"})
+            )),
             "/permission/0/constraint/0/operator: `purpose` has no order, so `lt` cannot compare it"
         );
         assert_eq!(

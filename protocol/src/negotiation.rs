@@ -98,8 +98,15 @@ pub enum Act {
 
 impl Act {
     /// All moves.
-    pub const ALL: [Self; 7] =
-        [Self::Accept, Self::Agree, Self::Finalize, Self::Offer, Self::Request, Self::Terminate, Self::Verify];
+    pub const ALL: [Self; 7] = [
+        Self::Accept,
+        Self::Agree,
+        Self::Finalize,
+        Self::Offer,
+        Self::Request,
+        Self::Terminate,
+        Self::Verify,
+    ];
 }
 
 impl fmt::Display for Act {
@@ -130,7 +137,9 @@ impl progress::Act for Act {
             (Self::Agree, Provider, Some(Requested | Accepted)) => Some(Agreed),
             (Self::Verify, Consumer, Some(Agreed)) => Some(Verified),
             (Self::Finalize, Provider, Some(Verified)) => Some(Finalized),
-            (Self::Terminate, _, Some(Requested | Offered | Accepted | Agreed | Verified)) => Some(Terminated),
+            (Self::Terminate, _, Some(Requested | Offered | Accepted | Agreed | Verified)) => {
+                Some(Terminated)
+            }
             (
                 Self::Request
                 | Self::Offer
@@ -318,7 +327,14 @@ pub struct Parties {
 }
 
 /// Begins a negotiation by asking (`Role::Consumer`) or by offering (`Role::Provider`).
-pub fn begin(role: Role, pid: String, parties: Parties, offer: Offer, message: MessageId, now: Timestamp) -> Step {
+pub fn begin(
+    role: Role,
+    pid: String,
+    parties: Parties,
+    offer: Offer,
+    message: MessageId,
+    now: Timestamp,
+) -> Step {
     let mut next = create(role, parties, offer, role, now);
     let body = match role {
         Role::Consumer => {
@@ -565,7 +581,9 @@ impl Negotiation {
             _ => {}
         }
         match (&self.provider_pid, provider) {
-            (Some(ours), Some(theirs)) if ours != theirs => differ("providerPid", ours.as_str(), theirs.as_str()),
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                differ("providerPid", ours.as_str(), theirs.as_str())
+            }
             (_, None) => Err(Refusal::new(RefusalKind::Malformed, "/providerPid: is missing")),
             _ => Ok(()),
         }
@@ -601,7 +619,10 @@ impl Negotiation {
         if !same_terms(agreement.policy(), self.offer.policy()) {
             return Err(Refusal::new(
                 RefusalKind::Disagreement,
-                format!("/agreement: its rules are not those of the offer `{}` on the table", self.offer.id()),
+                format!(
+                    "/agreement: its rules are not those of the offer `{}` on the table",
+                    self.offer.id()
+                ),
             ));
         }
         Ok(())
@@ -659,8 +680,11 @@ impl Negotiation {
             }
             Decision::Accept => {
                 self.progress.note(now, "you accepted the offer");
-                let body =
-                    ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type: EventType::Accepted };
+                let body = ContractNegotiationEventMessage {
+                    provider_pid,
+                    consumer_pid,
+                    event_type: EventType::Accepted,
+                };
                 ("events", to_json(&body, Some(&message)))
             }
             Decision::Agree { agreement, signature } => {
@@ -680,8 +704,11 @@ impl Negotiation {
             Decision::Finalize => {
                 self.progress.note(now, "you finalized the agreement");
                 effects.push(Effect::Conclude);
-                let body =
-                    ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type: EventType::Finalized };
+                let body = ContractNegotiationEventMessage {
+                    provider_pid,
+                    consumer_pid,
+                    event_type: EventType::Finalized,
+                };
                 ("events", to_json(&body, Some(&message)))
             }
             Decision::Terminate(reason) => {
@@ -705,7 +732,12 @@ impl Negotiation {
         to_json(&body, Some(message))
     }
 
-    fn acknowledged(mut self, message: &MessageId, reply: Option<ContractNegotiation>, now: Timestamp) -> Step {
+    fn acknowledged(
+        mut self,
+        message: &MessageId,
+        reply: Option<ContractNegotiation>,
+        now: Timestamp,
+    ) -> Step {
         if let Some(reply) = reply {
             match self.role {
                 Role::Consumer => {

@@ -135,7 +135,9 @@ impl<A: Act> Progress<A> {
         if self.seen.len() >= MAX_MESSAGES && act != A::TERMINATE {
             return Err(Refusal::new(
                 RefusalKind::TooMuch,
-                format!("this process took {MAX_MESSAGES} messages already; terminate it and begin a new one"),
+                format!(
+                    "this process took {MAX_MESSAGES} messages already; terminate it and begin a new one"
+                ),
             ));
         }
         self.state = Some(next);

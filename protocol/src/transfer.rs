@@ -23,8 +23,9 @@ use crate::progress::{self, Progress, Receipt};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::role::Role;
 use crate::wire::{
-    DataAddress, Received, TransferCompletionMessage, TransferProcess, TransferRequestMessage, TransferStartMessage,
-    TransferSuspensionMessage, TransferTerminationMessage, reason_text, reasons, to_json,
+    DataAddress, Received, TransferCompletionMessage, TransferProcess, TransferRequestMessage,
+    TransferStartMessage, TransferSuspensionMessage, TransferTerminationMessage, reason_text, reasons,
+    to_json,
 };
 
 /// The states of the specification.
@@ -102,9 +103,8 @@ impl progress::Act for Act {
         use State::{Completed, Requested, Started, Suspended, Terminated};
         match (self, by, from) {
             (Self::Request, Consumer, None) => Some(Requested),
-            (Self::Start, Provider, Some(Requested | Suspended)) | (Self::Start, Consumer, Some(Suspended)) => {
-                Some(Started)
-            }
+            (Self::Start, Provider, Some(Requested | Suspended))
+            | (Self::Start, Consumer, Some(Suspended)) => Some(Started),
             (Self::Suspend, _, Some(Started)) => Some(Suspended),
             (Self::Complete, _, Some(Started)) => Some(Completed),
             (Self::Terminate, _, Some(Requested | Started | Suspended)) => Some(Terminated),
@@ -490,7 +490,10 @@ impl Transfer {
             Decision::Complete => {
                 self.progress.note(now, "you completed it");
                 effects.push(Effect::CutStream("completed".to_owned()));
-                ("completion", to_json(&TransferCompletionMessage { provider_pid, consumer_pid }, Some(&message)))
+                (
+                    "completion",
+                    to_json(&TransferCompletionMessage { provider_pid, consumer_pid }, Some(&message)),
+                )
             }
             Decision::Terminate(reason) => {
                 self.progress.note(now, format!("you ended it: {reason}"));
@@ -539,7 +542,11 @@ impl Transfer {
         };
         self.progress.note(now, format!("{} did not take {}: {}", self.peer, pending.act, failure.reason));
         let cut = Effect::CutStream(format!("{} was not taken: {}", pending.act, failure.reason));
-        if self.role == Role::Consumer && failure.refused && pending.act != Act::Terminate && self.peer_pid().is_some() {
+        if self.role == Role::Consumer
+            && failure.refused
+            && pending.act != Act::Terminate
+            && self.peer_pid().is_some()
+        {
             // The provider sees it otherwise, or its own message crossed ours; the transfer stands as it was. A
             // provider's will is not up to its peer, so there the transfer ends.
             if pending.act == Act::Suspend {

@@ -11,17 +11,18 @@ mod transfer;
 mod version;
 
 pub use catalog::{
-    AccessService, Catalog, CatalogError, CatalogRequestMessage, DataService, Dataset, DatasetRequestMessage, Distribution,
+    AccessService, Catalog, CatalogError, CatalogRequestMessage, DataService, Dataset, DatasetRequestMessage,
+    Distribution,
 };
 pub use negotiation::{
-    ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation, ContractNegotiationError,
-    ContractNegotiationEventMessage, ContractNegotiationTerminationMessage, ContractOfferMessage,
-    ContractRequestMessage, EventType,
+    ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation,
+    ContractNegotiationError, ContractNegotiationEventMessage, ContractNegotiationTerminationMessage,
+    ContractOfferMessage, ContractRequestMessage, EventType,
 };
 pub use policy::{Agreement, Offer};
 pub use transfer::{
-    DataAddress, EndpointProperty, TransferCompletionMessage, TransferError, TransferProcess, TransferRequestMessage,
-    TransferStartMessage, TransferSuspensionMessage, TransferTerminationMessage,
+    DataAddress, EndpointProperty, TransferCompletionMessage, TransferError, TransferProcess,
+    TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage, TransferTerminationMessage,
 };
 pub use version::{Auth, ProtocolVersion, VersionResponse};
 

@@ -1,4 +1,5 @@
 //! Every example of the specification parses and round-trips; everything the types produce is schema-valid.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,13 +39,15 @@ fn validator(name: &str) -> Validator {
 
 fn valid(name: &str, document: &Json) {
     let validator = validator(name);
-    let errors: Vec<_> = validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let errors: Vec<_> =
+        validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{name}: {errors:?}\n{document:#}");
 }
 
 fn round_trip<T: DspMessage>(folder: &str, example: &str, schema: &str) {
     let original = read(Path::new(&format!("{SCHEMAS}/{folder}/example/{example}.json")));
-    let received: Received<T> = from_json(original.clone()).unwrap_or_else(|refusal| panic!("{example}: {refusal}"));
+    let received: Received<T> =
+        from_json(original.clone()).unwrap_or_else(|refusal| panic!("{example}: {refusal}"));
     let written = to_json(&received.message, received.id.as_ref());
     assert_eq!(written, original, "{example}");
     valid(&format!("{folder}/{schema}-schema.json"), &written);
@@ -78,7 +81,11 @@ fn negotiation_examples_round_trip() {
         "contract-negotiation-termination-message",
     );
     round_trip::<ContractNegotiation>(folder, "contract-negotiation", "contract-negotiation");
-    round_trip::<ContractNegotiationError>(folder, "contract-negotiation-error", "contract-negotiation-error");
+    round_trip::<ContractNegotiationError>(
+        folder,
+        "contract-negotiation-error",
+        "contract-negotiation-error",
+    );
 }
 
 #[test]
@@ -86,9 +93,21 @@ fn transfer_examples_round_trip() {
     let folder = "transfer";
     round_trip::<TransferRequestMessage>(folder, "transfer-request-message", "transfer-request-message");
     round_trip::<TransferStartMessage>(folder, "transfer-start-message", "transfer-start-message");
-    round_trip::<TransferCompletionMessage>(folder, "transfer-completion-message", "transfer-completion-message");
-    round_trip::<TransferSuspensionMessage>(folder, "transfer-suspension-message", "transfer-suspension-message");
-    round_trip::<TransferTerminationMessage>(folder, "transfer-termination-message", "transfer-termination-message");
+    round_trip::<TransferCompletionMessage>(
+        folder,
+        "transfer-completion-message",
+        "transfer-completion-message",
+    );
+    round_trip::<TransferSuspensionMessage>(
+        folder,
+        "transfer-suspension-message",
+        "transfer-suspension-message",
+    );
+    round_trip::<TransferTerminationMessage>(
+        folder,
+        "transfer-termination-message",
+        "transfer-termination-message",
+    );
     round_trip::<TransferProcess>(folder, "transfer-process", "transfer-process");
     round_trip::<TransferError>(folder, "transfer-error", "transfer-error");
 }
@@ -127,7 +146,11 @@ fn the_version_example_round_trips() {
     valid("common/protocol-version-schema.json", &original);
     assert_eq!(versions.choose().unwrap().path, "/some/path/2025-1");
     let older = VersionResponse {
-        protocol_versions: versions.protocol_versions.into_iter().filter(|one| one.version == "2024-1").collect(),
+        protocol_versions: versions
+            .protocol_versions
+            .into_iter()
+            .filter(|one| one.version == "2024-1")
+            .collect(),
     };
     assert_eq!(older.choose().unwrap_err(), "the peer speaks 2024-1, this node speaks 2025-1");
 }
@@ -164,8 +187,8 @@ fn everything_sent_is_schema_valid() {
             );
             let mut process = begun.next;
             sent.extend(begun.effects);
-            process.consumer_pid.get_or_insert(ConsumerPid::new("urn:c"));
-            process.provider_pid.get_or_insert(ProviderPid::new("urn:p"));
+            process.consumer_pid.get_or_insert_with(|| ConsumerPid::new("urn:c"));
+            process.provider_pid.get_or_insert_with(|| ProviderPid::new("urn:p"));
             process.progress.pending = None;
             process.progress.state = Some(state);
             let input = negotiation::Input::Decided { decision, message: MessageId::new("urn:m2") };
@@ -217,9 +240,11 @@ fn everything_sent_is_schema_valid() {
 
 fn negotiation_decisions(role: Role, now: Timestamp) -> Vec<(negotiation::State, negotiation::Decision)> {
     use negotiation::{Decision, State};
-    let (provider, consumer) = (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
-    let agreement =
-        offer().agreement(&AgreementId::new("urn:a"), &DatasetId::new("urn:d"), &provider, &consumer, now).unwrap();
+    let (provider, consumer) =
+        (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
+    let agreement = offer()
+        .agreement(&AgreementId::new("urn:a"), &DatasetId::new("urn:d"), &provider, &consumer, now)
+        .unwrap();
     let end = Decision::Terminate("enough".to_owned());
     match role {
         Role::Consumer => vec![
@@ -244,7 +269,10 @@ fn transfer_decisions(role: Role) -> Vec<(transfer::State, transfer::Decision)> 
     let address = DataAddress {
         endpoint_type: "https://w3id.org/idsa/v4.1/HTTP".to_owned(),
         endpoint: Some("https://own/data".to_owned()),
-        endpoint_properties: vec![EndpointProperty { name: "authType".to_owned(), value: "bearer".to_owned() }],
+        endpoint_properties: vec![EndpointProperty {
+            name: "authType".to_owned(),
+            value: "bearer".to_owned(),
+        }],
     };
     let mut all = vec![
         (State::Suspended, Decision::Start(None)),
@@ -263,9 +291,13 @@ fn schema_of(kind: &str) -> &'static str {
         "ContractRequestMessage" => "negotiation/contract-request-message-schema.json",
         "ContractOfferMessage" => "negotiation/contract-offer-message-schema.json",
         "ContractAgreementMessage" => "negotiation/contract-agreement-message-schema.json",
-        "ContractAgreementVerificationMessage" => "negotiation/contract-agreement-verification-message-schema.json",
+        "ContractAgreementVerificationMessage" => {
+            "negotiation/contract-agreement-verification-message-schema.json"
+        }
         "ContractNegotiationEventMessage" => "negotiation/contract-negotiation-event-message-schema.json",
-        "ContractNegotiationTerminationMessage" => "negotiation/contract-negotiation-termination-message-schema.json",
+        "ContractNegotiationTerminationMessage" => {
+            "negotiation/contract-negotiation-termination-message-schema.json"
+        }
         "TransferRequestMessage" => "transfer/transfer-request-message-schema.json",
         "TransferStartMessage" => "transfer/transfer-start-message-schema.json",
         "TransferSuspensionMessage" => "transfer/transfer-suspension-message-schema.json",

@@ -73,7 +73,10 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("engine", &self.engine).field("rebuild", &self.rebuild).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("engine", &self.engine)
+            .field("rebuild", &self.rebuild)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,7 +147,8 @@ impl Store {
         if lock.try_lock().is_err() {
             return Err(StoreError::Locked(folder.display().to_string()));
         }
-        let disk = Folder::open(&folder.join("journal")).map_err(|error| io("creating the journal in", error))?;
+        let disk =
+            Folder::open(&folder.join("journal")).map_err(|error| io("creating the journal in", error))?;
         Self::with_disk(Box::new(disk), Some(folder), Some(lock), options)
     }
 
@@ -183,11 +187,17 @@ impl Store {
         Ok((Self::start(filler.index.into(), Some(journal), lock, options.signer.clone()), recovery))
     }
 
-    fn start(index: Arc<dyn Index>, journal: Option<Journal>, lock: Option<File>, signer: Option<Signer>) -> Self {
+    fn start(
+        index: Arc<dyn Index>,
+        journal: Option<Journal>,
+        lock: Option<File>,
+        signer: Option<Signer>,
+    ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let sequence = journal.as_ref().map_or(0, Journal::sequence);
         let mut committer = Committer { index: Arc::clone(&index), journal, sequence, signer, failed: None };
-        let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run(jobs));
+        let thread =
+            std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run(jobs));
         // Without its thread the queue's other end is gone, and every commit answers that the store is closed.
         Self { index, inner: Arc::new(Inner { queue: Some(queue), thread: thread.ok(), _lock: lock }) }
     }
@@ -233,7 +243,12 @@ impl Store {
     ///
     /// # Errors
     /// The index failed.
-    pub fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Versioned)>, StoreError> {
+    pub fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, StoreError> {
         let pairs = self.index.scan(prefix, after, limit)?;
         pairs.into_iter().map(|(key, bytes)| versioned(&key, &bytes).map(|value| (key, value))).collect()
     }
@@ -241,7 +256,9 @@ impl Store {
 
 fn versioned(key: &str, bytes: &[u8]) -> Result<Versioned, StoreError> {
     match bytes.split_first_chunk::<8>() {
-        Some((version, value)) => Ok(Versioned { version: u64::from_be_bytes(*version), value: value.to_vec() }),
+        Some((version, value)) => {
+            Ok(Versioned { version: u64::from_be_bytes(*version), value: value.to_vec() })
+        }
         None => Err(StoreError::Record { key: key.to_owned(), reason: "it has no version".to_owned() }),
     }
 }
@@ -259,11 +276,13 @@ struct Filler {
     index: Box<dyn Index>,
     folder: Option<PathBuf>,
     engine: Engine,
-    applied: u64,
+    /// Up to here the index itself has everything.
+    flushed: u64,
     replayed: u64,
     rebuilt: Option<String>,
     pending: Vec<Write>,
-    until: u64,
+    /// Up to here the index or `pending` has everything.
+    applied: u64,
 }
 
 /// Replayed writes are applied in groups of this many.
@@ -271,13 +290,16 @@ const FILL: usize = 4096;
 
 impl Filler {
     fn open(folder: Option<&Path>, options: &Options, recovery: &mut Recovery) -> Result<Self, StoreError> {
-        let Some(folder) = folder else { return Ok(Self::new(Box::new(Memory::default()), None, options.engine, 0)) };
+        let Some(folder) = folder else {
+            return Ok(Self::new(Box::new(Memory::default()), None, options.engine, 0));
+        };
         let path = folder.join(options.engine.name());
         if options.rebuild && path.exists() {
             recovery.rebuilt = Some("as asked".to_owned());
             set_aside(&path)?;
         }
-        let opened = options.engine.open(&path).and_then(|index| index.applied().map(|applied| (index, applied)));
+        let opened =
+            options.engine.open(&path).and_then(|index| index.applied().map(|applied| (index, applied)));
         let (index, applied) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -290,13 +312,22 @@ impl Filler {
     }
 
     fn new(index: Box<dyn Index>, folder: Option<PathBuf>, engine: Engine, applied: u64) -> Self {
-        Self { index, folder, engine, applied, replayed: 0, rebuilt: None, pending: Vec::new(), until: applied }
+        Self {
+            index,
+            folder,
+            engine,
+            flushed: applied,
+            replayed: 0,
+            rebuilt: None,
+            pending: Vec::new(),
+            applied,
+        }
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        if self.until > self.applied {
-            self.index.apply(&self.pending, self.until)?;
-            self.applied = self.until;
+        if self.applied > self.flushed {
+            self.index.apply(&self.pending, self.applied)?;
+            self.flushed = self.applied;
         }
         self.pending.clear();
         Ok(())
@@ -305,11 +336,11 @@ impl Filler {
 
 impl Replay for Filler {
     fn applied(&self) -> u64 {
-        self.until
+        self.applied
     }
 
     fn reset(&mut self) -> Result<(), StoreError> {
-        if self.applied == 0 {
+        if self.flushed == 0 {
             return Ok(());
         }
         self.rebuilt = Some("it is older than the journal's checkpoint".to_owned());
@@ -319,7 +350,7 @@ impl Replay for Filler {
             set_aside(path)?;
             self.index = self.engine.open(path)?;
         }
-        (self.applied, self.until) = (0, 0);
+        (self.flushed, self.applied) = (0, 0);
         Ok(())
     }
 
@@ -328,14 +359,14 @@ impl Replay for Filler {
         let last = pairs.is_empty();
         self.index.apply(pairs, if last { sequence } else { 0 })?;
         if last {
-            (self.applied, self.until) = (sequence, sequence);
+            (self.flushed, self.applied) = (sequence, sequence);
         }
         Ok(())
     }
 
     fn apply(&mut self, sequence: u64, writes: Vec<Write>) -> Result<(), StoreError> {
         self.pending.extend(stamp(writes, sequence));
-        self.until = sequence;
+        self.applied = sequence;
         self.replayed += 1;
         if self.pending.len() >= FILL { self.flush() } else { Ok(()) }
     }
@@ -351,14 +382,17 @@ fn set_aside(path: &Path) -> Result<(), StoreError> {
     let mut aside: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(parent).map_err(|error| io("listing", error))? {
         let entry = entry.map_err(|error| io("listing", error))?;
-        if let Some(number) = entry.file_name().to_str().and_then(|name| name.strip_prefix(&prefix)?.parse().ok()) {
+        if let Some(number) =
+            entry.file_name().to_str().and_then(|name| name.strip_prefix(&prefix)?.parse().ok())
+        {
             aside.push((number, entry.path()));
         }
     }
     aside.sort();
     let next = aside.last().map_or(1, |(number, _)| number + 1);
     if path.exists() {
-        fs::rename(path, parent.join(format!("{prefix}{next}"))).map_err(|error| io("setting aside", error))?;
+        fs::rename(path, parent.join(format!("{prefix}{next}")))
+            .map_err(|error| io("setting aside", error))?;
     }
     let surplus = (aside.len() + 1).saturating_sub(KEPT_ASIDE);
     for (_, old) in aside.into_iter().take(surplus) {
@@ -470,7 +504,12 @@ impl Committer {
         for (key, expected) in &batch.expectations {
             let actual = match versions.get(key) {
                 Some(version) => *version,
-                None => self.index.get(key)?.map(|bytes| versioned(key, &bytes)).transpose()?.map(|found| found.version),
+                None => self
+                    .index
+                    .get(key)?
+                    .map(|bytes| versioned(key, &bytes))
+                    .transpose()?
+                    .map(|found| found.version),
             };
             if actual != *expected {
                 return Err(CommitError::Conflict { key: key.clone() });

@@ -10,7 +10,12 @@ pub(crate) trait Index: Send + Sync + std::fmt::Debug {
     /// The value under `key`.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Up to `limit` pairs whose keys start with `prefix`, in order, after `after` (exclusive).
-    fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+    fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
     /// Applies `writes` and the mark `applied` atomically.
     fn apply(&self, writes: &[Write], applied: u64) -> Result<(), StoreError>;
     /// The last commit applied, 0 for none.
@@ -48,6 +53,6 @@ mod tests {
     fn the_end_of_a_prefix() {
         assert_eq!(after_prefix("a/"), Some("a0".to_owned()));
         assert_eq!(after_prefix(""), None);
-        assert!(after_prefix("a\u{d7ff}").unwrap() > "a\u{d7ff}zzz".to_owned());
+        assert!(after_prefix("a\u{d7ff}").unwrap().as_str() > "a\u{d7ff}zzz");
     }
 }

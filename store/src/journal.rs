@@ -130,9 +130,11 @@ struct Read {
 fn read(disk: &dyn Disk, replay: &mut dyn Replay) -> Result<Read, StoreError> {
     let mut names = disk.list().map_err(|error| StoreError::io("listing", "the journal", error))?;
     names.sort();
-    let number = |name: &str, suffix: &str| name.strip_suffix(suffix).and_then(|digits| digits.parse::<u64>().ok());
+    let number =
+        |name: &str, suffix: &str| name.strip_suffix(suffix).and_then(|digits| digits.parse::<u64>().ok());
     let mut obsolete: Vec<String> = names.iter().filter(|name| name.ends_with(".tmp")).cloned().collect();
-    let checkpoints: Vec<_> = names.iter().filter(|name| number(name, ".checkpoint").is_some()).cloned().collect();
+    let checkpoints: Vec<_> =
+        names.iter().filter(|name| number(name, ".checkpoint").is_some()).cloned().collect();
     let mut out = Read {
         sequence: 0,
         head: [0; 32],
@@ -150,7 +152,8 @@ fn read(disk: &dyn Disk, replay: &mut dyn Replay) -> Result<Read, StoreError> {
     }
     for name in names.iter().filter(|name| number(name, ".log").is_some()) {
         // A segment begins after the commit it is named for.
-        if number(name, ".log").is_some_and(|begin| begin < out.checkpoint.as_ref().map_or(0, |(at, _)| *at)) {
+        if number(name, ".log").is_some_and(|begin| begin < out.checkpoint.as_ref().map_or(0, |(at, _)| *at))
+        {
             obsolete.push(name.clone());
         } else {
             out.segments.push(name.clone());
@@ -190,11 +193,17 @@ fn read_segment(
                     return Err(damaged(offset, reason));
                 }
                 if replay.applied() > out.sequence {
-                    return Err(damaged(offset, format!("{reason}, though commit {} was answered", replay.applied())));
+                    return Err(damaged(
+                        offset,
+                        format!("{reason}, though commit {} was answered", replay.applied()),
+                    ));
                 }
                 let length = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-                out.torn =
-                    Some(Torn { file: name.to_owned(), keep: length(offset), bytes: length(bytes.len() - offset) });
+                out.torn = Some(Torn {
+                    file: name.to_owned(),
+                    keep: length(offset),
+                    bytes: length(bytes.len() - offset),
+                });
                 out.last_length = length(offset);
                 return Ok(());
             }
@@ -203,12 +212,19 @@ fn read_segment(
             return Err(damaged(offset, "it is not a group of commits".to_owned()));
         }
         if frame.previous != out.head {
-            return Err(damaged(offset, "it does not follow from the record before: one was removed or altered".to_owned()));
+            return Err(damaged(
+                offset,
+                "it does not follow from the record before: one was removed or altered".to_owned(),
+            ));
         }
         if frame.sequence != out.sequence + 1 {
-            return Err(damaged(offset, format!("commit {} follows commit {}", frame.sequence, out.sequence)));
+            return Err(damaged(
+                offset,
+                format!("commit {} follows commit {}", frame.sequence, out.sequence),
+            ));
         }
-        let batches = read_group(frame.payload).ok_or_else(|| damaged(offset, "its commits cannot be read".to_owned()))?;
+        let batches = read_group(frame.payload)
+            .ok_or_else(|| damaged(offset, "its commits cannot be read".to_owned()))?;
         for writes in batches {
             out.sequence += 1;
             if out.sequence > replay.applied() {
@@ -237,7 +253,8 @@ fn read_checkpoint(
     let mut restoring = None;
     let (mut offset, mut head) = (0, [0; 32]);
     loop {
-        let frame = parse(bytes.get(offset..).unwrap_or_default()).map_err(|reason| damaged(offset, &reason))?;
+        let frame =
+            parse(bytes.get(offset..).unwrap_or_default()).map_err(|reason| damaged(offset, &reason))?;
         if frame.previous != head {
             return Err(damaged(offset, "it does not follow from the chunk before"));
         }
@@ -254,7 +271,8 @@ fn read_checkpoint(
         match frame.kind {
             Kind::Group => return Err(damaged(offset, "a checkpoint has no commits")),
             Kind::Chunk if restore => {
-                let mut groups = read_group(frame.payload).ok_or_else(|| damaged(offset, "it cannot be read"))?;
+                let mut groups =
+                    read_group(frame.payload).ok_or_else(|| damaged(offset, "it cannot be read"))?;
                 replay.restore(&groups.pop().unwrap_or_default(), frame.sequence)?;
             }
             Kind::Chunk => {}
@@ -262,8 +280,10 @@ fn read_checkpoint(
                 if restore {
                     replay.restore(&[], frame.sequence)?;
                 }
-                let (chain, signature) =
-                    frame.payload.split_first_chunk::<32>().ok_or_else(|| damaged(offset, "its end is too short"))?;
+                let (chain, signature) = frame
+                    .payload
+                    .split_first_chunk::<32>()
+                    .ok_or_else(|| damaged(offset, "its end is too short"))?;
                 return Ok((frame.sequence, *chain, String::from_utf8_lossy(signature).into_owned()));
             }
         }
@@ -406,7 +426,8 @@ impl Journal {
         let mut read = read(disk.as_ref(), replay)?;
         let torn = read.torn.as_ref().map_or(0, |torn| torn.bytes);
         if let Some(torn) = &read.torn {
-            disk.truncate(&torn.file, torn.keep).map_err(|error| StoreError::io("cutting", &torn.file, error))?;
+            disk.truncate(&torn.file, torn.keep)
+                .map_err(|error| StoreError::io("cutting", &torn.file, error))?;
         }
         for name in &read.obsolete {
             disk.remove(name).map_err(|error| StoreError::io("removing", name, error))?;
@@ -494,8 +515,10 @@ impl Journal {
         self.begin_segment()?;
         let keep = self.segments.clone();
         let names = self.disk.list().map_err(|error| io("listing", error))?;
-        let old_checkpoints =
-            names.into_iter().filter(|other| other.ends_with(".checkpoint") && *other < name).collect::<Vec<_>>();
+        let old_checkpoints = names
+            .into_iter()
+            .filter(|other| other.ends_with(".checkpoint") && *other < name)
+            .collect::<Vec<_>>();
         for old in replaced.into_iter().filter(|old| !keep.contains(old)).chain(old_checkpoints) {
             self.disk.remove(&old).map_err(|error| StoreError::io("removing", old, error))?;
         }

@@ -17,7 +17,12 @@ impl Index for Memory {
         Ok(self.state.read().unwrap_or_else(PoisonError::into_inner).0.get(key).cloned())
     }
 
-    fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),

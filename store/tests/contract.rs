@@ -1,4 +1,5 @@
 //! One suite for every engine: what [`store`] promises.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 
@@ -92,8 +93,13 @@ async fn of_two_at_once_with_the_same_expectation_one_wins() {
 #[tokio::test]
 async fn a_scan_is_ordered_bounded_and_resumable() {
     on_all(async |store| {
-        store.commit(put(&[("p/1", "a"), ("p/2", "b"), ("p/3", "c"), ("q/1", "d"), ("o/9", "e")])).await.unwrap();
-        let keys = |pairs: Vec<(String, store::Versioned)>| pairs.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        store
+            .commit(put(&[("p/1", "a"), ("p/2", "b"), ("p/3", "c"), ("q/1", "d"), ("o/9", "e")]))
+            .await
+            .unwrap();
+        let keys = |pairs: Vec<(String, store::Versioned)>| {
+            pairs.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
         assert_eq!(keys(store.scan("p/", None, 2).unwrap()), ["p/1", "p/2"]);
         assert_eq!(keys(store.scan("p/", Some("p/2"), 9).unwrap()), ["p/3"]);
         assert_eq!(keys(store.scan("", None, 9).unwrap()).len(), 5, "no inner keys are shown");
@@ -111,7 +117,8 @@ async fn appended_values_come_back_in_commit_order() {
             store.commit(batch).await.unwrap();
         }
         let found = store.scan("event/", None, 100).unwrap();
-        let values: Vec<_> = found.into_iter().map(|(_, found)| String::from_utf8(found.value).unwrap()).collect();
+        let values: Vec<_> =
+            found.into_iter().map(|(_, found)| String::from_utf8(found.value).unwrap()).collect();
         let expected: Vec<_> = (0..20).flat_map(|n| [format!("{n}a"), format!("{n}b")]).collect();
         assert_eq!(values, expected);
     })
@@ -194,7 +201,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn only_segment(folder: &Path) -> std::path::PathBuf {
-    let mut files: Vec<_> = std::fs::read_dir(folder.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
     files.pop().unwrap()
 }
@@ -241,7 +249,10 @@ async fn damage_in_the_middle_is_named_and_stops() {
         std::fs::write(&file, &damaged).unwrap();
         let error = Store::open(folder.path(), &options(Engine::Sled)).unwrap_err();
         assert!(matches!(&error, StoreError::Damaged { .. }), "byte {place}: {error}");
-        assert!(error.to_string().contains(".log at byte") && error.to_string().contains("backup"), "{error}");
+        assert!(
+            error.to_string().contains(".log at byte") && error.to_string().contains("backup"),
+            "{error}"
+        );
         assert_eq!(std::fs::read(&file).unwrap(), damaged, "nothing was changed");
     }
     // A whole record taken out breaks the chain.
@@ -265,7 +276,10 @@ async fn a_journal_that_ends_before_the_index_stops_until_asked_to_rebuild() {
     assert!(matches!(error, StoreError::Behind { journal: 2, index: 3 }), "{error}");
     std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let error = Store::open(folder.path(), &options(Engine::Sled)).unwrap_err();
-    assert!(error.to_string().contains("commit 3 was answered"), "a torn record that was answered is damage: {error}");
+    assert!(
+        error.to_string().contains("commit 3 was answered"),
+        "a torn record that was answered is damage: {error}"
+    );
     let rebuild = Options { rebuild: true, ..options(Engine::Sled) };
     let (store, recovery) = Store::open(folder.path(), &rebuild).unwrap();
     assert_eq!((recovery.sequence, recovery.rebuilt.as_deref()), (2, Some("as asked")));
@@ -276,7 +290,8 @@ async fn a_journal_that_ends_before_the_index_stops_until_asked_to_rebuild() {
 async fn a_checkpoint_replaces_segments_and_is_signed() {
     for engine in [Engine::Sled, Engine::Redb] {
         let folder = tempfile::tempdir().unwrap();
-        let signer: store::Signer = std::sync::Arc::new(|statement| format!("signed:{}", String::from_utf8_lossy(statement)));
+        let signer: store::Signer =
+            std::sync::Arc::new(|statement| format!("signed:{}", String::from_utf8_lossy(statement)));
         let with_signer = Options { engine, signer: Some(signer), ..Options::default() };
         let (store, _) = Store::open(folder.path(), &with_signer).unwrap();
         for n in 0..2500 {

@@ -1,4 +1,5 @@
 //! A disk that forgets what was not synced, stopped at every operation: nothing acknowledged is lost.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -41,7 +42,11 @@ impl Forgetful {
         let mut next = State { next: state.next, ..State::default() };
         for (name, identity) in &state.folder {
             let mut content = state.durable.get(identity).cloned().unwrap_or_default();
-            let written = state.identity.iter().find(|(_, id)| *id == identity).and_then(|(name, _)| state.files.get(name));
+            let written = state
+                .identity
+                .iter()
+                .find(|(_, id)| *id == identity)
+                .and_then(|(name, _)| state.files.get(name));
             if let Some(written) = written {
                 let kept = written.len().min(content.len() + torn);
                 content.extend_from_slice(written.get(content.len()..kept).unwrap_or_default());
@@ -156,14 +161,24 @@ async fn work(disk: Forgetful) -> Vec<u32> {
 }
 
 fn check(disk: &Forgetful, torn: usize, acknowledged: &[u32], context: &str) {
-    let (store, _) = Store::on_disk(Box::new(disk.after_power_loss(torn))).unwrap_or_else(|e| panic!("{context}: {e}"));
+    let (store, _) =
+        Store::on_disk(Box::new(disk.after_power_loss(torn))).unwrap_or_else(|e| panic!("{context}: {e}"));
     for n in acknowledged {
-        assert!(store.get(&format!("n{n:03}")).unwrap().is_some(), "{context}: commit {n} was acknowledged and is lost");
+        assert!(
+            store.get(&format!("n{n:03}")).unwrap().is_some(),
+            "{context}: commit {n} was acknowledged and is lost"
+        );
     }
     let rows = u32::try_from(store.scan("n", None, 999).unwrap().len()).unwrap();
-    let last = store.get("last").unwrap().map(|found| String::from_utf8(found.value).unwrap().parse::<u32>().unwrap());
+    let last = store
+        .get("last")
+        .unwrap()
+        .map(|found| String::from_utf8(found.value).unwrap().parse::<u32>().unwrap());
     assert_eq!(last.map_or(0, |last| last + 1), rows, "{context}: a batch is whole or not there");
-    assert!(rows <= u32::try_from(acknowledged.len()).unwrap() + 1, "{context}: only the last may be there unanswered");
+    assert!(
+        rows <= u32::try_from(acknowledged.len()).unwrap() + 1,
+        "{context}: only the last may be there unanswered"
+    );
 }
 
 #[tokio::test]
@@ -176,7 +191,12 @@ async fn nothing_acknowledged_is_lost_at_any_write_boundary() {
         disk.0.lock().unwrap().left = Some(boundary);
         let acknowledged = work(disk.clone()).await;
         for torn in [0, 1, 11, 12, 40, 100, usize::MAX / 2] {
-            check(&disk, torn, &acknowledged, &format!("power lost before operation {boundary}, {torn} bytes torn"));
+            check(
+                &disk,
+                torn,
+                &acknowledged,
+                &format!("power lost before operation {boundary}, {torn} bytes torn"),
+            );
         }
         if acknowledged.len() == 12 && disk.0.lock().unwrap().left != Some(0) {
             break;

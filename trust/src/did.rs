@@ -40,20 +40,26 @@ impl Relationship {
 /// # Errors
 /// Another method, an IP address instead of a host name, or a malformed identifier.
 pub fn document_url(did: &str) -> Result<Option<String>, TrustError> {
-    let refuse = |reason: &str| TrustError::Did { did: did.chars().take(200).collect(), reason: reason.to_owned() };
+    let refuse =
+        |reason: &str| TrustError::Did { did: did.chars().take(200).collect(), reason: reason.to_owned() };
     if did.len() > 2048 {
         return Err(refuse("it is longer than 2048 bytes"));
     }
     if did.starts_with("did:key:") {
         return Ok(None);
     }
-    let Some(rest) = did.strip_prefix("did:web:") else { return Err(refuse("only did:web and did:key are understood")) };
+    let Some(rest) = did.strip_prefix("did:web:") else {
+        return Err(refuse("only did:web and did:key are understood"));
+    };
     let mut parts = Vec::new();
     for part in rest.split(':') {
         let decoded = percent_decode_str(part).decode_utf8().map_err(|_| refuse("it is not UTF-8"))?;
         let fine = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
         let is_host = parts.is_empty();
-        if decoded.is_empty() || decoded.starts_with('.') || !decoded.chars().all(|c| fine(c) || is_host && c == ':') {
+        if decoded.is_empty()
+            || decoded.starts_with('.')
+            || !decoded.chars().all(|c| fine(c) || is_host && c == ':')
+        {
             return Err(refuse("a part of it is empty or has characters that a did:web cannot have"));
         }
         parts.push(decoded.into_owned());
@@ -83,7 +89,8 @@ pub fn web(authority: &str) -> String {
 /// # Errors
 /// Not a did:key of an Ed25519 or P-256 key.
 pub fn key_document(did: &str) -> Result<DidDocument, TrustError> {
-    let refuse = |reason: &str| TrustError::Did { did: did.chars().take(200).collect(), reason: reason.to_owned() };
+    let refuse =
+        |reason: &str| TrustError::Did { did: did.chars().take(200).collect(), reason: reason.to_owned() };
     let multibase = did.strip_prefix("did:key:").ok_or_else(|| refuse("it is not a did:key"))?;
     multibase_key(multibase).map_err(|error| refuse(&error.to_string()))?;
     let id = format!("{did}#{multibase}");
@@ -120,13 +127,17 @@ pub fn key_of(public_jwk: &Json) -> Result<String, TrustError> {
 }
 
 fn multibase_key(text: &str) -> Result<PublicKey, TrustError> {
-    let encoded = text.strip_prefix('z').ok_or_else(|| TrustError::Key("it is not base58btc (`z...`)".to_owned()))?;
+    let encoded =
+        text.strip_prefix('z').ok_or_else(|| TrustError::Key("it is not base58btc (`z...`)".to_owned()))?;
     if encoded.len() > 128 {
         return Err(TrustError::Key("it is too long".to_owned()));
     }
-    let bytes = bs58::decode(encoded).into_vec().map_err(|_| TrustError::Key("it is not base58btc".to_owned()))?;
+    let bytes =
+        bs58::decode(encoded).into_vec().map_err(|_| TrustError::Key("it is not base58btc".to_owned()))?;
     match bytes.split_at_checked(2) {
-        Some((prefix, raw)) if prefix == ED25519_PUB && raw.len() == 32 => PublicKey::from_jwk(&ed25519_jwk(raw)),
+        Some((prefix, raw)) if prefix == ED25519_PUB && raw.len() == 32 => {
+            PublicKey::from_jwk(&ed25519_jwk(raw))
+        }
         Some((prefix, point)) if prefix == P256_PUB => PublicKey::from_p256_point(point),
         _ => Err(TrustError::Key("it is not an Ed25519 or P-256 key".to_owned())),
     }
@@ -195,7 +206,8 @@ impl DidDocument {
     #[must_use]
     pub fn service(&self, kind: &str) -> Option<&str> {
         let services = self.json.get("service").and_then(Json::as_array)?;
-        let found = services.iter().find(|service| service.get("type").and_then(Json::as_str) == Some(kind))?;
+        let found =
+            services.iter().find(|service| service.get("type").and_then(Json::as_str) == Some(kind))?;
         found.get("serviceEndpoint").and_then(Json::as_str)
     }
 
@@ -205,7 +217,8 @@ impl DidDocument {
     /// No such key, not for this use, or unusable.
     pub fn key(&self, kid: Option<&str>, relationship: Relationship) -> Result<PublicKey, TrustError> {
         let refuse = |reason: String| TrustError::Document { did: self.id.clone(), reason };
-        let methods = self.json.get("verificationMethod").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+        let methods =
+            self.json.get("verificationMethod").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
         let id_of = |method: &Json| method.get("id").and_then(Json::as_str).map(|id| self.absolute(id));
         let method = match kid {
             Some(kid) => {
@@ -269,8 +282,14 @@ mod tests {
         assert_eq!(url("did:web:city.example:agencies:air"), "https://city.example/agencies/air/did.json");
         assert_eq!(web("localhost:8443"), "did:web:localhost%3A8443");
         for bad in [
-            "did:web:", "did:web:10.0.0.1", "did:web:a.example:..:b", "did:web:a@b", "did:web:a%2Fb", "did:example:x",
-            "https://a.example", "did:web:a.example:x%3Ay",
+            "did:web:",
+            "did:web:10.0.0.1",
+            "did:web:a.example:..:b",
+            "did:web:a@b",
+            "did:web:a%2Fb",
+            "did:example:x",
+            "https://a.example",
+            "did:web:a.example:x%3Ay",
         ] {
             assert!(document_url(bad).is_err(), "{bad}");
         }
@@ -304,8 +323,13 @@ mod tests {
     fn a_key_needs_the_relationship_and_the_owner() {
         let private = PrivateKey::generate(Algorithm::Ed25519).unwrap();
         let did = "did:web:a.example";
-        let document =
-            DidDocument::of_node(did, "did:web:a.example#k", private.public_jwk(), "https://a/v", "https://a/catalog");
+        let document = DidDocument::of_node(
+            did,
+            "did:web:a.example#k",
+            private.public_jwk(),
+            "https://a/v",
+            "https://a/catalog",
+        );
         assert!(document.key(Some("#k"), Relationship::CapabilityInvocation).is_ok());
         assert!(document.key(Some("did:web:b.example#k"), Relationship::CapabilityInvocation).is_err());
         let mut json = document.json().clone();

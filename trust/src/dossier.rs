@@ -98,15 +98,23 @@ pub fn verify(
     document: &DidDocument,
 ) -> Result<AgreementSignature, TrustError> {
     let refuse = |reason: String| TrustError::Signature(reason);
-    let party = role.party(agreement).ok_or_else(|| refuse(format!("the agreement names no {}", role.name())))?;
+    let party =
+        role.party(agreement).ok_or_else(|| refuse(format!("the agreement names no {}", role.name())))?;
     if document.id() != party {
-        return Err(refuse(format!("the {} is `{party}`, the DID document is of `{}`", role.name(), document.id())));
+        return Err(refuse(format!(
+            "the {} is `{party}`, the DID document is of `{}`",
+            role.name(),
+            document.id()
+        )));
     }
     let (header, _) = jose::peek(compact)?;
     if header.get("typ").and_then(Json::as_str) != Some(TYPE) {
         return Err(refuse(format!("its `typ` is not `{TYPE}`")));
     }
-    let kid = header.get("kid").and_then(Json::as_str).ok_or_else(|| refuse("it names no key (`kid`)".to_owned()))?;
+    let kid = header
+        .get("kid")
+        .and_then(Json::as_str)
+        .ok_or_else(|| refuse("it names no key (`kid`)".to_owned()))?;
     if !did::owns(party, kid) {
         return Err(refuse(format!("its key `{kid}` is not one of `{party}`")));
     }
@@ -157,15 +165,20 @@ impl Dossier {
     /// # Errors
     /// Not JSON of this shape.
     pub fn parse(text: &[u8]) -> Result<Self, TrustError> {
-        let dossier: Self = serde_json::from_slice(text).map_err(|error| TrustError::Dossier(error.to_string()))?;
+        let dossier: Self =
+            serde_json::from_slice(text).map_err(|error| TrustError::Dossier(error.to_string()))?;
         if dossier.format != Self::FORMAT {
-            return Err(TrustError::Dossier(format!("its format is `{}`, expected `{}`", dossier.format, Self::FORMAT)));
+            return Err(TrustError::Dossier(format!(
+                "its format is `{}`, expected `{}`",
+                dossier.format,
+                Self::FORMAT
+            )));
         }
         Ok(dossier)
     }
 
     /// Checks both signatures against the documents in the file: which key signed what and when, or what is wrong.
-    #[must_use]
+    #[must_use = "the file proves nothing unless both hold"]
     pub fn check(&self) -> [(SignerRole, Result<AgreementSignature, TrustError>); 2] {
         [SignerRole::Provider, SignerRole::Consumer].map(|role| (role, self.check_one(role)))
     }
@@ -181,10 +194,9 @@ impl Dossier {
         let party = role
             .party(&self.agreement)
             .ok_or_else(|| TrustError::Dossier(format!("the agreement names no {}", role.name())))?;
-        let json = self
-            .did_documents
-            .get(party)
-            .ok_or_else(|| TrustError::Dossier(format!("the DID document of `{party}` is not in the file")))?;
+        let json = self.did_documents.get(party).ok_or_else(|| {
+            TrustError::Dossier(format!("the DID document of `{party}` is not in the file"))
+        })?;
         verify(compact, role, &self.agreement, &DidDocument::parse(json.clone(), party)?)
     }
 }
@@ -210,8 +222,12 @@ mod tests {
             "assignee": consumer_document.id(), "timestamp": "2026-01-01T00:00:00Z", "permission": [{"action": "use"}]});
         Dossier {
             format: Dossier::FORMAT.to_owned(),
-            provider_signature: Some(sign(&provider, &provider_kid, SignerRole::Provider, &agreement, now).unwrap()),
-            consumer_signature: Some(sign(&consumer, &consumer_kid, SignerRole::Consumer, &agreement, now).unwrap()),
+            provider_signature: Some(
+                sign(&provider, &provider_kid, SignerRole::Provider, &agreement, now).unwrap(),
+            ),
+            consumer_signature: Some(
+                sign(&consumer, &consumer_kid, SignerRole::Consumer, &agreement, now).unwrap(),
+            ),
             did_documents: [provider_document, consumer_document]
                 .into_iter()
                 .map(|document| (document.id().to_owned(), document.json().clone()))

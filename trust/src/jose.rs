@@ -45,7 +45,10 @@ pub struct PrivateKey {
 
 impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PrivateKey").field("algorithm", &self.algorithm).field("public", &self.public).finish()
+        f.debug_struct("PrivateKey")
+            .field("algorithm", &self.algorithm)
+            .field("public", &self.public)
+            .finish()
     }
 }
 
@@ -139,11 +142,14 @@ impl PublicKey {
     pub fn from_p256_point(point: &[u8]) -> Result<Self, TrustError> {
         // SubjectPublicKeyInfo { ecPublicKey, prime256v1 } with a compressed point.
         const PREFIX: [u8; 26] = [
-            0x30, 0x39, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-            0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x22, 0x00,
+            0x30, 0x39, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+            0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x22, 0x00,
         ];
         if point.len() != 33 {
-            return Err(TrustError::Key(format!("a compressed P-256 point has 33 bytes, not {}", point.len())));
+            return Err(TrustError::Key(format!(
+                "a compressed P-256 point has 33 bytes, not {}",
+                point.len()
+            )));
         }
         let spki = [PREFIX.as_slice(), point].concat();
         Ok(Self { verifier: Box::new(ES256.verifier_from_der(spki).map_err(key)?) })
@@ -173,7 +179,9 @@ pub fn peek(compact: &str) -> Result<(Map<String, Json>, Vec<u8>), TrustError> {
         return Err(malformed(&format!("it is longer than {MAX_JWS} bytes")));
     }
     let mut parts = compact.split('.');
-    let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(header), Some(payload), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(malformed("a compact JWS has three parts"));
     };
     let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed("its header is not base64url"))?;
@@ -189,7 +197,9 @@ fn algorithm_of(jwk: &Json) -> Result<Algorithm, TrustError> {
     match (text("kty"), text("crv")) {
         ("OKP", "Ed25519") => Ok(Algorithm::Ed25519),
         ("EC", "P-256") => Ok(Algorithm::P256),
-        (kty, crv) => Err(TrustError::Key(format!("key type `{kty}` with curve `{crv}` is not Ed25519 or P-256"))),
+        (kty, crv) => {
+            Err(TrustError::Key(format!("key type `{kty}` with curve `{crv}` is not Ed25519 or P-256")))
+        }
     }
 }
 
@@ -247,7 +257,9 @@ mod tests {
 
     #[test]
     fn other_key_types_are_refused() {
-        for jwk in [json!({"kty": "oct", "k": "AAAA"}), json!({"kty": "RSA"}), json!({"kty": "EC", "crv": "P-521"})] {
+        for jwk in
+            [json!({"kty": "oct", "k": "AAAA"}), json!({"kty": "RSA"}), json!({"kty": "EC", "crv": "P-521"})]
+        {
             assert!(PublicKey::from_jwk(&jwk).is_err());
         }
     }

@@ -100,7 +100,12 @@ impl Claimed {
     ///
     /// # Errors
     /// Any step of the validation list fails; the reason is for the operator.
-    pub fn verify(&self, document: &DidDocument, audience: &str, now: Timestamp) -> Result<Caller, TrustError> {
+    pub fn verify(
+        &self,
+        document: &DidDocument,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Caller, TrustError> {
         if document.id() != self.did {
             return Err(refuse("the document is of another DID"));
         }
@@ -175,9 +180,17 @@ mod tests {
         (key, document, Timestamp::from_second(1_800_000_000).unwrap())
     }
 
-    fn check(key: &PrivateKey, document: &DidDocument, kid: &str, claims: &Json, now: Timestamp) -> Result<Caller, String> {
+    fn check(
+        key: &PrivateKey,
+        document: &DidDocument,
+        kid: &str,
+        claims: &Json,
+        now: Timestamp,
+    ) -> Result<Caller, String> {
         let compact = key.sign(kid, "JWT", claims.to_string().as_bytes()).unwrap();
-        Claimed::read(&compact).and_then(|claimed| claimed.verify(document, AUD, now)).map_err(|error| error.to_string())
+        Claimed::read(&compact)
+            .and_then(|claimed| claimed.verify(document, AUD, now))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -193,7 +206,8 @@ mod tests {
     fn every_refusal_of_the_validation_list() {
         let (key, document, now) = setup();
         let at = now.as_second();
-        let good = json!({"iss": DID, "sub": DID, "aud": AUD, "jti": "j", "iat": at, "nbf": at, "exp": at + 60});
+        let good =
+            json!({"iss": DID, "sub": DID, "aud": AUD, "jti": "j", "iat": at, "nbf": at, "exp": at + 60});
         assert!(check(&key, &document, KID, &good, now).is_ok());
         let cases = [
             ("sub", json!("did:web:c.example"), "`iss` and `sub` differ"),

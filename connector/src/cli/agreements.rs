@@ -60,7 +60,11 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             let found = Api::open(dir)?.post("/v4/contractagreements/request", newest(*limit)).await?;
             output.result(&found, || {
                 let row = |one: &Value| {
-                    let other = if text(one, "urn:concordat:role") == "PROVIDER" { "consumerId" } else { "providerId" };
+                    let other = if text(one, "urn:concordat:role") == "PROVIDER" {
+                        "consumerId"
+                    } else {
+                        "providerId"
+                    };
                     vec![
                         text(one, "@id"),
                         text(one, "urn:concordat:role").to_lowercase(),
@@ -81,13 +85,18 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             output.result(&found, || show(&found));
         }
         Command::Export { id, output: file } => {
-            let found = Api::open(dir)?.get(&format!("/v4/contractagreements/{}/dossier", segment(id))).await?;
+            let found =
+                Api::open(dir)?.get(&format!("/v4/contractagreements/{}/dossier", segment(id))).await?;
             match file {
                 None => output.result(&found, || format!("{found:#}")),
                 Some(file) => {
-                    std::fs::write(file, format!("{found:#}\n")).with_context(|| format!("writing {}", file.display()))?;
+                    std::fs::write(file, format!("{found:#}\n"))
+                        .with_context(|| format!("writing {}", file.display()))?;
                     output.result(&json!({"file": file}), || {
-                        format!("written; check it anywhere with `concordat agreements verify {}`", file.display())
+                        format!(
+                            "written; check it anywhere with `concordat agreements verify {}`",
+                            file.display()
+                        )
                     });
                 }
             }
@@ -145,7 +154,11 @@ fn verify(file: &Path, output: &Output) -> anyhow::Result<Exit> {
     Ok(if holds { Exit::Success } else { Exit::Invalid })
 }
 
-fn report(dossier: &Dossier, checks: &[(SignerRole, Result<AgreementSignature, TrustError>)], holds: bool) -> String {
+fn report(
+    dossier: &Dossier,
+    checks: &[(SignerRole, Result<AgreementSignature, TrustError>)],
+    holds: bool,
+) -> String {
     let agreement = &dossier.agreement;
     let mut lines = vec![
         format!("agreement  {}", text(agreement, "@id")),

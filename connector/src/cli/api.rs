@@ -66,7 +66,8 @@ impl Api {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
-                let text = format!("the node does not run at {} (start it with `concordat serve`)", self.base);
+                let text =
+                    format!("the node does not run at {} (start it with `concordat serve`)", self.base);
                 bail!(Failed::new(Exit::NotRunning, text));
             }
             Err(error) => bail!("asking the node: {}", describe(&error)),
@@ -123,8 +124,17 @@ impl Api {
         };
         match tokio::time::timeout(deadline, looking).await {
             Ok(found) => found,
-            Err(_) => bail!("`{subject}` did not get there within {} s; it goes on by itself", deadline.as_secs()),
+            Err(_) => {
+                bail!("`{subject}` did not get there within {} s; it goes on by itself", deadline.as_secs())
+            }
         }
+    }
+}
+
+/// Sets a member of an object; what is no object stays as it is, and the node will say what is wrong with it.
+pub(super) fn set(document: &mut Value, name: &str, value: Value) {
+    if let Some(map) = document.as_object_mut() {
+        map.insert(name.to_owned(), value);
     }
 }
 

@@ -36,9 +36,12 @@ pub(super) fn ensure(folder: &Path) -> anyhow::Result<PathBuf> {
 /// Issues a certificate for `host`; returns the PEM of certificate and key.
 pub(super) fn issue(folder: &Path, host: &str) -> anyhow::Result<(String, String)> {
     let (certificate, key_file) = files(folder);
-    let authority = std::fs::read_to_string(&certificate).with_context(|| format!("reading {}", certificate.display()))?;
-    let authority_key = KeyPair::from_pem(&secrets::read(&key_file)?).context("reading the authority's key")?;
-    let issuer = Issuer::from_ca_cert_pem(&authority, authority_key).context("reading the authority's certificate")?;
+    let authority = std::fs::read_to_string(&certificate)
+        .with_context(|| format!("reading {}", certificate.display()))?;
+    let authority_key =
+        KeyPair::from_pem(&secrets::read(&key_file)?).context("reading the authority's key")?;
+    let issuer =
+        Issuer::from_ca_cert_pem(&authority, authority_key).context("reading the authority's certificate")?;
     let key = KeyPair::generate().context("making a key")?;
     let mut params = params_for(host)?;
     period(&mut params)?;

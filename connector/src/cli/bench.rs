@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::api::{Api, Events, segment};
+use super::api::{Api, Events, segment, set};
 use super::output::{Output, table, text};
 use super::testbed::{TestNode, Testbed, spawn};
 use super::{Exit, transfers};
@@ -93,7 +93,12 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
                 (false, true) => "met",
                 (false, false) => "MISSED",
             };
-            vec![one.name.to_owned(), format!("{:.1} {}", one.value, one.unit), one.aim.clone(), verdict.to_owned()]
+            vec![
+                one.name.to_owned(),
+                format!("{:.1} {}", one.value, one.unit),
+                one.aim.clone(),
+                verdict.to_owned(),
+            ]
         });
         table(&["figure", "measured", "aim", ""], rows.collect())
     });
@@ -123,8 +128,8 @@ async fn template(consumer: &TestNode, provider: &TestNode, dataset: &str) -> an
     let ask = json!({"@id": dataset, "counterPartyId": provider.did});
     let found = consumer.api.post("/v4/catalog/dataset/request", ask).await?;
     let mut offer = found.pointer("/hasPolicy/0").cloned().context("no offer")?;
-    offer["assigner"] = json!(provider.did);
-    offer["target"] = json!(dataset);
+    set(&mut offer, "assigner", json!(provider.did));
+    set(&mut offer, "target", json!(dataset));
     let address = format!("{}{}", provider.address, crate::http::DSP_PATH);
     Ok(json!({"counterPartyAddress": address, "policy": offer}))
 }
@@ -137,7 +142,8 @@ async fn negotiate(api: &Api, events: &mut Events, template: &Value) -> anyhow::
         text(event, "subject") == id && ["FINALIZED", "TERMINATED"].contains(&text(event, "state").as_str())
     };
     loop {
-        let event = tokio::time::timeout(STEP, events.next()).await.context("a negotiation did not end")??;
+        let event =
+            tokio::time::timeout(STEP, events.next()).await.context("a negotiation did not end")??;
         if is_end(&event) {
             break;
         }
@@ -182,7 +188,9 @@ async fn rate(consumer: &TestNode, template: &Value, count: usize, at_once: usiz
         for _ in 0..count {
             free.recv().await.context("asking ended early")?;
             let (api, template) = (api.clone(), Arc::clone(&template));
-            tokio::spawn(async move { api.post("/v4/contractnegotiations", template.as_ref().clone()).await });
+            tokio::spawn(
+                async move { api.post("/v4/contractnegotiations", template.as_ref().clone()).await },
+            );
         }
         Ok::<_, anyhow::Error>(())
     });
@@ -205,7 +213,12 @@ async fn rate(consumer: &TestNode, template: &Value, count: usize, at_once: usiz
     Ok(Figure::at_least("negotiations a second, many at once", count as f64 / took, "/s", 300.0))
 }
 
-async fn stream(testbed: &Testbed, provider: &TestNode, consumer: &TestNode, mib: u64) -> anyhow::Result<Vec<Figure>> {
+async fn stream(
+    testbed: &Testbed,
+    provider: &TestNode,
+    consumer: &TestNode,
+    mib: u64,
+) -> anyhow::Result<Vec<Figure>> {
     let file = testbed.folder().join("large.bin");
     fill(&file, mib)?;
     offer(provider, &file, "urn:bench:large").await?;
@@ -224,7 +237,8 @@ async fn stream(testbed: &Testbed, provider: &TestNode, consumer: &TestNode, mib
     let (endpoint, token) = endpoint(consumer, &transfer).await?;
     let client = testbed.stranger()?;
     let started = Instant::now();
-    let mut chunks = client.get(&endpoint).bearer_auth(&token).send().await?.error_for_status()?.bytes_stream();
+    let mut chunks =
+        client.get(&endpoint).bearer_auth(&token).send().await?.error_for_status()?.bytes_stream();
     let mut direct: u64 = 0;
     while let Some(chunk) = chunks.next().await {
         direct += u64::try_from(chunk?.len())?;
@@ -247,7 +261,9 @@ async fn endpoint(consumer: &TestNode, transfer: &str) -> anyhow::Result<(String
 fn fill(file: &Path, mib: u64) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut out = std::fs::File::create(file).with_context(|| format!("creating {}", file.display()))?;
-    let block: Vec<u8> = (0..1024 * 1024_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes().first().copied().unwrap_or_default()).collect();
+    let block: Vec<u8> = (0..1024 * 1024_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes().first().copied().unwrap_or_default())
+        .collect();
     for _ in 0..mib {
         out.write_all(&block).context("writing the large source")?;
     }

@@ -8,7 +8,7 @@ use policy_engine::{Policy, explain};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::api::Api;
+use super::api::{Api, set};
 use super::output::{Output, table, text};
 
 #[derive(Debug, Clone, Args)]
@@ -26,10 +26,17 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     output.result(&found, || {
         let rows = found.get("dataset").and_then(Value::as_array).into_iter().flatten().map(|dataset| {
             let description = describe(dataset);
-            let period = [description.from, description.until].into_iter().flatten().collect::<Vec<_>>().join(" to ");
+            let period =
+                [description.from, description.until].into_iter().flatten().collect::<Vec<_>>().join(" to ");
             let offers = dataset.get("hasPolicy").and_then(Value::as_array).into_iter().flatten();
             let terms = offers.map(words).collect::<Vec<_>>().join("\nor\n");
-            vec![text(dataset, "@id"), description.title, description.publisher.unwrap_or_default(), period, terms]
+            vec![
+                text(dataset, "@id"),
+                description.title,
+                description.publisher.unwrap_or_default(),
+                period,
+                terms,
+            ]
         });
         table(&["dataset", "title", "publisher", "period", "terms"], rows.collect())
     });
@@ -40,7 +47,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
 pub(super) async fn fetch(api: &Api, peer: &str, address: Option<&str>) -> anyhow::Result<Value> {
     let mut ask = json!({"counterPartyId": peer, "protocol": "dataspace-protocol-http:2025-1"});
     if let Some(address) = address {
-        ask["counterPartyAddress"] = json!(address);
+        set(&mut ask, "counterPartyAddress", json!(address));
     }
     api.post("/v4/catalog/request", ask).await
 }

@@ -179,7 +179,10 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         source: file.display().to_string(),
         id: Some(id.to_owned()),
         title: title.to_owned(),
-        description: Some(format!("Hourly nitrogen dioxide at station {}, microgram per cubic metre", city.station)),
+        description: Some(format!(
+            "Hourly nitrogen dioxide at station {}, microgram per cubic metre",
+            city.station
+        )),
         keywords: vec!["air quality".to_owned(), "NO2".to_owned(), "hourly".to_owned()],
         publisher: Some(city.publisher.to_owned()),
         place: Some(city.country.to_owned()),
@@ -225,12 +228,21 @@ async fn agree(consumer: &TestNode, provider: &TestNode, dataset: &str) -> anyho
     Ok((found, took))
 }
 
-async fn share(city: &City, provider: &TestNode, consumer: &TestNode, output: &Output) -> anyhow::Result<Shared> {
+async fn share(
+    city: &City,
+    provider: &TestNode,
+    consumer: &TestNode,
+    output: &Output,
+) -> anyhow::Result<Shared> {
     let seen = catalog::fetch(&consumer.api, &provider.did, None).await?;
     let datasets = seen.get("dataset").and_then(Value::as_array).cloned().unwrap_or_default();
     let dataset = datasets.iter().find(|one| text(one, "@id") == dataset_id(city));
-    let dataset = dataset.with_context(|| format!("{} does not see the rows of {}", consumer.name, city.name))?;
-    ensure!(catalog::describe(dataset).license.as_deref() == Some(LICENSE), "the description lost its licence");
+    let dataset =
+        dataset.with_context(|| format!("{} does not see the rows of {}", consumer.name, city.name))?;
+    ensure!(
+        catalog::describe(dataset).license.as_deref() == Some(LICENSE),
+        "the description lost its licence"
+    );
 
     let (negotiation, agreed_in) = agree(consumer, provider, &dataset_id(city)).await?;
     let agreement = text(&negotiation, "contractAgreementId");
@@ -266,14 +278,22 @@ async fn share(city: &City, provider: &TestNode, consumer: &TestNode, output: &O
     })
 }
 
-async fn refuse_purpose(london: &TestNode, paris: &TestNode, city: &City, output: &Output) -> anyhow::Result<()> {
+async fn refuse_purpose(
+    london: &TestNode,
+    paris: &TestNode,
+    city: &City,
+    output: &Output,
+) -> anyhow::Result<()> {
     let mut events = london.api.events(None).await?;
     let id = begin(&london.api, &ask(paris, &dataset_id(city), OTHER_PURPOSE)).await?;
     let path = format!("/v4/contractnegotiations/{}", segment(&id));
     let found = london.api.wait(&mut events, &path, STEP, is_over).await?;
     let reason = text(&found, "errorDetail");
     ensure!(text(&found, "state") == "TERMINATED", "Paris agreed to a purpose that it does not offer");
-    ensure!(reason.contains("/permission/0/constraint/0") && reason.contains("purpose"), "no clause in: {reason}");
+    ensure!(
+        reason.contains("/permission/0/constraint/0") && reason.contains("purpose"),
+        "no clause in: {reason}"
+    );
     output.say(&format!("   London asks Paris for advertising, and is refused:\n      {reason}"));
     Ok(())
 }
@@ -325,18 +345,33 @@ async fn cut_stream(
     Ok(())
 }
 
-async fn refuse_without_agreement(testbed: &Testbed, paris: &TestNode, output: &Output) -> anyhow::Result<()> {
+async fn refuse_without_agreement(
+    testbed: &Testbed,
+    paris: &TestNode,
+    output: &Output,
+) -> anyhow::Result<()> {
     let url = format!("{}{}/{}", paris.address, crate::http::DATA_PATH, crate::ids::urn());
     let answer = testbed.stranger()?.get(&url).bearer_auth("guessed").send().await?;
     let status = answer.status();
     let body: Value = answer.json().await.context("reading a refusal")?;
-    ensure!(status == http::StatusCode::UNAUTHORIZED, "a stranger got {status} for data without an agreement");
+    ensure!(
+        status == http::StatusCode::UNAUTHORIZED,
+        "a stranger got {status} for data without an agreement"
+    );
     let reason = body.pointer("/reason/0").and_then(Value::as_str).unwrap_or_default();
-    output.say(&format!("   A request for data without an agreement is refused ({}):\n      {reason}", status.as_u16()));
+    output.say(&format!(
+        "   A request for data without an agreement is refused ({}):\n      {reason}",
+        status.as_u16()
+    ));
     Ok(())
 }
 
-async fn verify_offline(testbed: &Testbed, node: &TestNode, agreement: &str, output: &Output) -> anyhow::Result<()> {
+async fn verify_offline(
+    testbed: &Testbed,
+    node: &TestNode,
+    agreement: &str,
+    output: &Output,
+) -> anyhow::Result<()> {
     let exported = node.api.get(&format!("/v4/contractagreements/{}/dossier", segment(agreement))).await?;
     let file = testbed.folder().join("agreement.json");
     std::fs::write(&file, format!("{exported:#}")).context("writing the agreement")?;
@@ -385,7 +420,8 @@ fn report(shared: &[Shared], output: &Output) {
 }
 
 fn keep(nodes: &[TestNode], output: &Output) {
-    let program = std::env::current_exe().map_or_else(|_| "concordat".to_owned(), |path| path.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "concordat".to_owned(), |path| path.display().to_string());
     output.say("\nThe nodes keep running until Ctrl-C. To try next, in another terminal:");
     for node in nodes {
         output.say(&format!("  {program} --dir {} offers", node.dir.display()));
@@ -411,7 +447,11 @@ struct Counting {
 }
 
 impl AsyncWrite for Counting {
-    fn poll_write(self: Pin<&mut Self>, _: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         self.count.send_modify(|count| *count += u64::try_from(bytes.len()).unwrap_or_default());
         Poll::Ready(Ok(bytes.len()))
     }

@@ -46,7 +46,10 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
         None => false,
     };
     let mut checks: Vec<(&str, Verdict)> = vec![("configuration", Verdict::Fine("read".to_owned()))];
-    checks.push(("keys", Identity::load(&config).map(|identity| format!("{} signs", identity.key_id())).into()));
+    checks.push((
+        "keys",
+        Identity::load(&config).map(|identity| format!("{} signs", identity.key_id())).into(),
+    ));
     checks.push(("certificate", certificate(&config)));
     checks.push(("ports", ports(&config, running).await.into()));
     checks.push(("store", store(&config, running)));
@@ -55,7 +58,9 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
         Err(error) if running => checks.push(("public address", Verdict::Wrong(format!("{error:#}")))),
         Err(_) => checks.push((
             "public address",
-            Verdict::Warning("not looked at: the node does not run (start it with `concordat serve`)".to_owned()),
+            Verdict::Warning(
+                "not looked at: the node does not run (start it with `concordat serve`)".to_owned(),
+            ),
         )),
     }
     let wrong = checks.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Wrong(_))).count();
@@ -70,10 +75,13 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
             (*name, word, text.clone())
         })
         .collect();
-    let machine: Vec<_> =
-        shown.iter().map(|(name, word, text)| json!({"check": name, "verdict": word, "text": text})).collect();
+    let machine: Vec<_> = shown
+        .iter()
+        .map(|(name, word, text)| json!({"check": name, "verdict": word, "text": text}))
+        .collect();
     output.result(&Value::Array(machine), || {
-        let rows = shown.iter().map(|(name, word, text)| vec![(*name).to_owned(), (*word).to_owned(), text.clone()]);
+        let rows =
+            shown.iter().map(|(name, word, text)| vec![(*name).to_owned(), (*word).to_owned(), text.clone()]);
         table(&["check", "verdict", "what was found"], rows.collect())
     });
     if wrong > 0 {
@@ -129,7 +137,9 @@ fn store(config: &Config, running: bool) -> Verdict {
     if !folder.exists() {
         return Verdict::Fine("not made yet".to_owned());
     }
-    let read = store::disk::Folder::open(&folder).map_err(anyhow::Error::from).and_then(|disk| Ok(store::inspect_journal(&disk)?));
+    let read = store::disk::Folder::open(&folder)
+        .map_err(anyhow::Error::from)
+        .and_then(|disk| Ok(store::inspect_journal(&disk)?));
     read.map(|report| format!("journal whole up to commit {}", report.sequence)).into()
 }
 
@@ -148,7 +158,8 @@ async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str,
         Ok((date, bounded_body(response, trust::did::MAX_DOCUMENT).await.map_err(anyhow::Error::msg)?))
     };
     let (date, _) = get(format!("{}/health", config.public.address)).await?;
-    let mut checks = vec![("public address", Verdict::Fine(format!("{} answers over TLS", config.public.address)))];
+    let mut checks =
+        vec![("public address", Verdict::Fine(format!("{} answers over TLS", config.public.address)))];
     let skew = date.and_then(|date| httpdate::parse_http_date(&date).ok()).and_then(|date| {
         let seconds = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
         Some((i64::try_from(seconds).ok()? - clock::now().as_second()).abs())
@@ -156,14 +167,18 @@ async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str,
     checks.push((
         "clock",
         match skew {
-            Some(skew) if skew <= MAX_SKEW => Verdict::Fine(format!("differs by {skew} s from the node's answers")),
+            Some(skew) if skew <= MAX_SKEW => {
+                Verdict::Fine(format!("differs by {skew} s from the node's answers"))
+            }
             Some(skew) => Verdict::Wrong(format!("differs by {skew} s; peers accept {MAX_SKEW} s")),
             None => Verdict::Warning("the node's answer has no date".to_owned()),
         },
     ));
     let did = &config.participant.did;
     let resolved = async {
-        let Some(url) = trust::did::document_url(did)? else { return Ok(format!("{did} carries its own key")) };
+        let Some(url) = trust::did::document_url(did)? else {
+            return Ok(format!("{did} carries its own key"));
+        };
         let (_, body) = get(url.clone()).await?;
         let document = trust::DidDocument::parse(serde_json::from_slice(&body).context(url.clone())?, did)?;
         let identity = Identity::load(config)?;
@@ -181,7 +196,8 @@ async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str,
         Ok(format!("Dataspace Protocol {} is offered", protocol::VERSION))
     };
     checks.push(("protocol", versions.await.into()));
-    let names_loopback = config.public.address.contains("//localhost") || config.public.address.contains("//127.");
+    let names_loopback =
+        config.public.address.contains("//localhost") || config.public.address.contains("//127.");
     if names_loopback {
         checks.push((
             "reach",

@@ -12,7 +12,8 @@ use trust::{Algorithm, PrivateKey};
 use super::output::{Output, fields};
 use super::{Exit, authority};
 use crate::config::{
-    Agreements, Config, Delivery, FILE, Log, Management, Network, Participant, Public, Store, StoreEngine, Tls,
+    Agreements, Config, Delivery, FILE, Log, Management, Network, Participant, Public, Store, StoreEngine,
+    Tls,
 };
 use crate::{ids, secrets};
 
@@ -100,9 +101,12 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
     let authority = address.strip_prefix("https://").unwrap_or_default().to_owned();
     let host = authority.split(':').next().unwrap_or_default().to_owned();
     let mut roots = arguments.trust.clone();
-    let (certificate, key) = match (&arguments.certificate, &arguments.certificate_key, &arguments.authority) {
+    let (certificate, key) = match (&arguments.certificate, &arguments.certificate_key, &arguments.authority)
+    {
         (Some(certificate), Some(key), _) => {
-            let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+            let read = |path: &Path| {
+                std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+            };
             (read(certificate)?, read(key)?)
         }
         (_, _, Some(folder)) => {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::api::{Api, is_over, newest, segment};
+use super::api::{Api, is_over, newest, segment, set};
 use super::output::{Output, fields, table, text, time};
 use super::{Exit, Failed};
 
@@ -77,7 +77,8 @@ pub(super) async fn negotiate(dir: &Path, arguments: &Negotiate, output: &Output
     let id = begin(&api, arguments).await?;
     let path = format!("/v4/contractnegotiations/{}", segment(&id));
     if arguments.no_wait {
-        output.result(&json!({"negotiation": id}), || format!("asked; see `concordat negotiations show {id}`"));
+        output
+            .result(&json!({"negotiation": id}), || format!("asked; see `concordat negotiations show {id}`"));
         return Ok(Exit::Success);
     }
     let deadline = Duration::from_secs(arguments.timeout);
@@ -95,7 +96,7 @@ pub(super) async fn negotiate(dir: &Path, arguments: &Negotiate, output: &Output
 pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<String> {
     let mut ask = json!({"@id": arguments.dataset, "counterPartyId": arguments.peer});
     if let Some(address) = &arguments.address {
-        ask["counterPartyAddress"] = json!(address);
+        set(&mut ask, "counterPartyAddress", json!(address));
     }
     let dataset = api.post("/v4/catalog/dataset/request", ask).await?;
     let offers = dataset.get("hasPolicy").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -109,11 +110,11 @@ pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<St
             narrow(&mut offer, operand, value);
         }
     }
-    offer["assigner"] = json!(arguments.peer);
-    offer["target"] = json!(arguments.dataset);
+    set(&mut offer, "assigner", json!(arguments.peer));
+    set(&mut offer, "target", json!(arguments.dataset));
     let mut request = json!({"protocol": "dataspace-protocol-http:2025-1", "policy": offer});
     if let Some(address) = &arguments.address {
-        request["counterPartyAddress"] = json!(address);
+        set(&mut request, "counterPartyAddress", json!(address));
     }
     let answer = api.post("/v4/contractnegotiations", request).await?;
     Ok(text(&answer, "@id"))
@@ -140,7 +141,9 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             output.result(&found, || {
                 let row = |one: &Value| {
                     let note = match (text(one, "errorDetail"), text(one, "urn:concordat:pending")) {
-                        (problem, pending) if problem.is_empty() && !pending.is_empty() => format!("{pending} is on its way"),
+                        (problem, pending) if problem.is_empty() && !pending.is_empty() => {
+                            format!("{pending} is on its way")
+                        }
                         (problem, _) => problem,
                     };
                     vec![
@@ -162,11 +165,16 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             output.result(&found, || show(&found));
         }
         Command::Approve { id } => {
-            let found = api.post(&format!("/v4/contractnegotiations/{}/approve", segment(id)), json!({})).await?;
+            let found =
+                api.post(&format!("/v4/contractnegotiations/{}/approve", segment(id)), json!({})).await?;
             output.result(&found, || format!("approved; {} is told", text(&found, "counterPartyId")));
         }
         Command::Reject { id, reason } => {
-            api.post(&format!("/v4/contractnegotiations/{}/terminate", segment(id)), json!({"reason": reason})).await?;
+            api.post(
+                &format!("/v4/contractnegotiations/{}/terminate", segment(id)),
+                json!({"reason": reason}),
+            )
+            .await?;
             output.result(&json!({"negotiation": id}), || "ended; the other side is told".to_owned());
         }
     }
@@ -194,5 +202,8 @@ fn show(found: &Value) -> String {
 /// The history in plain words.
 pub(super) fn history(found: &Value) -> String {
     let entries = found.get("urn:concordat:history").and_then(Value::as_array).into_iter().flatten();
-    entries.map(|entry| format!("  {}  {}", text(entry, "at"), text(entry, "text"))).collect::<Vec<_>>().join("\n")
+    entries
+        .map(|entry| format!("  {}  {}", text(entry, "at"), text(entry, "text")))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -119,7 +119,10 @@ pub(super) fn text(document: &Value, name: &str) -> String {
 /// Milliseconds since 1970 as a readable time.
 pub(super) fn time(document: &Value, name: &str) -> String {
     let millis = document.get(name).and_then(Value::as_i64);
-    millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map(short_time).unwrap_or_default()
+    millis
+        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
+        .map(short_time)
+        .unwrap_or_default()
 }
 
 /// Seconds since 1970 as a readable time.

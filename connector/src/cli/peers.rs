@@ -23,7 +23,10 @@ pub(super) async fn peers(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
     let found = Api::open(dir)?.get("/v4/peers").await?;
     output.result(&found, || {
         let row = |one: &Value| vec![text(one, "did"), text(one, "address"), text(one, "lastSeen")];
-        table(&["participant", "address", "first seen there"], found.as_array().into_iter().flatten().map(row).collect())
+        table(
+            &["participant", "address", "first seen there"],
+            found.as_array().into_iter().flatten().map(row).collect(),
+        )
     });
     Ok(Exit::Success)
 }
@@ -53,7 +56,8 @@ pub(super) async fn events(dir: &Path, arguments: &Events, output: &Output) -> a
         }
     }
     if arguments.follow {
-        let mut events = api.events(Some(&after).filter(|after| !after.is_empty()).map(String::as_str)).await?;
+        let mut events =
+            api.events(Some(&after).filter(|after| !after.is_empty()).map(String::as_str)).await?;
         loop {
             print(&events.next().await?, output);
         }
@@ -65,6 +69,12 @@ fn print(event: &Value, output: &Output) {
     output.result(event, || {
         let state = text(event, "state");
         let state = if state.is_empty() { String::new() } else { format!(" {state}") };
-        format!("{} {}{state} {} {}", text(event, "at"), text(event, "kind"), text(event, "subject"), text(event, "text"))
+        format!(
+            "{} {}{state} {} {}",
+            text(event, "at"),
+            text(event, "kind"),
+            text(event, "subject"),
+            text(event, "text")
+        )
     });
 }

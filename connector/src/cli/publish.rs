@@ -9,7 +9,7 @@ use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
 
 use super::Exit;
-use super::api::{Api, segment};
+use super::api::{Api, segment, set};
 use super::output::{Output, table, text};
 use crate::sources;
 
@@ -105,7 +105,10 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         address.insert("baseUrl".to_owned(), json!(arguments.source));
         if let (Some(header), Some(file)) = (&arguments.auth_header, &arguments.secret_file) {
             address.insert("authKey".to_owned(), json!(header));
-            address.insert("secretFile".to_owned(), json!(file.canonicalize().context("finding the secret file")?));
+            address.insert(
+                "secretFile".to_owned(),
+                json!(file.canonicalize().context("finding the secret file")?),
+            );
         }
     } else {
         let path = Path::new(&arguments.source);
@@ -133,13 +136,21 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         Approval::Manual => "manual",
     };
     let steps = [
-        ("assets", &id, json!({"@id": id, "properties": description.to_properties(), "dataAddress": address})),
+        (
+            "assets",
+            &id,
+            json!({"@id": id, "properties": description.to_properties(), "dataAddress": address}),
+        ),
         ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access(&arguments.only_for)})),
         ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
-        ("contractdefinitions", &id, json!({
-            "@id": id, "accessPolicyId": access_id, "contractPolicyId": terms_id, "urn:concordat:approval": approval,
-            "assetsSelector": [{"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": id}],
-        })),
+        (
+            "contractdefinitions",
+            &id,
+            json!({
+                "@id": id, "accessPolicyId": access_id, "contractPolicyId": terms_id, "urn:concordat:approval": approval,
+                "assetsSelector": [{"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": id}],
+            }),
+        ),
     ];
     let mut made: Vec<String> = Vec::new();
     for (kind, of, body) in steps {
@@ -182,11 +193,11 @@ fn terms(arguments: &Publish) -> anyhow::Result<Value> {
     add("count", "lteq", arguments.at_most.map(|count| count.to_string()));
     let mut permission = json!({"action": "use"});
     if !constraints.is_empty() {
-        permission["constraint"] = Value::Array(constraints);
+        set(&mut permission, "constraint", Value::Array(constraints));
     }
     let mut terms = json!({"@type": "Set", "permission": [permission]});
     if arguments.no_distribution {
-        terms["prohibition"] = json!([{"action": "distribute"}]);
+        set(&mut terms, "prohibition", json!([{"action": "distribute"}]));
     }
     Ok(terms)
 }
@@ -210,7 +221,10 @@ pub(super) async fn unpublish(dir: &Path, arguments: &Unpublish, output: &Output
         }
     }
     if removed == 0 {
-        bail!(last.unwrap_or_else(|| anyhow::anyhow!("nothing was removed")).context(format!("unpublishing `{id}`")));
+        bail!(
+            last.unwrap_or_else(|| anyhow::anyhow!("nothing was removed"))
+                .context(format!("unpublishing `{id}`"))
+        );
     }
     output.result(&json!({"id": id, "removed": removed}), || {
         format!("withdrawn {id}; agreements made before stay in force, but there is nothing left to read under them")
@@ -227,7 +241,8 @@ pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> 
         let found = policies.as_array().into_iter().flatten().find(|one| text(one, "@id") == id);
         found.and_then(|one| one.get("policy")).cloned().unwrap_or_default()
     };
-    let words = |json: &Value| Policy::parse(json).map_or_else(|_| Vec::new(), |policy| explain::policy(&policy));
+    let words =
+        |json: &Value| Policy::parse(json).map_or_else(|_| Vec::new(), |policy| explain::policy(&policy));
     let mut shown = Vec::new();
     for definition in definitions.as_array().into_iter().flatten() {
         let terms = words(&policy(&text(definition, "contractPolicyId")));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use clap::Args;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::api::{Api, segment};
-use super::output::{Output, bytes, text};
+use super::api::{Api, Events, segment};
+use super::output::{Output, bytes as human_bytes, text};
 use super::{Exit, Failed, transfers};
 
 #[derive(Debug, Clone, Args)]
@@ -67,7 +68,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     if arguments.output.is_some() {
         output.result(&machine, || {
             let seconds = pulled.took.as_secs_f64().max(1e-9);
-            format!("{} in {seconds:.2} s, SHA-256 {}", bytes(pulled.bytes), pulled.sha256)
+            format!("{} in {seconds:.2} s, SHA-256 {}", human_bytes(pulled.bytes), pulled.sha256)
         });
     }
     Ok(Exit::Success)
@@ -86,12 +87,18 @@ pub(super) async fn pull(
     if from > 0 {
         headers.insert(header::RANGE, HeaderValue::try_from(format!("bytes={from}-"))?);
     }
+    let mut events = api.events(None).await?;
     let started = Instant::now();
     let response = match api.data(transfer, headers).await {
         Ok(response) => response,
         // The file has everything already.
         Err(error) if from > 0 && error.to_string().contains("416") => {
-            return Ok(Pulled { transfer: transfer.to_owned(), bytes: 0, sha256: String::new(), took: started.elapsed() });
+            return Ok(Pulled {
+                transfer: transfer.to_owned(),
+                bytes: 0,
+                sha256: String::new(),
+                took: started.elapsed(),
+            });
         }
         Err(error) => return Err(error),
     };
@@ -103,23 +110,24 @@ pub(super) async fn pull(
     let mut digest = Sha256::new();
     let mut count: u64 = 0;
     let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(_) => {
-                bar.abandon();
-                bail!(cut(api, transfer, count).await);
-            }
+    loop {
+        // What ends the transfer is heard at once, also while bytes that came before it wait to be read.
+        let chunk = tokio::select! {
+            biased;
+            () = ended(&mut events, transfer) => None,
+            chunk = paced(&mut chunks, started, count, limit_rate) => match chunk {
+                None => break,
+                Some(chunk) => chunk.ok(),
+            },
+        };
+        let Some(chunk) = chunk else {
+            bar.abandon();
+            bail!(cut(api, transfer, count).await);
         };
         digest.update(&chunk);
         sink.write_all(&chunk).await.context("writing the data")?;
         count += u64::try_from(chunk.len()).unwrap_or_default();
         bar.set_position(count);
-        if let Some(rate) = limit_rate.filter(|rate| *rate > 0) {
-            #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate needs no more precision")]
-            let due = Duration::from_secs_f64(count as f64 / rate as f64);
-            tokio::time::sleep_until((started + due).into()).await;
-        }
     }
     sink.flush().await.context("writing the data")?;
     bar.finish_and_clear();
@@ -130,14 +138,53 @@ pub(super) async fn pull(
     Ok(Pulled { transfer: transfer.to_owned(), bytes: count, sha256, took: started.elapsed() })
 }
 
+/// The next chunk, not sooner than the rate allows.
+async fn paced(
+    chunks: &mut (impl futures_util::Stream<Item = reqwest::Result<Bytes>> + Unpin),
+    started: Instant,
+    count: u64,
+    limit_rate: Option<u64>,
+) -> Option<reqwest::Result<Bytes>> {
+    if let Some(rate) = limit_rate.filter(|rate| *rate > 0) {
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_precision_loss,
+            reason = "a rate needs no more precision"
+        )]
+        let due = Duration::from_secs_f64(count as f64 / rate as f64);
+        tokio::time::sleep_until((started + due).into()).await;
+    }
+    chunks.next().await
+}
+
+/// Ends when the transfer does not run any more. Without the event stream the data itself tells, later.
+async fn ended(events: &mut Events, transfer: &str) {
+    loop {
+        match events.next().await {
+            Ok(event) if text(&event, "subject") == transfer => {
+                if ["SUSPENDED", "TERMINATED", "COMPLETED"].contains(&text(&event, "state").as_str()) {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
 /// Why a stream broke off, as the transfer tells.
 async fn cut(api: &Api, transfer: &str, count: u64) -> Failed {
-    let found: Value = api.get(&format!("/v4/transferprocesses/{}", segment(transfer))).await.unwrap_or_default();
-    let last = found.get("urn:concordat:history").and_then(Value::as_array).and_then(|history| history.last());
+    let found: Value =
+        api.get(&format!("/v4/transferprocesses/{}", segment(transfer))).await.unwrap_or_default();
+    let last =
+        found.get("urn:concordat:history").and_then(Value::as_array).and_then(|history| history.last());
     let mut reason = text(&found, "errorDetail");
     if reason.is_empty() {
         reason = last.map(|entry| text(entry, "text")).unwrap_or_default();
     }
     let state = text(&found, "state");
-    Failed::new(Exit::Refused, format!("the stream was cut after {} (transfer {state}): {reason}", bytes(count)))
+    Failed::new(
+        Exit::Refused,
+        format!("the stream was cut after {} (transfer {state}): {reason}", human_bytes(count)),
+    )
 }

@@ -34,9 +34,13 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     match arguments.command {
         Command::Verify => {
             let folder = config.path(&config.store.folder).join("journal");
-            let disk = store::disk::Folder::open(&folder).with_context(|| format!("opening {}", folder.display()))?;
+            let disk = store::disk::Folder::open(&folder)
+                .with_context(|| format!("opening {}", folder.display()))?;
             let report = store::inspect_journal(&disk)?;
-            let checkpoint = report.checkpoint.as_ref().map(|(at, signature)| json!({"commit": at, "signature": signature}));
+            let checkpoint = report
+                .checkpoint
+                .as_ref()
+                .map(|(at, signature)| json!({"commit": at, "signature": signature}));
             let shown = json!({
                 "commit": report.sequence, "groups": report.groups, "head": report.head, "torn": report.torn,
                 "checkpoint": checkpoint,
@@ -45,7 +49,10 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                 fields(&[
                     ("last commit", report.sequence.to_string()),
                     ("head of chain", report.head.clone()),
-                    ("checkpoint", report.checkpoint.map(|(at, _)| format!("at commit {at}")).unwrap_or_default()),
+                    (
+                        "checkpoint",
+                        report.checkpoint.map(|(at, _)| format!("at commit {at}")).unwrap_or_default(),
+                    ),
                     ("torn bytes", report.torn.to_string()),
                 ])
             });

@@ -63,7 +63,14 @@ impl Testbed {
         )?;
         let child = spawn(&dir).await?;
         let api = Api::open(&dir)?;
-        Ok(TestNode { name: name.to_owned(), dir, did: config.participant.did, address: config.public.address, api, child })
+        Ok(TestNode {
+            name: name.to_owned(),
+            dir,
+            did: config.participant.did,
+            address: config.public.address,
+            api,
+            child,
+        })
     }
 
     /// A client that trusts the testbed's authority, as any stranger on this machine could be.

@@ -133,7 +133,10 @@ pub(super) async fn start(api: &Api, agreement: &str) -> anyhow::Result<Value> {
     let ready = |one: &Value| is_over(one) || text(one, "state") == "STARTED";
     let found = api.wait(&mut events, &path, START, ready).await?;
     if text(&found, "state") != "STARTED" {
-        bail!(Failed::new(Exit::Refused, format!("the transfer did not start: {}", text(&found, "errorDetail"))));
+        bail!(Failed::new(
+            Exit::Refused,
+            format!("the transfer did not start: {}", text(&found, "errorDetail"))
+        ));
     }
     Ok(found)
 }

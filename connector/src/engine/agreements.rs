@@ -27,7 +27,8 @@ impl Engine {
     /// Not there.
     pub fn agreement(&self, id: &str) -> Result<Standing, EngineError> {
         let (record, _) = self.load_agreement(id)?;
-        let usage = tables::load(&self.store, &tables::key(prefix::USAGE, id))?.map_or_else(Usage::default, |(usage, _)| usage);
+        let usage = tables::load(&self.store, &tables::key(prefix::USAGE, id))?
+            .map_or_else(Usage::default, |(usage, _)| usage);
         Ok(Standing { record, usage })
     }
 
@@ -120,7 +121,8 @@ impl Engine {
     pub(super) async fn finish_ending(self: &Arc<Self>) -> Result<(), EngineError> {
         let mut after: Option<String> = None;
         loop {
-            let page = tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), 500)?;
+            let page =
+                tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), 500)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for (_, record) in page.into_iter().filter(|(_, record)| record.ended.is_some()) {
@@ -133,7 +135,9 @@ impl Engine {
 fn put_end(batch: &mut Batch, record: AgreementRecord, reason: &str) -> Result<(), EngineError> {
     let id = record.agreement.id().to_string();
     let now = clock::now();
-    let event = Event::new("agreement", now, format!("the agreement was ended: {reason}")).about(&id).with(&record.peer);
+    let event = Event::new("agreement", now, format!("the agreement was ended: {reason}"))
+        .about(&id)
+        .with(&record.peer);
     tables::append_event(batch, &event)?;
     let record = AgreementRecord { ended: Some(Ended { at: now, reason: reason.to_owned() }), ..record };
     tables::put(batch, tables::key(prefix::AGREEMENT, &id), &record)?;

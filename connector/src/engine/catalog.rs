@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use catalog::{Asset, CatalogError, ContractDefinition, Description, HTTP_PULL, Offering, PolicyDefinition, Snapshot};
+use catalog::{
+    Asset, CatalogError, ContractDefinition, Description, HTTP_PULL, Offering, PolicyDefinition, Snapshot,
+};
 use protocol::wire::{Catalog, DataService, Dataset, Distribution};
 use protocol::{Refusal, RefusalKind};
 use serde::Serialize;
@@ -80,7 +82,10 @@ impl Engine {
             records::<ContractDefinition>(self)?,
         );
         for definition in incomplete {
-            tracing::warn!(definition, "a contract definition offers nothing, because a policy it names is missing");
+            tracing::warn!(
+                definition,
+                "a contract definition offers nothing, because a policy it names is missing"
+            );
         }
         *self.offered.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         Ok(())
@@ -106,7 +111,12 @@ impl Engine {
         let mut batch = Batch::new();
         batch.expect(key.clone(), version);
         tables::put(&mut batch, key, &resource)?;
-        let text = format!("{} `{}` was {}", T::TYPE, resource.id(), if version.is_none() { "made" } else { "changed" });
+        let text = format!(
+            "{} `{}` was {}",
+            T::TYPE,
+            resource.id(),
+            if version.is_none() { "made" } else { "changed" }
+        );
         tables::append_event(&mut batch, &Event::new("catalog", clock::now(), text).about(resource.id()))?;
         self.commit(batch).await?;
         self.reload_catalog()
@@ -129,11 +139,12 @@ impl Engine {
         let _lock = self.locks.lock("catalog").await;
         let key = tables::key(T::PREFIX, id);
         let version = self.store.get(&key)?.ok_or_else(|| not_found::<T>(id))?.version;
-        let users: Vec<ContractDefinition> = tables::list(&self.store, prefix::CONTRACT_DEFINITION, None, ALL)?
-            .into_iter()
-            .map(|(_, definition)| definition)
-            .filter(|one: &ContractDefinition| one.access_policy_id == id || one.contract_policy_id == id)
-            .collect();
+        let users: Vec<ContractDefinition> =
+            tables::list(&self.store, prefix::CONTRACT_DEFINITION, None, ALL)?
+                .into_iter()
+                .map(|(_, definition)| definition)
+                .filter(|one: &ContractDefinition| one.access_policy_id == id || one.contract_policy_id == id)
+                .collect();
         if let (PolicyDefinition::TYPE, Some(user)) = (T::TYPE, users.first()) {
             let reason = format!("contract definition `{}` uses it; remove that first", user.id);
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
@@ -165,7 +176,8 @@ impl Engine {
     pub fn dataset_for(&self, asker: &str, id: &str) -> Result<Dataset, EngineError> {
         let snapshot = self.snapshot();
         let offering = snapshot.dataset(id, asker, clock::now(), &self.known);
-        let offering = offering.ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("no dataset `{id}` here")))?;
+        let offering =
+            offering.ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("no dataset `{id}` here")))?;
         Ok(self.document(&offering))
     }
 

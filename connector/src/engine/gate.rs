@@ -12,7 +12,7 @@ use protocol::Role;
 use protocol::transfer::Transfer;
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
-use store::Batch;
+use store::{Batch, StoreError};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use trust::{DidDocument, SignerRole};
@@ -56,7 +56,9 @@ impl Engine {
     pub(super) fn stream_token(&self, transfer: &Transfer, generation: u32) -> Result<String, EngineError> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.stream_key)
             .map_err(|error| EngineError::Peer(format!("the stream key cannot be used: {error}")))?;
-        for part in [transfer.pid(), transfer.agreement.as_str(), transfer.peer.as_str(), &generation.to_string()] {
+        for part in
+            [transfer.pid(), transfer.agreement.as_str(), transfer.peer.as_str(), &generation.to_string()]
+        {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             mac.update(part.as_bytes());
         }
@@ -93,7 +95,11 @@ impl Engine {
         if !transfer.is_open() {
             let why = transfer.progress.problem.clone().unwrap_or_default();
             let over = if is_over(&transfer) { "is over" } else { "does not run now" };
-            return denied(format!("the transfer {over} ({}) {why}", transfer.progress.state_name()).trim_end().to_owned());
+            return denied(
+                format!("the transfer {over} ({}) {why}", transfer.progress.state_name())
+                    .trim_end()
+                    .to_owned(),
+            );
         }
         if let Err(reason) = self.is_signed(&record) {
             return denied(reason);
@@ -104,8 +110,7 @@ impl Engine {
             return denied(format!("the provider does not have `{dataset}` any more"));
         };
         let key = tables::key(prefix::USAGE, &agreement);
-        let found = tables::load::<Usage>(&self.store, &key).map_err(|error| Denial::Failed(error.into()))?;
-        let (usage, version) = found.map_or((Usage::default(), None), |(usage, version)| (usage, Some(version)));
+        let (usage, version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
         let usage = if reads { Usage { requests: usage.requests + 1, ..usage } } else { usage };
         let policy = record.agreement.policy().clone();
         let subject = Subject {
@@ -147,8 +152,7 @@ impl Engine {
         let _lock = self.locks.lock(&format!("{}{agreement}", prefix::USAGE)).await;
         let key = tables::key(prefix::USAGE, agreement);
         let written = async {
-            let found = tables::load::<Usage>(&self.store, &key)?;
-            let (usage, version) = found.map_or((Usage::default(), None), |(usage, version)| (usage, Some(version)));
+            let (usage, version) = self.usage(&key)?;
             let mut batch = Batch::new();
             batch.expect(key.clone(), version);
             let usage = Usage { bytes: usage.bytes.saturating_add(metered.bytes), ..usage };
@@ -156,7 +160,9 @@ impl Engine {
             let text = match (&metered.cut, metered.complete) {
                 (Some(reason), _) => format!("{} bytes were read, then it was cut: {reason}", metered.bytes),
                 (None, true) => format!("{} bytes were read to the end", metered.bytes),
-                (None, false) => format!("{} bytes were read, then the reader left or the source failed", metered.bytes),
+                (None, false) => {
+                    format!("{} bytes were read, then the reader left or the source failed", metered.bytes)
+                }
             };
             tables::append_event(&mut batch, &Event::new("stream", clock::now(), text).about(transfer))?;
             self.commit(batch).await
@@ -166,11 +172,20 @@ impl Engine {
         }
     }
 
+    /// What was read so far, with the record's version if there is one.
+    fn usage(&self, key: &str) -> Result<(Usage, Option<u64>), StoreError> {
+        Ok(match tables::load(&self.store, key)? {
+            Some((usage, version)) => (usage, Some(version)),
+            None => (Usage::default(), None),
+        })
+    }
+
     /// Both signatures hold over the agreement as kept, or the configuration accepts less.
     fn is_signed(&self, record: &AgreementRecord) -> Result<(), String> {
-        for (role, signature) in
-            [(SignerRole::Provider, &record.provider_signature), (SignerRole::Consumer, &record.consumer_signature)]
-        {
+        for (role, signature) in [
+            (SignerRole::Provider, &record.provider_signature),
+            (SignerRole::Consumer, &record.consumer_signature),
+        ] {
             let Some(signature) = signature else {
                 match self.signatures {
                     Signatures::AcceptPeerToken => continue,
@@ -198,7 +213,10 @@ fn bound(policy: &Policy, operand: &str) -> Vec<String> {
         match constraint {
             Constraint::Atomic(Atomic { left, operator, right, .. })
                 if left == operand
-                    && matches!(operator, Operator::Eq | Operator::IsA | Operator::IsPartOf | Operator::IsAnyOf) =>
+                    && matches!(
+                        operator,
+                        Operator::Eq | Operator::IsA | Operator::IsPartOf | Operator::IsAnyOf
+                    ) =>
             {
                 found.extend(right.iter().take(1).filter_map(|value| match value {
                     Value::Term(term) => Some(term.clone()),
@@ -206,7 +224,9 @@ fn bound(policy: &Policy, operand: &str) -> Vec<String> {
                 }));
             }
             Constraint::Atomic(_) => {}
-            Constraint::Logical { parts, .. } => parts.iter().take(1).for_each(|part| visit(part, operand, found)),
+            Constraint::Logical { parts, .. } => {
+                parts.iter().take(1).for_each(|part| visit(part, operand, found))
+            }
         }
     }
     let mut found = Vec::new();

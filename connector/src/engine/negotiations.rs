@@ -11,7 +11,8 @@ use protocol::wire::{
     Agreement, ContractNegotiation, ContractOfferMessage, ContractRequestMessage, Offer, Received,
 };
 use protocol::{
-    AgreementId, DatasetId, Effect, Failure, MessageId, OfferId, ParticipantId, ProviderPid, Refusal, RefusalKind, Role,
+    AgreementId, DatasetId, Effect, Failure, MessageId, OfferId, ParticipantId, ProviderPid, Refusal,
+    RefusalKind, Role,
 };
 use store::Batch;
 use trust::SignerRole;
@@ -40,8 +41,14 @@ impl Engine {
             .ok_or_else(|| EngineError::refused(RefusalKind::Malformed, "/policy/target: is missing"))?;
         let peer_address = self.peer_address(peer, address).await?;
         let parties = self.negotiation_parties(peer, peer_address, dataset);
-        let step =
-            negotiation::begin(Role::Consumer, ids::urn(), parties, offer.clone(), message_id(), clock::now());
+        let step = negotiation::begin(
+            Role::Consumer,
+            ids::urn(),
+            parties,
+            offer.clone(),
+            message_id(),
+            clock::now(),
+        );
         let record =
             NegotiationRecord { negotiation: step.next, approval: Approval::Auto, wanted: Some(offer) };
         self.save_negotiation(record, None, step.effects, BTreeMap::new()).await
@@ -75,7 +82,8 @@ impl Engine {
             let reason = format!("/offer/target: the offer `{offer_id}` is not about `{target}`");
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
         }
-        let terms = Offer::parse(offered.policy).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
+        let terms = Offer::parse(offered.policy)
+            .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
         let outside = match within(asked.policy(), terms.policy(), &self.known) {
             Containment::Within => None,
             outside @ Containment::Outside(_) => outside.reason(),
@@ -305,8 +313,11 @@ impl Engine {
     /// Why a counter-offer is not within what is offered for the dataset now.
     fn terms_refused(&self, negotiation: &Negotiation, now: Timestamp) -> Option<String> {
         let snapshot = self.snapshot();
-        let offering = snapshot.dataset(negotiation.dataset.as_str(), negotiation.peer.as_str(), now, &self.known);
-        let Some(offering) = offering else { return Some(format!("`{}` is not offered any more", negotiation.dataset)) };
+        let offering =
+            snapshot.dataset(negotiation.dataset.as_str(), negotiation.peer.as_str(), now, &self.known);
+        let Some(offering) = offering else {
+            return Some(format!("`{}` is not offered any more", negotiation.dataset));
+        };
         let mut refused = None;
         for offer in offering.offers {
             let Ok(terms) = Offer::parse(offer.policy) else { continue };
@@ -330,12 +341,16 @@ impl Engine {
 
     fn verify(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {
         let agreement = negotiation.agreement.as_ref().map(Agreement::json);
-        let agreement = agreement.ok_or_else(|| EngineError::refused(RefusalKind::Disagreement, "no agreement yet"))?;
+        let agreement =
+            agreement.ok_or_else(|| EngineError::refused(RefusalKind::Disagreement, "no agreement yet"))?;
         let signature = self.identity.sign_agreement(SignerRole::Consumer, agreement, now)?;
         Ok(Decision::Verify { signature: Some(signature) })
     }
 
-    async fn parties_documents(&self, negotiation: &Negotiation) -> Result<BTreeMap<String, serde_json::Value>, EngineError> {
+    async fn parties_documents(
+        &self,
+        negotiation: &Negotiation,
+    ) -> Result<BTreeMap<String, serde_json::Value>, EngineError> {
         let mut documents = BTreeMap::new();
         for did in [negotiation.assigner(), negotiation.assignee()] {
             let document = self.resolver.document(did.as_str()).await.map_err(EngineError::Peer)?;
@@ -416,7 +431,9 @@ impl Engine {
         let key = tables::key(prefix::NEGOTIATION, &pid);
         let mut batch = Batch::new();
         batch.expect(key.clone(), version);
-        if version.is_none() && let Some(theirs) = negotiation.peer_pid() {
+        if version.is_none()
+            && let Some(theirs) = negotiation.peer_pid()
+        {
             let index = tables::peer_process(KIND, &peer, theirs);
             batch.expect(index.clone(), None);
             tables::put(&mut batch, index, &pid)?;
@@ -428,11 +445,8 @@ impl Engine {
         if effects.contains(&Effect::Conclude)
             && let Some(agreement) = &negotiation.agreement
         {
-            let documents = if documents.is_empty() {
-                self.parties_documents(negotiation).await?
-            } else {
-                documents
-            };
+            let documents =
+                if documents.is_empty() { self.parties_documents(negotiation).await? } else { documents };
             let conclusion = AgreementRecord {
                 agreement: agreement.clone(),
                 role: negotiation.role,
@@ -449,10 +463,12 @@ impl Engine {
             batch.expect(agreement_key.clone(), None);
             tables::put(&mut batch, agreement_key, &conclusion)?;
             let text = format!("the agreement about {} is in force", negotiation.dataset);
-            let event = Event::new("agreement", clock::now(), text).about(agreement.id().as_str()).with(&peer);
+            let event =
+                Event::new("agreement", clock::now(), text).about(agreement.id().as_str()).with(&peer);
             tables::append_event(&mut batch, &event)?;
         }
-        let overtaken = if is_ending(negotiation) { self.end_concluded(negotiation, &mut batch)? } else { None };
+        let overtaken =
+            if is_ending(negotiation) { self.end_concluded(negotiation, &mut batch)? } else { None };
         let after = self.plan(KIND, &pid, &peer, &negotiation.peer_address, effects, &mut batch)?;
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
@@ -476,5 +492,8 @@ fn acknowledgement(negotiation: &Negotiation) -> Result<ContractNegotiation, Eng
 }
 
 fn unknown_offer(id: &OfferId) -> Refusal {
-    Refusal::new(RefusalKind::TermsNotOffered, format!("/offer/@id: `{id}` is not an offer of this participant to you"))
+    Refusal::new(
+        RefusalKind::TermsNotOffered,
+        format!("/offer/@id: `{id}` is not an offer of this participant to you"),
+    )
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::wire::{Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, VersionResponse, reason_text};
+use protocol::wire::{
+    Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, VersionResponse, reason_text,
+};
 use protocol::{Refusal, RefusalKind};
 use serde_json::Value as Json;
 use store::Batch;
@@ -26,7 +28,8 @@ impl Engine {
     /// It cannot be used, or cannot be found; says what was tried.
     pub async fn peer_address(&self, peer: &str, given: Option<&str>) -> Result<String, EngineError> {
         if let Some(address) = given {
-            let checked = self.guard.check_url(address).map_err(|error| EngineError::Peer(error.to_string()))?;
+            let checked =
+                self.guard.check_url(address).map_err(|error| EngineError::Peer(error.to_string()))?;
             return Ok(checked.as_str().trim_end_matches('/').to_owned());
         }
         let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
@@ -34,7 +37,9 @@ impl Engine {
             .service("DataService")
             .ok_or_else(|| EngineError::Peer(format!("the DID document of `{peer}` names no DataService")))?;
         let root = versions_url.strip_suffix("/.well-known/dspace-version").ok_or_else(|| {
-            EngineError::Peer(format!("the DataService of `{peer}` is `{versions_url}`, which is no dspace-version address"))
+            EngineError::Peer(format!(
+                "the DataService of `{peer}` is `{versions_url}`, which is no dspace-version address"
+            ))
         })?;
         self.guard.check_url(versions_url).map_err(|error| EngineError::Peer(error.to_string()))?;
         let body = self.get(versions_url, None, MAX_VERSIONS).await?;
@@ -48,7 +53,9 @@ impl Engine {
 
     /// A callback address of a peer: https, and not in a forbidden network now.
     pub(super) async fn check_callback(&self, address: Option<&str>) -> Result<String, EngineError> {
-        let malformed = |reason: String| EngineError::refused(RefusalKind::Malformed, format!("/callbackAddress: {reason}"));
+        let malformed = |reason: String| {
+            EngineError::refused(RefusalKind::Malformed, format!("/callbackAddress: {reason}"))
+        };
         let address = address.ok_or_else(|| malformed("is missing".to_owned()))?;
         let url = self.guard.check_reachable(address).await.map_err(|error| malformed(error.to_string()))?;
         if url.query().is_some() {
@@ -91,7 +98,9 @@ impl Engine {
             Some(id) if id == peer => Ok(catalog),
             other => {
                 let other = other.as_deref().unwrap_or("nobody");
-                Err(EngineError::Peer(format!("{url} answered with the catalog of `{other}`, not of `{peer}`")))
+                Err(EngineError::Peer(format!(
+                    "{url} answered with the catalog of `{other}`, not of `{peer}`"
+                )))
             }
         }
     }
@@ -100,7 +109,12 @@ impl Engine {
     ///
     /// # Errors
     /// Not reachable, or not offered to this node.
-    pub async fn ask_dataset(&self, peer: &str, address: Option<&str>, id: &str) -> Result<Dataset, EngineError> {
+    pub async fn ask_dataset(
+        &self,
+        peer: &str,
+        address: Option<&str>,
+        id: &str,
+    ) -> Result<Dataset, EngineError> {
         let base = self.peer_address(peer, address).await?;
         let url = format!("{base}/catalog/datasets/{}", trust::did::segment(id));
         let body = self.get(&url, Some(peer), MAX_CATALOG).await?;
@@ -127,11 +141,15 @@ async fn answer(url: &str, request: reqwest::RequestBuilder, limit: usize) -> Re
     let sent = request.send().await;
     let response = sent.map_err(|error| EngineError::Peer(format!("{url}: {}", describe(&error))))?;
     let status = response.status();
-    let body = bounded_body(response, limit).await.map_err(|reason| EngineError::Peer(format!("{url}: {reason}")))?;
+    let body = bounded_body(response, limit)
+        .await
+        .map_err(|reason| EngineError::Peer(format!("{url}: {reason}")))?;
     if status.is_success() {
         return Ok(body);
     }
-    let said = protocol::wire::parse::<CatalogError>(&body)
-        .map_or_else(|_| String::new(), |error| reason_text(error.message.code.as_deref(), &error.message.reason));
+    let said = protocol::wire::parse::<CatalogError>(&body).map_or_else(
+        |_| String::new(),
+        |error| reason_text(error.message.code.as_deref(), &error.message.reason),
+    );
     Err(EngineError::Peer(format!("{url} answered {status} {said}").trim_end().to_owned()))
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use catalog::HTTP_PULL;
 use protocol::transfer::{self, Decision, Input, Message, Parties, State, Transfer};
 use protocol::wire::{DataAddress, EndpointProperty, Received, TransferProcess, TransferRequestMessage};
-use protocol::{AgreementId, ConsumerPid, Effect, Failure, MessageId, ParticipantId, ProviderPid, RefusalKind, Role};
+use protocol::{
+    AgreementId, ConsumerPid, Effect, Failure, MessageId, ParticipantId, ProviderPid, RefusalKind, Role,
+};
 use store::Batch;
 
 use super::{Engine, EngineError, message_id};
@@ -30,12 +32,17 @@ impl Engine {
     ) -> Result<TransferRecord, EngineError> {
         let (record, _) = self.load_agreement(agreement)?;
         if record.role != Role::Consumer {
-            let reason = format!("this node is the provider of agreement `{agreement}`; only its consumer asks for data");
+            let reason = format!(
+                "this node is the provider of agreement `{agreement}`; only its consumer asks for data"
+            );
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
         }
         in_force(&record)?;
         if format != HTTP_PULL {
-            return Err(EngineError::refused(RefusalKind::Malformed, format!("/transferType: only `{HTTP_PULL}` is supported")));
+            return Err(EngineError::refused(
+                RefusalKind::Malformed,
+                format!("/transferType: only `{HTTP_PULL}` is supported"),
+            ));
         }
         let peer_address = self.peer_address(&record.peer, address.or(Some(&record.peer_address))).await?;
         let parties = self.transfer_parties(&record, peer_address, format);
@@ -65,7 +72,9 @@ impl Engine {
         let record = match self.load_agreement(agreement) {
             Ok((record, _)) if record.role == Role::Provider && record.peer == caller => record,
             Ok(_) | Err(EngineError::NotFound { .. }) => {
-                let reason = format!("/agreementId: there is no agreement `{agreement}` between this participant and you");
+                let reason = format!(
+                    "/agreementId: there is no agreement `{agreement}` between this participant and you"
+                );
                 return Err(EngineError::refused(RefusalKind::Disagreement, reason));
             }
             Err(error) => return Err(error),
@@ -130,7 +139,11 @@ impl Engine {
     ///
     /// # Errors
     /// It is over already.
-    pub async fn terminate_transfer(self: &Arc<Self>, pid: &str, reason: &str) -> Result<TransferRecord, EngineError> {
+    pub async fn terminate_transfer(
+        self: &Arc<Self>,
+        pid: &str,
+        reason: &str,
+    ) -> Result<TransferRecord, EngineError> {
         self.operate_transfer(pid, |_, _| Ok(Decision::Terminate(reason.to_owned()))).await
     }
 
@@ -138,7 +151,11 @@ impl Engine {
     ///
     /// # Errors
     /// It does not run.
-    pub async fn suspend_transfer(self: &Arc<Self>, pid: &str, reason: &str) -> Result<TransferRecord, EngineError> {
+    pub async fn suspend_transfer(
+        self: &Arc<Self>,
+        pid: &str,
+        reason: &str,
+    ) -> Result<TransferRecord, EngineError> {
         self.operate_transfer(pid, |_, _| Ok(Decision::Suspend(reason.to_owned()))).await
     }
 
@@ -307,7 +324,12 @@ fn in_force(record: &AgreementRecord) -> Result<(), EngineError> {
     match &record.ended {
         None => Ok(()),
         Some(ended) => {
-            let text = format!("the agreement `{}` was ended on {}: {}", record.agreement.id(), ended.at, ended.reason);
+            let text = format!(
+                "the agreement `{}` was ended on {}: {}",
+                record.agreement.id(),
+                ended.at,
+                ended.reason
+            );
             Err(EngineError::refused(RefusalKind::Disagreement, text))
         }
     }

@@ -10,7 +10,9 @@ use crate::engine::Engine;
 /// The participant behind the `Authorization` header (DCP 1.0.1, self-issued ID tokens).
 pub(super) async fn authenticate(engine: &Engine, headers: &HeaderMap) -> Result<String, Problem> {
     let refuse = |reason: String| Problem::unauthenticated(reason);
-    let header = headers.get(header::AUTHORIZATION).ok_or_else(|| refuse("it has no Authorization header".to_owned()))?;
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .ok_or_else(|| refuse("it has no Authorization header".to_owned()))?;
     let text = header.to_str().map_err(|_| refuse("its Authorization header is not text".to_owned()))?;
     // The scheme is case-insensitive; some peers send the token bare.
     let token = match text.split_once(' ') {

@@ -22,7 +22,12 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
     Router::new().route("/{pid}", get(read))
 }
 
-async fn read(State(faces): State<Arc<Faces>>, Path(pid): Path<String>, method: Method, headers: HeaderMap) -> Response {
+async fn read(
+    State(faces): State<Arc<Faces>>,
+    Path(pid): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = match token.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -32,18 +37,26 @@ async fn read(State(faces): State<Arc<Faces>>, Path(pid): Path<String>, method: 
         Ok(admission) => admission,
         Err(denial) => return denied(&faces, &pid, denial).await,
     };
-    let source = match sources::open(&admission.data_address, admission.media_type.as_deref(), &faces.upstream) {
-        Ok(source) => source,
-        Err(error) => return failed(&faces, &pid, &format!("{error:#}")).await,
-    };
+    let source =
+        match sources::open(&admission.data_address, admission.media_type.as_deref(), &faces.upstream) {
+            Ok(source) => source,
+            Err(error) => return failed(&faces, &pid, &format!("{error:#}")).await,
+        };
     let engine = Arc::clone(&faces.engine);
     let (agreement, transfer) = (admission.agreement, admission.transfer);
     let ended = move |metered| {
         tokio::spawn(async move { engine.meter(&agreement, &transfer, metered).await });
     };
     let request = DataRequest { method, headers };
-    let served =
-        dataplane::serve(admission.grant, source.as_ref(), request, admission.cut, Arc::new(SystemClock), ended).await;
+    let served = dataplane::serve(
+        admission.grant,
+        source.as_ref(),
+        request,
+        admission.cut,
+        Arc::new(SystemClock),
+        ended,
+    )
+    .await;
     match served {
         Ok(response) => {
             let mut answer = Response::new(Body::new(response.body));
@@ -52,7 +65,9 @@ async fn read(State(faces): State<Arc<Faces>>, Path(pid): Path<String>, method: 
             answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             answer
         }
-        Err(error @ SourceError::Method) => error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &error.to_string()),
+        Err(error @ SourceError::Method) => {
+            error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &error.to_string())
+        }
         Err(error) => failed(&faces, &pid, &crate::telemetry::chain(&error)).await,
     }
 }
@@ -60,7 +75,9 @@ async fn read(State(faces): State<Arc<Faces>>, Path(pid): Path<String>, method: 
 async fn denied(faces: &Faces, pid: &str, denial: Denial) -> Response {
     match denial {
         Denial::Unknown => {
-            let problem = super::problem::Problem::unauthenticated("its token is not that of a running transfer".to_owned());
+            let problem = super::problem::Problem::unauthenticated(
+                "its token is not that of a running transfer".to_owned(),
+            );
             faces.audit(&problem, "a read of data", None, Some(pid)).await;
             let mut answer = error_answer(
                 StatusCode::UNAUTHORIZED,
@@ -80,7 +97,11 @@ async fn failed(faces: &Faces, pid: &str, detail: &str) -> Response {
     tracing::error!(pid, detail, "a source failed");
     let text = format!("the data of {pid} could not be read: {detail}");
     faces.engine.record(Event::new("stream", clock::now(), text).about(pid)).await;
-    error_answer(StatusCode::BAD_GATEWAY, "source", "the provider's source cannot be read now; try again later")
+    error_answer(
+        StatusCode::BAD_GATEWAY,
+        "source",
+        "the provider's source cannot be read now; try again later",
+    )
 }
 
 fn error_answer(status: StatusCode, code: &str, reason: &str) -> Response {

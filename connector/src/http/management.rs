@@ -64,12 +64,19 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
     let headers = request.headers();
     let bearer = || {
         let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim())
+        text.split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, key)| key.trim())
     };
-    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer).unwrap_or_default();
+    let key =
+        headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer).unwrap_or_default();
     let digest: [u8; 32] = Sha256::digest(key).into();
     if !bool::from(digest.ct_eq(&management.key)) {
-        return error(StatusCode::UNAUTHORIZED, "AuthenticationFailed", "send the node's management key as X-Api-Key");
+        return error(
+            StatusCode::UNAUTHORIZED,
+            "AuthenticationFailed",
+            "send the node's management key as X-Api-Key",
+        );
     }
     next.run(request).await
 }
@@ -101,7 +108,9 @@ fn respond(result: Result<Response, EngineError>) -> Response {
         EngineError::Refused(refusal) => {
             let (status, kind) = match refusal.kind {
                 RefusalKind::NotFound => (StatusCode::NOT_FOUND, "ObjectNotFound"),
-                RefusalKind::IllegalTransition | RefusalKind::Disagreement => (StatusCode::CONFLICT, "ObjectConflict"),
+                RefusalKind::IllegalTransition | RefusalKind::Disagreement => {
+                    (StatusCode::CONFLICT, "ObjectConflict")
+                }
                 RefusalKind::Malformed
                 | RefusalKind::TermsNotOffered
                 | RefusalKind::TooMuch

@@ -56,12 +56,9 @@ impl From<EngineError> for Problem {
             EngineError::Refused(refusal) => refusal.into(),
             EngineError::NotFound { .. } => Refusal::new(RefusalKind::NotFound, error.to_string()).into(),
             // What this node needed of the sender (its DID document) could not be had.
-            EngineError::Peer(reason) => Self {
-                status: StatusCode::BAD_GATEWAY,
-                code: "peer-unreachable",
-                reason,
-                detail: None,
-            },
+            EngineError::Peer(reason) => {
+                Self { status: StatusCode::BAD_GATEWAY, code: "peer-unreachable", reason, detail: None }
+            }
             EngineError::Store(_) | EngineError::Trust(_) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 code: "internal",
@@ -86,7 +83,8 @@ impl From<BodyError> for Problem {
 impl Problem {
     /// A caller whose token does not hold: it learns only that.
     pub(super) fn unauthenticated(detail: String) -> Self {
-        let refusal = Refusal::new(RefusalKind::Unauthenticated, "the request carries no token that this node accepts");
+        let refusal =
+            Refusal::new(RefusalKind::Unauthenticated, "the request carries no token that this node accepts");
         Self { detail: Some(detail), ..refusal.into() }
     }
 
@@ -132,7 +130,7 @@ pub(super) fn json_answer(status: StatusCode, body: &Json) -> Response {
 }
 
 /// Most refusals written to the audit log within one second; a flood is counted, not written.
-const REFUSALS_A_SECOND: u32 = 20;
+const REFUSALS_A_SECOND: u32 = 100;
 
 /// Keeps strangers from filling the audit log.
 #[derive(Debug, Default)]
@@ -149,7 +147,13 @@ struct Window {
 
 impl Faces {
     /// Writes a refusal to the audit log.
-    pub(super) async fn audit(&self, problem: &Problem, what: &str, participant: Option<&str>, pid: Option<&str>) {
+    pub(super) async fn audit(
+        &self,
+        problem: &Problem,
+        what: &str,
+        participant: Option<&str>,
+        pid: Option<&str>,
+    ) {
         let now = clock::now();
         let dropped = {
             let mut window = self.refusals.window.lock().unwrap_or_else(PoisonError::into_inner);

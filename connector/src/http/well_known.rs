@@ -42,5 +42,6 @@ async fn did_document(State(faces): Shared) -> Response {
         return (StatusCode::NOT_FOUND, "this node's DID is not a did:web\n").into_response();
     }
     let body = faces.engine.identity().document().json().to_string();
-    ([(header::CONTENT_TYPE, "application/did+json"), (header::CACHE_CONTROL, "max-age=60")], body).into_response()
+    ([(header::CONTENT_TYPE, "application/did+json"), (header::CACHE_CONTROL, "max-age=60")], body)
+        .into_response()
 }

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -62,7 +62,13 @@ impl Source for FileSource {
     }
 }
 
-fn answer(file: File, length: u64, modified: SystemTime, media_type: &str, request: &DataRequest) -> DataResponse {
+fn answer(
+    file: File,
+    length: u64,
+    modified: SystemTime,
+    media_type: &str,
+    request: &DataRequest,
+) -> DataResponse {
     let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let etag = format!("\"{:x}-{:x}\"", age.as_nanos(), length);
     let mut headers = HeaderMap::new();
@@ -76,7 +82,8 @@ fn answer(file: File, length: u64, modified: SystemTime, media_type: &str, reque
     set(LAST_MODIFIED, httpdate::fmt_http_date(modified));
     set(CACHE_CONTROL, "private, no-cache".to_owned());
     set(CONTENT_TYPE, media_type.to_owned());
-    let nothing = |status, headers| DataResponse { status, headers, body: Empty::new().map_err(never).boxed_unsync() };
+    let nothing =
+        |status, headers| DataResponse { status, headers, body: Empty::new().map_err(never).boxed_unsync() };
 
     if is_fresh(&request.headers, &etag, modified) {
         return nothing(StatusCode::NOT_MODIFIED, headers);
@@ -119,7 +126,8 @@ fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
 
 /// Seconds, as HTTP dates have them.
 fn not_after(modified: SystemTime, date: &str) -> bool {
-    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds =
+        |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     httpdate::parse_http_date(date).is_ok_and(|date| seconds(modified) <= seconds(date))
 }
 
@@ -139,7 +147,9 @@ enum Wanted {
 
 /// One range is honoured; several, or what is not understood, get the whole (RFC 9110, section 14.2).
 fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, length: u64) -> Wanted {
-    let Some(ranges) = text(headers, RANGE).and_then(|range| range.strip_prefix("bytes=")) else { return Wanted::Whole };
+    let Some(ranges) = text(headers, RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
+        return Wanted::Whole;
+    };
     if let Some(condition) = text(headers, IF_RANGE)
         && condition != etag
         && !not_after(modified, condition)
@@ -214,7 +224,10 @@ impl http_body::Body for FileBody {
     type Data = Bytes;
     type Error = StreamError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         self.chunks.poll_recv(cx).map(|chunk| {
             chunk.map(|chunk| match chunk {
                 Ok(bytes) => {

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED, RANGE, VARY,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Frame;
@@ -55,7 +55,11 @@ pub struct HttpSource {
 impl HttpSource {
     /// The upstream at `url`. `credentials` is a header of its own, marked sensitive here.
     #[must_use]
-    pub fn new(client: reqwest::Client, url: url::Url, credentials: Option<(HeaderName, HeaderValue)>) -> Self {
+    pub fn new(
+        client: reqwest::Client,
+        url: url::Url,
+        credentials: Option<(HeaderName, HeaderValue)>,
+    ) -> Self {
         let credentials = credentials.map(|(name, mut value)| {
             value.set_sensitive(true);
             (name, value)
@@ -83,8 +87,12 @@ impl Source for HttpSource {
             let answer = sent.map_err(|error| SourceError::Unreachable(error.without_url()))?;
             let status = answer.status();
             let fine = status.is_success()
-                || [StatusCode::NOT_MODIFIED, StatusCode::RANGE_NOT_SATISFIABLE, StatusCode::PRECONDITION_FAILED]
-                    .contains(&status);
+                || [
+                    StatusCode::NOT_MODIFIED,
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    StatusCode::PRECONDITION_FAILED,
+                ]
+                .contains(&status);
             if !fine {
                 return Err(SourceError::Upstream(status));
             }
@@ -108,7 +116,10 @@ impl http_body::Body for Streamed {
     type Data = Bytes;
     type Error = StreamError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         self.inner.as_mut().poll_next(cx).map(|item| {
             item.map(|chunk| match chunk {
                 Ok(bytes) => Ok(Frame::data(bytes)),

@@ -43,8 +43,10 @@ fn the_transition_function_is_the_table_and_nothing_else() {
     for from in states() {
         for by in Role::ALL {
             for act in Act::ALL {
-                let expected =
-                    TABLE.iter().find(|row| row.0 == name(from) && row.1 == by && row.2 == act).map(|row| row.3);
+                let expected = TABLE
+                    .iter()
+                    .find(|row| row.0 == name(from) && row.1 == by && row.2 == act)
+                    .map(|row| row.3);
                 let got = act.transition(from, by).map(|state| state.to_string());
                 assert_eq!(got.as_deref(), expected, "{act:?} by {by} from {}", name(from));
             }
@@ -53,7 +55,10 @@ fn the_transition_function_is_the_table_and_nothing_else() {
 }
 
 fn offer() -> Offer {
-    Offer::parse(json!({"@id": "urn:o", "@type": "Offer", "target": "urn:d", "permission": [{"action": "use"}]})).unwrap()
+    Offer::parse(
+        json!({"@id": "urn:o", "@type": "Offer", "target": "urn:d", "permission": [{"action": "use"}]}),
+    )
+    .unwrap()
 }
 
 fn negotiation(role: Role, state: Option<State>) -> Negotiation {
@@ -72,19 +77,26 @@ fn negotiation(role: Role, state: Option<State>) -> Negotiation {
 }
 
 fn agreement() -> Agreement {
-    let (provider, consumer) = (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
-    offer().agreement(&crate::AgreementId::new("urn:a"), &DatasetId::new("urn:d"), &provider, &consumer, NOW).unwrap()
+    let (provider, consumer) =
+        (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
+    offer()
+        .agreement(&crate::AgreementId::new("urn:a"), &DatasetId::new("urn:d"), &provider, &consumer, NOW)
+        .unwrap()
 }
 
 fn message(act: Act) -> Message {
     let (provider_pid, consumer_pid) = (ProviderPid::new("urn:p"), ConsumerPid::new("urn:c"));
     match act {
-        Act::Accept => {
-            Message::Event(ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type: EventType::Accepted })
-        }
-        Act::Finalize => {
-            Message::Event(ContractNegotiationEventMessage { provider_pid, consumer_pid, event_type: EventType::Finalized })
-        }
+        Act::Accept => Message::Event(ContractNegotiationEventMessage {
+            provider_pid,
+            consumer_pid,
+            event_type: EventType::Accepted,
+        }),
+        Act::Finalize => Message::Event(ContractNegotiationEventMessage {
+            provider_pid,
+            consumer_pid,
+            event_type: EventType::Finalized,
+        }),
         Act::Agree => Message::Agreement(ContractAgreementMessage {
             provider_pid,
             consumer_pid,
@@ -109,9 +121,11 @@ fn message(act: Act) -> Message {
             code: None,
             reason: vec![json!("enough")],
         }),
-        Act::Verify => {
-            Message::Verification(ContractAgreementVerificationMessage { provider_pid, consumer_pid, signature: None })
-        }
+        Act::Verify => Message::Verification(ContractAgreementVerificationMessage {
+            provider_pid,
+            consumer_pid,
+            signature: None,
+        }),
     }
 }
 
@@ -161,7 +175,8 @@ fn every_decision_in_every_state_sends_one_message_or_is_refused() {
                 match (step(negotiation(role, Some(state)), input, NOW), expected) {
                     (Ok(made), Some(next)) => {
                         assert_eq!(made.next.progress.state, Some(state), "entered on the 2xx only");
-                        let sent = made.effects.iter().filter(|effect| matches!(effect, Effect::Send(_))).count();
+                        let sent =
+                            made.effects.iter().filter(|effect| matches!(effect, Effect::Send(_))).count();
                         assert_eq!(sent, 1);
                         let reply = Input::Acknowledged { message: MessageId::new("urn:m"), reply: None };
                         let acked = step(made.next, reply, NOW).unwrap();
@@ -177,11 +192,15 @@ fn every_decision_in_every_state_sends_one_message_or_is_refused() {
 
 #[test]
 fn a_repeated_message_is_answered_as_then_and_changes_nothing() {
-    let first = step(negotiation(Role::Provider, Some(State::Offered)), receive(Act::Accept, "urn:m"), NOW).unwrap();
+    let first =
+        step(negotiation(Role::Provider, Some(State::Offered)), receive(Act::Accept, "urn:m"), NOW).unwrap();
     let again = step(first.next.clone(), receive(Act::Accept, "urn:m"), NOW).unwrap();
     assert!(again.repeat && again.effects.is_empty());
     assert_eq!(again.next, first.next);
-    assert!(step(first.next, receive(Act::Accept, "urn:other"), NOW).is_err(), "another acceptance is no repeat");
+    assert!(
+        step(first.next, receive(Act::Accept, "urn:other"), NOW).is_err(),
+        "another acceptance is no repeat"
+    );
 }
 
 #[test]
@@ -243,7 +262,9 @@ fn ending_before_the_peer_answered_waits_for_its_pid() {
         consumer_pid: ConsumerPid::new("urn:c"),
         state: State::Requested,
     };
-    let acked = step(ended.next, Input::Acknowledged { message: MessageId::new("urn:m"), reply: Some(reply) }, NOW).unwrap();
+    let acked =
+        step(ended.next, Input::Acknowledged { message: MessageId::new("urn:m"), reply: Some(reply) }, NOW)
+            .unwrap();
     let Some(Effect::Send(sent)) = acked.effects.last() else { panic!("a termination is sent") };
     assert_eq!(sent.path, "negotiations/urn:p/termination");
 }
@@ -251,7 +272,8 @@ fn ending_before_the_peer_answered_waits_for_its_pid() {
 #[test]
 fn messages_from_one_peer_are_bounded() {
     let mut provider = negotiation(Role::Provider, Some(State::Offered));
-    provider.progress.seen = (0..progress::MAX_MESSAGES).map(|n| MessageId::new(format!("urn:{n}"))).collect();
+    provider.progress.seen =
+        (0..progress::MAX_MESSAGES).map(|n| MessageId::new(format!("urn:{n}"))).collect();
     let refusal = step(provider.clone(), receive(Act::Request, "urn:m"), NOW).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::TooMuch);
     assert!(step(provider, receive(Act::Terminate, "urn:m"), NOW).is_ok(), "ending is always possible");

@@ -30,7 +30,8 @@ fn the_transition_function_is_the_table_and_nothing_else() {
         let name = from.map_or_else(|| "none".to_owned(), |state| state.to_string());
         for by in Role::ALL {
             for act in Act::ALL {
-                let expected = TABLE.iter().find(|row| row.0 == name && row.1 == by && row.2 == act).map(|row| row.3);
+                let expected =
+                    TABLE.iter().find(|row| row.0 == name && row.1 == by && row.2 == act).map(|row| row.3);
                 let got = act.transition(from, by).map(|state| state.to_string());
                 assert_eq!(got.as_deref(), expected, "{act:?} by {by} from {name}");
             }
@@ -63,9 +64,12 @@ fn receive(act: Act, id: &str) -> Option<Input> {
         Act::Suspend => {
             Message::Suspension(TransferSuspensionMessage { provider_pid, consumer_pid, code: None, reason })
         }
-        Act::Terminate => {
-            Message::Termination(TransferTerminationMessage { provider_pid, consumer_pid, code: None, reason })
-        }
+        Act::Terminate => Message::Termination(TransferTerminationMessage {
+            provider_pid,
+            consumer_pid,
+            code: None,
+            reason,
+        }),
         Act::Request => return None,
     };
     Some(Input::Received(Received { id: Some(MessageId::new(id)), message }))
@@ -91,7 +95,11 @@ fn every_message_and_decision_in_every_state_moves_as_the_table_says_or_is_refus
                 if let Some(input) = receive(act, "urn:m") {
                     let expected = act.transition(Some(state), role.other());
                     let got = step(before.clone(), input, NOW).map(|step| step.next.progress.state);
-                    assert_eq!(got.as_ref().ok().copied().flatten(), expected, "{role} receives {act:?} in {state}");
+                    assert_eq!(
+                        got.as_ref().ok().copied().flatten(),
+                        expected,
+                        "{role} receives {act:?} in {state}"
+                    );
                 }
                 if let Some(input) = decide(act, "urn:m") {
                     let expected = act.transition(Some(state), role);

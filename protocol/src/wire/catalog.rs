@@ -133,7 +133,12 @@ typed!(Dataset, dataset_type, "Dataset");
 impl Dataset {
     /// A dataset as offered.
     #[must_use]
-    pub fn new(id: String, has_policy: Vec<Json>, distribution: Vec<Distribution>, properties: Map<String, Json>) -> Self {
+    pub fn new(
+        id: String,
+        has_policy: Vec<Json>,
+        distribution: Vec<Distribution>,
+        properties: Map<String, Json>,
+    ) -> Self {
         Self { context: IgnoredContext, id, kind: dataset_type(), has_policy, distribution, properties }
     }
 }

@@ -27,7 +27,12 @@ impl DspMessage for ContractRequestMessage {
     const TYPE: &'static str = "ContractRequestMessage";
 
     fn check(&self) -> Result<(), String> {
-        exactly_one("callbackAddress", self.callback_address.is_some(), "providerPid", self.provider_pid.is_some())
+        exactly_one(
+            "callbackAddress",
+            self.callback_address.is_some(),
+            "providerPid",
+            self.provider_pid.is_some(),
+        )
     }
 }
 
@@ -54,7 +59,12 @@ impl DspMessage for ContractOfferMessage {
         if self.offer.target().is_none() {
             return Err("/offer/target: is missing".to_owned());
         }
-        exactly_one("callbackAddress", self.callback_address.is_some(), "consumerPid", self.consumer_pid.is_some())
+        exactly_one(
+            "callbackAddress",
+            self.callback_address.is_some(),
+            "consumerPid",
+            self.consumer_pid.is_some(),
+        )
     }
 }
 
@@ -179,7 +189,9 @@ impl DspMessage for ContractNegotiationError {
 /// The schema's `oneOf`.
 fn exactly_one(a: &str, has_a: bool, b: &str, has_b: bool) -> Result<(), String> {
     match (has_a, has_b) {
-        (true, true) => Err(format!("/{b}: must not stand beside `{a}`; a message has exactly one of the two")),
+        (true, true) => {
+            Err(format!("/{b}: must not stand beside `{a}`; a message has exactly one of the two"))
+        }
         (false, false) => Err(format!("/{a}: is missing; a message has exactly one of `{a}` and `{b}`")),
         _ => Ok(()),
     }

@@ -46,7 +46,10 @@ impl DataAddress {
     /// The value of the endpoint property `name`.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.endpoint_properties.iter().find(|property| property.name == name).map(|property| property.value.as_str())
+        self.endpoint_properties
+            .iter()
+            .find(|property| property.name == name)
+            .map(|property| property.value.as_str())
     }
 }
 

@@ -53,7 +53,8 @@ impl VersionResponse {
             .iter()
             .find(|entry| entry.version == crate::VERSION && entry.binding.eq_ignore_ascii_case("https"))
             .ok_or_else(|| {
-                let theirs: Vec<_> = self.protocol_versions.iter().map(|entry| entry.version.as_str()).collect();
+                let theirs: Vec<_> =
+                    self.protocol_versions.iter().map(|entry| entry.version.as_str()).collect();
                 format!("the peer speaks {}, this node speaks {}", theirs.join(", "), crate::VERSION)
             })
     }

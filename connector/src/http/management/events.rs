@@ -124,7 +124,9 @@ async fn log(State(management): Shared, Query(query): Query<After>) -> Response 
             .into_iter()
             .map(|(key, event)| {
                 let mut shown = serde_json::to_value(event).unwrap_or_default();
-                shown["id"] = json!(key.strip_prefix(prefix::EVENT));
+                if let Some(map) = shown.as_object_mut() {
+                    map.insert("id".to_owned(), json!(key.strip_prefix(prefix::EVENT)));
+                }
                 shown
             })
             .collect();

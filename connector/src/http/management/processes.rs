@@ -65,9 +65,12 @@ async fn negotiate(State(management): Shared, body: Body) -> Response {
         let request: ContractRequest = read(body).await?;
         check_protocol(request.protocol.as_deref())?;
         let assigner = request.policy.get("assigner").and_then(Value::as_str);
-        let peer = assigner.ok_or_else(|| malformed("policy.assigner: is missing; it is the provider's DID"))?.to_owned();
+        let peer = assigner
+            .ok_or_else(|| malformed("policy.assigner: is missing; it is the provider's DID"))?
+            .to_owned();
         let offer = Offer::parse(request.policy).map_err(|reason| malformed(format!("policy{reason}")))?;
-        let record = management.faces.engine.negotiate(&peer, request.counter_party_address.as_deref(), offer).await?;
+        let record =
+            management.faces.engine.negotiate(&peer, request.counter_party_address.as_deref(), offer).await?;
         Ok(ok(&views::id_response(record.negotiation.pid())))
     };
     respond(result.await)
@@ -76,14 +79,20 @@ async fn negotiate(State(management): Shared, body: Body) -> Response {
 fn check_protocol(protocol: Option<&str>) -> Result<(), EngineError> {
     match protocol {
         None | Some(views::PROTOCOL | "dataspace-protocol-http") => Ok(()),
-        Some(other) => Err(malformed(format!("protocol: `{other}` is not spoken here; `{}` is", views::PROTOCOL))),
+        Some(other) => {
+            Err(malformed(format!("protocol: `{other}` is not spoken here; `{}` is", views::PROTOCOL)))
+        }
     }
 }
 
 async fn negotiations(State(management): Shared, body: Body) -> Response {
     let result = async {
         let query: Query = read(body).await?;
-        let found = query.run::<NegotiationRecord>(&management.faces.engine, prefix::NEGOTIATION, views::negotiation)?;
+        let found = query.run::<NegotiationRecord>(
+            &management.faces.engine,
+            prefix::NEGOTIATION,
+            views::negotiation,
+        )?;
         Ok(ok(&Value::Array(found)))
     };
     respond(result.await)
@@ -200,7 +209,8 @@ async fn start(State(management): Shared, body: Body) -> Response {
 async fn transfers(State(management): Shared, body: Body) -> Response {
     let result = async {
         let query: Query = read(body).await?;
-        let found = query.run::<TransferRecord>(&management.faces.engine, prefix::TRANSFER, views::transfer)?;
+        let found =
+            query.run::<TransferRecord>(&management.faces.engine, prefix::TRANSFER, views::transfer)?;
         Ok(ok(&Value::Array(found)))
     };
     respond(result.await)
@@ -222,15 +232,18 @@ async fn data_address(State(management): Shared, Path(id): Path<String>) -> Resp
     let found = management.faces.engine.transfer(&id).and_then(|record| {
         let transfer = record.transfer;
         let started = transfer.role == Role::Consumer && transfer.is_open();
-        transfer.data_address.filter(|_| started).ok_or(EngineError::NotFound { kind: "started transfer process", id })
+        transfer
+            .data_address
+            .filter(|_| started)
+            .ok_or(EngineError::NotFound { kind: "started transfer process", id })
     });
     respond(found.map(|address| {
         let mut shown = json!({
             "@type": "DataAddress", "type": address.endpoint_type, "endpointType": address.endpoint_type,
             "endpoint": address.endpoint,
         });
-        for property in &address.endpoint_properties {
-            shown[&property.name] = json!(property.value);
+        if let Some(map) = shown.as_object_mut() {
+            map.extend(address.endpoint_properties.iter().map(|one| (one.name.clone(), json!(one.value))));
         }
         ok(&shown)
     }))
@@ -245,11 +258,15 @@ async fn suspend(State(management): Shared, Path(id): Path<String>, body: Body) 
 }
 
 async fn resume(State(management): Shared, Path(id): Path<String>) -> Response {
-    respond(management.faces.engine.resume_transfer(&id).await.map(|_| StatusCode::NO_CONTENT.into_response()))
+    respond(
+        management.faces.engine.resume_transfer(&id).await.map(|_| StatusCode::NO_CONTENT.into_response()),
+    )
 }
 
 async fn complete(State(management): Shared, Path(id): Path<String>) -> Response {
-    respond(management.faces.engine.complete_transfer(&id).await.map(|_| StatusCode::NO_CONTENT.into_response()))
+    respond(
+        management.faces.engine.complete_transfer(&id).await.map(|_| StatusCode::NO_CONTENT.into_response()),
+    )
 }
 
 async fn terminate_transfer(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {

@@ -21,8 +21,13 @@ use crate::engine::{Engine, EngineError};
 use crate::network::{bounded_body, describe};
 
 /// Handed to the provider.
-const ASKED: [header::HeaderName; 5] =
-    [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::ACCEPT_ENCODING];
+const ASKED: [header::HeaderName; 5] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::ACCEPT_ENCODING,
+];
 /// Handed to the local caller.
 const ANSWERED: [header::HeaderName; 8] = [
     header::CONTENT_TYPE,
@@ -45,7 +50,12 @@ pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new().route("/v4/transferprocesses/{id}/data", get(read))
 }
 
-async fn read(State(management): Shared, Path(id): Path<String>, method: http::Method, headers: HeaderMap) -> Response {
+async fn read(
+    State(management): Shared,
+    Path(id): Path<String>,
+    method: http::Method,
+    headers: HeaderMap,
+) -> Response {
     let engine = &management.faces.engine;
     let transfer = match engine.transfer(&id) {
         Ok(record) => record.transfer,
@@ -60,9 +70,11 @@ async fn read(State(management): Shared, Path(id): Path<String>, method: http::M
         let state = transfer.progress.state.map_or_else(|| "INITIAL".to_owned(), |state| state.to_string());
         return conflict(format!("the transfer does not run now ({state}) {problem}").trim_end());
     }
-    let Some((endpoint, token)) = transfer.data_address.as_ref().and_then(|address| {
-        Some((address.endpoint.clone()?, address.property("authorization")?.to_owned()))
-    }) else {
+    let Some((endpoint, token)) = transfer
+        .data_address
+        .as_ref()
+        .and_then(|address| Some((address.endpoint.clone()?, address.property("authorization")?.to_owned())))
+    else {
         return conflict("the provider's start message names no endpoint with a token");
     };
     if let Err(problem) = engine.guard().check_url(&endpoint) {
@@ -76,14 +88,24 @@ async fn read(State(management): Shared, Path(id): Path<String>, method: http::M
     }
     let answer = match tokio::time::timeout(SILENCE, request.send()).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(problem)) => return respond(Err(EngineError::Peer(format!("{endpoint}: {}", describe(&problem))))),
-        Err(_) => return respond(Err(EngineError::Peer(format!("{endpoint}: no answer within {} s", SILENCE.as_secs())))),
+        Ok(Err(problem)) => {
+            return respond(Err(EngineError::Peer(format!("{endpoint}: {}", describe(&problem)))));
+        }
+        Err(_) => {
+            return respond(Err(EngineError::Peer(format!(
+                "{endpoint}: no answer within {} s",
+                SILENCE.as_secs()
+            ))));
+        }
     };
     let status = answer.status();
-    if !(status.is_success() || [StatusCode::NOT_MODIFIED, StatusCode::RANGE_NOT_SATISFIABLE].contains(&status)) {
+    if !(status.is_success()
+        || [StatusCode::NOT_MODIFIED, StatusCode::RANGE_NOT_SATISFIABLE].contains(&status))
+    {
         let body = bounded_body(answer, MAX_ERROR).await.unwrap_or_default();
         let said = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
-        let reason = said.pointer("/reason/0").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
+        let reason =
+            said.pointer("/reason/0").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
         return error(status, "ProviderRefused", &format!("the provider refused ({status}): {reason}"));
     }
     let mut response = Response::new(Body::empty());
@@ -93,7 +115,8 @@ async fn read(State(management): Shared, Path(id): Path<String>, method: http::M
             response.headers_mut().insert(name, value.clone());
         }
     }
-    *response.body_mut() = Body::from_stream(guarded(Box::pin(answer.bytes_stream()), cut, Arc::clone(engine), id));
+    *response.body_mut() =
+        Body::from_stream(guarded(Box::pin(answer.bytes_stream()), cut, Arc::clone(engine), id));
     response
 }
 

@@ -44,7 +44,11 @@ async fn replace<T: Managed>(State(management): Shared, body: Body) -> Response 
     respond(write::<T>(&management, body, Write::Replace).await)
 }
 
-async fn write<T: Managed>(management: &Management, body: Body, write: Write) -> Result<Response, EngineError> {
+async fn write<T: Managed>(
+    management: &Management,
+    body: Body,
+    write: Write,
+) -> Result<Response, EngineError> {
     let mut json: Value = read(body).await?;
     if let Some(map) = json.as_object_mut()
         && write == Write::Create
@@ -59,7 +63,8 @@ async fn write<T: Managed>(management: &Management, body: Body, write: Write) ->
     let resource: T = serde_path_to_error::deserialize(&json)
         .map_err(|error| malformed(format!("{}: {}", error.path(), error.inner())))?;
     if let Some(address) = json.get("dataAddress").and_then(Value::as_object) {
-        sources::check(address, &management.faces.upstream).map_err(|error| malformed(format!("{error:#}")))?;
+        sources::check(address, &management.faces.upstream)
+            .map_err(|error| malformed(format!("{error:#}")))?;
     }
     let id = resource.id().to_owned();
     management.faces.engine.put_resource(resource, write).await?;
@@ -75,7 +80,14 @@ async fn one<T: Managed>(State(management): Shared, Path(id): Path<String>) -> R
 }
 
 async fn remove<T: Managed>(State(management): Shared, Path(id): Path<String>) -> Response {
-    respond(management.faces.engine.delete_resource::<T>(&id).await.map(|()| StatusCode::NO_CONTENT.into_response()))
+    respond(
+        management
+            .faces
+            .engine
+            .delete_resource::<T>(&id)
+            .await
+            .map(|()| StatusCode::NO_CONTENT.into_response()),
+    )
 }
 
 async fn query<T: Managed>(State(management): Shared, body: Body) -> Response {

@@ -57,7 +57,8 @@ const fn role(role: Role) -> &'static str {
 }
 
 fn progress<A: Act>(progress: &Progress<A>) -> Map<String, Value> {
-    let history: Vec<_> = progress.history.iter().map(|entry| json!({"at": entry.at, "text": entry.text})).collect();
+    let history: Vec<_> =
+        progress.history.iter().map(|entry| json!({"at": entry.at, "text": entry.text})).collect();
     object(json!({
         "state": progress.state_name(),
         "stateTimestamp": millis(progress.updated),
@@ -196,7 +197,9 @@ fn look_up(shown: &Value, operand: &str) -> Option<Value> {
     if operand == "id" {
         return shown.get("@id").cloned();
     }
-    if let Some(direct) = shown.get(operand).or_else(|| shown.get("properties").and_then(|map| map.get(operand))) {
+    if let Some(direct) =
+        shown.get(operand).or_else(|| shown.get("properties").and_then(|map| map.get(operand)))
+    {
         return Some(direct.clone());
     }
     operand.split('.').try_fold(shown, |value, name| value.get(name)).cloned()

@@ -1,0 +1,273 @@
+//! A clerk's day at the command line: two agencies, by hand.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Node, PROGRAM, PURPOSE, World};
+
+const DATASET: &str = "urn:test:rows";
+const ROWS: &[u8] = b"time,no2\n2019-05-07T01:00:00Z,22.5\n2019-05-07T02:00:00Z,23.1\n";
+
+fn id(value: &Value) -> &str {
+    value["@id"].as_str().unwrap()
+}
+
+fn negotiate(consumer: &Node, provider: &Node) -> String {
+    let found = consumer.json(&["negotiate", &provider.did, DATASET, "--purpose", PURPOSE]);
+    assert_eq!(found["state"], "FINALIZED");
+    found["contractAgreementId"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn from_offer_to_rows_and_back_to_no() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(
+        DATASET,
+        ROWS,
+        &["--keyword", "air", "--place", "BE", "--license", "https://x.example/l"],
+    );
+    assert!(provider.text(&["offers"]).contains("the purpose must be a kind of environmental monitoring"));
+
+    let catalog = consumer.json(&["catalog", &provider.did]);
+    assert_eq!(catalog["participantId"], provider.did);
+    let dataset = &catalog["dataset"][0];
+    assert_eq!(dataset["http://purl.org/dc/terms/title"], "Test rows");
+    assert_eq!(dataset["distribution"][0]["http://www.w3.org/ns/dcat#mediaType"], "text/csv");
+    assert!(consumer.text(&["catalog", &provider.did]).contains("forbidden: distribute"));
+    assert!(consumer.text(&["peers"]).contains(&provider.did));
+    assert!(consumer.text(&["identity"]).contains(&consumer.did));
+
+    let agreement = negotiate(&consumer, &provider);
+    for node in [&provider, &consumer] {
+        let shown = node.json(&["agreements", "show", &agreement]);
+        assert_eq!(shown["urn:concordat:signedByProvider"], true);
+        assert_eq!(shown["urn:concordat:signedByConsumer"], true);
+        assert!(node.text(&["agreements", "list"]).contains("in force"));
+        assert!(node.text(&["negotiations", "list"]).contains("FINALIZED"));
+    }
+    let file = world.folder.path().join("out.csv");
+    let pulled = consumer.json(&["pull", &agreement, "-o", file.to_str().unwrap()]);
+    assert_eq!(pulled["bytes"], ROWS.len());
+    assert_eq!(std::fs::read(&file).unwrap(), ROWS);
+    assert_eq!(consumer.run(&["pull", &agreement]).stdout, ROWS, "to standard output");
+    assert!(consumer.text(&["transfers", "list"]).contains("COMPLETED"));
+    let path = format!("/v4/contractagreements/{}", trust::did::segment(&agreement));
+    let metered = provider.until(&path, |one| one["urn:concordat:bytes"] == 2 * ROWS.len()).await;
+    assert_eq!(metered["urn:concordat:requests"], 2);
+
+    // Resume where the file ends.
+    std::fs::write(&file, &ROWS[..10]).unwrap();
+    consumer.json(&["pull", &agreement, "-o", file.to_str().unwrap(), "--resume"]);
+    assert_eq!(std::fs::read(&file).unwrap(), ROWS);
+
+    // Offline proof.
+    let dossier = world.folder.path().join("agreement.json");
+    provider.text(&["agreements", "export", &agreement, "-o", dossier.to_str().unwrap()]);
+    let verified =
+        Command::new(PROGRAM).args(["agreement", "verify", dossier.to_str().unwrap()]).output().unwrap();
+    let text = String::from_utf8(verified.stdout).unwrap();
+    assert!(
+        verified.status.success() && text.contains("Both signatures hold over exactly these terms."),
+        "{text}"
+    );
+    assert!(text.contains(&format!("signed by {}#key-1", provider.did)), "{text}");
+    let altered = std::fs::read_to_string(&dossier).unwrap().replace("\"distribute\"", "\"sell\"");
+    std::fs::write(&dossier, altered).unwrap();
+    let verified =
+        Command::new(PROGRAM).args(["agreement", "verify", dossier.to_str().unwrap()]).output().unwrap();
+    assert_eq!(verified.status.code(), Some(5));
+    assert!(String::from_utf8(verified.stdout).unwrap().contains("altered after it was signed"));
+
+    // The end of an agreement is the end of its data.
+    consumer.text(&["agreements", "end", &agreement, "--reason", "project over"]);
+    let again = consumer.run(&["pull", &agreement]);
+    assert_eq!(again.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("was ended on"), "{again:?}");
+    provider.text(&["unpublish", DATASET]);
+    assert_eq!(consumer.run(&["negotiate", &provider.did, DATASET]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_person_approves_or_rejects() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, ROWS, &["--approval", "manual"]);
+    let ask = |purpose: &str| {
+        let found = consumer.json(&["negotiate", &provider.did, DATASET, "--purpose", purpose, "--no-wait"]);
+        found["negotiation"].as_str().unwrap().to_owned()
+    };
+    let path = |pid: &str| format!("/v4/contractnegotiations/{}", trust::did::segment(pid));
+    let waiting = async |ours: &str| {
+        let theirs = consumer.until(&path(ours), |one| one["state"] == "REQUESTED").await;
+        theirs["correlationId"].as_str().unwrap().to_owned()
+    };
+    let first = ask(PURPOSE);
+    let at_provider = waiting(&first).await;
+    assert!(provider.text(&["negotiations", "show", &at_provider]).contains("it waits for your approval"));
+    provider.text(&["negotiations", "approve", &at_provider]);
+    let agreed = consumer.until(&path(&first), |one| one["state"] == "FINALIZED").await;
+    assert!(agreed["contractAgreementId"].is_string());
+
+    // Terms that are not offered wait for a person too, with the clause.
+    let second = ask("urn:concordat:purpose:advertising");
+    let at_provider = waiting(&second).await;
+    assert!(
+        provider
+            .text(&["negotiations", "show", &at_provider])
+            .contains("the terms asked for are not those offered")
+    );
+    provider.text(&["negotiations", "reject", &at_provider, "--reason", "not for advertising"]);
+    let over = consumer.until(&path(&second), |one| one["state"] == "TERMINATED").await;
+    assert!(over["errorDetail"].as_str().unwrap().contains("not for advertising"), "{over}");
+    let twice = provider.run(&["negotiations", "approve", &at_provider]);
+    assert_eq!(twice.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("is not allowed in state TERMINATED"));
+}
+
+#[tokio::test]
+async fn only_those_whom_the_access_policy_admits_see_an_offer() {
+    let world = World::new();
+    let (provider, friend, stranger) =
+        (world.local_node("provider"), world.local_node("friend"), world.local_node("stranger"));
+    provider.publish(DATASET, ROWS, &["--only-for", &friend.did]);
+    assert_eq!(friend.json(&["catalog", &provider.did])["dataset"].as_array().unwrap().len(), 1);
+    assert!(stranger.json(&["catalog", &provider.did]).get("dataset").is_none());
+    let refused = stranger.run(&["negotiate", &provider.did, DATASET]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no dataset"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn transfers_are_suspended_resumed_and_stopped_by_either_side() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, ROWS, &[]);
+    let agreement = negotiate(&consumer, &provider);
+    let started = consumer.json(&["transfers", "start", &agreement]);
+    let ours = id(&started).to_owned();
+    let at = |pid: &str| format!("/v4/transferprocesses/{}", trust::did::segment(pid));
+    let theirs = started["correlationId"].as_str().unwrap().to_owned();
+    provider.until(&at(&theirs), |one| one["state"] == "STARTED").await;
+    assert_eq!(consumer.run(&["pull", &ours]).stdout, ROWS);
+
+    provider.text(&["transfers", "suspend", &theirs, "--reason", "maintenance"]);
+    consumer.until(&at(&ours), |one| one["state"] == "SUSPENDED").await;
+    let refused = consumer.run(&["pull", &ours]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("does not run now (SUSPENDED)"), "{refused:?}");
+    assert_eq!(
+        consumer.run(&["transfers", "resume", &ours]).status.code(),
+        Some(3),
+        "only who suspended may resume"
+    );
+    provider
+        .until(&at(&theirs), |one| one["state"] == "SUSPENDED" && one.get("urn:concordat:pending").is_none())
+        .await;
+    provider.text(&["transfers", "resume", &theirs]);
+    consumer.until(&at(&ours), |one| one["state"] == "STARTED").await;
+    assert_eq!(consumer.run(&["pull", &ours]).stdout, ROWS, "with the token of the new start");
+    provider
+        .until(&at(&theirs), |one| one["state"] == "STARTED" && one.get("urn:concordat:pending").is_none())
+        .await;
+
+    consumer.text(&["transfers", "suspend", &ours]);
+    provider.until(&at(&theirs), |one| one["state"] == "SUSPENDED").await;
+    consumer.until(&at(&ours), |one| one["state"] == "SUSPENDED").await;
+    consumer.text(&["transfers", "resume", &ours]);
+    provider.until(&at(&theirs), |one| one["state"] == "STARTED").await;
+    consumer.until(&at(&ours), |one| one["state"] == "STARTED").await;
+    consumer.text(&["transfers", "stop", &ours, "--reason", "enough"]);
+    let over = provider.until(&at(&theirs), |one| one["state"] == "TERMINATED").await;
+    assert!(over["errorDetail"].as_str().unwrap().contains("enough"));
+    assert!(provider.text(&["transfers", "show", &theirs]).contains("ended it: enough"));
+}
+
+#[tokio::test]
+async fn a_count_in_the_terms_serves_exactly_that_many_reads_across_a_kill() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, ROWS, &["--at-most", "3"]);
+    let agreement = negotiate(&consumer, &provider);
+    let transfer = id(&consumer.json(&["transfers", "start", &agreement])).to_owned();
+    for _ in 0..2 {
+        assert_eq!(consumer.run(&["pull", &transfer]).stdout, ROWS);
+    }
+    provider.kill();
+    provider.start();
+    assert_eq!(consumer.run(&["pull", &transfer]).stdout, ROWS);
+    for _ in 0..2 {
+        let refused = consumer.run(&["pull", &transfer]);
+        assert_eq!(refused.status.code(), Some(3));
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(text.contains("the number of uses must be at most 3"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_peer_is_named_and_the_message_waits_for_it() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, ROWS, &[]);
+    let offer = consumer.json(&["catalog", &provider.did])["dataset"][0]["hasPolicy"][0].clone();
+    provider.stop();
+    let failed = consumer.run(&["catalog", &provider.did]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("cannot connect"), "{failed:?}");
+    let mut policy = offer;
+    policy["assigner"] = json!(provider.did);
+    policy["target"] = json!(DATASET);
+    let address = format!("{}/dsp/2025-1", provider.address);
+    let asked = consumer
+        .post("/v4/contractnegotiations", json!({"policy": policy, "counterPartyAddress": address}))
+        .await;
+    let path = format!("/v4/contractnegotiations/{}", trust::did::segment(id(&asked)));
+    assert_eq!(consumer.get(&path).await["urn:concordat:pending"], "a request");
+    provider.start();
+    consumer.until(&path, |one| one["state"] == "FINALIZED").await;
+}
+
+#[test]
+fn a_node_that_does_not_run_and_one_that_is_not_there() {
+    let world = World::new();
+    let mut node = world.local_node("node");
+    assert!(node.text(&["doctor"]).contains("resolves at"));
+    node.stop();
+    let output = node.run(&["offers"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("start it with `concordat serve`"));
+    assert!(node.text(&["doctor"]).contains("journal whole up to commit"));
+    assert!(node.text(&["store", "verify"]).contains("head of chain"));
+    assert!(node.text(&["store", "checkpoint"]).contains("signed checkpoint"));
+    assert!(node.text(&["store", "rebuild"]).contains("built anew"));
+    let nowhere = Command::new(PROGRAM).args(["--dir", "/nonexistent", "offers"]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("run `concordat init` to make one"));
+    let again = node.run(&["init"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("there is a node in"));
+
+    // What is wrong with a configuration is said before anything starts.
+    let file = node.dir.join("concordat.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("signatures =", "signature =")).unwrap();
+    let output = node.run(&["serve"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean `signatures`?"), "{output:?}");
+    std::fs::write(&file, text).unwrap();
+    let key = node.dir.join("keys/participant.jwk");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let output = node.run(&["doctor"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("chmod 600"), "{output:?}");
+}
+
+#[tokio::test]
+async fn p256_keys_and_redb_do_the_same() {
+    let world = World::new();
+    let local = ["--allow-network", "127.0.0.0/8", "--allow-network", "::1/128"];
+    let provider = world.node("provider", &[&local[..], &["--key-type", "p256", "--store", "redb"]].concat());
+    let consumer = world.local_node("consumer");
+    provider.publish(DATASET, ROWS, &[]);
+    let agreement = negotiate(&consumer, &provider);
+    assert_eq!(consumer.run(&["pull", &agreement]).stdout, ROWS);
+    assert!(provider.dir.join("store/redb").exists());
+}

@@ -1,0 +1,60 @@
+//! The main job, end to end: three processes, real data.
+
+use std::process::{Command, Stdio};
+
+use crate::support::PROGRAM;
+
+#[test]
+fn three_agencies_share_and_refuse_as_told() {
+    let output = Command::new(PROGRAM).arg("demo").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    for expected in [
+        "Antwerp  urn:concordat:example:no2:antwerp (95 rows)",
+        "London   urn:concordat:example:no2:london (969 rows)",
+        "Paris    urn:concordat:example:no2:paris (1004 rows)",
+        "clause `/permission/0/constraint/0` of the offer says the purpose must be a kind of environmental monitoring",
+        "Paris ends its agreement while Antwerp is streaming",
+        "the station is being recalibrated",
+        "A request for data without an agreement is refused (401)",
+        "altered by one word, it does not verify any more",
+        "Everything went as told.",
+    ] {
+        assert!(text.contains(expected), "missing: {expected}\n{text}");
+    }
+    assert_eq!(text.matches("as at the source").count(), 6, "six transfers\n{text}");
+}
+
+#[test]
+fn machines_get_the_same_facts() {
+    let output = Command::new(PROGRAM).args(["demo", "--json"]).output().unwrap();
+    assert!(output.status.success());
+    let facts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let shared = facts["shared"].as_array().unwrap();
+    assert_eq!(shared.len(), 6);
+    assert!(
+        shared
+            .iter()
+            .all(|one| one["bytes"].as_u64().unwrap() > 1000 && one["agreedInMs"].as_f64().unwrap() > 0.0)
+    );
+}
+
+#[test]
+fn ctrl_c_stops_all_nodes_and_removes_the_folder() {
+    use std::io::{BufRead as _, BufReader};
+    let mut child = Command::new(PROGRAM).args(["demo", "--keep"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let folder = loop {
+        let line = lines.next().expect("the demo prints what to try next").unwrap();
+        if let Some((_, rest)) = line.split_once("--dir ") {
+            break std::path::PathBuf::from(rest.split("/antwerp").next().unwrap());
+        }
+    };
+    assert!(folder.join("antwerp/concordat.toml").exists());
+    let stopped = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    // Reading to the end keeps its output from blocking it.
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    assert!(!folder.exists(), "the folder is gone");
+}

@@ -1,0 +1,289 @@
+//! Starts nodes, asks them, plays strangers.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use trust::{Algorithm, PrivateKey};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_concordat");
+pub const CONTEXT: &str = "https://w3id.org/dspace/2025/1/context.jsonld";
+pub const PURPOSE: &str = "urn:concordat:purpose:environmental-monitoring";
+
+/// A folder with an authority and nodes.
+pub struct World {
+    pub folder: tempfile::TempDir,
+}
+
+impl World {
+    pub fn new() -> Self {
+        connector::tls::install_provider();
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Makes a node with further arguments of `init`, and starts it.
+    pub fn node(&self, name: &str, arguments: &[&str]) -> Node {
+        let dir = self.folder.path().join(name);
+        let (public, management) = (free_port(), free_port());
+        let authority = self.folder.path().join("authority");
+        let made = Command::new(PROGRAM)
+            .args(["--dir", dir.to_str().unwrap(), "init", "--name", name])
+            .args(["--address", &format!("https://localhost:{public}")])
+            .args(["--listen", &format!("127.0.0.1:{public}")])
+            .args(["--management", &format!("127.0.0.1:{management}")])
+            .args(["--authority", authority.to_str().unwrap()])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let key = std::fs::read_to_string(dir.join("keys/management.key")).unwrap();
+        let mut node = Node {
+            did: format!("did:web:localhost%3A{public}"),
+            address: format!("https://localhost:{public}"),
+            management: format!("http://127.0.0.1:{management}"),
+            key,
+            dir,
+            child: None,
+            client: self.client(),
+        };
+        node.start();
+        node
+    }
+
+    /// A node whose peers may be on this machine.
+    pub fn local_node(&self, name: &str) -> Node {
+        self.node(name, &["--allow-network", "127.0.0.0/8", "--allow-network", "::1/128"])
+    }
+
+    /// A client that trusts the authority.
+    pub fn client(&self) -> Client {
+        let authority = self.folder.path().join("authority/authority.pem");
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in connector::tls::certificates(&authority).unwrap() {
+            roots.add(certificate).unwrap();
+        }
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A node that can be killed and started again.
+pub struct Node {
+    pub did: String,
+    pub address: String,
+    pub management: String,
+    pub key: String,
+    pub dir: PathBuf,
+    pub client: Client,
+    child: Option<Child>,
+}
+
+impl Node {
+    pub fn start(&mut self) {
+        let log =
+            std::fs::OpenOptions::new().append(true).create(true).open(self.dir.join("node.log")).unwrap();
+        let mut child = Command::new(PROGRAM)
+            .args(["--dir", self.dir.to_str().unwrap(), "--json", "serve", "--until-stdin-closes"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "{}: {}", self.did, self.log());
+        self.child = Some(child);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Ends it in good order.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success(), "{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("node.log")).unwrap_or_default()
+    }
+
+    /// The command line of this node.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(PROGRAM).arg("--dir").arg(&self.dir).args(arguments).output().unwrap()
+    }
+
+    /// As [`Node::run`], which must succeed; its JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[&["--json"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// As [`Node::run`], which must succeed; what it prints.
+    pub fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(u16, Value), reqwest::Error> {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request =
+            self.client.request(method, format!("{}{path}", self.management)).header("x-api-key", &self.key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await.unwrap_or_default()))
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.ask("GET", path, None).await.unwrap();
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.ask("POST", path, Some(body)).await.unwrap();
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+        answer
+    }
+
+    /// Publishes `content` as `id` under the usual terms.
+    pub fn publish(&self, id: &str, content: &[u8], arguments: &[&str]) {
+        let file = self.dir.join(format!("{}.csv", id.replace(':', "-")));
+        std::fs::write(&file, content).unwrap();
+        let usual = [
+            "publish",
+            file.to_str().unwrap(),
+            "--id",
+            id,
+            "--title",
+            "Test rows",
+            "--purpose",
+            PURPOSE,
+            "--valid-until",
+            "2100-01-01T00:00:00Z",
+            "--no-distribution",
+        ];
+        self.json(&[&usual, arguments].concat());
+    }
+
+    /// The texts of all audit events.
+    pub fn events(&self) -> Vec<String> {
+        self.text(&["events"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until the document at `path` satisfies `done`: asked again whenever the node has a new event.
+    pub async fn until(&self, path: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let waiting = async {
+            loop {
+                let url = format!("{}/v4/events", self.management);
+                let Ok(mut events) = self.client.get(url).header("x-api-key", &self.key).send().await else {
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                loop {
+                    let found = self.get(path).await;
+                    if done(&found) {
+                        return found;
+                    }
+                    match events.chunk().await {
+                        Ok(Some(_)) => {}
+                        _ => break,
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await {
+            Ok(found) => found,
+            Err(_) => panic!("{path} did not get there: {}\n{}", self.get(path).await, self.log()),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A participant that the test plays: a did:key with its own key.
+pub struct Stranger {
+    pub key: PrivateKey,
+    pub did: String,
+    pub kid: String,
+    pub client: Client,
+}
+
+impl Stranger {
+    pub fn new(world: &World) -> Self {
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let did = trust::did::key_of(key.public_jwk()).unwrap();
+        let kid = format!("{did}#{}", did.trim_start_matches("did:key:"));
+        Self { key, did, kid, client: world.client() }
+    }
+
+    pub fn token(&self, audience: &str) -> String {
+        let now = connector::clock::now();
+        trust::token::issue(&self.key, &self.kid, &self.did, audience, &connector::ids::urn(), now).unwrap()
+    }
+
+    /// A token with claims of the test's own making.
+    pub fn odd_token(&self, audience: &str, change: impl FnOnce(&mut Value)) -> String {
+        let now = connector::clock::now().as_second();
+        let mut claims = json!({"iss": self.did, "sub": self.did, "aud": audience, "jti": connector::ids::urn(),
+            "iat": now, "nbf": now, "exp": now + 60});
+        change(&mut claims);
+        self.key.sign(&self.kid, "JWT", claims.to_string().as_bytes()).unwrap()
+    }
+
+    pub async fn send(&self, node: &Node, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.send_with(node, method, path, body.to_string(), Some(self.token(&node.did))).await
+    }
+
+    pub async fn send_with(
+        &self,
+        node: &Node,
+        method: &str,
+        path: &str,
+        body: String,
+        token: Option<String>,
+    ) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let url = format!("{}/dsp/2025-1{path}", node.address);
+        let mut request =
+            self.client.request(method, url).header("content-type", "application/json").body(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        answer(request.send().await.unwrap()).await
+    }
+}
+
+pub async fn answer(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or_default())
+}
