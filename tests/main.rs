@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "tests say what they left out")]
 
 mod architecture;
+mod bench;
 mod clerk;
 mod demo;
 mod documents;

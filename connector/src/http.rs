@@ -13,6 +13,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use http_body_util::{BodyExt as _, Limited};
 
 use crate::engine::Engine;
@@ -51,7 +55,20 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .merge(well_known::routes())
         .nest(DSP_PATH, dsp::routes())
         .nest(DATA_PATH, data::routes())
+        .layer(middleware::from_fn(to_the_end))
         .with_state(Arc::clone(faces))
+}
+
+/// Carries a request through although its caller hangs up: between a commit and the effects that follow from it
+/// nothing may be dropped.
+async fn to_the_end(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a request was not carried through");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 /// A whole body within bounds of size and time.

@@ -77,9 +77,12 @@ impl Outbox {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Delivers `entry`, which the store already has.
+    /// Delivers `entry`, which the store already has. A second call for the same message does nothing: at start, a
+    /// message may be found in the store just as the step that made it hands it over.
     pub(crate) fn deliver(&self, engine: &Arc<Engine>, entry: OutboxEntry) {
-        self.running().insert(entry.message.id.clone());
+        if !self.running().insert(entry.message.id.clone()) {
+            return;
+        }
         let (outbox, engine) = (self.clone(), Arc::clone(engine));
         self.inner.tasks.spawn(async move {
             let id = entry.message.id.clone();

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::problem::json_answer;
-use super::{Faces, read_body};
+use super::{Faces, read_body, to_the_end};
 use crate::engine::EngineError;
 
 /// Largest body of a caller, in bytes.
@@ -56,6 +56,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(processes::routes())
         .merge(events::routes())
         .merge(pull::routes())
+        .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
         .with_state(Arc::clone(management))
 }

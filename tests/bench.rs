@@ -1,0 +1,16 @@
+//! The operator's benchmark runs and tells machines the same facts.
+
+use std::process::Command;
+
+use crate::support::PROGRAM;
+
+#[test]
+fn a_small_run_gives_every_figure() {
+    let small = ["bench", "--json", "--negotiations", "5", "--together", "40", "--stream-mib", "8", "--starts", "1"];
+    let output = Command::new(PROGRAM).args(small).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> = figures.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 7, "{names:?}");
+    assert!(figures.as_array().unwrap().iter().all(|one| one["value"].as_f64().unwrap() >= 0.0));
+}
