@@ -6,7 +6,8 @@ use crate::support::PROGRAM;
 
 #[test]
 fn a_small_run_gives_every_figure() {
-    let small = ["bench", "--json", "--negotiations", "5", "--together", "40", "--stream-mib", "8", "--starts", "1"];
+    let small =
+        ["bench", "--json", "--negotiations", "5", "--together", "40", "--stream-mib", "8", "--starts", "1"];
     let output = Command::new(PROGRAM).args(small).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

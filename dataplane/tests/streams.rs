@@ -1,11 +1,5 @@
 //! Sources under a grant: ranges, validators, cuts, metering, constant memory by back-pressure.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
