@@ -39,6 +39,7 @@ async fn from_offer_to_rows_and_back_to_no() {
     assert!(consumer.text(&["peers"]).contains(&provider.did));
     assert!(consumer.text(&["identity"]).contains(&consumer.did));
 
+    assert!(consumer.text(&["doctor"]).contains("within 1 s of 1 peers' clocks"));
     let agreement = negotiate(&consumer, &provider);
     for node in [&provider, &consumer] {
         let shown = node.json(&["agreements", "show", &agreement]);

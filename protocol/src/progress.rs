@@ -184,8 +184,9 @@ impl<A: Act> Progress<A> {
                 format!("{act} by the {own} is not allowed in state {}", self.state_name()),
             ));
         }
+        // A termination overtakes what is on its way, unless that may already have ended the process at the peer.
         if let Some(pending) = &self.pending
-            && (act != A::TERMINATE || pending.act == A::TERMINATE)
+            && (act != A::TERMINATE || pending.act.transition(self.state, own).is_some_and(A::is_terminal))
         {
             return Err(Refusal::new(
                 RefusalKind::IllegalTransition,

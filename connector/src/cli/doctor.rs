@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::api::Api;
-use super::output::{Output, table};
+use super::output::{Output, table, text};
 use super::{Exit, Failed};
 use crate::config::Config;
 use crate::identity::Identity;
@@ -18,6 +18,8 @@ use crate::{clock, tls};
 
 /// Longest wait for this node's own public address.
 const LOOK: Duration = Duration::from_secs(10);
+/// Peers whose clocks are looked at.
+const PEERS_ASKED: usize = 3;
 /// Clock difference that peers accept.
 const MAX_SKEW: i64 = trust::token::SKEW;
 /// Days before its end at which a certificate is worth a warning.
@@ -143,6 +145,37 @@ fn store(config: &Config, running: bool) -> Verdict {
     read.map(|report| format!("journal whole up to commit {}", report.sequence)).into()
 }
 
+/// Compares this clock with the dates in the answers of peers that this node talked to.
+async fn clock_beside_peers(
+    config: &Config,
+    get: &impl AsyncFn(String) -> anyhow::Result<(Option<String>, Vec<u8>)>,
+) -> Verdict {
+    let peers = match Api::open(&config.folder) {
+        Ok(api) => api.get("/v4/peers").await.unwrap_or_default(),
+        Err(_) => Value::Null,
+    };
+    let mut skews = Vec::new();
+    for peer in peers.as_array().into_iter().flatten().take(PEERS_ASKED) {
+        let Ok(mut url) = url::Url::parse(&text(peer, "address")) else { continue };
+        url.set_path("/.well-known/dspace-version");
+        let Ok((Some(date), _)) = get(url.to_string()).await else { continue };
+        let Ok(date) = httpdate::parse_http_date(&date) else { continue };
+        let seconds = date.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+        skews.push(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_sub(clock::now().as_second()));
+    }
+    skews.sort_unstable_by_key(|skew| skew.abs());
+    // The nearest clock: a single wrong peer must not make this one look wrong.
+    match skews.first() {
+        None => Verdict::Warning("no peer answers yet that it could be compared with".to_owned()),
+        Some(skew) if skew.abs() <= MAX_SKEW => {
+            Verdict::Fine(format!("within {} s of {} peers' clocks", skew.abs().max(1), skews.len()))
+        }
+        Some(skew) => {
+            Verdict::Wrong(format!("{} s off from every peer; they accept {MAX_SKEW} s", skew.abs()))
+        }
+    }
+}
+
 /// Looks at the node as a peer would: over TLS, at its public address, with its own trusted authorities.
 async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str, Verdict)>> {
     // A node must be reachable for others, wherever it runs: its own address is always allowed here.
@@ -157,23 +190,10 @@ async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str,
         let date = response.headers().get("date").and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok((date, bounded_body(response, trust::did::MAX_DOCUMENT).await.map_err(anyhow::Error::msg)?))
     };
-    let (date, _) = get(format!("{}/health", config.public.address)).await?;
+    get(format!("{}/health", config.public.address)).await?;
     let mut checks =
         vec![("public address", Verdict::Fine(format!("{} answers over TLS", config.public.address)))];
-    let skew = date.and_then(|date| httpdate::parse_http_date(&date).ok()).and_then(|date| {
-        let seconds = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-        Some((i64::try_from(seconds).ok()? - clock::now().as_second()).abs())
-    });
-    checks.push((
-        "clock",
-        match skew {
-            Some(skew) if skew <= MAX_SKEW => {
-                Verdict::Fine(format!("differs by {skew} s from the node's answers"))
-            }
-            Some(skew) => Verdict::Wrong(format!("differs by {skew} s; peers accept {MAX_SKEW} s")),
-            None => Verdict::Warning("the node's answer has no date".to_owned()),
-        },
-    ));
+    checks.push(("clock", clock_beside_peers(config, &get).await));
     let did = &config.participant.did;
     let resolved = async {
         let Some(url) = trust::did::document_url(did)? else {
