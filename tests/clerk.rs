@@ -94,7 +94,7 @@ async fn from_offer_to_rows_and_back_to_no() {
 async fn a_person_approves_or_rejects() {
     let world = World::new();
     let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
-    provider.publish(DATASET, ROWS, &["--approval", "manual"]);
+    provider.publish(DATASET, ROWS, &["--automation", "manual"]);
     let ask = |purpose: &str| {
         let found = consumer.json(&["negotiate", &provider.did, DATASET, "--purpose", purpose, "--no-wait"]);
         found["negotiation"].as_str().unwrap().to_owned()

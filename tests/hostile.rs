@@ -46,7 +46,7 @@ struct Case {
 async fn every_bad_message_gets_a_clear_error_and_changes_nothing() {
     let world = World::new();
     let node = world.local_node("provider");
-    node.publish(DATASET, b"a,b\n1,2\n", &["--approval", "manual"]);
+    node.publish(DATASET, b"a,b\n1,2\n", &["--automation", "manual"]);
     node.publish("urn:test:auto", b"a,b\n1,2\n", &[]);
     let (alice, mallory) = (Stranger::new(&world), Stranger::new(&world));
     let closed = format!("https://localhost:{}", free_port());
@@ -516,7 +516,7 @@ async fn an_altered_offer_is_refused_with_the_clause() {
 async fn repeats_get_the_same_answer_and_make_nothing_twice() {
     let world = World::new();
     let node = world.local_node("provider");
-    node.publish(DATASET, b"a,b\n1,2\n", &["--approval", "manual"]);
+    node.publish(DATASET, b"a,b\n1,2\n", &["--automation", "manual"]);
     let alice = Stranger::new(&world);
     let message = request(&offer(&alice, &node).await, &format!("https://localhost:{}", free_port()));
     let (_, first) = alice.send(&node, "POST", "/negotiations/request", &message).await;

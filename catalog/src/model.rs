@@ -68,15 +68,17 @@ impl PolicyDefinition {
     }
 }
 
-/// Who answers a request under a contract definition.
+/// Who moves a process of a contract definition on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Approval {
+#[serde(rename_all = "kebab-case")]
+pub enum Automation {
     /// The node, when the terms asked for are within the offer.
     #[default]
     Auto,
-    /// A person.
+    /// A person, or a program of the operator, at every move.
     Manual,
+    /// The node, which answers the first request with the offer as published and goes on when that is accepted.
+    OfferFirst,
 }
 
 /// Which assets are offered to whom under which terms.
@@ -94,8 +96,8 @@ pub struct ContractDefinition {
     #[serde(default)]
     pub assets_selector: Vec<Criterion>,
     /// Who answers.
-    #[serde(rename = "urn:concordat:approval", default)]
-    pub approval: Approval,
+    #[serde(rename = "urn:concordat:automation", default)]
+    pub automation: Automation,
 }
 
 impl ContractDefinition {

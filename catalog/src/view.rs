@@ -7,7 +7,7 @@ use policy_engine::{Hierarchy, Policy, Request, World, evaluate};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use crate::model::{Approval, Asset, ContractDefinition, PolicyDefinition};
+use crate::model::{Automation, Asset, ContractDefinition, PolicyDefinition};
 
 /// All that is offered, resolved once when it changes and then only read.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ pub struct Offer {
     /// ODRL Offer without target.
     pub policy: Json,
     /// Who answers a request.
-    pub approval: Approval,
+    pub automation: Automation,
 }
 
 impl Snapshot {
@@ -149,7 +149,7 @@ impl Resolved {
             id,
             asset: asset.to_owned(),
             policy: Json::Object(policy),
-            approval: self.definition.approval,
+            automation: self.definition.automation,
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct Config {
     /// What is written to standard error.
     #[serde(default)]
     pub log: Log,
+    /// Only for tests among machines that nobody else reaches: plain HTTP and fixed headers in place of tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_test_network: Option<ClosedTestNetwork>,
     /// The folder of the file.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -147,6 +150,8 @@ pub struct Agreements {
 pub enum Signatures {
     /// The peer's authenticated message is evidence enough, for peers that do not sign.
     AcceptPeerToken,
+    /// Nothing is demanded; only in a closed test network.
+    None,
     /// Both signatures.
     #[default]
     Required,
@@ -192,6 +197,30 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+}
+
+/// `[closed_test_network]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedTestNetwork {
+    /// Loopback address and port of a listener without TLS.
+    pub listen: SocketAddr,
+    /// `http://host:port` under which the others reach it; no trailing slash.
+    pub address: String,
+    /// The `Authorization` header that this node sends.
+    pub authorization: String,
+    /// Who the others are, by the header they send.
+    pub participants: Vec<FixedParticipant>,
+}
+
+/// A participant that is known by a header alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedParticipant {
+    /// Its participant id; any text.
+    pub id: String,
+    /// The whole value of its `Authorization` header.
+    pub authorization: String,
 }
 
 const fn yes() -> bool {
@@ -243,6 +272,19 @@ impl Config {
                 "management.listen must be a loopback address: whoever reaches it and has the key acts for you"
             );
         }
+        match &self.closed_test_network {
+            None if self.agreements.signatures == Signatures::None => {
+                bail!("agreements.signatures = \"none\" goes only with [closed_test_network]");
+            }
+            Some(closed) if !closed.listen.ip().is_loopback() || !self.public.listen.ip().is_loopback() => bail!(
+                "[closed_test_network] replaces tokens by fixed headers, so closed_test_network.listen and \
+                 public.listen must both be loopback addresses"
+            ),
+            Some(closed) if !closed.address.starts_with("http://") || closed.address.ends_with('/') => {
+                bail!("closed_test_network.address must be `http://host:port`, without trailing slash");
+            }
+            _ => {}
+        }
         if self.delivery.attempt_seconds == 0 || self.delivery.give_up_after_seconds == 0 {
             bail!("delivery.attempt_seconds and delivery.give_up_after_seconds must be at least 1");
         }
@@ -258,7 +300,13 @@ impl Config {
     /// The base address of the Dataspace Protocol's endpoints.
     #[must_use]
     pub fn dsp_address(&self) -> String {
-        format!("{}{}", self.public.address, crate::http::DSP_PATH)
+        format!("{}{}", self.reached_at(), crate::http::DSP_PATH)
+    }
+
+    /// Under which address this node tells others to reach it.
+    #[must_use]
+    pub fn reached_at(&self) -> &str {
+        self.closed_test_network.as_ref().map_or(&self.public.address, |closed| &closed.address)
     }
 }
 
@@ -331,5 +379,13 @@ mod tests {
             refused("127.0.0.1:8444", "0.0.0.0:8444")
                 .contains("management.listen must be a loopback address")
         );
+        let closed = "[closed_test_network]\nlisten = \"127.0.0.1:1\"\naddress = \"http://localhost:1\"\n\
+                      authorization = \"a\"\nparticipants = []\n[tls]";
+        assert!(Config::parse(&GOOD.replace("[tls]", closed)).is_ok());
+        let public = GOOD.replace("[tls]", closed).replace("listen = \"127.0.0.1:8443\"", "listen = \"0.0.0.0:8443\"");
+        let error = format!("{:#}", Config::parse(&public).unwrap_err());
+        assert!(error.contains("must both be loopback addresses"), "{error}");
+        let error = refused("[tls]", "[agreements]\nsignatures = \"none\"\n[tls]");
+        assert!(error.contains("only with [closed_test_network]"), "{error}");
     }
 }

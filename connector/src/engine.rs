@@ -20,9 +20,10 @@ use store::{Batch, CommitError, Store, StoreError};
 use tokio::sync::watch;
 use trust::TrustError;
 
-pub use self::agreements::Standing;
+pub use self::agreements::{Import, Standing};
 pub use self::catalog::{Managed, Write};
 pub use self::gate::{Admission, Denial};
+pub use self::negotiations::Move;
 use crate::config::{Config, Signatures};
 use crate::identity::Identity;
 use crate::locks::Locks;
@@ -88,6 +89,7 @@ pub struct Engine {
     streams: Arc<Streams>,
     replays: Replays,
     locks: Locks,
+    /// What makes an agreement binding here.
     signatures: Signatures,
     own_address: String,
     public_address: String,
@@ -140,7 +142,7 @@ impl Engine {
             locks: Locks::default(),
             signatures: config.agreements.signatures,
             own_address: config.dsp_address(),
-            public_address: config.public.address.clone(),
+            public_address: config.reached_at().to_owned(),
             stream_key: parts.stream_key,
             known: Arc::new(Hierarchy::shipped()),
             offered: RwLock::default(),

@@ -19,6 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Limited};
 
+pub use self::authenticate::Authentication;
 use crate::engine::Engine;
 
 /// Path of the Dataspace Protocol's endpoints below the public address.
@@ -38,14 +39,15 @@ pub struct Faces {
     pub engine: Arc<Engine>,
     /// The client towards upstream sources.
     pub upstream: reqwest::Client,
+    authentication: Authentication,
     refusals: problem::RefusalLog,
 }
 
 impl Faces {
     /// Faces of `engine`.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, upstream: reqwest::Client) -> Arc<Self> {
-        Arc::new(Self { engine, upstream, refusals: problem::RefusalLog::default() })
+    pub fn new(engine: Arc<Engine>, upstream: reqwest::Client, authentication: Authentication) -> Arc<Self> {
+        Arc::new(Self { engine, upstream, authentication, refusals: problem::RefusalLog::default() })
     }
 }
 

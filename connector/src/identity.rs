@@ -14,6 +14,8 @@ pub struct Identity {
     key_id: String,
     key: PrivateKey,
     document: DidDocument,
+    /// In a closed test network: sent in place of tokens.
+    fixed_header: Option<String>,
 }
 
 impl Identity {
@@ -33,12 +35,13 @@ impl Identity {
             (format!("{did}#{}", did.trim_start_matches("did:key:")), trust::did::key_document(&did)?)
         } else {
             let key_id = format!("{did}#key-1");
-            let versions = format!("{}/.well-known/dspace-version", config.public.address);
+            let versions = format!("{}/.well-known/dspace-version", config.reached_at());
             let catalog = format!("{}/catalog", config.dsp_address());
             let document = DidDocument::of_node(&did, &key_id, key.public_jwk(), &versions, &catalog);
             (key_id, document)
         };
-        Ok(Self { did, key_id, key, document })
+        let fixed_header = config.closed_test_network.as_ref().map(|closed| closed.authorization.clone());
+        Ok(Self { did, key_id, key, document, fixed_header })
     }
 
     /// The participant id.
@@ -59,12 +62,16 @@ impl Identity {
         &self.document
     }
 
-    /// A self-issued ID token for one request to `audience`.
+    /// The `Authorization` header of one request to `audience`: a fresh self-issued ID token.
     ///
     /// # Errors
     /// The key could not sign.
-    pub fn token(&self, audience: &str, now: Timestamp) -> Result<String, TrustError> {
-        trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), now)
+    pub fn authorization(&self, audience: &str, now: Timestamp) -> Result<String, TrustError> {
+        if let Some(fixed) = &self.fixed_header {
+            return Ok(fixed.clone());
+        }
+        let token = trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), now)?;
+        Ok(format!("Bearer {token}"))
     }
 
     /// Signs an agreement in `role`.

@@ -25,13 +25,20 @@ pub struct Forbidden(String);
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     allow: Arc<[IpNet]>,
+    plain: bool,
 }
 
 impl Guard {
     /// Public addresses, and `allow`.
     #[must_use]
     pub fn new(allow: &[IpNet]) -> Self {
-        Self { allow: allow.into() }
+        Self { allow: allow.into(), plain: false }
+    }
+
+    /// The same, also for addresses without TLS: for closed test networks.
+    #[must_use]
+    pub fn with_plain(self) -> Self {
+        Self { plain: true, ..self }
     }
 
     /// Whether `address` may be reached.
@@ -51,7 +58,7 @@ impl Guard {
             return Err(Forbidden("an address is longer than 2048 bytes".to_owned()));
         }
         let Ok(url) = Url::parse(text) else { return refuse("is not a URL") };
-        if url.scheme() != "https" {
+        if url.scheme() != "https" && !(self.plain && url.scheme() == "http") {
             return refuse("is not an https address");
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -148,7 +155,7 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
 /// # Errors
 /// The TLS configuration cannot be used.
 pub fn peer_client(guard: &Guard, tls: rustls::ClientConfig) -> reqwest::Result<reqwest::Client> {
-    base(tls).https_only(true).dns_resolver(guard.clone()).build()
+    base(tls).https_only(!guard.plain).dns_resolver(guard.clone()).build()
 }
 
 /// The client towards upstreams that the operator chose, where private addresses are usual.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::engine::{Engine, Parts};
 use crate::http::management::Management;
-use crate::http::{self, Faces};
+use crate::http::{self, Authentication, Faces};
 use crate::identity::Identity;
 use crate::network::{self, Guard};
 use crate::outbox::Outbox;
@@ -53,8 +53,18 @@ impl Node {
             .await
             .with_context(|| format!("listening on {} (management.listen)", config.management.listen))?;
 
+        let plain = match &config.closed_test_network {
+            None => None,
+            Some(closed) => Some(
+                TcpListener::bind(closed.listen)
+                    .await
+                    .with_context(|| format!("listening on {} (closed_test_network.listen)", closed.listen))?,
+            ),
+        };
+
         let (store, recovery) = open_store(config, &identity, false)?;
         let guard = Guard::new(&config.network.allow);
+        let guard = if config.closed_test_network.is_some() { guard.with_plain() } else { guard };
         let client = network::peer_client(&guard, client_tls.clone())?;
         let upstream = network::upstream_client(client_tls)?;
         let resolver = Arc::new(Resolver::new(client.clone(), identity.document().clone()));
@@ -63,10 +73,24 @@ impl Node {
         let parts = Parts { store, identity, resolver, client, guard, outbox: outbox.clone(), stream_key };
         let engine = Arc::new(Engine::new(config, parts)?);
 
-        let faces = Faces::new(Arc::clone(&engine), upstream);
+        let authentication = match &config.closed_test_network {
+            None => Authentication::Dcp,
+            Some(closed) => {
+                tracing::warn!(
+                    listen = %closed.listen,
+                    "CLOSED TEST NETWORK: this node takes fixed headers for identities and speaks plain HTTP; never use \
+                     it with data that matters"
+                );
+                Authentication::Fixed(closed.participants.clone())
+            }
+        };
+        let faces = Faces::new(Arc::clone(&engine), upstream, authentication);
         let operator = Management::new(Arc::clone(&faces), &management_key);
         let listeners = TaskTracker::new();
         listeners.spawn(http::listener::serve(public, Some(server_tls), http::public(&faces), stop.clone()));
+        if let Some(plain) = plain {
+            listeners.spawn(http::listener::serve(plain, None, http::public(&faces), stop.clone()));
+        }
         let routes = http::management::routes(&operator);
         listeners.spawn(http::listener::serve(management, None, routes, stop.clone()));
         let resumed = engine.resume().await?;

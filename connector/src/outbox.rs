@@ -180,8 +180,8 @@ impl Outbox {
     }
 
     async fn attempt(&self, engine: &Engine, entry: &OutboxEntry) -> Attempt {
-        let token = match engine.identity().token(&entry.peer, clock::now()) {
-            Ok(token) => token,
+        let authorization = match engine.identity().authorization(&entry.peer, clock::now()) {
+            Ok(authorization) => authorization,
             Err(error) => return Attempt::Later(error.to_string()),
         };
         let url = format!("{}/{}", entry.address, entry.message.path);
@@ -192,7 +192,7 @@ impl Outbox {
         let sent = engine
             .client()
             .post(&url)
-            .bearer_auth(token)
+            .header(http::header::AUTHORIZATION, authorization)
             .json(&entry.message.body)
             .timeout(deadline)
             .send()
@@ -223,10 +223,10 @@ impl Outbox {
     async fn was_taken(&self, engine: &Engine, entry: &OutboxEntry) -> bool {
         let Some((path, _)) = entry.message.path.rsplit_once('/') else { return false };
         let path = path.strip_suffix("/agreement").unwrap_or(path);
-        let Ok(token) = engine.identity().token(&entry.peer, clock::now()) else { return false };
+        let Ok(authorization) = engine.identity().authorization(&entry.peer, clock::now()) else { return false };
         let url = format!("{}/{path}", entry.address);
         let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
-        let Ok(response) = engine.client().get(&url).bearer_auth(token).timeout(deadline).send().await else {
+        let Ok(response) = engine.client().get(&url).header(http::header::AUTHORIZATION, authorization).timeout(deadline).send().await else {
             return false;
         };
         if !response.status().is_success() {

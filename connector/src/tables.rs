@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use catalog::Approval;
+use catalog::Automation;
 use jiff::Timestamp;
 use protocol::negotiation::Negotiation;
 use protocol::transfer::Transfer;
@@ -47,7 +47,7 @@ pub struct NegotiationRecord {
     /// The machine's state.
     pub negotiation: Negotiation,
     /// Provider: who answers.
-    pub approval: Approval,
+    pub automation: Automation,
     /// Consumer: the terms asked for; an offer that permits all of them is accepted.
     pub wanted: Option<Offer>,
 }
@@ -78,6 +78,10 @@ pub struct AgreementRecord {
     pub consumer_signature: Option<String>,
     /// Both parties' DID documents when the agreement was made, by DID.
     pub did_documents: BTreeMap<String, Json>,
+    /// Provider: who starts transfers under it.
+    pub automation: Automation,
+    /// It was made elsewhere and taken over.
+    pub imported: bool,
     /// When it came into force here.
     pub concluded_at: Timestamp,
     /// Set when this side ended it.

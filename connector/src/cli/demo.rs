@@ -197,7 +197,7 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         no_distribution: true,
         policy: None,
         only_for: Vec::new(),
-        approval: publish::Approval::Auto,
+        automation: publish::Automation::Auto,
         auth_header: None,
         secret_file: None,
     }

@@ -144,6 +144,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         agreements: Agreements::default(),
         delivery: Delivery::default(),
         log: Log::default(),
+        closed_test_network: None,
         folder: dir.to_owned(),
     };
     let text = toml::to_string_pretty(&config).context("writing the configuration")?;

@@ -70,7 +70,7 @@ pub(super) struct Publish {
     pub only_for: Vec<String>,
     /// Who answers requests.
     #[arg(long, value_enum, default_value = "auto")]
-    pub approval: Approval,
+    pub automation: Automation,
     /// For an http source: the header that carries its credentials.
     #[arg(long, requires = "secret_file", value_name = "HEADER")]
     pub auth_header: Option<String>,
@@ -80,11 +80,24 @@ pub(super) struct Publish {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Approval {
+pub(super) enum Automation {
     /// The node, when what is asked is within the terms.
     Auto,
     /// A person, with `concordat negotiations approve`.
     Manual,
+    /// The node answers every request with the offer as published, and goes on when that is accepted.
+    OfferFirst,
+}
+
+impl Automation {
+    /// As in a contract definition.
+    pub(super) const fn term(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Manual => "manual",
+            Self::OfferFirst => "offer-first",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -131,10 +144,7 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
     let terms = terms(arguments)?;
     let words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
     let (access_id, terms_id) = (format!("{id}#access"), format!("{id}#terms"));
-    let approval = match arguments.approval {
-        Approval::Auto => "auto",
-        Approval::Manual => "manual",
-    };
+    let automation = arguments.automation.term();
     let steps = [
         (
             "assets",
@@ -147,7 +157,7 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
             "contractdefinitions",
             &id,
             json!({
-                "@id": id, "accessPolicyId": access_id, "contractPolicyId": terms_id, "urn:concordat:approval": approval,
+                "@id": id, "accessPolicyId": access_id, "contractPolicyId": terms_id, "urn:concordat:automation": automation,
                 "assetsSelector": [{"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": id}],
             }),
         ),
@@ -249,7 +259,7 @@ pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> 
         let who = words(&policy(&text(definition, "accessPolicyId")));
         shown.push(json!({
             "id": text(definition, "@id"), "terms": terms, "seenBy": who,
-            "approval": text(definition, "urn:concordat:approval"),
+            "automation": text(definition, "urn:concordat:automation"),
         }));
     }
     output.result(&Value::Array(shown.clone()), || {
@@ -257,8 +267,8 @@ pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> 
             let lines = value.as_array().into_iter().flatten().filter_map(Value::as_str);
             lines.collect::<Vec<_>>().join("\n")
         };
-        let row = |one: &Value| vec![text(one, "id"), join(&one["terms"]), text(one, "approval")];
-        table(&["offer", "terms", "approval"], shown.iter().map(row).collect())
+        let row = |one: &Value| vec![text(one, "id"), join(&one["terms"]), text(one, "automation")];
+        table(&["offer", "terms", "automation"], shown.iter().map(row).collect())
     });
     Ok(Exit::Success)
 }

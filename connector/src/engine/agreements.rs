@@ -1,11 +1,15 @@
 //! Agreements: in force, ended, exported.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use catalog::Automation;
 use protocol::negotiation::Negotiation;
+use protocol::wire::Agreement;
 use protocol::{RefusalKind, Role};
+use serde_json::Value as Json;
 use store::Batch;
-use trust::Dossier;
+use trust::{DidDocument, Dossier, SignerRole};
 
 use super::{Engine, EngineError};
 use crate::clock;
@@ -20,7 +24,79 @@ pub struct Standing {
     pub usage: Usage,
 }
 
+/// An agreement made elsewhere.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// As both know it.
+    pub agreement: Agreement,
+    /// Base address of the other party's endpoints.
+    pub peer_address: String,
+    /// The provider's signature, if there is one.
+    pub provider_signature: Option<String>,
+    /// The consumer's signature, if there is one.
+    pub consumer_signature: Option<String>,
+    /// DID documents that the signatures are checked against, by DID.
+    pub did_documents: BTreeMap<String, Json>,
+    /// Provider: who starts transfers under it.
+    pub automation: Automation,
+}
+
 impl Engine {
+    /// Takes over an agreement made elsewhere. Whether it opens the gate is for the node's signature mode.
+    ///
+    /// # Errors
+    /// This node is no party of it, a signature does not hold, or it is there already.
+    pub async fn import_agreement(&self, import: Import) -> Result<Standing, EngineError> {
+        let refuse = |reason: String| EngineError::refused(RefusalKind::Disagreement, reason);
+        let agreement = &import.agreement;
+        let (assigner, assignee) = (agreement.assigner(), agreement.assignee());
+        let (role, peer) = if assigner.as_str() == self.did() {
+            (Role::Provider, assignee.to_string())
+        } else if assignee.as_str() == self.did() {
+            (Role::Consumer, assigner.to_string())
+        } else {
+            return Err(refuse(format!("this node is `{}`, which is no party of that agreement", self.did())));
+        };
+        self.guard.check_url(&import.peer_address).map_err(|error| refuse(format!("counterPartyAddress: {error}")))?;
+        for (role, signature, party) in [
+            (SignerRole::Provider, &import.provider_signature, &assigner),
+            (SignerRole::Consumer, &import.consumer_signature, &assignee),
+        ] {
+            let Some(signature) = signature else { continue };
+            let document = import.did_documents.get(party.as_str()).cloned().unwrap_or_default();
+            DidDocument::parse(document, party.as_str())
+                .and_then(|document| trust::dossier::verify(signature, role, agreement.json(), &document))
+                .map_err(|error| refuse(error.to_string()))?;
+        }
+        let id = agreement.id().to_string();
+        let key = tables::key(prefix::AGREEMENT, &id);
+        if self.store.get(&key)?.is_some() {
+            return Err(refuse(format!("the agreement `{id}` is here already")));
+        }
+        let now = clock::now();
+        let record = AgreementRecord {
+            agreement: import.agreement,
+            role,
+            peer: peer.clone(),
+            peer_address: import.peer_address.trim_end_matches('/').to_owned(),
+            negotiation: String::new(),
+            provider_signature: import.provider_signature,
+            consumer_signature: import.consumer_signature,
+            did_documents: import.did_documents,
+            automation: import.automation,
+            imported: true,
+            concluded_at: now,
+            ended: None,
+        };
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), None);
+        tables::put(&mut batch, key, &record)?;
+        let event = Event::new("agreement", now, "an agreement made elsewhere was imported").about(&id).with(&peer);
+        tables::append_event(&mut batch, &event)?;
+        self.commit(batch).await?;
+        self.agreement(&id)
+    }
+
     /// One agreement.
     ///
     /// # Errors

@@ -188,7 +188,7 @@ impl Engine {
         ] {
             let Some(signature) = signature else {
                 match self.signatures {
-                    Signatures::AcceptPeerToken => continue,
+                    Signatures::AcceptPeerToken | Signatures::None => continue,
                     Signatures::Required => return Err("the agreement is not signed by both".to_owned()),
                 }
             };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ::catalog::Approval;
+use ::catalog::Automation;
 use jiff::Timestamp;
 use policy_engine::{Containment, within};
 use protocol::negotiation::{self, Act, Decision, Input, Message, Negotiation, Parties, State, Step};
@@ -35,6 +35,7 @@ impl Engine {
         peer: &str,
         address: Option<&str>,
         offer: Offer,
+        automation: Automation,
     ) -> Result<NegotiationRecord, EngineError> {
         let dataset = offer
             .target()
@@ -49,8 +50,30 @@ impl Engine {
             message_id(),
             clock::now(),
         );
-        let record =
-            NegotiationRecord { negotiation: step.next, approval: Approval::Auto, wanted: Some(offer) };
+        let record = NegotiationRecord { negotiation: step.next, automation, wanted: Some(offer) };
+        self.save_negotiation(record, None, step.effects, BTreeMap::new()).await
+    }
+
+    /// Offers a dataset to a participant that did not ask, as the provider.
+    ///
+    /// # Errors
+    /// No such offer for that participant, or its address cannot be used.
+    pub async fn propose(
+        self: &Arc<Self>,
+        peer: &str,
+        address: Option<&str>,
+        offer: &str,
+    ) -> Result<NegotiationRecord, EngineError> {
+        let offered = self.snapshot().offer(offer, peer, clock::now(), &self.known);
+        let offered = offered.ok_or_else(|| unknown_offer(&OfferId::new(offer)))?;
+        let dataset = DatasetId::new(offered.asset);
+        let terms = Offer::parse(offered.policy)
+            .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?
+            .with_target(&dataset);
+        let peer_address = self.peer_address(peer, address).await?;
+        let parties = self.negotiation_parties(peer, peer_address, dataset);
+        let step = negotiation::begin(Role::Provider, ids::urn(), parties, terms, message_id(), clock::now());
+        let record = NegotiationRecord { negotiation: step.next, automation: offered.automation, wanted: None };
         self.save_negotiation(record, None, step.effects, BTreeMap::new()).await
     }
 
@@ -89,21 +112,21 @@ impl Engine {
             outside @ Containment::Outside(_) => outside.reason(),
         };
         if let Some(reason) = &outside
-            && offered.approval == Approval::Auto
+            && offered.automation == Automation::Auto
         {
             return Err(EngineError::refused(RefusalKind::TermsNotOffered, reason.clone()));
         }
         let parties = self.negotiation_parties(caller, callback, dataset);
         let pid = ProviderPid::new(ids::urn());
         let mut negotiation = negotiation::requested(pid, parties, &received, now)?;
-        if offered.approval == Approval::Manual {
+        if offered.automation == Automation::Manual {
             negotiation.progress.note(now, "it waits for your approval");
         }
         if let Some(reason) = outside {
             negotiation.progress.note(now, format!("the terms asked for are not those offered: {reason}"));
         }
         let answer = acknowledgement(&negotiation)?;
-        let record = NegotiationRecord { negotiation, approval: offered.approval, wanted: None };
+        let record = NegotiationRecord { negotiation, automation: offered.automation, wanted: None };
         let (record, effects) = self.decide_on(record, Vec::new(), now)?;
         self.save_negotiation(record, None, effects, BTreeMap::new()).await?;
         Ok(answer)
@@ -132,7 +155,7 @@ impl Engine {
         let mut negotiation = negotiation::offered(pid, parties, &received, clock::now())?;
         negotiation.progress.note(clock::now(), "it waits for you to accept or reject it");
         let answer = acknowledgement(&negotiation)?;
-        let record = NegotiationRecord { negotiation, approval: Approval::Manual, wanted: None };
+        let record = NegotiationRecord { negotiation, automation: Automation::Manual, wanted: None };
         self.save_negotiation(record, None, Vec::new(), BTreeMap::new()).await?;
         Ok(answer)
     }
@@ -194,18 +217,61 @@ impl Engine {
         Ok(self.load_negotiation(pid)?.0)
     }
 
-    /// The operator says yes: agrees as the provider, accepts as the consumer.
+    /// The operator says yes to what waits, and to what follows from it: the node carries the rest through.
     ///
     /// # Errors
     /// There is nothing to say yes to now.
     pub async fn approve(self: &Arc<Self>, pid: &str) -> Result<NegotiationRecord, EngineError> {
         let _lock = self.locks.lock(pid).await;
         let (record, version) = self.load_negotiation(pid)?;
-        let decision = match record.negotiation.role {
-            Role::Consumer => Decision::Accept,
-            Role::Provider => self.agree(&record.negotiation, clock::now())?,
+        let now = clock::now();
+        let decision = match (record.negotiation.role, record.negotiation.progress.state) {
+            (Role::Consumer, Some(State::Agreed)) => self.verify(&record.negotiation, now)?,
+            (Role::Consumer, _) => Decision::Accept,
+            (Role::Provider, Some(State::Verified)) => Decision::Finalize,
+            (Role::Provider, _) => self.agree(&record.negotiation, now)?,
         };
+        let record = NegotiationRecord { automation: Automation::Auto, ..record };
         self.operate(record, version, decision).await
+    }
+
+    /// The operator, or a program of theirs, makes exactly one move.
+    ///
+    /// # Errors
+    /// The move is not allowed now, or its terms cannot be used.
+    pub async fn make_move(self: &Arc<Self>, pid: &str, wanted: Move) -> Result<NegotiationRecord, EngineError> {
+        let _lock = self.locks.lock(pid).await;
+        let (record, version) = self.load_negotiation(pid)?;
+        let (ours, now) = (&record.negotiation, clock::now());
+        let mut asked = record.wanted.clone();
+        let decision = match wanted {
+            Move::Accept => Decision::Accept,
+            Move::Agree => self.agree(ours, now)?,
+            Move::Finalize => Decision::Finalize,
+            Move::Offer(offer) => Decision::Offer(match offer {
+                Some(offer) => offer,
+                None => self.published(ours, now)?,
+            }),
+            Move::Request(offer) => {
+                let offer = offer.unwrap_or_else(|| ours.offer.clone());
+                asked = Some(offer.clone());
+                Decision::Request(offer)
+            }
+            Move::Verify => self.verify(ours, now)?,
+        };
+        self.operate(NegotiationRecord { wanted: asked, ..record }, version, decision).await
+    }
+
+    /// The offer for the dataset of a negotiation as published now.
+    fn published(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Offer, EngineError> {
+        let snapshot = self.snapshot();
+        let (dataset, peer) = (negotiation.dataset.as_str(), negotiation.peer.as_str());
+        let offering = snapshot.dataset(dataset, peer, now, &self.known);
+        let offer = offering.and_then(|offering| offering.offers.into_iter().next());
+        let offer = offer.ok_or_else(|| {
+            EngineError::refused(RefusalKind::TermsNotOffered, format!("`{dataset}` is not offered to `{peer}` any more"))
+        })?;
+        Offer::parse(offer.policy).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))
     }
 
     /// The operator ends a negotiation.
@@ -288,7 +354,13 @@ impl Engine {
             return Ok((record, effects));
         }
         let decision = match (negotiation.role, negotiation.progress.state) {
-            (Role::Provider, Some(State::Requested)) if record.approval == Approval::Auto => {
+            _ if record.automation == Automation::Manual => None,
+            (Role::Provider, Some(State::Requested))
+                if record.automation == Automation::OfferFirst && negotiation.progress.seen.len() <= 1 =>
+            {
+                Some(Decision::Offer(self.published(negotiation, now)?))
+            }
+            (Role::Provider, Some(State::Requested)) => {
                 match self.terms_refused(negotiation, now) {
                     None => Some(self.agree(negotiation, now)?),
                     Some(reason) => Some(Decision::Terminate(reason)),
@@ -353,8 +425,14 @@ impl Engine {
     ) -> Result<BTreeMap<String, serde_json::Value>, EngineError> {
         let mut documents = BTreeMap::new();
         for did in [negotiation.assigner(), negotiation.assignee()] {
-            let document = self.resolver.document(did.as_str()).await.map_err(EngineError::Peer)?;
-            documents.insert(did.to_string(), document.json().clone());
+            match self.resolver.document(did.as_str()).await {
+                Ok(document) => {
+                    documents.insert(did.to_string(), document.json().clone());
+                }
+                // Without a document a signature cannot hold; where none is demanded, none is needed.
+                Err(reason) if self.signatures == Signatures::Required => return Err(EngineError::Peer(reason)),
+                Err(_) => {}
+            }
         }
         Ok(documents)
     }
@@ -373,7 +451,7 @@ impl Engine {
         };
         let Some(signature) = signature else {
             return match self.signatures {
-                Signatures::AcceptPeerToken => Ok(()),
+                Signatures::AcceptPeerToken | Signatures::None => Ok(()),
                 Signatures::Required => Err(refuse(
                     "/urn:concordat:signature: is missing; this node makes agreements only with both signatures"
                         .to_owned(),
@@ -456,6 +534,8 @@ impl Engine {
                 provider_signature: negotiation.provider_signature.clone(),
                 consumer_signature: negotiation.consumer_signature.clone(),
                 did_documents: documents,
+                automation: record.automation,
+                imported: false,
                 concluded_at: clock::now(),
                 ended: None,
             };
@@ -478,6 +558,23 @@ impl Engine {
         }
         Ok(record)
     }
+}
+
+/// One move of a negotiation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Move {
+    /// Consumer: take the provider's offer.
+    Accept,
+    /// Provider: agree to the terms on the table.
+    Agree,
+    /// Provider: make the agreement usable.
+    Finalize,
+    /// Provider: answer with other terms, by default those published.
+    Offer(Option<Offer>),
+    /// Consumer: answer with other terms, by default those on the table.
+    Request(Option<Offer>),
+    /// Consumer: confirm the agreement.
+    Verify,
 }
 
 /// Whether the negotiation is terminated, or a termination of ours is on its way.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use protocol::wire::{
     Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, VersionResponse, reason_text,
 };
@@ -90,8 +91,8 @@ impl Engine {
         let base = self.peer_address(peer, address).await?;
         let message = protocol::wire::to_json(&CatalogRequestMessage { filter }, None);
         let url = format!("{base}/catalog/request");
-        let token = self.identity.token(peer, clock::now())?;
-        let request = self.client.post(&url).bearer_auth(token).json(&message).timeout(ASK);
+        let authorization = self.identity.authorization(peer, clock::now())?;
+        let request = self.client.post(&url).header(AUTHORIZATION, authorization).json(&message).timeout(ASK);
         let body = answer(&url, request, MAX_CATALOG).await?;
         let catalog: Catalog = read(&url, &body)?;
         match &catalog.participant_id {
@@ -124,7 +125,7 @@ impl Engine {
     async fn get(&self, url: &str, peer: Option<&str>, limit: usize) -> Result<Vec<u8>, EngineError> {
         let mut request = self.client.get(url).timeout(ASK);
         if let Some(peer) = peer {
-            request = request.bearer_auth(self.identity.token(peer, clock::now())?);
+            request = request.header(AUTHORIZATION, self.identity.authorization(peer, clock::now())?);
         }
         answer(url, request, limit).await
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::HTTP_PULL;
+use catalog::{Automation, HTTP_PULL};
 use protocol::transfer::{self, Decision, Input, Message, Parties, State, Transfer};
 use protocol::wire::{DataAddress, EndpointProperty, Received, TransferProcess, TransferRequestMessage};
 use protocol::{
@@ -88,6 +88,12 @@ impl Engine {
         let parties = self.transfer_parties(&record, callback, &request.format);
         let requested = transfer::requested(ProviderPid::new(ids::urn()), parties, &received, now);
         let answer = acknowledgement(&requested)?;
+        if record.automation == Automation::Manual {
+            let mut waiting = requested;
+            waiting.progress.note(now, "it waits for you to start it");
+            self.save_transfer(waiting, None, Vec::new()).await?;
+            return Ok(answer);
+        }
         let start = Decision::Start(Some(self.data_address(&requested)?));
         let step = transfer::step(requested, Input::Decided { decision: start, message: message_id() }, now)?;
         self.save_transfer(step.next, None, step.effects).await?;
@@ -159,10 +165,10 @@ impl Engine {
         self.operate_transfer(pid, |_, _| Ok(Decision::Suspend(reason.to_owned()))).await
     }
 
-    /// The operator lets a paused transfer go on.
+    /// The operator lets a transfer run: one that waits for its start (provider), or one that is suspended.
     ///
     /// # Errors
-    /// It is not suspended, the other side suspended it, or the agreement was ended.
+    /// It does not wait, the other side suspended it, or the agreement was ended.
     pub async fn resume_transfer(self: &Arc<Self>, pid: &str) -> Result<TransferRecord, EngineError> {
         self.operate_transfer(pid, |engine, transfer| {
             let (agreement, _) = engine.load_agreement(transfer.agreement.as_str())?;

@@ -49,7 +49,7 @@ impl<'a> Exchange<'a> {
 
     /// Authenticates, then reads the body.
     async fn open(&mut self, headers: &HeaderMap, body: Option<Body>) -> Result<String, Problem> {
-        let caller = authenticate(&self.faces.engine, headers).await?;
+        let caller = authenticate(self.faces, headers).await?;
         self.caller = Some(caller.clone());
         if let Some(body) = body {
             let bytes = read_body(body, MAX_MESSAGE).await?;

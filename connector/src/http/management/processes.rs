@@ -1,5 +1,6 @@
 //! Negotiations, agreements and transfers: looked at, begun, decided.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,15 +8,16 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use catalog::Automation;
 use http::StatusCode;
 use protocol::Role;
-use protocol::wire::Offer;
+use protocol::wire::{Agreement, Offer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::views::{self, Query};
 use super::{Management, Shared, malformed, read, respond};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Import, Move};
 use crate::http::problem::json_answer;
 use crate::tables::{AgreementRecord, NegotiationRecord, TransferRecord, prefix};
 
@@ -30,7 +32,10 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/v4/contractnegotiations/{id}/state", get(negotiation_state))
         .route("/v4/contractnegotiations/{id}/agreement", get(negotiation_agreement))
         .route("/v4/contractnegotiations/{id}/approve", post(approve))
+        .route("/v4/contractnegotiations/offer", post(propose))
+        .route("/v4/contractnegotiations/{id}/move/{name}", post(make_move))
         .route("/v4/contractnegotiations/{id}/terminate", post(terminate_negotiation))
+        .route("/v4/contractagreements/import", post(import))
         .route("/v4/contractagreements/request", post(agreements))
         .route("/v4/contractagreements/{id}", get(agreement))
         .route("/v4/contractagreements/{id}/negotiation", get(agreement_negotiation))
@@ -58,6 +63,8 @@ struct ContractRequest {
     #[serde(default)]
     protocol: Option<String>,
     policy: Value,
+    #[serde(rename = "urn:concordat:automation", default)]
+    automation: Automation,
 }
 
 async fn negotiate(State(management): Shared, body: Body) -> Response {
@@ -70,7 +77,11 @@ async fn negotiate(State(management): Shared, body: Body) -> Response {
             .to_owned();
         let offer = Offer::parse(request.policy).map_err(|reason| malformed(format!("policy{reason}")))?;
         let record =
-            management.faces.engine.negotiate(&peer, request.counter_party_address.as_deref(), offer).await?;
+            management
+            .faces
+            .engine
+            .negotiate(&peer, request.counter_party_address.as_deref(), offer, request.automation)
+            .await?;
         Ok(ok(&views::id_response(record.negotiation.pid())))
     };
     respond(result.await)
@@ -120,6 +131,84 @@ async fn negotiation_agreement(State(management): Shared, Path(id): Path<String>
 
 async fn approve(State(management): Shared, Path(id): Path<String>) -> Response {
     respond(management.faces.engine.approve(&id).await.map(|record| ok(&views::negotiation(&record))))
+}
+
+/// An offer to a participant that did not ask.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Proposal {
+    counter_party_id: String,
+    counter_party_address: Option<String>,
+    offer_id: String,
+}
+
+async fn propose(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let proposal: Proposal = read(body).await?;
+        let address = proposal.counter_party_address.as_deref();
+        let engine = &management.faces.engine;
+        let record = engine.propose(&proposal.counter_party_id, address, &proposal.offer_id).await?;
+        Ok(ok(&views::id_response(record.negotiation.pid())))
+    };
+    respond(result.await)
+}
+
+#[derive(Debug, Deserialize)]
+struct Terms {
+    #[serde(default)]
+    policy: Option<Value>,
+}
+
+async fn make_move(State(management): Shared, Path((id, name)): Path<(String, String)>, body: Body) -> Response {
+    let result = async {
+        let terms: Terms = read(body).await?;
+        let offer = terms.policy.map(Offer::parse).transpose().map_err(|reason| malformed(format!("policy{reason}")))?;
+        let wanted = match name.as_str() {
+            "accept" => Move::Accept,
+            "agree" => Move::Agree,
+            "finalize" => Move::Finalize,
+            "offer" => Move::Offer(offer),
+            "request" => Move::Request(offer),
+            "verify" => Move::Verify,
+            _ => return Err(EngineError::NotFound { kind: "move", id: name.clone() }),
+        };
+        let record = management.faces.engine.make_move(&id, wanted).await?;
+        Ok(ok(&views::negotiation(&record)))
+    };
+    respond(result.await)
+}
+
+/// A dossier, or as much of one as there is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ImportRequest {
+    agreement: Agreement,
+    counter_party_address: String,
+    #[serde(default)]
+    provider_signature: Option<String>,
+    #[serde(default)]
+    consumer_signature: Option<String>,
+    #[serde(default)]
+    did_documents: BTreeMap<String, Value>,
+    #[serde(rename = "urn:concordat:automation", default)]
+    automation: Automation,
+}
+
+async fn import(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let request: ImportRequest = read(body).await?;
+        let import = Import {
+            agreement: request.agreement,
+            peer_address: request.counter_party_address,
+            provider_signature: request.provider_signature,
+            consumer_signature: request.consumer_signature,
+            did_documents: request.did_documents,
+            automation: request.automation,
+        };
+        let standing = management.faces.engine.import_agreement(import).await?;
+        Ok(ok(&views::agreement(&standing)))
+    };
+    respond(result.await)
 }
 
 #[derive(Debug, Deserialize)]

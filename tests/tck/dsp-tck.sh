@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Runs the official DSP TCK against a `concordat serve` process, its scenarios played by `operator.rs`.
+# The suite comes from Maven Central into target/tck; TCK_CLASSPATH names one that is built already.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+work=$(mktemp -d)
+children=()
+finish() {
+    for child in "${children[@]}"; do kill "$child" 2>/dev/null; done
+    wait 2>/dev/null
+    if [ -n "${TCK_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
+}
+trap finish EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+public=$(free_port) management=$(free_port) plain=$(free_port) webhook=$(free_port) suite=$(free_port)
+
+cargo build --quiet -p connector --bin concordat --example tck-operator || exit 1
+program=target/debug/concordat
+node=$work/node
+$program --dir "$node" init --name "TCK" --address "https://localhost:$public" --listen "127.0.0.1:$public" \
+    --management "127.0.0.1:$management" --allow-network 127.0.0.0/8 --allow-network ::1/128 >/dev/null || exit 1
+sed -i 's/signatures = "required"/signatures = "none"/' "$node/concordat.toml"
+cat >>"$node/concordat.toml" <<EOF
+
+[closed_test_network]
+listen = "127.0.0.1:$plain"
+address = "http://localhost:$plain"
+authorization = "node-under-test"
+
+[[closed_test_network.participants]]
+id = "TCK_PARTICIPANT"
+authorization = "suite"
+EOF
+
+mkfifo "$work/node.out" "$work/operator.out"
+$program --dir "$node" serve >"$work/node.out" 2>"$work/node.log" &
+children+=($!)
+exec 3<"$work/node.out"
+read -r _ <&3 || { cat "$work/node.log"; exit 1; }
+TCK_ADDRESS="http://localhost:$suite" target/debug/examples/tck-operator "$node" "127.0.0.1:$webhook" \
+    >"$work/operator.out" 2>"$work/operator.log" &
+children+=($!)
+exec 4<"$work/operator.out"
+read -r _ <&4 || { cat "$work/operator.log"; exit 1; }
+cat <&4 >"$work/operator.acts" &
+children+=($!)
+
+# Ids as the suite's own sample has them; the offers' ids are this node's.
+python3 - "$plain" "$webhook" "$suite" "$public" >"$work/tck.properties" <<'EOF' || exit 1
+import json, sys, urllib.request
+plain, webhook, suite, public = sys.argv[1:]
+base = f"http://localhost:{plain}"
+def offer(dataset):
+    request = urllib.request.Request(f"{base}/dsp/2025-1/catalog/datasets/{dataset}", headers={"Authorization": "suite"})
+    return json.load(urllib.request.urlopen(request))["hasPolicy"][0]["@id"]
+print(f"""dataspacetck.debug=false
+dataspacetck.ansi=false
+dataspacetck.dsp.local.connector=false
+dataspacetck.launcher=org.eclipse.dataspacetck.dsp.system.DspSystemLauncher
+dataspacetck.host=127.0.0.1
+dataspacetck.port={suite}
+dataspacetck.callback.address=http://localhost:{suite}
+dataspacetck.dsp.connector.agent.id=did\\:web\\:localhost%3A{public}
+dataspacetck.dsp.connector.http.url={base}/dsp/2025-1
+dataspacetck.dsp.connector.http.base.url={base}
+dataspacetck.dsp.connector.http.headers.authorization=suite
+dataspacetck.dsp.connector.negotiation.initiate.url=http://localhost:{webhook}/negotiations
+dataspacetck.dsp.connector.transfer.initiate.url=http://localhost:{webhook}/transfers
+dataspacetck.dsp.default.wait=15
+CAT_01_01_DATASETID=CAT0101
+CAT_01_02_DATASETID=CAT0102
+CAT_01_03_DATASETID=CAT0103""")
+groups = {"CN": [(1, 4), (2, 7), (3, 4)], "CN_C": [(1, 4), (2, 6), (3, 6)], "TP": [(1, 5), (2, 5), (3, 6)], "TP_C": [(1, 5), (2, 5), (3, 6)]}
+for kind, parts in groups.items():
+    for group, count in parts:
+        for number in range(1, count + 1):
+            name, place = f"{kind}_{group:02}_{number:02}", f"{group:02}{number:02}"
+            if kind == "CN":
+                print(f"{name}_DATASETID=ACN{place}\n{name}_OFFERID={offer('ACN' + place)}")
+            elif kind == "CN_C":
+                print(f"{name}_DATASETID=ACNC{place}")
+            else:
+                print(f"{name}_AGREEMENTID={'ATP' if kind == 'TP' else 'ATPC'}{place}\n{name}_FORMAT=HttpData-PULL")
+EOF
+
+if [ -z "${TCK_CLASSPATH:-}" ]; then
+    mvn -q -B -f tests/tck/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+        -DoutputDirectory="$PWD/target/tck" || { echo "the suite does not resolve from Maven Central"; exit 3; }
+    TCK_CLASSPATH="target/tck/*"
+fi
+mkdir -p target/tck-launcher
+javac -proc:none -d target/tck-launcher -cp "$TCK_CLASSPATH" tests/tck/src/Launch.java || exit 1
+java -cp "target/tck-launcher:$TCK_CLASSPATH" Launch "$work/tck.properties"
+status=$?
+if [ $status -ne 0 ]; then
+    echo "-- the operator's last acts"; tail -n 20 "$work/operator.acts"
+    echo "-- the node's log"; tail -n 20 "$work/node.log"
+fi
+exit $status
