@@ -5,6 +5,7 @@
 mod architecture;
 mod bench;
 mod clerk;
+mod conformance;
 mod demo;
 mod documents;
 mod faults;

@@ -12,7 +12,7 @@ mod view;
 
 pub use description::Description;
 pub use error::CatalogError;
-pub use model::{Automation, Asset, ContractDefinition, Criterion, PolicyDefinition};
+pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
 pub use view::{Offer, Offering, Snapshot};
 
 /// The transfer format of data that the consumer fetches over HTTPS.

@@ -7,7 +7,7 @@ use policy_engine::{Hierarchy, Policy, Request, World, evaluate};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use crate::model::{Automation, Asset, ContractDefinition, PolicyDefinition};
+use crate::model::{Asset, Automation, ContractDefinition, PolicyDefinition};
 
 /// All that is offered, resolved once when it changes and then only read.
 #[derive(Debug, Default)]

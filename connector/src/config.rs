@@ -276,10 +276,12 @@ impl Config {
             None if self.agreements.signatures == Signatures::None => {
                 bail!("agreements.signatures = \"none\" goes only with [closed_test_network]");
             }
-            Some(closed) if !closed.listen.ip().is_loopback() || !self.public.listen.ip().is_loopback() => bail!(
-                "[closed_test_network] replaces tokens by fixed headers, so closed_test_network.listen and \
+            Some(closed) if !closed.listen.ip().is_loopback() || !self.public.listen.ip().is_loopback() => {
+                bail!(
+                    "[closed_test_network] replaces tokens by fixed headers, so closed_test_network.listen and \
                  public.listen must both be loopback addresses"
-            ),
+                )
+            }
             Some(closed) if !closed.address.starts_with("http://") || closed.address.ends_with('/') => {
                 bail!("closed_test_network.address must be `http://host:port`, without trailing slash");
             }
@@ -382,7 +384,8 @@ mod tests {
         let closed = "[closed_test_network]\nlisten = \"127.0.0.1:1\"\naddress = \"http://localhost:1\"\n\
                       authorization = \"a\"\nparticipants = []\n[tls]";
         assert!(Config::parse(&GOOD.replace("[tls]", closed)).is_ok());
-        let public = GOOD.replace("[tls]", closed).replace("listen = \"127.0.0.1:8443\"", "listen = \"0.0.0.0:8443\"");
+        let public =
+            GOOD.replace("[tls]", closed).replace("listen = \"127.0.0.1:8443\"", "listen = \"0.0.0.0:8443\"");
         let error = format!("{:#}", Config::parse(&public).unwrap_err());
         assert!(error.contains("must both be loopback addresses"), "{error}");
         let error = refused("[tls]", "[agreements]\nsignatures = \"none\"\n[tls]");

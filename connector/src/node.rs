@@ -53,14 +53,13 @@ impl Node {
             .await
             .with_context(|| format!("listening on {} (management.listen)", config.management.listen))?;
 
-        let plain = match &config.closed_test_network {
-            None => None,
-            Some(closed) => Some(
-                TcpListener::bind(closed.listen)
-                    .await
-                    .with_context(|| format!("listening on {} (closed_test_network.listen)", closed.listen))?,
-            ),
-        };
+        let plain =
+            match &config.closed_test_network {
+                None => None,
+                Some(closed) => Some(TcpListener::bind(closed.listen).await.with_context(|| {
+                    format!("listening on {} (closed_test_network.listen)", closed.listen)
+                })?),
+            };
 
         let (store, recovery) = open_store(config, &identity, false)?;
         let guard = Guard::new(&config.network.allow);

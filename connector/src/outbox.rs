@@ -223,10 +223,19 @@ impl Outbox {
     async fn was_taken(&self, engine: &Engine, entry: &OutboxEntry) -> bool {
         let Some((path, _)) = entry.message.path.rsplit_once('/') else { return false };
         let path = path.strip_suffix("/agreement").unwrap_or(path);
-        let Ok(authorization) = engine.identity().authorization(&entry.peer, clock::now()) else { return false };
+        let Ok(authorization) = engine.identity().authorization(&entry.peer, clock::now()) else {
+            return false;
+        };
         let url = format!("{}/{path}", entry.address);
         let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
-        let Ok(response) = engine.client().get(&url).header(http::header::AUTHORIZATION, authorization).timeout(deadline).send().await else {
+        let Ok(response) = engine
+            .client()
+            .get(&url)
+            .header(http::header::AUTHORIZATION, authorization)
+            .timeout(deadline)
+            .send()
+            .await
+        else {
             return false;
         };
         if !response.status().is_success() {

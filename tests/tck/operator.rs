@@ -3,7 +3,13 @@
 //! asks for a negotiation or a transfer to be begun.
 //!
 //! `tck-operator FOLDER LISTEN`: FOLDER is the node's; LISTEN the address for the suite.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test program")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test program"
+)]
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -23,7 +29,13 @@ struct Rule {
     act: &'static str,
 }
 
-const fn rule(what: &'static str, role: &'static str, state: &'static str, nth: usize, act: &'static str) -> Rule {
+const fn rule(
+    what: &'static str,
+    role: &'static str,
+    state: &'static str,
+    nth: usize,
+    act: &'static str,
+) -> Rule {
     Rule { what, role, state, nth, act }
 }
 
@@ -112,7 +124,8 @@ struct Node {
 
 impl Node {
     async fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Result<Value, String> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", &self.key);
+        let mut request =
+            self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", &self.key);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -144,12 +157,15 @@ impl Node {
             .collect();
         for dataset in datasets {
             let address = json!({"@type": "DataAddress", "type": "File", "path": file});
-            self.post("/v4/assets", json!({"@id": dataset, "properties": {}, "dataAddress": address})).await?;
+            self.post("/v4/assets", json!({"@id": dataset, "properties": {}, "dataAddress": address}))
+                .await?;
         }
         let definition = json!({"@id": "CD123", "accessPolicyId": "P123", "contractPolicyId": "P123",
             "urn:concordat:automation": "manual"});
         self.post("/v4/contractdefinitions", definition).await?;
-        for (prefix, provider, consumer) in [("ATP", self.did.as_str(), SUITE), ("ATPC", SUITE, self.did.as_str())] {
+        for (prefix, provider, consumer) in
+            [("ATP", self.did.as_str(), SUITE), ("ATPC", SUITE, self.did.as_str())]
+        {
             for group in [1..=5, 201..=205, 301..=306] {
                 for number in group {
                     let number = if number < 100 { 100 + number } else { number };
@@ -170,7 +186,8 @@ impl Node {
         let mut last: Option<String> = None;
         let mut acted: HashSet<(String, String, usize)> = HashSet::new();
         loop {
-            let mut request = self.client.get(format!("{}/v4/events", self.base)).header("x-api-key", &self.key);
+            let mut request =
+                self.client.get(format!("{}/v4/events", self.base)).header("x-api-key", &self.key);
             if let Some(last) = &last {
                 request = request.header("last-event-id", last);
             }
@@ -179,7 +196,8 @@ impl Node {
             while let Ok(Some(chunk)) = stream.chunk().await {
                 buffer.push_str(&String::from_utf8_lossy(&chunk));
                 while let Some((message, rest)) = buffer.split_once("\n\n") {
-                    let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                    let field =
+                        |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
                     if let (Some(id), Some(data)) = (field("id:"), field("data:")) {
                         last = Some(id.to_owned());
                         let event: Value = serde_json::from_str(data).unwrap();
@@ -214,7 +232,13 @@ impl Node {
         if let Some(rule) = due {
             acted.insert((pid, state, nth));
             let outcome = self.post(&format!("{path}/{}", rule.act), json!({})).await;
-            println!("{} {} {}: {}", rule.what, rule.state, rule.act, outcome.map_or_else(|error| error, |_| "done".to_owned()));
+            println!(
+                "{} {} {}: {}",
+                rule.what,
+                rule.state,
+                rule.act,
+                outcome.map_or_else(|error| error, |_| "done".to_owned())
+            );
         }
     }
 
@@ -256,13 +280,19 @@ async fn main() {
         .route(
             "/negotiations",
             post(async |State(node): State<Arc<Node>>, Json(wish): Json<Value>| {
-                node.begin_negotiation(&wish).await.map(Json).map_err(|error| (http::StatusCode::BAD_REQUEST, error))
+                node.begin_negotiation(&wish)
+                    .await
+                    .map(Json)
+                    .map_err(|error| (http::StatusCode::BAD_REQUEST, error))
             }),
         )
         .route(
             "/transfers",
             post(async |State(node): State<Arc<Node>>, Json(wish): Json<Value>| {
-                node.begin_transfer(&wish).await.map(Json).map_err(|error| (http::StatusCode::BAD_REQUEST, error))
+                node.begin_transfer(&wish)
+                    .await
+                    .map(Json)
+                    .map_err(|error| (http::StatusCode::BAD_REQUEST, error))
             }),
         )
         .with_state(Arc::clone(&node));

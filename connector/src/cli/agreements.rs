@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use trust::{AgreementSignature, Dossier, SignerRole, TrustError};
 
-use super::api::{Api, newest, segment};
+use super::api::{Api, newest, segment, set};
+use super::negotiations::read_json;
 use super::output::{Output, bytes, fields, short_time, table, text, time_of_seconds};
-use super::{Exit, catalog};
+use super::{Exit, catalog, publish};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -42,6 +43,17 @@ enum Command {
     Verify {
         /// The exported file.
         file: PathBuf,
+    },
+    /// Take over an agreement made elsewhere: an exported file, or an ODRL agreement alone.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Base address of the other party's endpoints.
+        #[arg(long, value_name = "URL")]
+        address: String,
+        /// As the provider: who starts transfers under it.
+        #[arg(long, value_enum, default_value = "auto")]
+        automation: publish::Automation,
     },
     /// End an agreement: data stops at once.
     End {
@@ -100,6 +112,16 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                     });
                 }
             }
+        }
+        Command::Import { file, address, automation } => {
+            let content = read_json(file)?;
+            // An exported file has the agreement inside; anything else is the agreement itself.
+            let mut import =
+                if content.get("format").is_some() { content } else { json!({"agreement": content}) };
+            set(&mut import, "counterPartyAddress", json!(address));
+            set(&mut import, "urn:concordat:automation", json!(automation.term()));
+            let found = Api::open(dir)?.post("/v4/contractagreements/import", import).await?;
+            output.result(&found, || show(&found));
         }
         Command::End { id, reason } => {
             let path = format!("/v4/contractagreements/{}/end", segment(id));

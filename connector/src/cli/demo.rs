@@ -211,6 +211,7 @@ fn ask(provider: &TestNode, dataset: &str, purpose: &str) -> Negotiate {
         purpose: Some(purpose.to_owned()),
         used_in: None,
         address: None,
+        automation: publish::Automation::Auto,
         no_wait: false,
         timeout: STEP.as_secs(),
     }

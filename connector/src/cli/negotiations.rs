@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, is_over, newest, segment, set};
 use super::output::{Output, fields, table, text, time};
-use super::{Exit, Failed};
+use super::{Exit, Failed, publish};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Negotiate {
@@ -29,6 +29,9 @@ pub(super) struct Negotiate {
     /// Base address of the provider's endpoints, where its DID document does not tell.
     #[arg(long, value_name = "URL")]
     pub address: Option<String>,
+    /// Who makes this side's moves.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub automation: publish::Automation,
     /// Do not wait for the agreement.
     #[arg(long)]
     pub no_wait: bool,
@@ -60,6 +63,28 @@ enum Command {
     Approve {
         /// Its id.
         id: String,
+    },
+    /// Make exactly one move, where nothing is automatic: offer, agree, finalize (provider); request, accept, verify
+    /// (consumer).
+    Move {
+        /// Its id.
+        id: String,
+        /// Which move.
+        #[arg(value_parser = ["accept", "agree", "finalize", "offer", "request", "verify"])]
+        name: String,
+        /// The terms of an offer or request (an ODRL Offer, JSON); otherwise those published or on the table.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<std::path::PathBuf>,
+    },
+    /// Offer a dataset to a participant that did not ask.
+    Propose {
+        /// The participant's DID.
+        peer: String,
+        /// The offer's id, as `concordat catalog` shows it with --json.
+        offer: String,
+        /// Base address of its endpoints, where its DID document does not tell.
+        #[arg(long, value_name = "URL")]
+        address: Option<String>,
     },
     /// Say no: end it.
     Reject {
@@ -113,6 +138,7 @@ pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<St
     set(&mut offer, "assigner", json!(arguments.peer));
     set(&mut offer, "target", json!(arguments.dataset));
     let mut request = json!({"protocol": "dataspace-protocol-http:2025-1", "policy": offer});
+    set(&mut request, "urn:concordat:automation", json!(arguments.automation.term()));
     if let Some(address) = &arguments.address {
         set(&mut request, "counterPartyAddress", json!(address));
     }
@@ -169,6 +195,22 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                 api.post(&format!("/v4/contractnegotiations/{}/approve", segment(id)), json!({})).await?;
             output.result(&found, || format!("approved; {} is told", text(&found, "counterPartyId")));
         }
+        Command::Move { id, name, policy } => {
+            let policy = policy.as_ref().map(|file| read_json(file)).transpose()?;
+            let path = format!("/v4/contractnegotiations/{}/move/{name}", segment(id));
+            let found = api.post(&path, json!({"policy": policy})).await?;
+            output.result(&found, || format!("{name}: {} is told", text(&found, "counterPartyId")));
+        }
+        Command::Propose { peer, offer, address } => {
+            let mut proposal = json!({"counterPartyId": peer, "offerId": offer});
+            if let Some(address) = address {
+                set(&mut proposal, "counterPartyAddress", json!(address));
+            }
+            let found = api.post("/v4/contractnegotiations/offer", proposal).await?;
+            output.result(&found, || {
+                format!("offered; see `concordat negotiations show {}`", text(&found, "@id"))
+            });
+        }
         Command::Reject { id, reason } => {
             api.post(
                 &format!("/v4/contractnegotiations/{}/terminate", segment(id)),
@@ -179,6 +221,12 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         }
     }
     Ok(Exit::Success)
+}
+
+/// A JSON file.
+pub(super) fn read_json(file: &Path) -> anyhow::Result<Value> {
+    let content = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_slice(&content).with_context(|| format!("reading {}", file.display()))
 }
 
 fn show(found: &Value) -> String {

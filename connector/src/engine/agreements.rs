@@ -55,9 +55,14 @@ impl Engine {
         } else if assignee.as_str() == self.did() {
             (Role::Consumer, assigner.to_string())
         } else {
-            return Err(refuse(format!("this node is `{}`, which is no party of that agreement", self.did())));
+            return Err(refuse(format!(
+                "this node is `{}`, which is no party of that agreement",
+                self.did()
+            )));
         };
-        self.guard.check_url(&import.peer_address).map_err(|error| refuse(format!("counterPartyAddress: {error}")))?;
+        self.guard
+            .check_url(&import.peer_address)
+            .map_err(|error| refuse(format!("counterPartyAddress: {error}")))?;
         for (role, signature, party) in [
             (SignerRole::Provider, &import.provider_signature, &assigner),
             (SignerRole::Consumer, &import.consumer_signature, &assignee),
@@ -91,7 +96,8 @@ impl Engine {
         let mut batch = Batch::new();
         batch.expect(key.clone(), None);
         tables::put(&mut batch, key, &record)?;
-        let event = Event::new("agreement", now, "an agreement made elsewhere was imported").about(&id).with(&peer);
+        let event =
+            Event::new("agreement", now, "an agreement made elsewhere was imported").about(&id).with(&peer);
         tables::append_event(&mut batch, &event)?;
         self.commit(batch).await?;
         self.agreement(&id)

@@ -73,7 +73,8 @@ impl Engine {
         let peer_address = self.peer_address(peer, address).await?;
         let parties = self.negotiation_parties(peer, peer_address, dataset);
         let step = negotiation::begin(Role::Provider, ids::urn(), parties, terms, message_id(), clock::now());
-        let record = NegotiationRecord { negotiation: step.next, automation: offered.automation, wanted: None };
+        let record =
+            NegotiationRecord { negotiation: step.next, automation: offered.automation, wanted: None };
         self.save_negotiation(record, None, step.effects, BTreeMap::new()).await
     }
 
@@ -239,7 +240,11 @@ impl Engine {
     ///
     /// # Errors
     /// The move is not allowed now, or its terms cannot be used.
-    pub async fn make_move(self: &Arc<Self>, pid: &str, wanted: Move) -> Result<NegotiationRecord, EngineError> {
+    pub async fn make_move(
+        self: &Arc<Self>,
+        pid: &str,
+        wanted: Move,
+    ) -> Result<NegotiationRecord, EngineError> {
         let _lock = self.locks.lock(pid).await;
         let (record, version) = self.load_negotiation(pid)?;
         let (ours, now) = (&record.negotiation, clock::now());
@@ -269,7 +274,10 @@ impl Engine {
         let offering = snapshot.dataset(dataset, peer, now, &self.known);
         let offer = offering.and_then(|offering| offering.offers.into_iter().next());
         let offer = offer.ok_or_else(|| {
-            EngineError::refused(RefusalKind::TermsNotOffered, format!("`{dataset}` is not offered to `{peer}` any more"))
+            EngineError::refused(
+                RefusalKind::TermsNotOffered,
+                format!("`{dataset}` is not offered to `{peer}` any more"),
+            )
         })?;
         Offer::parse(offer.policy).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))
     }
@@ -360,12 +368,10 @@ impl Engine {
             {
                 Some(Decision::Offer(self.published(negotiation, now)?))
             }
-            (Role::Provider, Some(State::Requested)) => {
-                match self.terms_refused(negotiation, now) {
-                    None => Some(self.agree(negotiation, now)?),
-                    Some(reason) => Some(Decision::Terminate(reason)),
-                }
-            }
+            (Role::Provider, Some(State::Requested)) => match self.terms_refused(negotiation, now) {
+                None => Some(self.agree(negotiation, now)?),
+                Some(reason) => Some(Decision::Terminate(reason)),
+            },
             (Role::Provider, Some(State::Accepted)) => Some(self.agree(negotiation, now)?),
             (Role::Provider, Some(State::Verified)) => Some(Decision::Finalize),
             (Role::Consumer, Some(State::Offered)) => record.wanted.as_ref().and_then(|wanted| {
@@ -430,7 +436,9 @@ impl Engine {
                     documents.insert(did.to_string(), document.json().clone());
                 }
                 // Without a document a signature cannot hold; where none is demanded, none is needed.
-                Err(reason) if self.signatures == Signatures::Required => return Err(EngineError::Peer(reason)),
+                Err(reason) if self.signatures == Signatures::Required => {
+                    return Err(EngineError::Peer(reason));
+                }
                 Err(_) => {}
             }
         }

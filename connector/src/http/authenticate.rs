@@ -27,9 +27,11 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<S
         .get(header::AUTHORIZATION)
         .ok_or_else(|| refuse("it has no Authorization header".to_owned()))?;
     if let Authentication::Fixed(participants) = &faces.authentication {
-        let same = |one: &&FixedParticipant| bool::from(one.authorization.as_bytes().ct_eq(header.as_bytes()));
+        let same =
+            |one: &&FixedParticipant| bool::from(one.authorization.as_bytes().ct_eq(header.as_bytes()));
         let known = participants.iter().find(same);
-        let known = known.ok_or_else(|| refuse("its Authorization header is none of the configured ones".to_owned()))?;
+        let known = known
+            .ok_or_else(|| refuse("its Authorization header is none of the configured ones".to_owned()))?;
         return Ok(known.id.clone());
     }
     let text = header.to_str().map_err(|_| refuse("its Authorization header is not text".to_owned()))?;

@@ -76,8 +76,7 @@ async fn negotiate(State(management): Shared, body: Body) -> Response {
             .ok_or_else(|| malformed("policy.assigner: is missing; it is the provider's DID"))?
             .to_owned();
         let offer = Offer::parse(request.policy).map_err(|reason| malformed(format!("policy{reason}")))?;
-        let record =
-            management
+        let record = management
             .faces
             .engine
             .negotiate(&peer, request.counter_party_address.as_deref(), offer, request.automation)
@@ -159,10 +158,18 @@ struct Terms {
     policy: Option<Value>,
 }
 
-async fn make_move(State(management): Shared, Path((id, name)): Path<(String, String)>, body: Body) -> Response {
+async fn make_move(
+    State(management): Shared,
+    Path((id, name)): Path<(String, String)>,
+    body: Body,
+) -> Response {
     let result = async {
         let terms: Terms = read(body).await?;
-        let offer = terms.policy.map(Offer::parse).transpose().map_err(|reason| malformed(format!("policy{reason}")))?;
+        let offer = terms
+            .policy
+            .map(Offer::parse)
+            .transpose()
+            .map_err(|reason| malformed(format!("policy{reason}")))?;
         let wanted = match name.as_str() {
             "accept" => Move::Accept,
             "agree" => Move::Agree,

@@ -1,0 +1,203 @@
+//! Contract Negotiation Protocol and its HTTPS binding.
+
+use serde_json::json;
+
+use super::peer::{DATASET, PEER, Peer, message};
+
+/// The node as provider: each move of it is its operator's. After the scenarios of the protocol's conformance suite
+/// (CN), by their ids.
+const AS_PROVIDER: &[(&str, &str)] = &[
+    ("CN:01-01", "@move/offer; <offer; =OFFERED; >termination; =TERMINATED"),
+    ("CN:01-02", "@move/offer; <offer; >request; =REQUESTED; @terminate; <termination; =TERMINATED"),
+    (
+        "CN:01-03",
+        "@move/offer; <offer; >accept; =ACCEPTED; @move/agree; <agreement; =AGREED; >verification; =VERIFIED; @move/finalize; <event:FINALIZED; =FINALIZED",
+    ),
+    ("CN:01-04", "@move/agree; <agreement; >verification; @move/finalize; <event:FINALIZED; =FINALIZED"),
+    ("CN:02-01", "@terminate; <termination; =TERMINATED"),
+    ("CN:02-02", ">termination; =TERMINATED"),
+    ("CN:02-03", "@move/agree; <agreement; >termination; =TERMINATED"),
+    ("CN:02-04", "@move/offer; <offer; >termination; =TERMINATED"),
+    ("CN:02-05", "@move/offer; <offer; @terminate; <termination; =TERMINATED"),
+    ("CN:02-06", "@move/offer; <offer; >accept; @terminate; <termination; =TERMINATED"),
+    ("CN:02-07", "@move/agree; <agreement; >verification; @terminate; <termination; =TERMINATED"),
+    (
+        "CN:03-01",
+        "@move/agree; <agreement; >verification; @move/finalize; <event:FINALIZED; =FINALIZED; !termination; =FINALIZED",
+    ),
+    ("CN:03-02", "@move/offer; <offer; !verification; =OFFERED"),
+    ("CN:03-03", "@move/offer; <offer; >accept; !verification; =ACCEPTED"),
+    ("CN:03-04", "@move/offer; <offer; >request; !request; =REQUESTED"),
+    ("an acceptance of one's own request", "!accept; =REQUESTED"),
+    ("a consumer that finalizes", "@move/agree; <agreement; >verification; !finalize; =VERIFIED"),
+    ("nothing after the end", ">termination; !request; !accept; !verification; !termination; =TERMINATED"),
+];
+
+/// The node as consumer (CN_C).
+const AS_CONSUMER: &[(&str, &str)] = &[
+    (
+        "CN_C:01-01",
+        ">offer; =OFFERED; @move/accept; <accept; =ACCEPTED; >agreement; =AGREED; @move/verify; <verification; =VERIFIED; >finalize; =FINALIZED",
+    ),
+    ("CN_C:01-02", ">offer; @move/request; <request; =REQUESTED; >termination; =TERMINATED"),
+    ("CN_C:01-03", ">offer; @terminate; <termination; =TERMINATED"),
+    ("CN_C:01-04", ">agreement; @move/verify; <verification; >finalize; =FINALIZED"),
+    ("CN_C:02-01", ">termination; =TERMINATED"),
+    ("CN_C:02-02", "@terminate; <termination; =TERMINATED"),
+    ("CN_C:02-03", ">agreement; @terminate; <termination; =TERMINATED"),
+    ("CN_C:02-04", ">offer; =OFFERED; >termination; =TERMINATED"),
+    ("CN_C:02-05", ">offer; @move/accept; <accept; >termination; =TERMINATED"),
+    ("CN_C:02-06", ">agreement; @move/verify; <verification; >termination; =TERMINATED"),
+    ("CN_C:03-01", "!finalize; =REQUESTED"),
+    ("CN_C:03-02", ">offer; !agreement; =OFFERED"),
+    ("CN_C:03-03", ">offer; !finalize; =OFFERED"),
+    ("CN_C:03-04", ">offer; @move/accept; <accept; !finalize; =ACCEPTED"),
+    ("CN_C:03-05", ">offer; @move/accept; <accept; !offer; =ACCEPTED"),
+    ("CN_C:03-06", ">offer; @move/accept; <accept; >agreement; !finalize; =AGREED"),
+    ("an offer after an agreement", ">agreement; !offer; !agreement; =AGREED"),
+];
+
+#[tokio::test]
+async fn as_provider_every_scenario_goes_as_the_state_machine_says() {
+    let peer = Peer::new("manual").await;
+    for (name, script) in AS_PROVIDER {
+        eprintln!("{name}");
+        let process = peer.ask().await;
+        peer.play(&process, script).await;
+    }
+}
+
+#[tokio::test]
+async fn as_consumer_every_scenario_goes_as_the_state_machine_says() {
+    let peer = Peer::new("manual").await;
+    for (name, script) in AS_CONSUMER {
+        eprintln!("{name}");
+        let process = peer.be_asked().await;
+        peer.play(&process, script).await;
+    }
+}
+
+/// Section 2.2: a provider may begin with an offer of its own.
+#[tokio::test]
+async fn a_provider_may_begin_with_an_offer() {
+    let peer = Peer::new("manual").await;
+    let offer = peer.offer().await;
+    let proposal =
+        json!({"counterPartyId": PEER, "counterPartyAddress": peer.address, "offerId": offer["@id"]});
+    peer.node.post("/v4/contractnegotiations/offer", proposal).await;
+    let (path, body) = peer.next().await;
+    assert_eq!(path, "/negotiations/offers");
+    assert_eq!(body["offer"]["target"], DATASET);
+    assert!(body["callbackAddress"].is_string() && body.get("consumerPid").is_none());
+    let process = peer.known("negotiations", &body, true).await;
+    peer.play(&process, "=OFFERED; >accept; @move/agree; <agreement; >verification; @move/finalize; <event:FINALIZED; =FINALIZED").await;
+}
+
+/// And a consumer takes one, under its own pid, and waits for its operator.
+#[tokio::test]
+async fn a_consumer_takes_a_first_offer() {
+    let peer = Peer::new("manual").await;
+    let body = message(
+        "ContractOfferMessage",
+        json!({"providerPid": "urn:test:p1", "callbackAddress": peer.address,
+        "offer": {"@id": "urn:test:offer", "@type": "Offer", "target": "urn:test:theirs", "permission": [{"action": "use"}]}}),
+    );
+    let (status, answer) = peer.send("POST", "/negotiations/offers", Some(&body)).await;
+    assert_eq!((status, answer["state"].as_str()), (201, Some("OFFERED")), "{answer}");
+    let process = super::peer::Process {
+        kind: "negotiations",
+        provider_pid: "urn:test:p1".to_owned(),
+        consumer_pid: answer["consumerPid"].as_str().unwrap().to_owned(),
+        own: answer["consumerPid"].as_str().unwrap().to_owned(),
+        is_provider: false,
+    };
+    peer.play(&process, "=OFFERED; @approve; <accept; >agreement; <verification; >finalize; =FINALIZED")
+        .await;
+    let again = peer.send("POST", "/negotiations/offers", Some(&body)).await;
+    assert_eq!((again.0, again.1["consumerPid"].as_str()), (201, Some(process.consumer_pid.as_str())));
+}
+
+/// Per-offer automation: the node answers with its offer and carries the rest through.
+#[tokio::test]
+async fn offer_first_answers_every_request_with_the_offer_as_published() {
+    let peer = Peer::new("offer-first").await;
+    let process = peer.ask().await;
+    peer.play(&process, "<offer; >accept; <agreement; >verification; <event:FINALIZED; =FINALIZED").await;
+}
+
+/// Section 2.3: an approval by a person covers what follows from it.
+#[tokio::test]
+async fn an_approval_carries_the_rest_through() {
+    let peer = Peer::new("manual").await;
+    let process = peer.ask().await;
+    peer.play(&process, "=REQUESTED; @approve; <agreement; >verification; <event:FINALIZED; =FINALIZED")
+        .await;
+    let ended = peer.node.get(&process.resource()).await;
+    assert!(ended["contractAgreementId"].is_string());
+}
+
+/// HTTPS binding: callback addresses with and without a trailing slash.
+#[tokio::test]
+async fn a_trailing_slash_of_the_callback_address_does_not_matter() {
+    let peer = Peer::new("auto").await;
+    let body = message(
+        "ContractRequestMessage",
+        json!({"consumerPid": "urn:test:slash", "offer": peer.offer().await,
+        "callbackAddress": format!("{}/some/path/", peer.address)}),
+    );
+    assert_eq!(peer.send("POST", "/negotiations/request", Some(&body)).await.0, 201);
+    assert_eq!(peer.next().await.0, "/some/path/negotiations/urn:test:slash/agreement");
+}
+
+/// Messages and JSON-LD: unknown properties and further contexts are kept and ignored.
+#[tokio::test]
+async fn unknown_properties_and_contexts_do_not_disturb() {
+    let peer = Peer::new("manual").await;
+    let mut body = message(
+        "ContractRequestMessage",
+        json!({"consumerPid": "urn:test:extra", "offer": peer.offer().await,
+        "callbackAddress": peer.address, "urn:other:hint": {"a": [1]}, "note": 5}),
+    );
+    body["@context"].as_array_mut().unwrap().push(json!("https://other.example/context.jsonld"));
+    body["offer"]["urn:other:price"] = json!({"@value": 3});
+    body["offer"]["assigner"] = json!("somebody");
+    let (status, answer) = peer.send("POST", "/negotiations/request", Some(&body)).await;
+    assert_eq!(status, 201, "{answer}");
+    let shown = peer
+        .node
+        .get(&format!(
+            "/v4/contractnegotiations/{}",
+            trust::did::segment(answer["providerPid"].as_str().unwrap())
+        ))
+        .await;
+    assert_eq!(shown["urn:concordat:offer"]["urn:other:price"], json!({"@value": 3}), "kept");
+}
+
+/// Logical constraints of all four kinds travel and are kept in the agreement.
+#[tokio::test]
+async fn and_sequence_and_xone_travel() {
+    let peer = Peer::new("manual").await;
+    let leaf = |right: &str| json!({"leftOperand": "spatial", "operator": "eq", "rightOperand": right});
+    for logical in ["and", "andSequence", "or", "xone"] {
+        let mut offer = peer.offer().await;
+        offer["permission"][0]["constraint"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({logical: [leaf("BE"), leaf("FR")]}));
+        let body = message(
+            "ContractRequestMessage",
+            json!({"consumerPid": connector::ids::urn(), "offer": offer,
+            "callbackAddress": peer.address}),
+        );
+        let (status, answer) = peer.send("POST", "/negotiations/request", Some(&body)).await;
+        assert_eq!(status, 201, "{logical}: {answer}");
+        let path = format!(
+            "/v4/contractnegotiations/{}/move/agree",
+            trust::did::segment(answer["providerPid"].as_str().unwrap())
+        );
+        peer.node.post(&path, json!({})).await;
+        let (_, agreement) = peer.next().await;
+        let constraints = agreement["agreement"]["permission"][0]["constraint"].as_array().unwrap();
+        assert!(constraints.iter().any(|one| one.get(logical).is_some()), "{agreement}");
+    }
+}

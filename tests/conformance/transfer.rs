@@ -1,0 +1,191 @@
+//! Transfer Process Protocol and its HTTPS binding.
+
+use serde_json::json;
+
+use super::peer::{Peer, message};
+
+/// The node as provider (TP); the last two are what the suite leaves out.
+const AS_PROVIDER: &[(&str, &str)] = &[
+    ("TP:01-01", "@resume; <start; =STARTED; @terminate; <termination; =TERMINATED"),
+    ("TP:01-02", "@resume; <start; @complete; <completion; =COMPLETED"),
+    ("TP:01-03", "@resume; <start; @suspend; <suspension; =SUSPENDED; @terminate; <termination; =TERMINATED"),
+    (
+        "TP:01-04",
+        "@resume; <start; @suspend; <suspension; @resume; <start; =STARTED; @complete; <completion; =COMPLETED",
+    ),
+    ("TP:01-05", "@terminate; <termination; =TERMINATED"),
+    ("TP:02-01", "@resume; <start; >termination; =TERMINATED"),
+    ("TP:02-02", "@resume; <start; >completion; =COMPLETED"),
+    ("TP:02-03", "@resume; <start; >suspension; =SUSPENDED; >termination; =TERMINATED"),
+    ("TP:02-04", "@resume; <start; >suspension; =SUSPENDED; >resume; =STARTED; >completion; =COMPLETED"),
+    ("TP:02-05", "=REQUESTED; >termination; =TERMINATED"),
+    ("TP:03-01", "!completion; =REQUESTED"),
+    ("TP:03-02", "!suspension; =REQUESTED"),
+    ("TP:03-03", "@resume; <start; >suspension; !completion; =SUSPENDED"),
+    ("TP:03-04", "@resume; <start; >termination; !resume; =TERMINATED"),
+    ("TP:03-05", "@resume; <start; >termination; !suspension; =TERMINATED"),
+    ("TP:03-06", "@resume; <start; >termination; !completion; =TERMINATED"),
+    ("a consumer cannot start", "!resume; =REQUESTED"),
+    ("a start while it runs", "@resume; <start; !resume; =STARTED"),
+];
+
+/// The node as consumer (TP_C).
+const AS_CONSUMER: &[(&str, &str)] = &[
+    ("TP_C:01-01", ">start; =STARTED; >termination; =TERMINATED"),
+    ("TP_C:01-02", ">start; >completion; =COMPLETED"),
+    ("TP_C:01-03", ">start; >suspension; =SUSPENDED; >termination; =TERMINATED"),
+    ("TP_C:01-04", ">start; >suspension; >start; =STARTED; >completion; =COMPLETED"),
+    ("TP_C:01-05", ">termination; =TERMINATED"),
+    ("TP_C:02-01", ">start; @terminate; <termination; =TERMINATED"),
+    ("TP_C:02-02", ">start; @complete; <completion; =COMPLETED"),
+    ("TP_C:02-03", ">start; @suspend; <suspension; =SUSPENDED; @terminate; <termination; =TERMINATED"),
+    (
+        "TP_C:02-04",
+        ">start; @suspend; <suspension; @resume; <start; =STARTED; @complete; <completion; =COMPLETED",
+    ),
+    ("TP_C:02-05", "@terminate; <termination; =TERMINATED"),
+    ("TP_C:03-01", "!completion; =REQUESTED"),
+    ("TP_C:03-02", "!suspension; =REQUESTED"),
+    ("TP_C:03-03", ">start; >suspension; !completion; =SUSPENDED"),
+    ("TP_C:03-04", ">start; >termination; !start; =TERMINATED"),
+    ("TP_C:03-05", ">start; >termination; !suspension; =TERMINATED"),
+    ("TP_C:03-06", ">start; >termination; !completion; =TERMINATED"),
+];
+
+#[tokio::test]
+async fn as_provider_every_scenario_goes_as_the_state_machine_says() {
+    let peer = Peer::new("manual").await;
+    for (name, script) in AS_PROVIDER {
+        eprintln!("{name}");
+        let process = peer.ask_transfer().await;
+        peer.play(&process, script).await;
+    }
+}
+
+#[tokio::test]
+async fn as_consumer_every_scenario_goes_as_the_state_machine_says() {
+    let peer = Peer::new("manual").await;
+    for (name, script) in AS_CONSUMER {
+        eprintln!("{name}");
+        let process = peer.be_asked_transfer().await;
+        peer.play(&process, script).await;
+    }
+}
+
+/// Transfer Request Message: the provider SHOULD be idempotent by consumerPid.
+#[tokio::test]
+async fn a_repeated_request_is_the_same_process() {
+    let peer = Peer::new("manual").await;
+    let agreement = peer.import(true).await;
+    let ask = |id: &str| {
+        message(
+            "TransferRequestMessage",
+            json!({"consumerPid": "urn:test:same", "agreementId": agreement,
+            "format": "HttpData-PULL", "callbackAddress": peer.address, "@id": id}),
+        )
+    };
+    let (_, first) = peer.send("POST", "/transfers/request", Some(&ask("urn:1"))).await;
+    let (status, again) = peer.send("POST", "/transfers/request", Some(&ask("urn:2"))).await;
+    assert_eq!((status, again), (201, first));
+    assert_eq!(peer.node.post("/v4/transferprocesses/request", json!({})).await.as_array().unwrap().len(), 1);
+}
+
+/// The start of a pull carries a data address with credentials, and fresh ones when it is resumed.
+#[tokio::test]
+async fn a_start_carries_fresh_credentials() {
+    let peer = Peer::new("manual").await;
+    let process = peer.ask_transfer().await;
+    let token = async || {
+        peer.node.post(&format!("{}/resume", process.resource()), json!({})).await;
+        let (_, body) = peer.next().await;
+        peer.node.until(&process.resource(), |one| one.get("urn:concordat:pending").is_none()).await;
+        let address = body["dataAddress"].clone();
+        assert_eq!(
+            (&address["@type"], &address["endpointProperties"][1]["value"]),
+            (&json!("DataAddress"), &json!("bearer"))
+        );
+        (
+            address["endpoint"].as_str().unwrap().to_owned(),
+            address["endpointProperties"][0]["value"].as_str().unwrap().to_owned(),
+        )
+    };
+    let read = async |token: &(String, String)| {
+        peer.client.get(&token.0).bearer_auth(&token.1).send().await.unwrap().status().as_u16()
+    };
+    let first = token().await;
+    assert_eq!(read(&first).await, 200);
+    peer.play(&process, "@suspend; <suspension; =SUSPENDED").await;
+    assert_eq!(read(&first).await, 403);
+    let second = token().await;
+    assert_eq!((read(&first).await, read(&second).await), (401, 200), "the token of the first start is void");
+    peer.play(&process, "@complete; <completion; =COMPLETED").await;
+    assert_eq!(read(&second).await, 403);
+}
+
+/// agreementId must be an agreement between the two; format one that is offered.
+#[tokio::test]
+async fn a_request_must_fit_its_agreement() {
+    let peer = Peer::new("manual").await;
+    let agreement = peer.import(true).await;
+    let reversed = peer.import(false).await;
+    for (agreement, format, callback, expected) in [
+        ("urn:none", "HttpData-PULL", peer.address.as_str(), "/agreementId"),
+        (&reversed, "HttpData-PULL", &peer.address, "/agreementId"),
+        (&agreement, "AmazonS3-PUSH", &peer.address, "/format"),
+        (&agreement, "HttpData-PULL", "ftp://x", "/callbackAddress"),
+    ] {
+        let body = message(
+            "TransferRequestMessage",
+            json!({"consumerPid": connector::ids::urn(), "agreementId": agreement,
+            "format": format, "callbackAddress": callback}),
+        );
+        let (status, answer) = peer.send("POST", "/transfers/request", Some(&body)).await;
+        assert_eq!((status, &answer["@type"]), (400, &json!("TransferError")), "{answer}");
+        assert!(answer["reason"][0].as_str().unwrap().contains(expected), "{answer}");
+    }
+}
+
+/// An agreement imported without signatures opens nothing where both are required.
+#[tokio::test]
+async fn an_import_without_signatures_opens_the_gate_only_where_the_mode_allows_it() {
+    let world = crate::support::World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(super::peer::DATASET, b"a,b\n1,2\n", &[]);
+    let agreement = json!({"@id": "urn:test:imported", "@type": "Agreement", "target": super::peer::DATASET,
+        "assigner": provider.did, "assignee": consumer.did, "timestamp": "2026-01-01T00:00:00Z", "permission": [{"action": "use"}]});
+    let file = world.folder.path().join("agreement.json");
+    std::fs::write(&file, agreement.to_string()).unwrap();
+    for (node, other) in [(&provider, &consumer), (&consumer, &provider)] {
+        let address = format!("{}/dsp/2025-1", other.address);
+        node.text(&["agreements", "import", file.to_str().unwrap(), "--address", &address]);
+    }
+    let refused = consumer.run(&["pull", "urn:test:imported"]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("the agreement is not signed by both"),
+        "{refused:?}"
+    );
+    let twice =
+        provider.run(&["agreements", "import", file.to_str().unwrap(), "--address", &consumer.address]);
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("is here already"));
+
+    // A signed one moves from node to node with its evidence, and a forged one does not.
+    provider.publish("urn:test:second", b"x\n1\n", &[]);
+    let made =
+        consumer.json(&["negotiate", &provider.did, "urn:test:second", "--purpose", crate::support::PURPOSE]);
+    let dossier = world.folder.path().join("dossier.json");
+    consumer.text(&[
+        "agreements",
+        "export",
+        made["contractAgreementId"].as_str().unwrap(),
+        "-o",
+        dossier.to_str().unwrap(),
+    ]);
+    let stranger = world.local_node("stranger");
+    let refused =
+        stranger.run(&["agreements", "import", dossier.to_str().unwrap(), "--address", &consumer.address]);
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("is no party of that agreement"),
+        "{refused:?}"
+    );
+}
