@@ -1,11 +1,12 @@
 //! Every message and answer of the protocol as it travels (JSON Schemas of 2025-1).
 //!
 //! Strict in what is sent: [`to_json`] always writes `@context` as an array, `@type`, and `@id` where given.
-//! On receipt [`parse`] checks type and context first, then names the JSON pointer of what is wrong. Unknown
+//! On receipt [`parse`] brings other JSON-LD forms into the compact one, checks type and context first, then names the JSON pointer of what is wrong. Unknown
 //! properties are ignored, as the specification asks.
 
 mod catalog;
 mod negotiation;
+mod normal;
 mod policy;
 mod transfer;
 mod version;
@@ -19,6 +20,7 @@ pub use negotiation::{
     ContractNegotiationError, ContractNegotiationEventMessage, ContractNegotiationTerminationMessage,
     ContractOfferMessage, ContractRequestMessage, EventType,
 };
+pub use normal::{normalise, normalise_message};
 pub use policy::{Agreement, Offer};
 pub use transfer::{
     DataAddress, EndpointProperty, TransferCompletionMessage, TransferError, TransferProcess,
@@ -65,7 +67,7 @@ pub struct Received<T> {
 pub fn parse<T: DspMessage>(body: &[u8]) -> Result<Received<T>, Refusal> {
     let malformed = |reason: String| Refusal::new(RefusalKind::Malformed, reason);
     let json: Json = serde_json::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
-    from_json(json)
+    from_json(normalise_message(json))
 }
 
 /// As [`parse`], from a JSON value.

@@ -4,22 +4,12 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d)
-children=()
-finish() {
-    for child in "${children[@]}"; do kill "$child" 2>/dev/null; done
-    wait 2>/dev/null
-    if [ -n "${TCK_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
-}
-trap finish EXIT
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+. tests/nodes.sh
 public=$(free_port) management=$(free_port) plain=$(free_port) webhook=$(free_port) suite=$(free_port)
 
 cargo build --quiet -p connector --bin concordat --example tck-operator || exit 1
-program=target/debug/concordat
 node=$work/node
-$program --dir "$node" init --name "TCK" --address "https://localhost:$public" --listen "127.0.0.1:$public" \
-    --management "127.0.0.1:$management" --allow-network 127.0.0.0/8 --allow-network ::1/128 >/dev/null || exit 1
+create node "$public" "$management"
 sed -i 's/signatures = "required"/signatures = "none"/' "$node/concordat.toml"
 cat >>"$node/concordat.toml" <<EOF
 
@@ -33,11 +23,8 @@ id = "TCK_PARTICIPANT"
 authorization = "suite"
 EOF
 
-mkfifo "$work/node.out" "$work/operator.out"
-$program --dir "$node" serve >"$work/node.out" 2>"$work/node.log" &
-children+=($!)
-exec 3<"$work/node.out"
-read -r _ <&3 || { cat "$work/node.log"; exit 1; }
+start node
+mkfifo "$work/operator.out"
 TCK_ADDRESS="http://localhost:$suite" target/debug/examples/tck-operator "$node" "127.0.0.1:$webhook" \
     >"$work/operator.out" 2>"$work/operator.log" &
 children+=($!)

@@ -19,6 +19,8 @@ use crate::tables::{self, Peer, prefix};
 const ASK: Duration = Duration::from_secs(30);
 /// Largest version metadata, in bytes.
 const MAX_VERSIONS: usize = 64 * 1024;
+/// Most peers looked through for an address.
+const MAX_PEERS: usize = 10_000;
 /// Largest catalog, in bytes.
 const MAX_CATALOG: usize = 64 * 1024 * 1024;
 
@@ -50,6 +52,21 @@ impl Engine {
         let address = format!("{root}{}", version.path.trim_end_matches('/'));
         self.remember(peer, &address).await?;
         Ok(address)
+    }
+
+    /// The participant behind an address: one that this node talked to, else the did:web of the address.
+    ///
+    /// # Errors
+    /// Not an address.
+    pub fn participant_at(&self, address: &str) -> Result<String, EngineError> {
+        let address = address.trim_end_matches('/');
+        let known = tables::list::<Peer>(&self.store, prefix::PEER, None, MAX_PEERS)?;
+        if let Some((_, peer)) = known.into_iter().find(|(_, peer)| peer.address == address) {
+            return Ok(peer.did);
+        }
+        let url = self.guard.check_url(address).map_err(|error| EngineError::Peer(error.to_string()))?;
+        let host = url.host_str().unwrap_or_default();
+        Ok(trust::did::web(&url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))))
     }
 
     /// A callback address of a peer: https, and not in a forbidden network now.

@@ -53,8 +53,9 @@ impl<'a> Exchange<'a> {
         self.caller = Some(caller.clone());
         if let Some(body) = body {
             let bytes = read_body(body, MAX_MESSAGE).await?;
-            self.message = serde_json::from_slice(&bytes)
+            let json = serde_json::from_slice(&bytes)
                 .map_err(|error| Refusal::new(RefusalKind::Malformed, format!("not JSON: {error}")))?;
+            self.message = wire::normalise_message(json);
         }
         Ok(caller)
     }

@@ -6,6 +6,7 @@ mod events;
 mod processes;
 mod pull;
 mod resources;
+mod v3;
 mod views;
 
 use std::sync::Arc;
@@ -50,12 +51,11 @@ impl Management {
 
 /// Everything the operator reaches.
 pub fn routes(management: &Arc<Management>) -> Router {
+    let shared = || Router::new().merge(resources::routes()).merge(processes::routes());
+    let ours = Router::new().route("/identity", get(identity)).merge(events::routes()).merge(pull::routes());
     Router::new()
-        .route("/v4/identity", get(identity))
-        .merge(resources::routes())
-        .merge(processes::routes())
-        .merge(events::routes())
-        .merge(pull::routes())
+        .nest("/v4", shared().merge(ours))
+        .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
         .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
         .with_state(Arc::clone(management))

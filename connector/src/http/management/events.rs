@@ -23,7 +23,7 @@ use crate::tables::{self, Event, prefix};
 const PAGE: usize = 200;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
-    Router::new().route("/v4/events", get(follow)).route("/v4/events/log", get(log))
+    Router::new().route("/events", get(follow)).route("/events/log", get(log))
 }
 
 #[derive(Debug, Deserialize)]

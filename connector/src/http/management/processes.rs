@@ -26,30 +26,31 @@ const MAX_REASON: usize = 1000;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
-        .route("/v4/contractnegotiations", post(negotiate))
-        .route("/v4/contractnegotiations/request", post(negotiations))
-        .route("/v4/contractnegotiations/{id}", get(negotiation))
-        .route("/v4/contractnegotiations/{id}/state", get(negotiation_state))
-        .route("/v4/contractnegotiations/{id}/agreement", get(negotiation_agreement))
-        .route("/v4/contractnegotiations/{id}/approve", post(approve))
-        .route("/v4/contractnegotiations/offer", post(propose))
-        .route("/v4/contractnegotiations/{id}/move/{name}", post(make_move))
-        .route("/v4/contractnegotiations/{id}/terminate", post(terminate_negotiation))
-        .route("/v4/contractagreements/import", post(import))
-        .route("/v4/contractagreements/request", post(agreements))
-        .route("/v4/contractagreements/{id}", get(agreement))
-        .route("/v4/contractagreements/{id}/negotiation", get(agreement_negotiation))
-        .route("/v4/contractagreements/{id}/dossier", get(dossier))
-        .route("/v4/contractagreements/{id}/end", post(end_agreement))
-        .route("/v4/transferprocesses", post(start))
-        .route("/v4/transferprocesses/request", post(transfers))
-        .route("/v4/transferprocesses/{id}", get(transfer))
-        .route("/v4/transferprocesses/{id}/state", get(transfer_state))
-        .route("/v4/edrs/{id}/dataaddress", get(data_address))
-        .route("/v4/transferprocesses/{id}/suspend", post(suspend))
-        .route("/v4/transferprocesses/{id}/resume", post(resume))
-        .route("/v4/transferprocesses/{id}/complete", post(complete))
-        .route("/v4/transferprocesses/{id}/terminate", post(terminate_transfer))
+        .route("/contractnegotiations", post(negotiate))
+        .route("/contractnegotiations/request", post(negotiations))
+        .route("/contractnegotiations/{id}", get(negotiation))
+        .route("/contractnegotiations/{id}/state", get(negotiation_state))
+        .route("/contractnegotiations/{id}/agreement", get(negotiation_agreement))
+        .route("/contractnegotiations/{id}/approve", post(approve))
+        .route("/contractnegotiations/offer", post(propose))
+        .route("/contractnegotiations/{id}/move/{name}", post(make_move))
+        .route("/contractnegotiations/{id}/terminate", post(terminate_negotiation))
+        .route("/contractagreements/import", post(import))
+        .route("/contractagreements/request", post(agreements))
+        .route("/contractagreements/{id}", get(agreement))
+        .route("/contractagreements/{id}/negotiation", get(agreement_negotiation))
+        .route("/contractagreements/{id}/dossier", get(dossier))
+        .route("/contractagreements/{id}/end", post(end_agreement))
+        .route("/transferprocesses", post(start))
+        .route("/transferprocesses/request", post(transfers))
+        .route("/transferprocesses/{id}", get(transfer))
+        .route("/transferprocesses/{id}/state", get(transfer_state))
+        .route("/edrs/request", post(data_references))
+        .route("/edrs/{id}/dataaddress", get(data_address))
+        .route("/transferprocesses/{id}/suspend", post(suspend))
+        .route("/transferprocesses/{id}/resume", post(resume))
+        .route("/transferprocesses/{id}/complete", post(complete))
+        .route("/transferprocesses/{id}/terminate", post(terminate_transfer))
 }
 
 fn ok(body: &Value) -> Response {
@@ -343,6 +344,28 @@ async fn data_address(State(management): Shared, Path(id): Path<String>) -> Resp
         }
         ok(&shown)
     }))
+}
+
+/// The transfers that this node reads now, as EDC's endpoint data reference entries.
+async fn data_references(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let query: Query = read(body).await?;
+        let engine = &management.faces.engine;
+        let entry = |record: &TransferRecord| {
+            let transfer = &record.transfer;
+            if transfer.role != Role::Consumer || !transfer.is_open() || transfer.data_address.is_none() {
+                return Value::Null;
+            }
+            json!({
+                "@context": [views::CONTEXT], "@type": "EndpointDataReferenceEntry", "@id": transfer.pid(),
+                "transferProcessId": transfer.pid(), "agreementId": transfer.agreement, "assetId": transfer.dataset,
+                "providerId": transfer.peer, "createdAt": transfer.progress.created.as_millisecond(),
+            })
+        };
+        let found = query.run(engine, prefix::TRANSFER, entry)?;
+        Ok(ok(&Value::Array(found.into_iter().filter(|one| !one.is_null()).collect())))
+    };
+    respond(result.await)
 }
 
 async fn suspend(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {

@@ -47,7 +47,7 @@ const MAX_ERROR: usize = 64 * 1024;
 const REASON: Duration = Duration::from_secs(3);
 
 pub(super) fn routes() -> Router<Arc<Management>> {
-    Router::new().route("/v4/transferprocesses/{id}/data", get(read))
+    Router::new().route("/transferprocesses/{id}/data", get(read))
 }
 
 async fn read(

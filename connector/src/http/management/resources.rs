@@ -21,12 +21,12 @@ use crate::{sources, tables};
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
-        .merge(resource::<Asset>("/v4/assets"))
-        .merge(resource::<PolicyDefinition>("/v4/policydefinitions"))
-        .merge(resource::<ContractDefinition>("/v4/contractdefinitions"))
-        .route("/v4/catalog/request", post(catalog))
-        .route("/v4/catalog/dataset/request", post(dataset))
-        .route("/v4/peers", get(peers))
+        .merge(resource::<Asset>("/assets"))
+        .merge(resource::<PolicyDefinition>("/policydefinitions"))
+        .merge(resource::<ContractDefinition>("/contractdefinitions"))
+        .route("/catalog/request", post(catalog))
+        .route("/catalog/dataset/request", post(dataset))
+        .route("/peers", get(peers))
 }
 
 fn resource<T: Managed>(path: &str) -> Router<Arc<Management>> {
@@ -105,17 +105,28 @@ async fn query<T: Managed>(State(management): Shared, body: Body) -> Response {
 struct Ask {
     #[serde(rename = "@id")]
     id: Option<String>,
-    counter_party_id: String,
+    counter_party_id: Option<String>,
     counter_party_address: Option<String>,
     #[serde(default)]
     filter: Option<Vec<Value>>,
 }
 
+impl Ask {
+    fn peer(&self, engine: &Engine) -> Result<String, EngineError> {
+        match (&self.counter_party_id, &self.counter_party_address) {
+            (Some(id), _) => Ok(id.clone()),
+            (None, Some(address)) => engine.participant_at(address),
+            (None, None) => Err(malformed("counterPartyId: is missing")),
+        }
+    }
+}
+
 async fn catalog(State(management): Shared, body: Body) -> Response {
     let result = async {
         let ask: Ask = read(body).await?;
+        let peer = ask.peer(&management.faces.engine)?;
         let address = ask.counter_party_address.as_deref();
-        let found = management.faces.engine.ask_catalog(&ask.counter_party_id, address, ask.filter).await?;
+        let found = management.faces.engine.ask_catalog(&peer, address, ask.filter).await?;
         Ok(json_answer(StatusCode::OK, &protocol::wire::to_json(&found, None)))
     };
     respond(result.await)
@@ -124,9 +135,10 @@ async fn catalog(State(management): Shared, body: Body) -> Response {
 async fn dataset(State(management): Shared, body: Body) -> Response {
     let result = async {
         let ask: Ask = read(body).await?;
+        let peer = ask.peer(&management.faces.engine)?;
         let id = ask.id.ok_or_else(|| malformed("@id: is missing"))?;
         let address = ask.counter_party_address.as_deref();
-        let found = management.faces.engine.ask_dataset(&ask.counter_party_id, address, &id).await?;
+        let found = management.faces.engine.ask_dataset(&peer, address, &id).await?;
         Ok(json_answer(StatusCode::OK, &protocol::wire::to_json(&found, None)))
     };
     respond(result.await)

@@ -1,0 +1,26 @@
+# Sourced: makes and starts nodes for the foreign suites. Uses $work, fills children, stops them at the end.
+children=()
+finish() {
+    for child in "${children[@]}"; do kill "$child" 2>/dev/null; done
+    wait 2>/dev/null
+    rm -rf "$work"
+}
+trap finish EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start NAME: runs the node in $work/NAME and returns when it is ready.
+start() {
+    mkfifo "$work/$1.out"
+    target/debug/concordat --dir "$work/$1" serve >"$work/$1.out" 2>"$work/$1.log" &
+    children+=($!)
+    # The first line is the readiness; the rest is read by nobody and there is none.
+    read -r _ <"$work/$1.out" || { cat "$work/$1.log"; exit 1; }
+}
+
+# create NAME PUBLIC MANAGEMENT: makes a node for this machine, certified by the authority in $work.
+create() {
+    target/debug/concordat --dir "$work/$1" init --name "$1" --address "https://localhost:$2" --listen "127.0.0.1:$2" \
+        --management "127.0.0.1:$3" --authority "$work/authority" --allow-network 127.0.0.0/8 --allow-network ::1/128 \
+        >/dev/null || exit 1
+}
