@@ -3,36 +3,20 @@
 //!
 //! `CONCORDAT_FAULT_ROUNDS` sets the number of rounds (`./test faults` sets 200), `CONCORDAT_FAULT_SEED` repeats a run.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, PURPOSE, World};
+use crate::support::{Chance, PURPOSE, World, number, settled};
 
 const DATASET: &str = "urn:test:rows";
 /// Negotiations asked for in each round.
 const ASKED: usize = 4;
 
-/// A small generator, so that a run can be repeated from its seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_both_sides_converge() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let rounds = number("CONCORDAT_FAULT_ROUNDS").unwrap_or(6);
-    let seed = number("CONCORDAT_FAULT_SEED")
-        .unwrap_or_else(|| u64::try_from(connector::clock::now().as_nanosecond() & 0xffff_ffff).unwrap());
+    let seed = Chance::seed("CONCORDAT_FAULT_SEED");
     eprintln!("{rounds} rounds, CONCORDAT_FAULT_SEED={seed}");
     let mut chance = Chance(seed);
     let world = World::new();
@@ -140,26 +124,5 @@ async fn whatever_is_killed_both_sides_converge() {
         assert!(!node.log().contains("panicked"), "{}", node.log());
         node.stop();
         node.text(&["store", "verify"]);
-    }
-}
-
-/// All processes of a kind once none has a message in flight: our pid to (their pid, state).
-async fn settled(node: &Node, kind: &str) -> BTreeMap<String, (String, String)> {
-    let mut found = BTreeMap::new();
-    let mut offset = 0;
-    loop {
-        let page = node.post(&format!("/v4/{kind}/request"), json!({"limit": 500, "offset": offset})).await;
-        let page = page.as_array().unwrap().clone();
-        if page.is_empty() {
-            return found;
-        }
-        offset += page.len();
-        for one in page {
-            let pid = one["@id"].as_str().unwrap();
-            let path = format!("/v4/{kind}/{}", trust::did::segment(pid));
-            let one = node.until(&path, |one| one.get("urn:concordat:pending").is_none()).await;
-            let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
-            found.insert(pid.to_owned(), (text("correlationId"), text("state")));
-        }
     }
 }

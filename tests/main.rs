@@ -10,5 +10,7 @@ mod demo;
 mod documents;
 mod faults;
 mod hostile;
+mod management;
+mod soak;
 mod support;
 mod upstream;

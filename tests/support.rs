@@ -1,5 +1,6 @@
 //! Starts nodes, asks them, plays strangers.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -100,6 +101,26 @@ impl Node {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "{}: {}", self.did, self.log());
         self.child = Some(child);
+    }
+
+    /// Puts the node into a closed test network: it listens at `plain`, is reached at `address`, sends `header`, and
+    /// knows the others by theirs.
+    pub fn close_network(&mut self, plain: u16, address: &str, header: &str, others: &[(&str, &str)]) {
+        self.stop();
+        let file = self.dir.join("concordat.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut text = text.replace("signatures = \"required\"", "signatures = \"none\"");
+        text.push_str(&format!(
+            "\n[closed_test_network]\nlisten = \"127.0.0.1:{plain}\"\naddress = \"{address}\"\n\
+             authorization = \"{header}\"\n"
+        ));
+        for (id, header) in others {
+            text.push_str(&format!(
+                "[[closed_test_network.participants]]\nid = \"{id}\"\nauthorization = \"{header}\"\n"
+            ));
+        }
+        std::fs::write(&file, text).unwrap();
+        self.start();
     }
 
     /// kill -9.
@@ -286,4 +307,49 @@ impl Stranger {
 pub async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     (status, response.json().await.unwrap_or_default())
+}
+
+/// A small generator, so that a run can be repeated from its seed (splitmix64).
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// A seed from the environment, else one of this moment.
+    pub fn seed(variable: &str) -> u64 {
+        let fresh = || u64::try_from(connector::clock::now().as_nanosecond() & 0xffff_ffff).unwrap();
+        number(variable).unwrap_or_else(fresh)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// A number in the environment.
+pub fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+/// All processes of a kind once none has a message in flight: our pid to (their pid, state).
+pub async fn settled(node: &Node, kind: &str) -> BTreeMap<String, (String, String)> {
+    let mut found = BTreeMap::new();
+    let mut offset = 0;
+    loop {
+        let page = node.post(&format!("/v4/{kind}/request"), json!({"limit": 500, "offset": offset})).await;
+        let page = page.as_array().unwrap().clone();
+        if page.is_empty() {
+            return found;
+        }
+        offset += page.len();
+        for one in page {
+            let pid = one["@id"].as_str().unwrap();
+            let path = format!("/v4/{kind}/{}", trust::did::segment(pid));
+            let one = node.until(&path, |one| one.get("urn:concordat:pending").is_none()).await;
+            let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
+            found.insert(pid.to_owned(), (text("correlationId"), text("state")));
+        }
+    }
 }

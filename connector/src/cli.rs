@@ -9,6 +9,7 @@ mod catalog;
 mod demo;
 mod doctor;
 mod init;
+mod keys;
 mod negotiations;
 mod output;
 mod peers;
@@ -124,6 +125,8 @@ enum Command {
     Identity,
     /// What happened: the audit log.
     Events(peers::Events),
+    /// Keys of the management API for other programs: list, create, revoke.
+    Keys(keys::Arguments),
     /// Check configuration, ports, clock, certificate and DID as others see them.
     Doctor,
     /// Look after the node's store while it does not run.
@@ -176,6 +179,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Peers => peers::peers(dir, output).await,
         Command::Identity => peers::identity(dir, output).await,
         Command::Events(arguments) => peers::events(dir, &arguments, output).await,
+        Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
         Command::Store(arguments) => store::run(dir, &arguments, output).await,
         Command::Demo(arguments) => demo::run(&arguments, output).await,

@@ -7,6 +7,7 @@
 mod agreements;
 mod catalog;
 mod gate;
+mod keys;
 mod negotiations;
 mod peers;
 mod transfers;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use trust::TrustError;
 
 pub use self::agreements::{Import, Standing};
-pub use self::catalog::{Managed, Write};
+pub use self::catalog::{Cursor, Managed, Write};
 pub use self::gate::{Admission, Denial};
 pub use self::negotiations::Move;
 use crate::config::{Config, Signatures};
@@ -177,6 +178,12 @@ impl Engine {
     #[must_use]
     pub fn did(&self) -> &str {
         self.identity.did()
+    }
+
+    /// Base address of this node's endpoints.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.own_address
     }
 
     /// This node's identity.

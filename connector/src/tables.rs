@@ -13,10 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use store::{Batch, Store, StoreError};
 
+use crate::http::management::Scope;
+
 /// Keys of a kind begin with its prefix.
 pub mod prefix {
     /// [`super::AgreementRecord`].
     pub const AGREEMENT: &str = "agreement/";
+    /// [`super::ApiKey`].
+    pub const API_KEY: &str = "api-key/";
     /// `catalog::Asset`.
     pub const ASSET: &str = "asset/";
     /// `catalog::ContractDefinition`.
@@ -104,6 +108,21 @@ pub struct Usage {
     pub requests: u64,
     /// Bytes of data handed on.
     pub bytes: u64,
+}
+
+/// A key of the management API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Part of the key, and its name in paths.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// SHA-256 of the key, hex.
+    pub digest: String,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 /// Another participant this node talked to.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::peer::{DATASET, Peer, message};
+use super::peer::{DATASET, HEADER, Peer, message};
 
 async fn catalog(peer: &Peer) -> Value {
     let (status, catalog) =
@@ -59,4 +59,108 @@ async fn an_empty_catalog_has_no_empty_lists() {
             && found.get("distribution").is_none()
     );
     assert_eq!(found["service"].as_array().unwrap().len(), 1, "one service at least");
+}
+
+/// Pagination: `Link` with `next` and `previous`, stable under changes; a client follows.
+#[tokio::test]
+async fn pages_are_linked_and_stable() {
+    let peer = Peer::new("auto").await;
+    let everybody = json!({"@type": "Set", "permission": [{"action": "use"}]});
+    peer.node.post("/v4/policydefinitions", json!({"@id": "open", "policy": everybody})).await;
+    for number in 0..1100 {
+        peer.node.post("/v4/assets", json!({"@id": format!("n{number:05}"), "properties": {}})).await;
+    }
+    let all = json!({"@id": "all", "accessPolicyId": "open", "contractPolicyId": "open"});
+    peer.node.post("/v4/contractdefinitions", all).await;
+    let page = async |url: &str| {
+        let request = peer.client.post(url).header("authorization", HEADER);
+        let answer = request.json(&message("CatalogRequestMessage", json!({}))).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{url}");
+        let links: Vec<String> =
+            answer.headers().get_all("link").iter().map(|one| one.to_str().unwrap().to_owned()).collect();
+        let find = |relation: &str| {
+            let found = links.iter().find(|link| link.ends_with(&format!("rel=\"{relation}\"")))?;
+            Some(found.split(['<', '>']).nth(1).unwrap().to_owned())
+        };
+        let (previous, next) = (find("previous"), find("next"));
+        let body: Value = answer.json().await.unwrap();
+        let ids: Vec<_> = body["dataset"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["@id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, previous, next)
+    };
+    let (first, none, next) = page(&format!("{}/catalog/request", peer.base)).await;
+    assert_eq!((first.len(), none), (500, None));
+    // What goes away meanwhile shifts nothing.
+    peer.node.ask("DELETE", &format!("/v4/assets/{}", first[10]), None).await.unwrap();
+    let (second, previous, next) = page(&next.unwrap()).await;
+    let (third, _, end) = page(&next.unwrap()).await;
+    assert_eq!((second[0].as_str(), second.len(), third.len(), end), ("n00500", 500, 101, None));
+    let (again, _, _) = page(&previous.unwrap()).await;
+    assert_eq!(again.len(), 499, "the page before, without what was removed");
+    let got = peer
+        .client
+        .get(format!("{}/catalog/request", peer.base))
+        .header("authorization", HEADER)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(got.status(), 200, "a link may be followed with GET");
+    let bad = peer.send("GET", "/catalog/request?continuationToken=%21", None).await;
+    assert_eq!((bad.0, &bad.1["@type"]), (400, &json!("CatalogError")));
+
+    // A node that asks another gets all pages.
+    let world = crate::support::World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider
+        .post(
+            "/v4/policydefinitions",
+            json!({"@id": "open", "policy": {"@type": "Set", "permission": [{"action": "use"}]}}),
+        )
+        .await;
+    for number in 0..501 {
+        provider.post("/v4/assets", json!({"@id": format!("n{number:05}"), "properties": {}})).await;
+    }
+    provider
+        .post(
+            "/v4/contractdefinitions",
+            json!({"@id": "all", "accessPolicyId": "open", "contractPolicyId": "open"}),
+        )
+        .await;
+    assert_eq!(consumer.json(&["catalog", &provider.did])["dataset"].as_array().unwrap().len(), 501);
+}
+
+/// Compression: gzip when the client accepts it.
+#[tokio::test]
+async fn catalogs_come_compressed_to_who_accepts_it() {
+    let peer = Peer::new("auto").await;
+    let ask = |encoding: &str| {
+        let request =
+            peer.client.post(format!("{}/catalog/request", peer.base)).header("authorization", HEADER);
+        request
+            .header("accept-encoding", encoding.to_owned())
+            .json(&message("CatalogRequestMessage", json!({})))
+            .send()
+    };
+    let answer = ask("gzip").await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    assert_eq!(answer.bytes().await.unwrap()[..2], [0x1f, 0x8b]);
+    assert!(ask("identity").await.unwrap().headers().get("content-encoding").is_none());
+}
+
+/// JSON-LD that is not in the compact form is understood.
+#[tokio::test]
+async fn prefixed_and_expanded_requests_are_understood() {
+    let peer = Peer::new("auto").await;
+    for body in [
+        json!({"@context": {"dspace": "https://w3id.org/dspace/2025/1/"}, "@type": "dspace:CatalogRequestMessage"}),
+        json!([{"@type": ["https://w3id.org/dspace/2025/1/CatalogRequestMessage"]}]),
+        json!({"@context": "https://w3id.org/dspace/2025/1/context.jsonld", "@type": "CatalogRequestMessage"}),
+    ] {
+        let (status, answer) = peer.send("POST", "/catalog/request", Some(&body)).await;
+        assert_eq!(status, 200, "{body}: {answer}");
+    }
 }

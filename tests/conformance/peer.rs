@@ -71,19 +71,8 @@ impl Peer {
     pub async fn new(automation: &str) -> Self {
         let world = World::new();
         let mut node = world.local_node("node");
-        node.stop();
         let plain = free_port();
-        let file = node.dir.join("concordat.toml");
-        let text = std::fs::read_to_string(&file)
-            .unwrap()
-            .replace("signatures = \"required\"", "signatures = \"none\"");
-        let closed = format!(
-            "\n[closed_test_network]\nlisten = \"127.0.0.1:{plain}\"\naddress = \"http://localhost:{plain}\"\n\
-             authorization = \"node-header\"\n[[closed_test_network.participants]]\nid = \"{PEER}\"\n\
-             authorization = \"{HEADER}\"\n"
-        );
-        std::fs::write(&file, text + &closed).unwrap();
-        node.start();
+        node.close_network(plain, &format!("http://localhost:{plain}"), "node-header", &[(PEER, HEADER)]);
         node.publish(DATASET, ROWS, &["--automation", automation]);
         let (sender, sent) = mpsc::unbounded_channel();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -68,6 +68,30 @@ pub enum Write {
 }
 
 const ALL: usize = usize::MAX;
+/// Datasets in one page of the catalog.
+const PAGE: usize = 500;
+
+/// Where a page of the catalog begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor {
+    /// After the dataset with this id.
+    After(String),
+    /// With the page that ends before the dataset with this id.
+    Before(String),
+    /// At the beginning.
+    Start,
+}
+
+/// A page of the catalog, and where others begin.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The datasets of this page.
+    pub catalog: Catalog,
+    /// The page before it.
+    pub previous: Option<Cursor>,
+    /// The page behind it.
+    pub next: Option<Cursor>,
+}
 
 impl Engine {
     /// Reads the resources anew.
@@ -158,15 +182,33 @@ impl Engine {
         self.reload_catalog()
     }
 
-    /// The catalog as `asker` may see it.
+    /// A page of the catalog as `asker` may see it. Pages are cut by dataset ids, so what is published or withdrawn
+    /// meanwhile shifts nothing.
     #[must_use]
-    pub fn catalog_for(&self, asker: &str) -> Catalog {
+    pub fn catalog_for(&self, asker: &str, cursor: &Cursor) -> Page {
         let snapshot = self.snapshot();
         let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), self.did().to_owned());
         catalog.service.push(DataService::new(self.service_id(), self.own_address.clone()));
         let offered = snapshot.offered_to(asker, clock::now(), &self.known);
-        catalog.dataset = offered.into_iter().map(|offering| self.document(&offering)).collect();
-        catalog
+        let id = |place: usize| offered.get(place).map(|offering| offering.asset.id.as_str());
+        // The places of the first dataset that is shown and of the first that is not any more.
+        let from = |begin: usize| (begin, offered.len().min(begin + PAGE));
+        let (begin, end) = match cursor {
+            Cursor::Start => from(0),
+            Cursor::After(last) => {
+                from(offered.partition_point(|one| one.asset.id.as_str() <= last.as_str()))
+            }
+            Cursor::Before(first) => {
+                let end = offered.partition_point(|one| one.asset.id.as_str() < first.as_str());
+                (end.saturating_sub(PAGE), end)
+            }
+        };
+        let previous = (begin > 0).then(|| id(begin)).flatten().map(|first| Cursor::Before(first.to_owned()));
+        let last = (end < offered.len()).then(|| id(end.saturating_sub(1))).flatten();
+        let next = last.map(|last| Cursor::After(last.to_owned()));
+        let shown = offered.get(begin..end).unwrap_or_default();
+        catalog.dataset = shown.iter().map(|offering| self.document(offering)).collect();
+        Page { catalog, previous, next }
     }
 
     /// One dataset as `asker` may see it.

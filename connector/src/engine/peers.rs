@@ -21,6 +21,8 @@ const ASK: Duration = Duration::from_secs(30);
 const MAX_VERSIONS: usize = 64 * 1024;
 /// Most peers looked through for an address.
 const MAX_PEERS: usize = 10_000;
+/// Most pages of one catalog.
+const MAX_PAGES: usize = 1000;
 /// Largest catalog, in bytes.
 const MAX_CATALOG: usize = 64 * 1024 * 1024;
 
@@ -108,10 +110,25 @@ impl Engine {
         let base = self.peer_address(peer, address).await?;
         let message = protocol::wire::to_json(&CatalogRequestMessage { filter }, None);
         let url = format!("{base}/catalog/request");
-        let authorization = self.identity.authorization(peer, clock::now())?;
-        let request = self.client.post(&url).header(AUTHORIZATION, authorization).json(&message).timeout(ASK);
-        let body = answer(&url, request, MAX_CATALOG).await?;
-        let catalog: Catalog = read(&url, &body)?;
+        let mut catalog: Option<Catalog> = None;
+        let mut next = Some(url.clone());
+        let mut size = 0;
+        for _ in 0..MAX_PAGES {
+            let Some(url) = next.take() else { break };
+            let authorization = self.identity.authorization(peer, clock::now())?;
+            let request =
+                self.client.post(&url).header(AUTHORIZATION, authorization).json(&message).timeout(ASK);
+            let (body, following) = answer(&url, request, MAX_CATALOG.saturating_sub(size)).await?;
+            size += body.len();
+            let page: Catalog = read(&url, &body)?;
+            match &mut catalog {
+                None => catalog = Some(page),
+                Some(whole) => whole.dataset.extend(page.dataset),
+            }
+            // A link elsewhere would carry this node's token to a stranger.
+            next = following.filter(|following| following.starts_with(&format!("{base}/")));
+        }
+        let catalog = catalog.ok_or_else(|| EngineError::Peer(format!("{url} gave no catalog")))?;
         match &catalog.participant_id {
             Some(id) if id == peer => Ok(catalog),
             other => {
@@ -144,8 +161,21 @@ impl Engine {
         if let Some(peer) = peer {
             request = request.header(AUTHORIZATION, self.identity.authorization(peer, clock::now())?);
         }
-        answer(url, request, limit).await
+        answer(url, request, limit).await.map(|(body, _)| body)
     }
+}
+
+/// The target of the `next` relation among the `Link` headers (RFC 8288), several or joined by commas.
+fn next_page(headers: &http::HeaderMap) -> Option<String> {
+    let links = headers.get_all(http::header::LINK).iter().filter_map(|value| value.to_str().ok());
+    links.flat_map(|value| value.split(",")).find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = parameters.split(';').any(|one| {
+            let one = one.trim().replace(' ', "");
+            one.eq_ignore_ascii_case("rel=\"next\"") || one.eq_ignore_ascii_case("rel=next")
+        });
+        is_next.then(|| target.to_owned())
+    })
 }
 
 fn read<T: DspMessage>(url: &str, body: &[u8]) -> Result<T, EngineError> {
@@ -155,15 +185,21 @@ fn read<T: DspMessage>(url: &str, body: &[u8]) -> Result<T, EngineError> {
     })
 }
 
-async fn answer(url: &str, request: reqwest::RequestBuilder, limit: usize) -> Result<Vec<u8>, EngineError> {
+/// The body of an answer, and the address of the next page.
+async fn answer(
+    url: &str,
+    request: reqwest::RequestBuilder,
+    limit: usize,
+) -> Result<(Vec<u8>, Option<String>), EngineError> {
     let sent = request.send().await;
     let response = sent.map_err(|error| EngineError::Peer(format!("{url}: {}", describe(&error))))?;
     let status = response.status();
+    let next = next_page(response.headers());
     let body = bounded_body(response, limit)
         .await
         .map_err(|reason| EngineError::Peer(format!("{url}: {reason}")))?;
     if status.is_success() {
-        return Ok(body);
+        return Ok((body, next));
     }
     let said = protocol::wire::parse::<CatalogError>(&body).map_or_else(
         |_| String::new(),

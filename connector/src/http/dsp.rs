@@ -4,24 +4,28 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use protocol::wire::{self, CatalogRequestMessage};
 use protocol::{Refusal, RefusalKind, Role, negotiation, transfer};
+use serde::Deserialize;
 use serde_json::Value as Json;
+use tower_http::compression::CompressionLayer;
 
 use super::authenticate::authenticate;
 use super::problem::{Problem, Protocol, message_answer};
 use super::{Faces, MAX_MESSAGE, read_body};
+use crate::engine::Cursor;
 
 type Shared = State<Arc<Faces>>;
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
     Router::new()
-        .route("/catalog/request", post(catalog))
-        .route("/catalog/datasets/{id}", get(dataset))
+        .merge(catalogs())
         .route("/negotiations/request", post(request))
         .route("/negotiations/offers", post(offer))
         .route("/negotiations/{pid}", get(negotiation_state))
@@ -30,6 +34,50 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/transfers/request", post(transfer_request))
         .route("/transfers/{pid}", get(transfer_state))
         .route("/transfers/{pid}/{leaf}", post(transfer_message))
+}
+
+/// Catalogs are large and compress well (specification: gzip where the client accepts it).
+fn catalogs() -> Router<Arc<Faces>> {
+    Router::new()
+        .route("/catalog/request", post(catalog).get(catalog))
+        .route("/catalog/datasets/{id}", get(dataset))
+        .layer(CompressionLayer::new())
+}
+
+/// `continuationToken` of a page's `Link`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Continuation {
+    continuation_token: Option<String>,
+}
+
+impl Continuation {
+    fn cursor(self) -> Result<Cursor, Refusal> {
+        let Some(token) = self.continuation_token else { return Ok(Cursor::Start) };
+        let malformed =
+            || Refusal::new(RefusalKind::Malformed, "the continuationToken is not one of this node");
+        let decoded = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = decoded.ok_or_else(malformed)?;
+        match decoded.split_at_checked(1) {
+            Some((">", id)) => Ok(Cursor::After(id.to_owned())),
+            Some(("<", id)) => Ok(Cursor::Before(id.to_owned())),
+            _ => Err(malformed()),
+        }
+    }
+}
+
+/// One `Link` of a page (RFC 8288).
+fn link(address: &str, cursor: &Cursor) -> Option<HeaderValue> {
+    let (relation, token) = match cursor {
+        Cursor::After(id) => ("next", format!(">{id}")),
+        Cursor::Before(id) => ("previous", format!("<{id}")),
+        Cursor::Start => return None,
+    };
+    let token = URL_SAFE_NO_PAD.encode(token);
+    HeaderValue::try_from(format!(
+        "<{address}/catalog/request?continuationToken={token}>; rel=\"{relation}\""
+    ))
+    .ok()
 }
 
 /// One exchange: who calls, what they sent, what the answer must echo.
@@ -75,16 +123,33 @@ impl<'a> Exchange<'a> {
     }
 }
 
-async fn catalog(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
+async fn catalog(
+    State(faces): Shared,
+    Query(continuation): Query<Continuation>,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let mut exchange = Exchange::new(&faces, Protocol::Catalog, "a catalog request", None);
     let result = async {
-        let caller = exchange.open(&headers, Some(body)).await?;
-        let request = exchange.read::<CatalogRequestMessage>()?.message;
+        // Followers of a link may come without the message.
+        let caller = exchange.open(&headers, (method == Method::POST).then_some(body)).await?;
+        let request = match method {
+            Method::POST => exchange.read::<CatalogRequestMessage>()?.message,
+            _ => CatalogRequestMessage::default(),
+        };
         if request.filter.is_some_and(|filter| !filter.is_empty()) {
             let reason = "/filter: this node knows no filters; ask without";
             return Err(Refusal::new(RefusalKind::Malformed, reason).into());
         }
-        Ok(message_answer(StatusCode::OK, &faces.engine.catalog_for(&caller)))
+        let page = faces.engine.catalog_for(&caller, &continuation.cursor()?);
+        let mut answer = message_answer(StatusCode::OK, &page.catalog);
+        for cursor in [page.previous, page.next].into_iter().flatten() {
+            if let Some(value) = link(faces.engine.address(), &cursor) {
+                answer.headers_mut().append(header::LINK, value);
+            }
+        }
+        Ok(answer)
     };
     let result = result.await;
     exchange.close(result).await

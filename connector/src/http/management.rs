@@ -3,6 +3,8 @@
 //! On loopback, behind one key. Errors are a list of `{message, type}` as there.
 
 mod events;
+mod keys;
+mod operations;
 mod processes;
 mod pull;
 mod resources;
@@ -12,7 +14,7 @@ mod views;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
@@ -24,6 +26,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
+pub(crate) use self::keys::digest;
+pub use self::operations::Scope;
 use super::problem::json_answer;
 use super::{Faces, read_body, to_the_end};
 use crate::engine::EngineError;
@@ -53,9 +57,11 @@ impl Management {
 pub fn routes(management: &Arc<Management>) -> Router {
     let shared = || Router::new().merge(resources::routes()).merge(processes::routes());
     let ours = Router::new().route("/identity", get(identity)).merge(events::routes()).merge(pull::routes());
+    let ours = ours.merge(keys::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
+        .route("/openapi.json", get(async || Json(operations::document())))
         .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
         .with_state(Arc::clone(management))
@@ -72,12 +78,19 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
     let key =
         headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer).unwrap_or_default();
     let digest: [u8; 32] = Sha256::digest(key).into();
-    if !bool::from(digest.ct_eq(&management.key)) {
-        return error(
-            StatusCode::UNAUTHORIZED,
-            "AuthenticationFailed",
-            "send the node's management key as X-Api-Key",
-        );
+    let own = bool::from(digest.ct_eq(&management.key));
+    let scope = if own { Some(Scope::Admin) } else { management.faces.engine.scope_of(key) };
+    let Some(scope) = scope else {
+        let message = "send a key of this node's management API as X-Api-Key";
+        return error(StatusCode::UNAUTHORIZED, "AuthenticationFailed", message);
+    };
+    // What anybody with a key may read.
+    let matched = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let needed =
+        if matched == "/openapi.json" { Scope::Read } else { operations::needed(request.method(), matched) };
+    if scope < needed {
+        let message = format!("this key is for `{scope:?}`, the call needs `{needed:?}`").to_lowercase();
+        return error(StatusCode::FORBIDDEN, "NotAuthorized", &message);
     }
     next.run(request).await
 }

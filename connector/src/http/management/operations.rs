@@ -1,0 +1,361 @@
+//! Every operation of the API, once: what it is for, who may call it, which documents go in and out. The scopes are
+//! enforced from this table, and the OpenAPI document is made of it.
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+/// What a key allows; each includes the ones before it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Negotiate, transfer, read data.
+    Operate,
+    /// Offer and withdraw, import agreements, manage keys.
+    Admin,
+}
+
+/// One operation below `/v4` (and `/v3`, where `in_v3`).
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub method: Method,
+    pub path: &'static str,
+    pub scope: Scope,
+    pub summary: &'static str,
+    /// Schema of the body, a file of `schemas/management-v4` without `-schema.json`.
+    pub input: Option<&'static str>,
+    /// Schema of the answer.
+    pub output: Output,
+    pub in_v3: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Output {
+    /// A list of documents.
+    List(&'static str),
+    /// Nothing (204).
+    Nothing,
+    /// One document.
+    One(&'static str),
+    /// JSON that EDC has no schema for, or a stream.
+    Other(&'static str),
+}
+
+const fn op(
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    summary: &'static str,
+    input: Option<&'static str>,
+    output: Output,
+) -> Operation {
+    Operation { method, path, scope, summary, input, output, in_v3: true }
+}
+
+const fn ours(
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    summary: &'static str,
+    media_type: &'static str,
+) -> Operation {
+    Operation { method, path, scope, summary, input: None, output: Other(media_type), in_v3: false }
+}
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const DELETE: Method = Method::DELETE;
+const JSON: &str = "application/json";
+
+use Output::{List, Nothing, One, Other};
+use Scope::{Admin, Operate, Read};
+
+/// All of them.
+pub(super) const OPERATIONS: &[Operation] = &[
+    op(POST, "/assets", Admin, "Make an asset", Some("asset"), One("id-response")),
+    op(PUT, "/assets", Admin, "Replace an asset", Some("asset"), Nothing),
+    op(POST, "/assets/request", Read, "Query assets", Some("query-spec"), List("asset")),
+    op(GET, "/assets/{id}", Read, "One asset", None, One("asset")),
+    op(DELETE, "/assets/{id}", Admin, "Remove an asset", None, Nothing),
+    op(
+        POST,
+        "/policydefinitions",
+        Admin,
+        "Make a policy definition",
+        Some("policy-definition"),
+        One("id-response"),
+    ),
+    op(PUT, "/policydefinitions", Admin, "Replace a policy definition", Some("policy-definition"), Nothing),
+    op(
+        POST,
+        "/policydefinitions/request",
+        Read,
+        "Query policy definitions",
+        Some("query-spec"),
+        List("policy-definition"),
+    ),
+    op(GET, "/policydefinitions/{id}", Read, "One policy definition", None, One("policy-definition")),
+    op(DELETE, "/policydefinitions/{id}", Admin, "Remove a policy definition", None, Nothing),
+    op(
+        POST,
+        "/contractdefinitions",
+        Admin,
+        "Make a contract definition",
+        Some("contract-definition"),
+        One("id-response"),
+    ),
+    op(
+        PUT,
+        "/contractdefinitions",
+        Admin,
+        "Replace a contract definition",
+        Some("contract-definition"),
+        Nothing,
+    ),
+    op(
+        POST,
+        "/contractdefinitions/request",
+        Read,
+        "Query contract definitions",
+        Some("query-spec"),
+        List("contract-definition"),
+    ),
+    op(GET, "/contractdefinitions/{id}", Read, "One contract definition", None, One("contract-definition")),
+    op(DELETE, "/contractdefinitions/{id}", Admin, "Remove a contract definition", None, Nothing),
+    op(POST, "/catalog/request", Read, "Another participant's catalog", Some("catalog-request"), Other(JSON)),
+    op(
+        POST,
+        "/catalog/dataset/request",
+        Read,
+        "Another participant's dataset",
+        Some("dataset-request"),
+        Other(JSON),
+    ),
+    op(
+        POST,
+        "/contractnegotiations",
+        Operate,
+        "Ask for a contract",
+        Some("contract-request"),
+        One("id-response"),
+    ),
+    op(
+        POST,
+        "/contractnegotiations/request",
+        Read,
+        "Query negotiations",
+        Some("query-spec"),
+        List("contract-negotiation"),
+    ),
+    op(GET, "/contractnegotiations/{id}", Read, "One negotiation", None, One("contract-negotiation")),
+    op(GET, "/contractnegotiations/{id}/state", Read, "Its state", None, Other(JSON)),
+    op(GET, "/contractnegotiations/{id}/agreement", Read, "Its agreement", None, One("contract-agreement")),
+    op(POST, "/contractnegotiations/{id}/terminate", Operate, "End it", Some("contract-terminate"), Nothing),
+    op(
+        POST,
+        "/contractnegotiations/offer",
+        Operate,
+        "Offer to a participant that did not ask",
+        None,
+        One("id-response"),
+    ),
+    op(
+        POST,
+        "/contractnegotiations/{id}/approve",
+        Operate,
+        "Say yes to what waits",
+        None,
+        One("contract-negotiation"),
+    ),
+    op(
+        POST,
+        "/contractnegotiations/{id}/move/{name}",
+        Operate,
+        "Make one move",
+        None,
+        One("contract-negotiation"),
+    ),
+    op(
+        POST,
+        "/contractagreements/request",
+        Read,
+        "Query agreements",
+        Some("query-spec"),
+        List("contract-agreement"),
+    ),
+    op(GET, "/contractagreements/{id}", Read, "One agreement", None, One("contract-agreement")),
+    op(
+        GET,
+        "/contractagreements/{id}/negotiation",
+        Read,
+        "Its negotiation",
+        None,
+        One("contract-negotiation"),
+    ),
+    op(GET, "/contractagreements/{id}/dossier", Read, "Everything that proves it", None, Other(JSON)),
+    op(
+        POST,
+        "/contractagreements/{id}/end",
+        Operate,
+        "End it: data stops at once",
+        None,
+        One("contract-agreement"),
+    ),
+    op(
+        POST,
+        "/contractagreements/import",
+        Admin,
+        "Take over one made elsewhere",
+        None,
+        One("contract-agreement"),
+    ),
+    op(POST, "/transferprocesses", Operate, "Ask for data", Some("transfer-request"), One("id-response")),
+    op(
+        POST,
+        "/transferprocesses/request",
+        Read,
+        "Query transfers",
+        Some("query-spec"),
+        List("transfer-process"),
+    ),
+    op(GET, "/transferprocesses/{id}", Read, "One transfer", None, One("transfer-process")),
+    op(GET, "/transferprocesses/{id}/state", Read, "Its state", None, Other(JSON)),
+    op(POST, "/transferprocesses/{id}/suspend", Operate, "Pause it", Some("transfer-suspend"), Nothing),
+    op(POST, "/transferprocesses/{id}/resume", Operate, "Let it run", None, Nothing),
+    op(POST, "/transferprocesses/{id}/complete", Operate, "All was transferred", None, Nothing),
+    op(POST, "/transferprocesses/{id}/terminate", Operate, "End it", Some("transfer-terminate"), Nothing),
+    op(POST, "/edrs/request", Read, "Transfers that are read now", Some("query-spec"), Other(JSON)),
+    op(GET, "/edrs/{id}/dataaddress", Operate, "Where to read, with the token", None, Other(JSON)),
+    op(GET, "/peers", Read, "Participants this node talked to", None, Other(JSON)),
+    ours(GET, "/transferprocesses/{id}/data", Operate, "The data itself", "application/octet-stream"),
+    ours(GET, "/identity", Read, "Who this node is", JSON),
+    ours(
+        GET,
+        "/events",
+        Read,
+        "Every audit event as it happens, resumable by Last-Event-ID",
+        "text/event-stream",
+    ),
+    ours(GET, "/events/log", Read, "The audit log", JSON),
+    ours(GET, "/apikeys", Admin, "The keys of this API", JSON),
+    ours(POST, "/apikeys", Admin, "Make a key; it is shown once", JSON),
+    ours(DELETE, "/apikeys/{id}", Admin, "Revoke a key", JSON),
+];
+
+/// The scope that a call needs, by the path that matched, with its version. What is not in the table needs most.
+pub(super) fn needed(method: &Method, matched: &str) -> Scope {
+    let path = matched.strip_prefix("/v4").or_else(|| matched.strip_prefix("/v3")).unwrap_or(matched);
+    // HEAD reads what GET reads.
+    let method = if *method == Method::HEAD { &GET } else { method };
+    OPERATIONS.iter().find(|one| one.method == *method && one.path == path).map_or(Admin, |one| one.scope)
+}
+
+const BASE: &str = "https://w3id.org/edc/connector/management/schema/v4/";
+
+macro_rules! schemas {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../../schemas/management-v4/", $name, "-schema.json")))),*]
+    };
+}
+
+const SCHEMAS: [(&str, &str); 21] = schemas![
+    "api-error",
+    "asset",
+    "callback-address",
+    "catalog-request",
+    "context",
+    "contract-agreement",
+    "contract-definition",
+    "contract-negotiation",
+    "contract-offer",
+    "contract-request",
+    "contract-terminate",
+    "dataplane-metadata",
+    "dataset-request",
+    "id-response",
+    "policy-definition",
+    "query-spec",
+    "transfer-process",
+    "transfer-request",
+    "transfer-suspend",
+    "transfer-terminate",
+    "secret",
+];
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("{BASE}{name}-schema.json")})
+}
+
+/// The OpenAPI 3.1 document of this API.
+pub(super) fn document() -> Value {
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let versions: &[&str] = if operation.in_v3 { &["/v4", "/v3"] } else { &["/v4"] };
+        for version in versions {
+            let path = format!("{version}{}", operation.path);
+            let entry = paths.entry(path).or_insert_with(|| json!({}));
+            if let Some(map) = entry.as_object_mut() {
+                map.insert(operation.method.as_str().to_lowercase(), describe(operation, version));
+            }
+        }
+    }
+    let schemas: Map<String, Value> = SCHEMAS
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), serde_json::from_str(text).unwrap_or_default()))
+        .collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Concordat management API", "version": env!("CARGO_PKG_VERSION"),
+            "description": "After EDC's Management API v4; /v3 takes any JSON-LD form and answers with inline contexts.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
+            "schemas": schemas,
+        },
+    })
+}
+
+fn describe(operation: &Operation, version: &str) -> Value {
+    let parameters: Vec<_> = operation
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+        .collect();
+    let content = |schema: Value| json!({JSON: {"schema": schema}});
+    let (status, answer) = match operation.output {
+        Nothing => ("204", json!({"description": "done"})),
+        // v3 documents carry an inline context, which the schemas of v4 do not know.
+        One(_) | List(_) if version == "/v3" => {
+            ("200", json!({"description": "JSON-LD", "content": content(json!({}))}))
+        }
+        One(name) => ("200", json!({"description": "the document", "content": content(reference(name))})),
+        List(name) => {
+            let list = json!({"type": "array", "items": reference(name)});
+            ("200", json!({"description": "the documents", "content": content(list)}))
+        }
+        Other(media_type) => {
+            ("200", json!({"description": "the answer", "content": {media_type: {"schema": {}}}}))
+        }
+    };
+    let errors = content(json!({"type": "array", "items": reference("api-error")}));
+    let mut described = json!({
+        "summary": operation.summary,
+        "operationId": format!("{}{}", operation.method.as_str().to_lowercase(), operation.path.replace(['/', '{', '}'], "_") + version.trim_start_matches('/')),
+        "x-scope": operation.scope,
+        "parameters": parameters,
+        "responses": {status: answer, "4XX": {"description": "refused, with the reason", "content": errors}},
+    });
+    if let (Some(name), Some(map)) = (operation.input, described.as_object_mut()) {
+        map.insert("requestBody".to_owned(), json!({"content": content(reference(name))}));
+    }
+    described
+}
