@@ -272,3 +272,86 @@ async fn p256_keys_and_redb_do_the_same() {
     assert_eq!(consumer.run(&["pull", &agreement]).stdout, ROWS);
     assert!(provider.dir.join("store/redb").exists());
 }
+
+#[tokio::test]
+async fn every_move_can_be_made_by_hand() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, ROWS, &["--automation", "manual"]);
+    let path = |pid: &str| format!("/v4/contractnegotiations/{}", trust::did::segment(pid));
+    let begun = consumer.json(&["negotiate", &provider.did, DATASET, "--automation", "manual", "--no-wait"]);
+    let ours = begun["negotiation"].as_str().unwrap().to_owned();
+    let reached = async |node: &Node, pid: &str, state: &str| {
+        node.until(&path(pid), |one| one["state"] == state && one.get("urn:concordat:pending").is_none())
+            .await
+    };
+    let theirs = reached(&consumer, &ours, "REQUESTED").await["correlationId"].as_str().unwrap().to_owned();
+    for (node, pid, name, state) in [
+        (&provider, &theirs, "offer", "OFFERED"),
+        (&consumer, &ours, "request", "REQUESTED"),
+        (&provider, &theirs, "offer", "OFFERED"),
+        (&consumer, &ours, "accept", "ACCEPTED"),
+        (&provider, &theirs, "agree", "AGREED"),
+        (&consumer, &ours, "verify", "VERIFIED"),
+        (&provider, &theirs, "finalize", "FINALIZED"),
+    ] {
+        node.text(&["negotiations", "move", pid, name]);
+        reached(&consumer, &ours, state).await;
+        reached(&provider, &theirs, state).await;
+    }
+    // A transfer under a manual offer waits for its start.
+    let agreement = consumer.get(&path(&ours)).await["contractAgreementId"].as_str().unwrap().to_owned();
+    let asked = consumer
+        .post("/v4/transferprocesses", json!({"contractId": agreement, "transferType": "HttpData-PULL"}))
+        .await;
+    let transfer = format!("/v4/transferprocesses/{}", trust::did::segment(id(&asked)));
+    let waiting = consumer.until(&transfer, |one| one["state"] == "REQUESTED").await;
+    provider.text(&["transfers", "resume", waiting["correlationId"].as_str().unwrap()]);
+    consumer.until(&transfer, |one| one["state"] == "STARTED").await;
+    assert_eq!(consumer.run(&["pull", id(&asked)]).stdout, ROWS);
+
+    // And an offer to somebody who did not ask.
+    let offer = consumer.json(&["catalog", &provider.did])["dataset"][0]["hasPolicy"][0]["@id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let proposed = provider.json(&["negotiations", "propose", &consumer.did, &offer]);
+    let answered = reached(&provider, id(&proposed), "OFFERED").await;
+    let at_consumer = answered["correlationId"].as_str().unwrap().to_owned();
+    assert!(
+        consumer
+            .text(&["negotiations", "show", &at_consumer])
+            .contains("it waits for you to accept or reject it")
+    );
+    consumer.text(&["negotiations", "approve", &at_consumer]);
+    reached(&provider, id(&proposed), "ACCEPTED").await;
+    provider.text(&["negotiations", "approve", id(&proposed)]);
+    reached(&consumer, &at_consumer, "FINALIZED").await;
+}
+
+#[tokio::test]
+async fn events_are_a_stream_that_resumes_where_it_was_left() {
+    let world = World::new();
+    let mut node = world.local_node("node");
+    node.publish(DATASET, ROWS, &[]);
+    let log = node.get("/v4/events/log").await;
+    let log = log.as_array().unwrap();
+    assert_eq!(log.len(), 4, "{log:?}");
+    let read = async |node: &Node, after: &str, count: usize| {
+        let request =
+            node.client.get(format!("{}/v4/events", node.management)).header("x-api-key", &node.key);
+        let mut stream = request.header("last-event-id", after).send().await.unwrap();
+        let mut text = String::new();
+        while text.matches("\n\n").count() < count {
+            text.push_str(&String::from_utf8_lossy(&stream.chunk().await.unwrap().unwrap()));
+        }
+        let ids = text.lines().filter_map(|line| line.strip_prefix("id:")).map(|id| id.trim().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let ids: Vec<_> = log.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(read(&node, &ids[0], 3).await, ids[1..]);
+    node.kill();
+    node.start();
+    assert_eq!(read(&node, &ids[1], 2).await, ids[2..], "also after a restart");
+    assert_eq!(node.ask("GET", "/v4/events/log?after=x", None).await.unwrap().0, 400);
+}

@@ -569,6 +569,11 @@ struct Peer {
 
 impl Peer {
     fn start(world: &World) -> Self {
+        Self::serving(world, |_| axum::Router::new().fallback(|| async { http::StatusCode::OK }))
+    }
+
+    /// A peer with routes of its own, made for its address.
+    fn serving(world: &World, routes: impl FnOnce(&str) -> axum::Router) -> Self {
         let dir = world.folder.path().join("authority");
         // The certificate of any node of this world is for `localhost`.
         let node_tls = std::fs::read_dir(world.folder.path())
@@ -587,7 +592,7 @@ impl Peer {
         listener.set_nonblocking(true).unwrap();
         let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let router = axum::Router::new().fallback(|| async { http::StatusCode::OK });
+        let router = routes(&address);
         let stop = tokio_util::sync::CancellationToken::new();
         tokio::spawn(connector::http::listener::serve(
             listener,
@@ -671,5 +676,37 @@ async fn the_management_api_asks_for_its_key() {
         let (status, answer) = node.ask("POST", path, Some(body)).await.unwrap();
         assert!((400..500).contains(&status), "{path}: {status} {answer}");
         assert!(answer[0]["message"].as_str().unwrap().contains(expected), "{path}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_without_a_common_version_gets_an_error_that_names_both() {
+    let world = World::new();
+    let node = world.local_node("node");
+    let versions = |list: &[(&str, &str)]| {
+        let list: Vec<_> = list
+            .iter()
+            .map(|(version, path)| json!({"version": version, "path": path, "binding": "HTTPS"}))
+            .collect();
+        json!({"protocolVersions": list})
+    };
+    let old = versions(&[("2024-1", "/2024")]);
+    let both = versions(&[("2024-1", "/2024"), ("2025-1", "/new"), ("v0.8", "/")]);
+    for (versions, expected) in
+        [(old, "the peer speaks 2024-1, this node speaks 2025-1"), (both, "/new/catalog/request")]
+    {
+        let peer = Peer::serving(&world, |address| {
+            let did = trust::did::web(address.trim_start_matches("https://"));
+            let document = json!({"id": did, "service": [{"id": "#dsp", "type": "DataService",
+                "serviceEndpoint": format!("{address}/.well-known/dspace-version")}]});
+            let give = |body: Value| axum::routing::get(async move || axum::Json(body));
+            axum::Router::new()
+                .route("/.well-known/did.json", give(document))
+                .route("/.well-known/dspace-version", give(versions.clone()))
+        });
+        let did = trust::did::web(peer.address.trim_start_matches("https://"));
+        let failed = node.run(&["catalog", &did]);
+        let text = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(text.contains(expected), "{text}");
     }
 }

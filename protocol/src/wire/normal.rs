@@ -9,16 +9,31 @@ use serde_json::{Map, Value as Json};
 use crate::CONTEXT;
 
 /// Namespaces whose terms are known by their local name.
-const NAMESPACES: [&str; 6] = [
+const NAMESPACES: [&str; 4] = [
     "https://w3id.org/dspace/2025/1/",
     "https://w3id.org/dspace/v0.8/",
     "http://www.w3.org/ns/odrl/2/",
-    "http://www.w3.org/ns/dcat#",
     "https://w3id.org/edc/v0.0.1/ns/",
-    "http://www.w3.org/ns/odrl/2/#",
 ];
 /// Prefixes that usually stand for them.
-const PREFIXES: [&str; 4] = ["dspace:", "odrl:", "dcat:", "edc:"];
+const PREFIXES: [&str; 3] = ["dspace:", "odrl:", "edc:"];
+/// DCAT, of which the protocol has taken some terms.
+const DCAT: [&str; 2] = ["http://www.w3.org/ns/dcat#", "dcat:"];
+/// These.
+const DCAT_TERMS: [&str; 12] = [
+    "Catalog",
+    "DataService",
+    "Dataset",
+    "Distribution",
+    "accessService",
+    "catalog",
+    "dataset",
+    "distribution",
+    "endpointDescription",
+    "endpointURL",
+    "servesDataset",
+    "service",
+];
 /// Single terms of other vocabularies.
 const TERMS: [(&str, &str); 2] = [("dct:format", "format"), ("http://purl.org/dc/terms/format", "format")];
 
@@ -118,10 +133,14 @@ fn uses_known_terms(json: &Json) -> bool {
     map.keys().map(String::as_str).chain(of_kind).any(|name| local(name) != name)
 }
 
-/// The local name of a known term; anything else as written.
+/// The local name of a known term; anything else as written: what peers say in DCAT beyond the protocol's own terms
+/// (keywords, media types) keeps its full name.
 fn local(name: &str) -> &str {
     if let Some((_, term)) = TERMS.iter().find(|(long, _)| *long == name) {
         return term;
+    }
+    if let Some(term) = DCAT.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        return if DCAT_TERMS.contains(&term) { term } else { name };
     }
     let known = NAMESPACES.iter().chain(PREFIXES.iter()).find_map(|prefix| name.strip_prefix(prefix));
     known.filter(|rest| !rest.is_empty() && !rest.contains(['/', '#'])).unwrap_or(name)
@@ -301,6 +320,18 @@ mod tests {
             json!({"@id": "urn:o", "@type": "Offer", "permission": [{"action": "use", "constraint": [{"leftOperand": "count",
                 "operator": "lteq", "rightOperand": "5"}]}], "assigner": "did:web:p", "target": "urn:d"})
         );
+    }
+
+    #[test]
+    fn what_dcat_says_beyond_the_protocol_keeps_its_name() {
+        let catalog = json!({"@context": [CONTEXT], "@type": "dcat:Catalog", "dcat:dataset": {"@id": "urn:d",
+            "http://www.w3.org/ns/dcat#keyword": ["a"], "dcat:distribution": {"dct:format": {"@id": "HttpData-PULL"},
+                "http://www.w3.org/ns/dcat#mediaType": "text/csv"}}});
+        let out = normalise_message(catalog);
+        assert_eq!(out["dataset"][0]["http://www.w3.org/ns/dcat#keyword"], json!(["a"]));
+        let distribution = &out["dataset"][0]["distribution"][0];
+        assert_eq!(distribution["format"], "HttpData-PULL");
+        assert_eq!(distribution["http://www.w3.org/ns/dcat#mediaType"], "text/csv");
     }
 
     #[test]
