@@ -61,6 +61,8 @@ pub struct NegotiationRecord {
 pub struct TransferRecord {
     /// The machine's state.
     pub transfer: Transfer,
+    /// Provider: the newest start message, for a consumer that lost it.
+    pub last_start: Option<Outgoing>,
 }
 
 /// An agreement in force or ended, with the evidence.

@@ -201,3 +201,145 @@ async fn and_sequence_and_xone_travel() {
         assert!(constraints.iter().any(|one| one.get(logical).is_some()), "{agreement}");
     }
 }
+
+/// Contract Agreement Message: `timestamp`, `assigner`, `assignee`, `target` and the terms agreed on, or an error.
+#[tokio::test]
+async fn an_agreement_that_is_incorrect_is_answered_with_an_error() {
+    let peer = Peer::new("manual").await;
+    let process = peer.be_asked().await;
+    let good = json!({"@id": "urn:test:agreement", "@type": "Agreement", "target": "urn:test:theirs", "assigner": PEER,
+        "assignee": peer.node.did, "timestamp": "2026-01-01T00:00:00Z", "permission": [{"action": "use"}]});
+    let path = format!("/negotiations/{}/agreement", process.own);
+    for (property, value, expected) in [
+        ("timestamp", json!(null), "/timestamp"),
+        ("timestamp", json!("yesterday"), "is not an xsd:dateTime"),
+        ("assigner", json!("urn:test:other"), "/agreement/assigner"),
+        ("assignee", json!("urn:test:other"), "/agreement/assignee"),
+        ("target", json!("urn:test:other"), "/agreement/target"),
+        ("permission", json!([{"action": "use"}, {"action": "distribute"}]), "its rules are not those"),
+        ("prohibition", json!([{"action": "read"}]), "its rules are not those"),
+        ("permission", json!([{"action": "use", "target": "urn:test:theirs"}]), "/permission/0/target"),
+        ("@id", json!(null), "/@id"),
+        ("@type", json!("Offer"), "/@type"),
+    ] {
+        let mut agreement = good.clone();
+        let map = agreement.as_object_mut().unwrap();
+        if value.is_null() {
+            map.remove(property)
+        } else {
+            map.insert(property.to_owned(), value)
+        };
+        let body = message(
+            "ContractAgreementMessage",
+            json!({"providerPid": process.provider_pid,
+            "consumerPid": process.consumer_pid, "agreement": agreement}),
+        );
+        let (status, answer) = peer.send("POST", &path, Some(&body)).await;
+        assert_eq!(
+            (status, &answer["@type"]),
+            (400, &json!("ContractNegotiationError")),
+            "{property}: {answer}"
+        );
+        assert!(answer["reason"][0].as_str().unwrap().contains(expected), "{property}: {answer}");
+    }
+    peer.play(&process, "=REQUESTED; >agreement; =AGREED").await;
+}
+
+/// Every later message MUST contain both pids, and they are those of the process.
+#[tokio::test]
+async fn every_message_names_both_pids() {
+    let peer = Peer::new("manual").await;
+    let process = peer.ask().await;
+    let (provider_pid, consumer_pid) = (json!(process.provider_pid), json!(process.consumer_pid));
+    let offer = peer.offer().await;
+    for (kind, leaf, rest) in [
+        ("ContractRequestMessage", "request", json!({"offer": offer})),
+        ("ContractNegotiationEventMessage", "events", json!({"eventType": "ACCEPTED"})),
+        ("ContractAgreementVerificationMessage", "agreement/verification", json!({})),
+        ("ContractNegotiationTerminationMessage", "termination", json!({})),
+    ] {
+        for (provider, consumer) in [
+            (None, Some(&consumer_pid)),
+            (Some(&provider_pid), None),
+            (Some(&provider_pid), Some(&json!("urn:test:other"))),
+            (Some(&json!("urn:test:other")), Some(&consumer_pid)),
+        ] {
+            let mut body = message(kind, rest.clone());
+            for (name, value) in [("providerPid", provider), ("consumerPid", consumer)] {
+                if let Some(value) = value {
+                    body[name] = value.clone();
+                }
+            }
+            let (status, answer) =
+                peer.send("POST", &format!("/negotiations/{}/{leaf}", process.own), Some(&body)).await;
+            assert_eq!(
+                (status, &answer["@type"]),
+                (400, &json!("ContractNegotiationError")),
+                "{kind}: {answer}"
+            );
+        }
+    }
+    peer.play(&process, "=REQUESTED").await;
+}
+
+/// Contract Offer Message: the offer MUST have a target; rules MUST NOT.
+#[tokio::test]
+async fn offers_in_messages_have_a_target_and_their_rules_do_not() {
+    let peer = Peer::new("manual").await;
+    let process = peer.be_asked().await;
+    let path = format!("/negotiations/{}/offers", process.own);
+    for (offer, expected) in [
+        (
+            json!({"@id": "urn:o", "@type": "Offer", "permission": [{"action": "use"}]}),
+            "/offer/target: is missing",
+        ),
+        (
+            json!({"@id": "urn:o", "@type": "Offer", "target": "urn:test:theirs", "permission": [{"action": "use", "target": "urn:x"}]}),
+            "/permission/0/target",
+        ),
+        (
+            json!({"@id": "urn:o", "@type": "Offer", "target": "urn:other", "permission": [{"action": "use"}]}),
+            "/offer/target",
+        ),
+        (json!({"@type": "Offer", "target": "urn:test:theirs", "permission": [{"action": "use"}]}), "/@id"),
+        (
+            json!({"@id": "urn:o", "@type": "Offer", "target": "urn:test:theirs"}),
+            "at least one permission or prohibition",
+        ),
+    ] {
+        let body = message(
+            "ContractOfferMessage",
+            json!({"providerPid": process.provider_pid,
+            "consumerPid": process.consumer_pid, "offer": offer}),
+        );
+        let (status, answer) = peer.send("POST", &path, Some(&body)).await;
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["reason"][0].as_str().unwrap().contains(expected), "{answer}");
+    }
+    // What the node offers itself follows the same rules.
+    let asked = peer.ask().await;
+    peer.play(&asked, "@move/offer").await;
+    let (_, sent) = peer.next().await;
+    assert_eq!(sent["offer"]["target"], DATASET);
+    assert!(sent["offer"]["permission"].as_array().unwrap().iter().all(|rule| rule.get("target").is_none()));
+    assert!(sent.get("callbackAddress").is_none(), "only a first offer has one");
+}
+
+/// What the node agrees to: a unique URI, exactly one target, both parties, a time, and the offer's rules.
+#[tokio::test]
+async fn an_agreement_of_this_node_has_everything_it_must() {
+    let peer = Peer::new("auto").await;
+    let offer = peer.offer().await;
+    peer.ask().await;
+    let (_, sent) = peer.next().await;
+    let agreement = &sent["agreement"];
+    assert!(agreement["@id"].as_str().unwrap().starts_with("urn:uuid:"));
+    assert_eq!((&agreement["@type"], &agreement["target"]), (&json!("Agreement"), &json!(DATASET)));
+    assert_eq!((&agreement["assigner"], &agreement["assignee"]), (&json!(peer.node.did), &json!(PEER)));
+    assert!(agreement["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    assert_eq!(
+        (&agreement["permission"], &agreement["prohibition"]),
+        (&offer["permission"], &offer["prohibition"])
+    );
+    assert!(sent["urn:concordat:signature"].is_string(), "an addition under an absolute IRI");
+}

@@ -189,3 +189,54 @@ async fn an_import_without_signatures_opens_the_gate_only_where_the_mode_allows_
         "{refused:?}"
     );
 }
+
+/// Every later message MUST contain both pids, and they are those of the process.
+#[tokio::test]
+async fn every_message_names_both_pids() {
+    let peer = Peer::new("manual").await;
+    let process = peer.ask_transfer().await;
+    for (kind, leaf) in [
+        ("TransferStartMessage", "start"),
+        ("TransferSuspensionMessage", "suspension"),
+        ("TransferCompletionMessage", "completion"),
+        ("TransferTerminationMessage", "termination"),
+    ] {
+        for pids in [
+            json!({"providerPid": process.provider_pid}),
+            json!({"consumerPid": process.consumer_pid}),
+            json!({"providerPid": process.provider_pid, "consumerPid": "urn:test:other"}),
+        ] {
+            let path = format!("/transfers/{}/{leaf}", process.own);
+            let (status, answer) = peer.send("POST", &path, Some(&message(kind, pids))).await;
+            assert_eq!((status, &answer["@type"]), (400, &json!("TransferError")), "{kind}: {answer}");
+        }
+    }
+    peer.play(&process, "=REQUESTED").await;
+}
+
+/// A repeated request for a transfer that runs SHOULD be answered with a start message again.
+#[tokio::test]
+async fn a_repeated_request_of_a_running_transfer_gets_its_start_again() {
+    let peer = Peer::new("manual").await;
+    let ask = message(
+        "TransferRequestMessage",
+        json!({"consumerPid": "urn:test:again", "agreementId": peer.import(true).await,
+        "format": "HttpData-PULL", "callbackAddress": peer.address}),
+    );
+    let (_, answer) = peer.send("POST", "/transfers/request", Some(&ask)).await;
+    let own = answer["providerPid"].as_str().unwrap();
+    let resource = format!("/v4/transferprocesses/{}", trust::did::segment(own));
+    peer.node.post(&format!("{resource}/resume"), json!({})).await;
+    let (_, first) = peer.next().await;
+    peer.node
+        .until(&resource, |one| one["state"] == "STARTED" && one.get("urn:concordat:pending").is_none())
+        .await;
+    let (status, again) = peer.send("POST", "/transfers/request", Some(&ask)).await;
+    assert_eq!((status, &again["state"]), (201, &json!("STARTED")));
+    let (path, second) = peer.next().await;
+    assert_eq!(
+        (path.as_str(), &second["dataAddress"]),
+        ("/transfers/urn:test:again/start", &first["dataAddress"])
+    );
+    assert_eq!(peer.node.get(&resource).await["state"], "STARTED", "no change of state");
+}

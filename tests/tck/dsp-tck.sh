@@ -72,8 +72,12 @@ for kind, parts in groups.items():
 EOF
 
 if [ -z "${TCK_CLASSPATH:-}" ]; then
-    mvn -q -B -f tests/tck/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
-        -DoutputDirectory="$PWD/target/tck" || { echo "the suite does not resolve from Maven Central"; exit 3; }
+    if ! mvn -q -B -Dstyle.color=never -f tests/tck/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+        -DoutputDirectory="$PWD/target/tck" >"$work/maven.log" 2>&1; then
+        grep -m 1 ERROR "$work/maven.log"
+        echo "org.eclipse.dataspacetck.dsp:dsp-tck does not resolve from Maven Central here"
+        exit 3
+    fi
     TCK_CLASSPATH="target/tck/*"
 fi
 mkdir -p target/tck-launcher

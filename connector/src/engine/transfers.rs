@@ -65,7 +65,9 @@ impl Engine {
         let _lock = self.locks.lock(&key).await;
         if let Some((pid, _)) = tables::load::<String>(&self.store, &key)? {
             let (record, _) = self.load_transfer(&pid)?;
-            return acknowledgement(&record.transfer);
+            let answer = acknowledgement(&record.transfer);
+            self.start_again(record).await?;
+            return answer;
         }
         let callback = self.check_callback(Some(&request.callback_address)).await?;
         let agreement = request.agreement_id.as_str();
@@ -94,13 +96,28 @@ impl Engine {
             self.save_transfer(waiting, None, Vec::new()).await?;
             return Ok(answer);
         }
-        let start = Decision::Start(Some(self.data_address(&requested)?));
+        let start = Decision::Start(Some(self.data_address(&requested, requested.generation + 1)?));
         let step = transfer::step(requested, Input::Decided { decision: start, message: message_id() }, now)?;
         self.save_transfer(step.next, None, step.effects).await?;
         Ok(answer)
     }
 
-    /// Takes a later message of the peer. `role` is ours, as the path tells; `None` where both fit.
+    /// A consumer that asks once more for a transfer that runs has lost its start: it gets the same message again
+    /// (Transfer Process Protocol, Transfer Request Message). One that has it knows it by its id.
+    async fn start_again(self: &Arc<Self>, record: TransferRecord) -> Result<(), EngineError> {
+        let transfer = record.transfer;
+        let runs = transfer.progress.state == Some(State::Started) && transfer.progress.pending.is_none();
+        let Some(start) = record.last_start.filter(|_| runs) else { return Ok(()) };
+        let (pid, peer) = (transfer.pid(), transfer.peer.as_str());
+        let mut batch = Batch::new();
+        let after =
+            self.plan(KIND, pid, peer, &transfer.peer_address, vec![Effect::Send(start)], &mut batch)?;
+        self.commit(batch).await?;
+        self.follow(after);
+        Ok(())
+    }
+
+    /// Takes a later message of the peer.
     ///
     /// # Errors
     /// No such process for this participant, or not allowed now.
@@ -175,7 +192,7 @@ impl Engine {
             in_force(&agreement)?;
             Ok(Decision::Start(match transfer.role {
                 Role::Consumer => None,
-                Role::Provider => Some(engine.data_address(transfer)?),
+                Role::Provider => Some(engine.data_address(transfer, transfer.generation + 1)?),
             }))
         })
         .await
@@ -248,11 +265,11 @@ impl Engine {
         Ok(keys.into_iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
     }
 
-    /// Where the consumer pulls, with the token of the start that is about to be sent.
-    fn data_address(&self, transfer: &Transfer) -> Result<DataAddress, EngineError> {
+    /// Where the consumer pulls, with the token of the `generation`-th start.
+    fn data_address(&self, transfer: &Transfer, generation: u32) -> Result<DataAddress, EngineError> {
         let pid = transfer.pid();
         let property = |name: &str, value: String| EndpointProperty { name: name.to_owned(), value };
-        let token = self.stream_token(transfer, transfer.generation + 1)?;
+        let token = self.stream_token(transfer, generation)?;
         Ok(DataAddress {
             endpoint_type: ENDPOINT_TYPE.to_owned(),
             endpoint: Some(format!("{}{}/{pid}", self.public_address, crate::http::DATA_PATH)),
@@ -311,8 +328,18 @@ impl Engine {
         let state = transfer.progress.state_name();
         let event = Event::new(KIND.name(), clock::now(), last).about(&pid).with(&peer).reached(state);
         tables::append_event(&mut batch, &event)?;
+        let started = effects.iter().find_map(|effect| match effect {
+            Effect::Send(message) if transfer.role == Role::Provider && message.path.ends_with("/start") => {
+                Some(message.clone())
+            }
+            _ => None,
+        });
+        let last_start = match (started, version) {
+            (None, Some(_)) => self.load_transfer(&pid)?.0.last_start,
+            (started, _) => started,
+        };
         let after = self.plan(KIND, &pid, &peer, &transfer.peer_address, effects, &mut batch)?;
-        let record = TransferRecord { transfer };
+        let record = TransferRecord { transfer, last_start };
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
         self.follow(after);
