@@ -355,3 +355,51 @@ async fn events_are_a_stream_that_resumes_where_it_was_left() {
     assert_eq!(read(&node, &ids[1], 2).await, ids[2..], "also after a restart");
     assert_eq!(node.ask("GET", "/v4/events/log?after=x", None).await.unwrap().0, 400);
 }
+
+#[test]
+fn policies_are_checked_explained_and_compared_without_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, constraints: Value| {
+        let path = folder.path().join(name);
+        let policy = json!({"@type": "Set", "permission": [{"action": "use", "constraint": constraints}]});
+        std::fs::write(&path, policy.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let run = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM).arg("policy").args(arguments).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let count =
+        |operator: &str, n: &str| json!({"leftOperand": "count", "operator": operator, "rightOperand": n});
+    let (few, many, both) = (
+        write("few", json!([count("lteq", "5")])),
+        write("many", json!([count("lteq", "9")])),
+        write("both", json!([count("gt", "5"), count("lt", "3")])),
+    );
+    assert_eq!(
+        run(&["explain", &few]),
+        (0, "allowed: use, provided that the number of uses must be at most 5\n".to_owned())
+    );
+    let (code, text) = run(&["compare", &few, &many]);
+    assert_eq!(code, 0);
+    assert!(
+        text.contains(
+            "Compatible\neverything the first permits, the second permits\nthe second permits what"
+        ),
+        "{text}"
+    );
+    let (code, text) = run(&["compare", &few, &write("more", json!([count("gt", "5")]))]);
+    assert!(code == 3 && text.contains("at most 5 (`/permission/0/constraint/0`), but"), "{text}");
+    let (code, text) = run(&["check", &both]);
+    assert!(code == 5 && text.contains("nothing satisfies it"), "{text}");
+    let past = write(
+        "past",
+        json!([{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2001-01-01T00:00:00Z"}]),
+    );
+    assert!(run(&["check", &past]).1.contains("every date in it is past"));
+    let odd = write("odd", json!([{"leftOperand": "mood", "operator": "eq", "rightOperand": "good"}]));
+    assert!(run(&["check", &odd]).1.contains("`mood` is not an operand this node understands"));
+    let (code, text) = run(&["check", &write("bad", json!([count("about", "5")]))]);
+    assert_eq!((code, text.trim()), (5, "/permission/0/constraint/0/operator: unknown operator `about`"));
+    assert_eq!(run(&["check", &few]).0, 0);
+}

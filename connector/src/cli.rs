@@ -13,6 +13,7 @@ mod keys;
 mod negotiations;
 mod output;
 mod peers;
+mod policy;
 mod publish;
 mod pull;
 mod serve;
@@ -125,6 +126,8 @@ enum Command {
     Identity,
     /// What happened: the audit log.
     Events(peers::Events),
+    /// Policies as files, without a node: check, explain, compare.
+    Policy(policy::Arguments),
     /// Keys of the management API for other programs: list, create, revoke.
     Keys(keys::Arguments),
     /// Check configuration, ports, clock, certificate and DID as others see them.
@@ -179,6 +182,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Peers => peers::peers(dir, output).await,
         Command::Identity => peers::identity(dir, output).await,
         Command::Events(arguments) => peers::events(dir, &arguments, output).await,
+        Command::Policy(arguments) => policy::run(&arguments, output),
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
         Command::Store(arguments) => store::run(dir, &arguments, output).await,

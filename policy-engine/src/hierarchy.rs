@@ -9,6 +9,23 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug, Clone, Default)]
 pub struct Hierarchy {
     broader: BTreeMap<String, BTreeSet<String>>,
+    /// Both directions.
+    disjoint: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// How one term stands to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// The other lies within it.
+    Broader,
+    /// They share nothing.
+    Disjoint,
+    /// It lies within the other.
+    Narrower,
+    /// They are one.
+    Same,
+    /// Nothing is known: they may or may not overlap.
+    Unrelated,
 }
 
 impl Hierarchy {
@@ -26,6 +43,51 @@ impl Hierarchy {
     /// Adds that `narrower` lies within `broader`.
     pub fn add(&mut self, narrower: &str, broader: &str) {
         self.broader.entry(narrower.to_owned()).or_default().insert(broader.to_owned());
+    }
+
+    /// Adds that `a` and `b`, and all that lies within them, share nothing.
+    pub fn add_disjoint(&mut self, a: &str, b: &str) {
+        self.disjoint.entry(a.to_owned()).or_default().insert(b.to_owned());
+        self.disjoint.entry(b.to_owned()).or_default().insert(a.to_owned());
+    }
+
+    /// Every term that something is known of.
+    pub fn terms(&self) -> impl Iterator<Item = &str> {
+        let ordered = self.broader.iter().flat_map(|(term, up)| std::iter::once(term).chain(up));
+        ordered.chain(self.disjoint.keys()).map(String::as_str)
+    }
+
+    /// How `a` stands to `b`.
+    #[must_use]
+    pub fn relation(&self, a: &str, b: &str) -> Relation {
+        if a == b {
+            return Relation::Same;
+        }
+        if self.is_within(a, b) {
+            return Relation::Narrower;
+        }
+        if self.is_within(b, a) {
+            return Relation::Broader;
+        }
+        let (of_a, of_b) = (self.ancestors(a), self.ancestors(b));
+        let apart = of_a.iter().any(|one| {
+            self.disjoint.get(*one).is_some_and(|others| of_b.iter().any(|other| others.contains(*other)))
+        });
+        if apart { Relation::Disjoint } else { Relation::Unrelated }
+    }
+
+    /// `term` and everything it lies within.
+    fn ancestors<'a>(&'a self, term: &'a str) -> BTreeSet<&'a str> {
+        let mut found = BTreeSet::from([term]);
+        let mut next = vec![term];
+        while let Some(one) = next.pop() {
+            for up in self.broader.get(one).into_iter().flatten() {
+                if found.insert(up) {
+                    next.push(up);
+                }
+            }
+        }
+        found
     }
 
     /// Whether `term` is `whole` or lies within it.

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod compare;
+mod compatible;
 mod document;
 mod error;
 mod evaluate;
@@ -17,9 +18,10 @@ mod odrl;
 mod operand;
 
 pub use compare::{Containment, Gap, same_terms, within};
+pub use compatible::{Compatibility, compatible, contained};
 pub use document::Document;
 pub use error::PolicyError;
 pub use evaluate::{Decision, DutyReport, DutyState, Outcome, Reason, Request, World, evaluate};
-pub use hierarchy::Hierarchy;
+pub use hierarchy::{Hierarchy, Relation};
 pub use model::{Atomic, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Value};
 pub use operand::{Fact, OperandKind, known as known_operand};

@@ -119,7 +119,7 @@ impl Parser {
     }
 
     fn constraints(&mut self, json: &Json, path: &str, depth: usize) -> Result<Vec<Constraint>, PolicyError> {
-        array(json, path)?
+        unlisted(array(json, path)?)
             .iter()
             .enumerate()
             .map(|(index, one)| self.constraint(one, format!("{path}/{index}"), depth))
@@ -178,7 +178,7 @@ impl Parser {
         let right_path = format!("{path}/rightOperand");
         let raw = map.get("rightOperand").ok_or_else(|| PolicyError::new(&right_path, "is missing"))?;
         let kind = known(&left);
-        let right = match raw {
+        let right = match raw.get("@list").unwrap_or(raw) {
             Json::Array(list) if list.len() > MAX_VALUES => {
                 return Err(PolicyError::new(right_path, format!("more than {MAX_VALUES} values")));
             }
@@ -207,6 +207,20 @@ impl Parser {
     }
 }
 
+/// The kind of a typed literal.
+fn literal_kind(json: &Json) -> Option<OperandKind> {
+    let datatype = json.get("@type")?.as_str()?;
+    match datatype
+        .strip_prefix("xsd:")
+        .or_else(|| datatype.strip_prefix("http://www.w3.org/2001/XMLSchema#"))?
+    {
+        "decimal" | "double" | "float" | "int" | "integer" | "long" | "nonNegativeInteger"
+        | "positiveInteger" => Some(OperandKind::Number),
+        "date" | "dateTime" | "dateTimeStamp" => Some(OperandKind::Instant),
+        _ => None,
+    }
+}
+
 fn value(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Value, PolicyError> {
     let text = match json {
         Json::String(text) => text.clone(),
@@ -225,6 +239,8 @@ fn value(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Value, Po
     if text.len() > MAX_TEXT {
         return Err(PolicyError::new(path, format!("longer than {MAX_TEXT} bytes")));
     }
+    // An operand this engine does not know has the type that its literal says.
+    let kind = kind.or_else(|| literal_kind(json));
     match kind {
         None | Some(OperandKind::Term) => Ok(Value::Term(text)),
         Some(OperandKind::Instant) => parse_instant(&text).map(Value::Instant).ok_or_else(|| {
@@ -236,6 +252,14 @@ fn value(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Value, Po
             .filter(|number| number.is_finite())
             .map(Value::Number)
             .ok_or_else(|| PolicyError::new(path, format!("`{text}` is not a number"))),
+    }
+}
+
+/// The members of a JSON-LD list, which stands as `[{"@list": [...]}]` where contexts are not applied.
+fn unlisted(list: &[Json]) -> &[Json] {
+    match list {
+        [one] => one.get("@list").and_then(Json::as_array).map_or(list, Vec::as_slice),
+        _ => list,
     }
 }
 
