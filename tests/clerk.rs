@@ -357,7 +357,7 @@ async fn events_are_a_stream_that_resumes_where_it_was_left() {
 }
 
 #[test]
-fn policies_are_checked_explained_and_compared_without_a_node() {
+fn policies_are_checked_explained_tested_and_compared_without_a_node() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, constraints: Value| {
         let path = folder.path().join(name);
@@ -402,4 +402,23 @@ fn policies_are_checked_explained_and_compared_without_a_node() {
     let (code, text) = run(&["check", &write("bad", json!([count("about", "5")]))]);
     assert_eq!((code, text.trim()), (5, "/permission/0/constraint/0/operator: unknown operator `about`"));
     assert_eq!(run(&["check", &few]).0, 0);
+
+    let file = |name: &str, content: Value| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let request = file("request", json!({"permission": [{"assignee": "did:web:alice", "action": "read"}]}));
+    let world = |n: u64| file("world", json!({"count": n}));
+    let (code, text) = run(&["test", &few, &request, "--world", &world(5)]);
+    assert!(code == 0 && text.starts_with("permit: ") && text.contains("constraint satisfied"), "{text}");
+    let (code, text) = run(&["test", &few, &request, "--world", &world(6)]);
+    assert!(
+        code == 3 && text.contains("constraint unsatisfied: the number of uses must be at most 5"),
+        "{text}"
+    );
+    let (code, text) = run(&["test", &few, &request]);
+    assert!(code == 3 && text.contains("constraint unknown"), "{text}");
+    let (code, text) = run(&["test", &few, &file("empty", json!({}))]);
+    assert!(code == 5 && text.starts_with("request: /permission/0/action"), "{text}");
 }

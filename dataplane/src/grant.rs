@@ -33,6 +33,7 @@ impl Subject {
             purposes: self.purposes.clone(),
             places: self.places.clone(),
             fulfilled: Vec::new(),
+            violated: Vec::new(),
             hierarchy: &self.known,
         };
         let request = Request { action: "use", party: &self.party, target: Some(&self.dataset) };

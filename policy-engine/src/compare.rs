@@ -3,6 +3,7 @@
 //! Sound, not complete: `Within` is only said when every world the asked terms allow is one the offered terms
 //! allow; where that cannot be shown, the answer is a gap that names the clause.
 
+use crate::compatible::scoped;
 use crate::evaluate::{covers, holds};
 use crate::explain;
 use crate::hierarchy::Hierarchy;
@@ -47,6 +48,9 @@ pub struct Gap {
 /// - Each prohibition and obligation offered must be kept, at least as wide.
 pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containment {
     let mut gaps = Vec::new();
+    if let Some(rule) = asked.scoped_rule().or_else(|| offered.scoped_rule()) {
+        gaps.push(Gap { clause: rule.path.clone(), text: scoped(rule) });
+    }
     for wish in &asked.permissions {
         let mut candidates =
             offered.permissions.iter().filter(|rule| covers(&rule.action, &wish.action)).peekable();
@@ -104,6 +108,8 @@ fn count(rules: &[Rule], wanted: &Rule) -> usize {
 
 fn same_rule(a: &Rule, b: &Rule) -> bool {
     a.action == b.action
+        && a.assignee == b.assignee
+        && a.target == b.target
         && a.constraints.len() == b.constraints.len()
         && a.constraints.iter().all(|one| b.constraints.iter().any(|other| same_constraint(one, other)))
         && b.constraints.iter().all(|one| a.constraints.iter().any(|other| same_constraint(one, other)))

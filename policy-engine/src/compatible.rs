@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::evaluate::covers;
 use crate::explain;
 use crate::hierarchy::{Hierarchy, Relation};
-use crate::model::{Atomic, Constraint, Logical, Operator, Policy, Value};
+use crate::model::{Atomic, Constraint, Logical, Operator, Policy, Rule, Value};
 
 /// Most alternatives that are looked at; beyond them the answer is `Unknown`.
 const MAX_ALTERNATIVES: usize = 4096;
@@ -48,6 +48,9 @@ type Alternative<'a> = Vec<Literal<'a>>;
 ///
 /// Permissions meet where their actions overlap; a prohibition of either that covers the action must not apply.
 pub fn compatible(a: &Policy, b: &Policy, known: &Hierarchy) -> Compatibility {
+    if let Some(rule) = a.scoped_rule().or_else(|| b.scoped_rule()) {
+        return Compatibility::Unknown(vec![scoped(rule)]);
+    }
     let mut clashes = Vec::new();
     let mut missing = Vec::new();
     for one in &a.permissions {
@@ -90,6 +93,9 @@ pub fn compatible(a: &Policy, b: &Policy, known: &Hierarchy) -> Compatibility {
 /// not decided by what is known.
 #[must_use]
 pub fn contained(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<bool> {
+    if a.scoped_rule().or_else(|| b.scoped_rule()).is_some() {
+        return None;
+    }
     let mut decided = true;
     for wish in &a.permissions {
         let offers: Vec<_> = b.permissions.iter().filter(|rule| covers(&rule.action, &wish.action)).collect();
@@ -117,6 +123,11 @@ pub fn contained(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<bool> {
         }
     }
     decided.then_some(true)
+}
+
+/// Why policies with such a rule are not compared.
+pub(crate) fn scoped(rule: &Rule) -> String {
+    format!("`{}` has a party or an asset of its own, which is not compared", rule.path)
 }
 
 fn dedup(list: &mut Vec<String>) {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::explain;
 use crate::hierarchy::Hierarchy;
-use crate::model::{Atomic, Constraint, Logical, Operator, Policy, Rule, RuleKind, Value};
+use crate::model::{ANY_ACTION, Atomic, Constraint, Logical, Operator, Policy, Rule, RuleKind, Value};
 use crate::operand::{Fact, fact};
 
 /// What somebody wants to do.
@@ -32,6 +32,8 @@ pub struct World<'a> {
     pub places: Vec<String>,
     /// Paths of the duties ([`Rule::path`]) known to be fulfilled.
     pub fulfilled: Vec<String>,
+    /// Paths of the duties recorded as violated.
+    pub violated: Vec<String>,
     /// What is known of terms.
     pub hierarchy: &'a Hierarchy,
 }
@@ -40,7 +42,15 @@ impl<'a> World<'a> {
     /// A world in which only the time is known.
     #[must_use]
     pub const fn at(now: Timestamp, hierarchy: &'a Hierarchy) -> Self {
-        Self { now, count: None, purposes: Vec::new(), places: Vec::new(), fulfilled: Vec::new(), hierarchy }
+        Self {
+            now,
+            count: None,
+            purposes: Vec::new(),
+            places: Vec::new(),
+            fulfilled: Vec::new(),
+            violated: Vec::new(),
+            hierarchy,
+        }
     }
 }
 
@@ -125,7 +135,7 @@ pub fn evaluate(policy: &Policy, request: &Request<'_>, world: &World<'_>) -> De
         return decide(Outcome::Deny, vec![reason]);
     }
     let mut denials = Vec::new();
-    for rule in policy.prohibitions.iter().filter(|rule| covers(&rule.action, request.action)) {
+    for rule in policy.prohibitions.iter().filter(|rule| speaks_of(rule, request, world)) {
         match all(&rule.constraints, request, world) {
             Truth::False(_) => {}
             Truth::True => denials.push(Reason {
@@ -147,10 +157,14 @@ pub fn evaluate(policy: &Policy, request: &Request<'_>, world: &World<'_>) -> De
     if !denials.is_empty() {
         return decide(Outcome::Deny, denials);
     }
-    let mut applicable =
-        policy.permissions.iter().filter(|rule| covers(&rule.action, request.action)).peekable();
+    let mut applicable = policy.permissions.iter().filter(|rule| speaks_of(rule, request, world)).peekable();
     if applicable.peek().is_none() {
-        let text = format!("no permission of the policy covers the action `{}`", request.action);
+        let of_others = policy.permissions.iter().any(|rule| covers(&rule.action, request.action));
+        let text = if of_others {
+            format!("the permissions that cover `{}` are for another party or another asset", request.action)
+        } else {
+            format!("no permission of the policy covers the action `{}`", request.action)
+        };
         return decide(Outcome::Deny, vec![Reason { rule: String::new(), text }]);
     }
     for rule in applicable {
@@ -194,10 +208,23 @@ fn wrong_subject(policy: &Policy, request: &Request<'_>) -> Option<Reason> {
     }
 }
 
-fn duty_report(duty: &Rule, request: &Request<'_>, world: &World<'_>) -> DutyReport {
+/// Whether a rule is about this action, party and asset. Where the asset asked for is not known, a prohibition of
+/// one asset may be meant, a permission is not.
+fn speaks_of(rule: &Rule, request: &Request<'_>, world: &World<'_>) -> bool {
+    covers(&rule.action, request.action)
+        && rule.assignee.as_deref().is_none_or(|one| world.hierarchy.is_within(request.party, one))
+        && rule.target.as_deref().is_none_or(|one| match request.target {
+            Some(asked) => world.hierarchy.is_within(asked, one),
+            None => rule.kind == RuleKind::Prohibition,
+        })
+}
+
+pub(crate) fn duty_report(duty: &Rule, request: &Request<'_>, world: &World<'_>) -> DutyReport {
     let state = if world.fulfilled.contains(&duty.path) {
         DutyState::Fulfilled
-    } else if duty.constraints.iter().any(|constraint| deadline_passed(constraint, request, world)) {
+    } else if world.violated.contains(&duty.path)
+        || duty.constraints.iter().any(|constraint| deadline_passed(constraint, request, world))
+    {
         DutyState::Violated
     } else {
         DutyState::Pending
@@ -224,7 +251,7 @@ fn deadline_passed(constraint: &Constraint, request: &Request<'_>, world: &World
 
 /// Whether a rule about `rule` speaks of `action` (ODRL Vocabulary 2.2: `includedIn`).
 pub(crate) fn covers(rule: &str, action: &str) -> bool {
-    rule == action || included_in(action).is_some_and(|broader| covers(rule, broader))
+    rule == ANY_ACTION || rule == action || included_in(action).is_some_and(|broader| covers(rule, broader))
 }
 
 fn included_in(action: &str) -> Option<&'static str> {
@@ -255,7 +282,7 @@ pub(crate) fn all(constraints: &[Constraint], request: &Request<'_>, world: &Wor
     conjunction(constraints.iter().map(|constraint| decide(constraint, request, world)))
 }
 
-fn decide(constraint: &Constraint, request: &Request<'_>, world: &World<'_>) -> Truth {
+pub(crate) fn decide(constraint: &Constraint, request: &Request<'_>, world: &World<'_>) -> Truth {
     let (logical, parts) = match constraint {
         Constraint::Atomic(atomic) => return decide_atomic(atomic, request, world),
         Constraint::Logical { logical, parts } => (logical, parts),
@@ -398,8 +425,7 @@ fn next_instant(policy: &Policy, now: Timestamp) -> Option<Timestamp> {
         }
     }
     let mut next = None;
-    let rules = policy.permissions.iter().chain(&policy.prohibitions).chain(&policy.obligations);
-    for constraint in rules.flat_map(|rule| &rule.constraints) {
+    for constraint in policy.rules().flat_map(|rule| &rule.constraints) {
         visit(constraint, now, &mut next);
     }
     next

@@ -1,6 +1,8 @@
 //! Policies in words for a clerk: short, exact, one template per construct.
 
-use crate::model::{Atomic, Constraint, Logical, Operator, Policy, Rule, Value};
+use std::fmt::Write as _;
+
+use crate::model::{ANY_ACTION, Atomic, Constraint, Logical, Operator, Policy, Rule, Value};
 
 /// A whole policy, one sentence a line.
 #[must_use]
@@ -17,7 +19,13 @@ pub fn policy(policy: &Policy) -> Vec<String> {
 /// One rule: its action, then its conditions.
 #[must_use]
 pub fn rule(rule: &Rule) -> String {
-    let mut text = label(&rule.action);
+    let mut text = if rule.action == ANY_ACTION { "any action".to_owned() } else { label(&rule.action) };
+    if let Some(assignee) = &rule.assignee {
+        let _ = write!(text, " by `{assignee}`");
+    }
+    if let Some(target) = &rule.target {
+        let _ = write!(text, " on `{target}`");
+    }
     if !rule.constraints.is_empty() {
         text.push_str(", provided that ");
         text.push_str(&rule.constraints.iter().map(constraint).collect::<Vec<_>>().join(" and "));
@@ -96,7 +104,7 @@ pub fn value(value: &Value) -> String {
     }
 }
 
-fn label(term: &str) -> String {
+pub(crate) fn label(term: &str) -> String {
     let is_iri = term.contains("://") || term.starts_with("urn:");
     let last = if is_iri { term.rsplit(['/', '#', ':']).next().unwrap_or(term) } else { term };
     if last.is_empty() { term.to_owned() } else { last.replace('-', " ") }

@@ -16,6 +16,8 @@ mod hierarchy;
 mod model;
 mod odrl;
 mod operand;
+mod question;
+mod report;
 
 pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
@@ -23,5 +25,7 @@ pub use document::Document;
 pub use error::PolicyError;
 pub use evaluate::{Decision, DutyReport, DutyState, Outcome, Reason, Request, World, evaluate};
 pub use hierarchy::{Hierarchy, Relation};
-pub use model::{Atomic, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Value};
+pub use model::{ANY_ACTION, Atomic, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Value};
 pub use operand::{Fact, OperandKind, known as known_operand};
+pub use question::Question;
+pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};

@@ -34,6 +34,18 @@ pub struct Policy {
     pub obligations: Vec<Rule>,
 }
 
+impl Policy {
+    /// Every rule that stands directly in the policy: permissions, prohibitions, obligations.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.permissions.iter().chain(&self.prohibitions).chain(&self.obligations)
+    }
+
+    /// The first rule with a party or an asset of its own, which comparisons do not look at.
+    pub(crate) fn scoped_rule(&self) -> Option<&Rule> {
+        self.rules().find(|rule| rule.assignee.is_some() || rule.target.is_some())
+    }
+}
+
 /// Which list of the policy a rule stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleKind {
@@ -45,6 +57,9 @@ pub enum RuleKind {
     Prohibition,
 }
 
+/// The action of a rule that names none: every action.
+pub const ANY_ACTION: &str = "";
+
 /// One rule (ODRL 2.2, section 2.6).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -52,8 +67,13 @@ pub struct Rule {
     pub kind: RuleKind,
     /// JSON pointer inside the policy, for example `/permission/0`.
     pub path: String,
-    /// The action, ODRL's own terms without prefix (`use`, `distribute`), others as IRI.
+    /// The action, ODRL's own terms without prefix (`use`, `distribute`), others as IRI; [`ANY_ACTION`] where
+    /// [`Policy::parse_odrl`] met a rule without one.
     pub action: String,
+    /// A party, or a collection of parties, of the rule's own; only [`Policy::parse_odrl`] reads it.
+    pub assignee: Option<String>,
+    /// An asset, or a collection of assets, of the rule's own; only [`Policy::parse_odrl`] reads it.
+    pub target: Option<String>,
     /// All must hold.
     pub constraints: Vec<Constraint>,
     /// Duties a permission depends on.

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value as Json};
 
 use crate::error::PolicyError;
-use crate::model::{Atomic, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Value};
+use crate::model::{ANY_ACTION, Atomic, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Value};
 use crate::operand::{OperandKind, known, parse_instant};
 
 /// Deepest nesting of logical constraints.
@@ -30,10 +30,22 @@ impl Policy {
     pub fn parse(json: &Json) -> Result<Self, PolicyError> {
         Parser::default().policy(json)
     }
+
+    /// Reads what ODRL allows beyond the Dataspace Protocol's profile: rules with a party or an asset of their own,
+    /// each an IRI or a collection (ODRL 2.2, sections 2.2.1 and 2.3.1), and rules without an action, which speak of
+    /// every action. For files and tests; what peers send is read by [`Self::parse`].
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; and a collection with a refinement, which this engine does not decide.
+    pub fn parse_odrl(json: &Json) -> Result<Self, PolicyError> {
+        Parser { scoped: true, ..Parser::default() }.policy(json)
+    }
 }
 
 #[derive(Default)]
 struct Parser {
+    /// Whether rules may have a party and an asset of their own, and lack an action.
+    scoped: bool,
     rules: usize,
     constraints: usize,
 }
@@ -96,10 +108,13 @@ impl Parser {
             return Err(PolicyError::new(path, format!("more than {MAX_RULES} rules")));
         }
         let map = object(json, &path)?;
-        let action = optional_text(map, "action", &path)?
-            .ok_or_else(|| PolicyError::new(format!("{path}/action"), "every rule needs an action"))?;
+        let action = match optional_text(map, "action", &path)? {
+            Some(action) => action,
+            None if self.scoped => ANY_ACTION.to_owned(),
+            None => return Err(PolicyError::new(format!("{path}/action"), "every rule needs an action")),
+        };
         for key in ["target", "assigner", "assignee"] {
-            if map.contains_key(key) {
+            if map.contains_key(key) && !self.scoped {
                 return Err(PolicyError::new(
                     format!("{path}/{key}"),
                     "stands at the policy, not at a rule (Dataspace Protocol, ODRL profile)",
@@ -115,7 +130,9 @@ impl Parser {
         } else {
             Vec::new()
         };
-        Ok(Rule { kind, path, action: term(&action).to_owned(), constraints, duties })
+        let assignee = scope(map, "assignee", &path)?;
+        let target = scope(map, "target", &path)?;
+        Ok(Rule { kind, path, action: term(&action).to_owned(), assignee, target, constraints, duties })
     }
 
     fn constraints(&mut self, json: &Json, path: &str, depth: usize) -> Result<Vec<Constraint>, PolicyError> {
@@ -207,6 +224,17 @@ impl Parser {
     }
 }
 
+/// The party or asset at `key`: an IRI, or the `@id` of a collection.
+fn scope(map: &Map<String, Json>, key: &str, path: &str) -> Result<Option<String>, PolicyError> {
+    let Some(Json::Object(collection)) = map.get(key) else { return optional_text(map, key, path) };
+    let path = format!("{path}/{key}");
+    if collection.contains_key("refinement") {
+        return Err(PolicyError::new(format!("{path}/refinement"), "a refined collection cannot be decided"));
+    }
+    let id = optional_text(collection, "@id", &path)?;
+    id.map(Some).ok_or_else(|| PolicyError::new(format!("{path}/@id"), "is missing"))
+}
+
 /// The kind of a typed literal.
 fn literal_kind(json: &Json) -> Option<OperandKind> {
     let datatype = json.get("@type")?.as_str()?;
@@ -264,7 +292,7 @@ fn unlisted(list: &[Json]) -> &[Json] {
 }
 
 /// ODRL's own terms without prefix or namespace, anything else as written.
-fn term(text: &str) -> &str {
+pub(crate) fn term(text: &str) -> &str {
     text.strip_prefix("odrl:").or_else(|| text.strip_prefix(ODRL)).unwrap_or(text)
 }
 

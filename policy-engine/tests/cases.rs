@@ -1,10 +1,10 @@
-//! Policy cases that others wrote: compatibility and containment. The folder is `../../shared/policy-cases`, or what
+//! Policy cases that others wrote: compatibility, containment and evaluation. The folder is `../../shared/policy-cases`, or what
 //! `POLICY_CASES` names.
 #![expect(clippy::unwrap_used, clippy::print_stderr, clippy::indexing_slicing, reason = "tests")]
 
 use std::path::PathBuf;
 
-use policy_engine::{Compatibility, Hierarchy, Policy, compatible, contained};
+use policy_engine::{Compatibility, Hierarchy, Policy, Question, compatible, contained};
 use serde_json::Value as Json;
 
 fn folder() -> Option<PathBuf> {
@@ -82,5 +82,64 @@ fn containment_as_others_see_it() {
         }
     }
     eprintln!("containment: {} cases, {} wrong", all.len(), wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The conversion merged the constraints of several cases under one identifier, so their operator is a list of all;
+/// which one is meant, the case's title says: `(temporal lteq - past)`.
+fn restore_operator(case: &mut Json) {
+    let title = case["title"].as_str().unwrap_or_default().to_owned();
+    let Some((_, after)) = title.split_once("(temporal ") else { return };
+    let word: String = after.chars().take_while(char::is_ascii_alphabetic).collect();
+    let rules = case["policy"]["permission"].as_array_mut().into_iter().flatten();
+    for constraint in rules.filter_map(|rule| rule["constraint"].as_array_mut()).flatten() {
+        let merged =
+            constraint["operator"].as_array().is_some_and(|all| all.contains(&Json::from(word.as_str())));
+        if merged {
+            constraint["operator"] = Json::from(word.as_str());
+        }
+    }
+}
+
+/// Whether a report says all that was expected; a premise without content leaves open what it says.
+fn agrees(found: &Json, expected: &Json) -> bool {
+    let sorted = |report: &Json| {
+        let mut premises: Vec<_> = report["premises"].as_array().into_iter().flatten().cloned().collect();
+        premises.sort_by_key(|one| one["report"].as_str().unwrap_or("~").to_owned());
+        premises
+    };
+    let (own, wanted) = (sorted(found), sorted(expected));
+    let same = |key: &str| found[key] == expected[key];
+    let open = wanted.iter().any(|one| one["report"].is_null());
+    same("rule")
+        && same("report")
+        && same("attempt")
+        && same("activation")
+        && own.len() == wanted.len()
+        && wanted.iter().filter(|one| !one["report"].is_null()).all(|one| {
+            own.iter()
+                .any(|mine| one.as_object().unwrap().iter().all(|(key, value)| mine.get(key) == Some(value)))
+        })
+        && (open || own.iter().zip(&wanted).all(|(own, wanted)| own["report"] == wanted["report"]))
+}
+
+#[test]
+fn evaluation_as_others_see_it() {
+    let mut wrong = Vec::new();
+    let mut all = cases("evaluation");
+    for case in &mut all {
+        restore_operator(case);
+        let now = "1970-01-01T00:00:00Z".parse().unwrap();
+        let question =
+            Question::parse(&case["policy"], &case["request"], &case["world"], now, Hierarchy::default())
+                .unwrap();
+        let found = question.report_json();
+        let (own, expected) = (found.as_array().unwrap(), case["expected"].as_array().unwrap());
+        let each = expected.iter().all(|wanted| own.iter().any(|found| agrees(found, wanted)));
+        if own.len() != expected.len() || !each {
+            wrong.push(format!("{}: {found}, expected {}", case["id"], case["expected"]));
+        }
+    }
+    eprintln!("evaluation: {} cases, {} wrong", all.len(), wrong.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use policy_engine::{Compatibility, Hierarchy, Policy, compatible, contained, explain};
-use serde_json::json;
+use policy_engine::{Compatibility, Hierarchy, Policy, Question, compatible, contained, explain};
+use serde_json::{Value, json};
 
 use super::Exit;
 use super::negotiations::read_json;
-use super::output::Output;
+use super::output::{Output, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -28,6 +28,17 @@ enum Command {
     Explain {
         /// An ODRL file (JSON).
         file: PathBuf,
+    },
+    /// What a policy says of a request: permit or deny, and a report on every rule.
+    Test {
+        /// An ODRL file (JSON).
+        policy: PathBuf,
+        /// An ODRL request (JSON): its first permission names assignee, action and target.
+        request: PathBuf,
+        /// The state of the world (JSON): currentTime, partOf, duties, purposes, places, count; the guide explains
+        /// each. Without it only the present time is known.
+        #[arg(long)]
+        world: Option<PathBuf>,
     },
     /// Can both be satisfied at once, and does one lie within the other?
     Compare {
@@ -68,6 +79,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
             output.result(&json!(words), || words.join("\n"));
             Ok(Exit::Success)
         }
+        Command::Test { policy, request, world } => test(policy, request, world.as_deref(), output),
         Command::Compare { a, b } => {
             let (a, b) = (read(a)?, read(b)?);
             let known = Hierarchy::shipped();
@@ -96,6 +108,36 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
             Ok(if verdict == "Compatible" { Exit::Success } else { Exit::Refused })
         }
     }
+}
+
+fn test(policy: &Path, request: &Path, world: Option<&Path>, output: &Output) -> anyhow::Result<Exit> {
+    let files = (read_json(policy)?, read_json(request)?);
+    let world = world.map_or_else(|| Ok(json!({})), read_json)?;
+    let now = crate::clock::now();
+    let question = match Question::parse(&files.0, &files.1, &world, now, Hierarchy::shipped()) {
+        Ok(question) => question,
+        Err(error) => {
+            output.result(&json!({"path": error.path(), "reason": error.reason()}), || error.to_string());
+            return Ok(Exit::Invalid);
+        }
+    };
+    let decision = question.decide();
+    let word = if decision.is_permit() { "permit" } else { "deny" };
+    let report = question.report_json();
+    output.result(&json!({"decision": word, "because": decision.reason(), "report": report}), || {
+        let mut lines = vec![format!("{word}: {}", decision.reason())];
+        for rule in report.as_array().into_iter().flatten() {
+            lines.push(format!("{} {}", text(rule, "rule"), text(rule, "activation").to_lowercase()));
+            for premise in rule.get("premises").and_then(Value::as_array).into_iter().flatten() {
+                let about = text(premise, "report").trim_end_matches("Report").to_lowercase();
+                let why = premise.get("reason").and_then(Value::as_str).map(|why| format!(": {why}"));
+                let held = text(premise, "satisfaction").to_lowercase();
+                lines.push(format!("  {about} {held}{}", why.unwrap_or_default()));
+            }
+        }
+        lines.join("\n")
+    });
+    Ok(if decision.is_permit() { Exit::Success } else { Exit::Refused })
 }
 
 /// What a policy can be read as, but hardly means.
@@ -133,7 +175,7 @@ fn unknown_operands(policy: &Policy) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    for rule in policy.permissions.iter().chain(&policy.prohibitions).chain(&policy.obligations) {
+    for rule in policy.rules() {
         rule.constraints.iter().for_each(|constraint| visit(constraint, &mut found));
     }
     found.sort();
