@@ -188,7 +188,9 @@ async fn transfers_are_suspended_resumed_and_stopped_by_either_side() {
 async fn a_count_in_the_terms_serves_exactly_that_many_reads_across_a_kill() {
     let world = World::new();
     let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
-    provider.publish(DATASET, ROWS, &["--at-most", "3"]);
+    let member = ["--member", &consumer.did, "--attribution", "--delete-by", "2100-01-01T00:00:00Z"];
+    provider.publish(DATASET, ROWS, &[&["--at-most", "3"], &member[..]].concat());
+    assert!(provider.text(&["offers"]).contains("required: attribute"));
     let agreement = negotiate(&consumer, &provider);
     let transfer = id(&consumer.json(&["transfers", "start", &agreement])).to_owned();
     for _ in 0..2 {
@@ -402,6 +404,28 @@ fn policies_are_checked_explained_tested_and_compared_without_a_node() {
     let (code, text) = run(&["check", &write("bad", json!([count("about", "5")]))]);
     assert_eq!((code, text.trim()), (5, "/permission/0/constraint/0/operator: unknown operator `about`"));
     assert_eq!(run(&["check", &few]).0, 0);
+
+    let written = |arguments: &[&str]| {
+        let (code, text) = run(&[&["new"], arguments].concat());
+        assert_eq!(code, 0, "{text}");
+        let path = folder.path().join("new");
+        std::fs::write(&path, text).unwrap();
+        run(&["explain", path.to_str().unwrap()]).1
+    };
+    assert_eq!(written(&[]), "allowed: use\n");
+    let terms = "--at-most 5 --member did:web:a --member did:web:b --no-distribution --attribution --delete-by \
+        2100-01-01T00:00:00Z";
+    let words = written(&terms.split_whitespace().collect::<Vec<_>>());
+    for line in [
+        "allowed: use, provided that the number of uses must be at most 5 and",
+        "did:web:b",
+        "forbidden: distribute",
+        "required: attribute",
+        "required: delete, provided that",
+    ] {
+        assert!(words.contains(line), "{words}");
+    }
+    assert_eq!(run(&["new", "--valid-until", "soon"]).0, 5);
 
     let file = |name: &str, content: Value| {
         let path = folder.path().join(name);

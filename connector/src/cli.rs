@@ -18,6 +18,7 @@ mod publish;
 mod pull;
 mod serve;
 mod store;
+mod terms;
 mod testbed;
 mod transfers;
 

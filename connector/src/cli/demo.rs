@@ -17,6 +17,7 @@ use super::api::{is_over, segment};
 use super::negotiations::{Negotiate, begin};
 use super::output::{Output, bytes, milliseconds, table, text};
 use super::pull::pull;
+use super::terms::Terms;
 use super::testbed::{TestNode, Testbed};
 use super::{Exit, catalog, publish, transfers};
 
@@ -190,11 +191,12 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         until: Some(city.until.to_owned()),
         license: Some(LICENSE.to_owned()),
         media_type: Some("text/csv".to_owned()),
-        purpose: Some(PURPOSE.to_owned()),
-        valid_until: Some(until.to_owned()),
-        used_in: None,
-        at_most: None,
-        no_distribution: true,
+        terms: Terms {
+            purpose: Some(PURPOSE.to_owned()),
+            valid_until: Some(until.to_owned()),
+            no_distribution: true,
+            ..Terms::default()
+        },
         policy: None,
         only_for: Vec::new(),
         automation: publish::Automation::Auto,

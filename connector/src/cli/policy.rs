@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use policy_engine::{Compatibility, Hierarchy, Policy, Question, compatible, contained, explain};
+use policy_engine::{
+    Compatibility, Hierarchy, Policy, PolicyError, Question, compatible, contained, explain,
+};
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::negotiations::read_json;
 use super::output::{Output, text};
+use super::terms::Terms;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -29,6 +32,9 @@ enum Command {
         /// An ODRL file (JSON).
         file: PathBuf,
     },
+    /// Write a policy of the common terms as ODRL, for `publish --policy` or to go on by hand; without options, an open
+    /// licence.
+    New(Terms),
     /// What a policy says of a request: permit or deny, and a report on every rule.
     Test {
         /// An ODRL file (JSON).
@@ -67,11 +73,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
                     });
                     Ok(if doubts.is_empty() { Exit::Success } else { Exit::Invalid })
                 }
-                Err(error) => {
-                    let shown = json!({"valid": false, "path": error.path(), "reason": error.reason()});
-                    output.result(&shown, || error.to_string());
-                    Ok(Exit::Invalid)
-                }
+                Err(error) => Ok(unreadable(&error, output)),
             }
         }
         Command::Explain { file } => {
@@ -79,6 +81,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
             output.result(&json!(words), || words.join("\n"));
             Ok(Exit::Success)
         }
+        Command::New(terms) => new(&terms.policy(), output),
         Command::Test { policy, request, world } => test(policy, request, world.as_deref(), output),
         Command::Compare { a, b } => {
             let (a, b) = (read(a)?, read(b)?);
@@ -110,16 +113,27 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
     }
 }
 
+fn unreadable(error: &PolicyError, output: &Output) -> Exit {
+    let shown = json!({"valid": false, "path": error.path(), "reason": error.reason()});
+    output.result(&shown, || error.to_string());
+    Exit::Invalid
+}
+
+fn new(written: &Value, output: &Output) -> anyhow::Result<Exit> {
+    if let Err(error) = Policy::parse(written) {
+        return Ok(unreadable(&error, output));
+    }
+    output.result(written, || format!("{written:#}"));
+    Ok(Exit::Success)
+}
+
 fn test(policy: &Path, request: &Path, world: Option<&Path>, output: &Output) -> anyhow::Result<Exit> {
     let files = (read_json(policy)?, read_json(request)?);
     let world = world.map_or_else(|| Ok(json!({})), read_json)?;
     let now = crate::clock::now();
     let question = match Question::parse(&files.0, &files.1, &world, now, Hierarchy::shipped()) {
         Ok(question) => question,
-        Err(error) => {
-            output.result(&json!({"path": error.path(), "reason": error.reason()}), || error.to_string());
-            return Ok(Exit::Invalid);
-        }
+        Err(error) => return Ok(unreadable(&error, output)),
     };
     let decision = question.decide();
     let word = if decision.is_permit() { "permit" } else { "deny" };

@@ -9,8 +9,9 @@ use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
 
 use super::Exit;
-use super::api::{Api, segment, set};
+use super::api::{Api, segment};
 use super::output::{Output, table, text};
+use super::terms::Terms;
 use crate::sources;
 
 #[derive(Debug, Clone, Args)]
@@ -47,23 +48,10 @@ pub(super) struct Publish {
     /// Its media type; guessed from the file's name otherwise.
     #[arg(long)]
     pub media_type: Option<String>,
-    /// Terms: for what it may be used, an IRI.
-    #[arg(long, value_name = "IRI")]
-    pub purpose: Option<String>,
-    /// Terms: until when, such as 2030-01-01T00:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub valid_until: Option<String>,
-    /// Terms: where it may be used, a place code.
-    #[arg(long, value_name = "PLACE")]
-    pub used_in: Option<String>,
-    /// Terms: how often it may be read.
-    #[arg(long, value_name = "COUNT")]
-    pub at_most: Option<u64>,
-    /// Terms: it must not be passed on.
-    #[arg(long)]
-    pub no_distribution: bool,
+    #[command(flatten)]
+    pub terms: Terms,
     /// Terms as an ODRL file (a Set) instead of the options above.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["purpose", "valid_until", "used_in", "at_most", "no_distribution"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "Terms")]
     pub policy: Option<PathBuf>,
     /// Who may see the offer: a DID; may be repeated. Everybody otherwise.
     #[arg(long = "only-for", value_name = "DID")]
@@ -191,25 +179,7 @@ fn terms(arguments: &Publish) -> anyhow::Result<Value> {
         let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         return serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()));
     }
-    let mut constraints = Vec::new();
-    let mut add = |left: &str, operator: &str, right: Option<String>| {
-        if let Some(right) = right {
-            constraints.push(json!({"leftOperand": left, "operator": operator, "rightOperand": right}));
-        }
-    };
-    add("purpose", "isA", arguments.purpose.clone());
-    add("dateTime", "lteq", arguments.valid_until.clone());
-    add("spatial", "isPartOf", arguments.used_in.clone());
-    add("count", "lteq", arguments.at_most.map(|count| count.to_string()));
-    let mut permission = json!({"action": "use"});
-    if !constraints.is_empty() {
-        set(&mut permission, "constraint", Value::Array(constraints));
-    }
-    let mut terms = json!({"@type": "Set", "permission": [permission]});
-    if arguments.no_distribution {
-        set(&mut terms, "prohibition", json!([{"action": "distribute"}]));
-    }
-    Ok(terms)
+    Ok(arguments.terms.policy())
 }
 
 pub(super) async fn unpublish(dir: &Path, arguments: &Unpublish, output: &Output) -> anyhow::Result<Exit> {
