@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the official DSP TCK against a `concordat serve` process, its scenarios played by `operator.rs`.
-# The suite comes from Maven Central into target/tck; TCK_CLASSPATH names one that is built already.
+# The newest version of the suite that resolves comes from Maven Central into target/tck; TCK_CLASSPATH names one that is
+# built already.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d)
@@ -72,13 +73,19 @@ for kind, parts in groups.items():
 EOF
 
 if [ -z "${TCK_CLASSPATH:-}" ]; then
-    if ! mvn -q -B -Dstyle.color=never -f tests/tck/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
-        -DoutputDirectory="$PWD/target/tck" >"$work/maven.log" 2>&1; then
+    for version in 1.0.1 1.0.0-RC6; do
+        if mvn -q -B -Dstyle.color=never -f tests/tck/pom.xml -P "$version" dependency:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$PWD/target/tck/$version" >"$work/maven.log" 2>&1; then
+            TCK_CLASSPATH="target/tck/$version/*"
+            echo "the suite's version is $version"
+            break
+        fi
+        echo "the suite's version $version does not resolve"
+    done
+    if [ -z "${TCK_CLASSPATH:-}" ]; then
         grep -m 1 ERROR "$work/maven.log"
-        echo "org.eclipse.dataspacetck.dsp:dsp-tck does not resolve from Maven Central here"
-        exit 3
+        exit 1
     fi
-    TCK_CLASSPATH="target/tck/*"
 fi
 mkdir -p target/tck-launcher
 javac -proc:none -d target/tck-launcher -cp "$TCK_CLASSPATH" tests/tck/src/Launch.java || exit 1

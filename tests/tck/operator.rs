@@ -14,6 +14,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::post;
@@ -111,6 +112,10 @@ const TRANSFERS: &[Rule] = &[
     rule("ATPC0204", CONSUMER, "STARTED", 2, "complete"),
     rule("ATPC0205", CONSUMER, "REQUESTED", 1, "terminate"),
 ];
+
+/// How long the operator thinks before it acts on a request. The suite answers 409 to what reaches it before it has
+/// digested the answer to its own request, and listens no more; no event tells when it has (EDC's own run waits too).
+const REACTION: Duration = Duration::from_millis(250);
 
 /// The participant that the suite plays.
 const SUITE: &str = "TCK_PARTICIPANT";
@@ -231,6 +236,9 @@ impl Node {
         });
         if let Some(rule) = due {
             acted.insert((pid, state, nth));
+            if rule.role == PROVIDER && rule.state == "REQUESTED" {
+                tokio::time::sleep(REACTION).await;
+            }
             let outcome = self.post(&format!("{path}/{}", rule.act), json!({})).await;
             println!(
                 "{} {} {}: {}",
