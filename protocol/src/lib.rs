@@ -14,6 +14,7 @@ pub mod negotiation;
 pub mod progress;
 mod refusal;
 mod role;
+mod step;
 pub mod transfer;
 pub mod wire;
 

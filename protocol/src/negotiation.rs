@@ -270,46 +270,10 @@ pub enum Decision {
 }
 
 /// Everything that can happen to a negotiation.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The peer answered 2xx to our message; for a first message the answer names the peer's pid.
-    Acknowledged {
-        /// Which message.
-        message: MessageId,
-        /// The answer, where it had a readable body.
-        reply: Option<ContractNegotiation>,
-    },
-    /// Our side decided; `message` is the id for whatever is sent.
-    Decided {
-        /// What.
-        decision: Decision,
-        /// A fresh id.
-        message: MessageId,
-    },
-    /// Our message cannot be delivered; `message` is the id of a termination, should one be needed.
-    Failed {
-        /// Which message.
-        failed: MessageId,
-        /// Why.
-        failure: Failure,
-        /// A fresh id.
-        message: MessageId,
-    },
-    /// The peer sent a message.
-    Received(Received<Message>),
-}
+pub type Input = crate::step::Input<Decision, Message, ContractNegotiation>;
 
 /// The answer of [`step`].
-#[must_use]
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// The negotiation afterwards.
-    pub next: Negotiation,
-    /// What follows; empty for a repeat.
-    pub effects: Vec<Effect>,
-    /// The input was seen before and changed nothing.
-    pub repeat: bool,
-}
+pub type Step = crate::step::Step<Negotiation>;
 
 /// Who talks to whom about what; the beginning of a negotiation.
 #[derive(Debug, Clone)]

@@ -207,46 +207,10 @@ pub enum Decision {
 }
 
 /// Everything that can happen to a transfer.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The peer answered 2xx to our message.
-    Acknowledged {
-        /// Which message.
-        message: MessageId,
-        /// The answer, where it had a readable body.
-        reply: Option<TransferProcess>,
-    },
-    /// Our side decided; `message` is the id for whatever is sent.
-    Decided {
-        /// What.
-        decision: Decision,
-        /// A fresh id.
-        message: MessageId,
-    },
-    /// Our message cannot be delivered; `message` is the id of a termination, should one be needed.
-    Failed {
-        /// Which message.
-        failed: MessageId,
-        /// Why.
-        failure: Failure,
-        /// A fresh id.
-        message: MessageId,
-    },
-    /// The peer sent a message.
-    Received(Received<Message>),
-}
+pub type Input = crate::step::Input<Decision, Message, TransferProcess>;
 
 /// The answer of [`step`].
-#[must_use]
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// The transfer afterwards.
-    pub next: Transfer,
-    /// What follows; empty for a repeat.
-    pub effects: Vec<Effect>,
-    /// The input was seen before and changed nothing.
-    pub repeat: bool,
-}
+pub type Step = crate::step::Step<Transfer>;
 
 /// Who transfers what under which agreement.
 #[derive(Debug, Clone)]
