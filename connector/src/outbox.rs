@@ -30,8 +30,8 @@ const MAX_ANSWER: usize = 256 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause before a repeat.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long a peer's "not found" and "unauthorised" are taken for a passing state: it may be restarting, or may not
-/// have seen our DID document yet.
+/// How long a peer's "not found", "conflict" and "unauthorised" are taken for a passing state: it may be restarting, may
+/// not have digested our answer to its request before this message came, or may not have seen our DID document yet.
 const SETTLING: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
 
 /// What delivers. Clones share it.
@@ -152,8 +152,10 @@ impl Outbox {
                 Attempt::Taken(body) => return Some(Outcome::Taken(body)),
                 Attempt::Refused(status, reason) => {
                     let age = clock::now().duration_since(entry.since);
-                    let passing =
-                        matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) && age < SETTLING;
+                    let passing = matches!(
+                        status,
+                        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNAUTHORIZED
+                    ) && age < SETTLING;
                     if !passing {
                         if uncertain && self.was_taken(engine, entry).await {
                             return Some(Outcome::Taken(Vec::new()));

@@ -77,6 +77,21 @@ async fn as_consumer_every_scenario_goes_as_the_state_machine_says() {
     }
 }
 
+/// A peer that has not digested our answer to its request yet refuses what overtakes it; that is tried again. What it
+/// refuses as wrong is not.
+#[tokio::test]
+async fn a_message_that_overtakes_an_answer_is_sent_again() {
+    let peer = Peer::new("manual").await;
+    for status in [http::StatusCode::CONFLICT, http::StatusCode::NOT_FOUND] {
+        let process = peer.ask().await;
+        *peer.refusing.lock().await = (2, status);
+        peer.play(&process, "@move/agree; <agreement; =AGREED").await;
+    }
+    let process = peer.ask().await;
+    *peer.refusing.lock().await = (1, http::StatusCode::BAD_REQUEST);
+    peer.play(&process, "@move/agree; <termination; =TERMINATED").await;
+}
+
 /// Section 2.2: a provider may begin with an offer of its own.
 #[tokio::test]
 async fn a_provider_may_begin_with_an_offer() {

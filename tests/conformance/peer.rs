@@ -30,6 +30,8 @@ pub struct Peer {
     pub base: String,
     pub address: String,
     pub client: reqwest::Client,
+    /// So many of the node's messages are refused with a status before one is taken.
+    pub refusing: Arc<Mutex<(usize, http::StatusCode)>>,
     sent: Mutex<mpsc::UnboundedReceiver<Sent>>,
     _world: World,
 }
@@ -45,11 +47,18 @@ pub struct Process {
     pub is_provider: bool,
 }
 
-async fn take(
-    State(sent): State<Arc<mpsc::UnboundedSender<Sent>>>,
-    uri: Uri,
-    Json(body): Json<Value>,
-) -> Response {
+#[derive(Debug, Clone)]
+struct Ear {
+    sent: mpsc::UnboundedSender<Sent>,
+    refusing: Arc<Mutex<(usize, http::StatusCode)>>,
+}
+
+async fn take(State(ear): State<Ear>, uri: Uri, Json(body): Json<Value>) -> Response {
+    let mut refusing = ear.refusing.lock().await;
+    if refusing.0 > 0 {
+        refusing.0 -= 1;
+        return refusing.1.into_response();
+    }
     let pid = json!(connector::ids::urn());
     let answer = match body["@type"].as_str().unwrap() {
         "ContractRequestMessage" if body.get("providerPid").is_none() => json!({"@context": [CONTEXT],
@@ -62,7 +71,7 @@ async fn take(
     };
     let mut told = body;
     told["urn:test:answered"] = answer.clone();
-    sent.send((uri.path().to_owned(), told)).unwrap();
+    ear.sent.send((uri.path().to_owned(), told)).unwrap();
     if answer.is_null() { http::StatusCode::OK.into_response() } else { Json(answer).into_response() }
 }
 
@@ -75,13 +84,15 @@ impl Peer {
         node.close_network(plain, &format!("http://localhost:{plain}"), "node-header", &[(PEER, HEADER)]);
         node.publish(DATASET, ROWS, &["--automation", automation]);
         let (sender, sent) = mpsc::unbounded_channel();
+        let refusing = Arc::new(Mutex::new((0, http::StatusCode::CONFLICT)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let router = Router::new().fallback(take).with_state(Arc::new(sender));
+        let router =
+            Router::new().fallback(take).with_state(Ear { sent: sender, refusing: Arc::clone(&refusing) });
         tokio::spawn(async move { axum::serve(listener, router).await });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let base = format!("http://localhost:{plain}/dsp/2025-1");
-        Self { node, base, address, client, sent: Mutex::new(sent), _world: world }
+        Self { node, base, address, client, refusing, sent: Mutex::new(sent), _world: world }
     }
 
     pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
