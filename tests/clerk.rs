@@ -398,7 +398,7 @@ fn policies_are_checked_explained_tested_and_compared_without_a_node() {
         "past",
         json!([{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2001-01-01T00:00:00Z"}]),
     );
-    assert!(run(&["check", &past]).1.contains("every date in it is past"));
+    assert!(run(&["check", &past]).1.contains("/permission/0: its time is past"));
     let odd = write("odd", json!([{"leftOperand": "mood", "operator": "eq", "rightOperand": "good"}]));
     assert!(run(&["check", &odd]).1.contains("`mood` is not an operand this node understands"));
     let (code, text) = run(&["check", &write("bad", json!([count("about", "5")]))]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use policy_engine::{Hierarchy, Policy, Request, World, evaluate};
+use policy_engine::{Hierarchy, Outcome, Policy, Request, World, decide};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
@@ -68,7 +68,7 @@ impl Snapshot {
                 incomplete.push(definition.id);
                 continue;
             };
-            let terms: Map<String, Json> = ["profile", "permission", "prohibition", "obligation"]
+            let terms: Map<String, Json> = ["profile", "conflict", "permission", "prohibition", "obligation"]
                 .into_iter()
                 .filter_map(|key| terms.get_key_value(key))
                 .map(|(key, value)| (key.clone(), value.clone()))
@@ -156,7 +156,7 @@ impl Resolved {
 
 fn admits(resolved: &Resolved, asker: &str, now: Timestamp, known: &Hierarchy) -> bool {
     let request = Request { action: "use", party: asker, target: None };
-    evaluate(&resolved.access, &request, &World::at(now, known)).is_permit()
+    decide(&resolved.access, &request, &World::at(now, known)).outcome == Outcome::Permit
 }
 
 fn offer_id(definition: &str, asset: &str, digest: &str) -> String {

@@ -8,6 +8,7 @@ mod bench;
 mod catalog;
 mod demo;
 mod doctor;
+mod duties;
 mod init;
 mod keys;
 mod negotiations;
@@ -133,6 +134,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Check configuration, ports, clock, certificate and DID as others see them.
     Doctor,
+    /// What agreements demand of whom, by when; state that it was done.
+    Duties(duties::Arguments),
     /// Look after the node's store while it does not run.
     Store(store::Arguments),
     /// Three cities share real air-quality data, on this machine, in one command.
@@ -186,6 +189,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Policy(arguments) => policy::run(&arguments, output),
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
+        Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
         Command::Store(arguments) => store::run(dir, &arguments, output).await,
         Command::Demo(arguments) => demo::run(&arguments, output).await,
         Command::Bench(arguments) => bench::run(&arguments, output).await,

@@ -31,6 +31,9 @@ pub struct Config {
     /// What makes an agreement binding.
     #[serde(default)]
     pub agreements: Agreements,
+    /// What policies are read with.
+    #[serde(default)]
+    pub policy: Policy,
     /// How messages are delivered.
     #[serde(default)]
     pub delivery: Delivery,
@@ -155,6 +158,14 @@ pub enum Signatures {
     /// Both signatures.
     #[default]
     Required,
+}
+
+/// `[policy]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// JSON files with purposes, places and other terms beside those shipped: which lies within which.
+    pub terms: Vec<PathBuf>,
 }
 
 /// `[delivery]`

@@ -6,6 +6,7 @@
 
 mod agreements;
 mod catalog;
+mod duties;
 mod gate;
 mod keys;
 mod negotiations;
@@ -23,7 +24,9 @@ use trust::TrustError;
 
 pub use self::agreements::{Import, Standing};
 pub use self::catalog::{Cursor, Managed, Write};
-pub use self::gate::{Admission, Denial};
+use self::duties::Deadlines;
+pub use self::duties::{Duty, DutyReport, Statement};
+pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
 use crate::config::{Config, Signatures};
 use crate::identity::Identity;
@@ -96,6 +99,7 @@ pub struct Engine {
     public_address: String,
     stream_key: Vec<u8>,
     known: Arc<Hierarchy>,
+    deadlines: Deadlines,
     offered: RwLock<Arc<Snapshot>>,
     committed: watch::Sender<u64>,
 }
@@ -123,6 +127,8 @@ pub struct Parts {
     pub outbox: Outbox,
     /// Key of the bearer tokens of streams.
     pub stream_key: Vec<u8>,
+    /// What is known of purposes and places.
+    pub known: Hierarchy,
 }
 
 impl Engine {
@@ -145,7 +151,8 @@ impl Engine {
             own_address: config.dsp_address(),
             public_address: config.reached_at().to_owned(),
             stream_key: parts.stream_key,
-            known: Arc::new(Hierarchy::shipped()),
+            known: Arc::new(parts.known),
+            deadlines: Deadlines::default(),
             offered: RwLock::default(),
             committed: watch::channel(0).0,
         };
@@ -171,6 +178,8 @@ impl Engine {
             }
         }
         self.finish_ending().await?;
+        self.settle_reads().await?;
+        self.expect_all_duties()?;
         Ok(resumed)
     }
 

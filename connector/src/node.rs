@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use policy_engine::Hierarchy;
 use store::Recovery;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +70,9 @@ impl Node {
         let resolver = Arc::new(Resolver::new(client.clone(), identity.document().clone()));
         let stop = CancellationToken::new();
         let outbox = Outbox::new(config.delivery.clone(), stop.clone());
-        let parts = Parts { store, identity, resolver, client, guard, outbox: outbox.clone(), stream_key };
+        let known = known_terms(config)?;
+        let parts =
+            Parts { store, identity, resolver, client, guard, outbox: outbox.clone(), stream_key, known };
         let engine = Arc::new(Engine::new(config, parts)?);
 
         let authentication = match &config.closed_test_network {
@@ -93,6 +96,7 @@ impl Node {
         let routes = http::management::routes(&operator);
         listeners.spawn(http::listener::serve(management, None, routes, stop.clone()));
         let resumed = engine.resume().await?;
+        listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         Ok(Self { engine, outbox, stop, listeners, recovery, resumed })
     }
 
@@ -116,6 +120,25 @@ impl Node {
         self.outbox.drained().await;
         drop(self.engine);
     }
+}
+
+/// What is known of purposes and places: the shipped terms and the configured files.
+fn known_terms(config: &Config) -> anyhow::Result<Hierarchy> {
+    let mut known = Hierarchy::shipped();
+    for file in &config.policy.terms {
+        load_terms(&mut known, &config.path(file)).context("reading policy.terms")?;
+    }
+    Ok(known)
+}
+
+/// Adds the terms of a file.
+///
+/// # Errors
+/// It cannot be read; names the place.
+pub fn load_terms(known: &mut Hierarchy, file: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let json = serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))?;
+    known.load(&json).with_context(|| format!("in {}", file.display()))
 }
 
 /// Opens the store of a configuration; `rebuild` makes its index anew.

@@ -114,6 +114,10 @@ impl Outbox {
         let Some(outcome) = outcome else { return };
         let (pid, id) = (entry.pid.as_str(), entry.message.id.clone());
         let reported = match (entry.kind, outcome) {
+            (ProcessKind::Agreement, Outcome::Taken(_)) => engine.duty_told(pid, &id, Ok(())).await,
+            (ProcessKind::Agreement, Outcome::Failed(failure)) => {
+                engine.duty_told(pid, &id, Err(failure)).await
+            }
             (ProcessKind::Negotiation, Outcome::Taken(body)) => {
                 let reply =
                     protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
@@ -254,6 +258,8 @@ impl Outbox {
 fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>, EngineError> {
     use protocol::progress::Act as _;
     Ok(match entry.kind {
+        // A repeated report is simply taken again.
+        ProcessKind::Agreement => None,
         ProcessKind::Negotiation => {
             let ours = engine.negotiation(&entry.pid)?.negotiation;
             let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);

@@ -1,38 +1,54 @@
-//! The streams that run now, and the word that cuts them.
+//! The streams that run now, and the words that cut them or make them ask again.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use dataplane::Signal;
 use tokio::sync::watch;
 
 /// One switch for each transfer that is read.
 #[derive(Debug, Default)]
 pub struct Streams {
-    switches: Mutex<HashMap<String, watch::Sender<Option<String>>>>,
+    switches: Mutex<HashMap<String, watch::Sender<Signal>>>,
 }
 
 impl Streams {
-    /// To be watched while `transfer` is read; it carries the reason once the reader must stop.
+    /// To be watched while `transfer` is read.
     #[must_use]
-    pub fn watch(&self, transfer: &str) -> watch::Receiver<Option<String>> {
-        let mut switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
-        switches.retain(|_, switch| switch.receiver_count() > 0);
-        switches.entry(transfer.to_owned()).or_insert_with(|| watch::channel(None).0).subscribe()
+    pub fn watch(&self, transfer: &str) -> watch::Receiver<Signal> {
+        let mut switches = self.switches();
+        switches.entry(transfer.to_owned()).or_insert_with(|| watch::channel(Signal::Run(0)).0).subscribe()
     }
 
     /// Cuts every running read of `transfer`; later reads are the gate's to judge.
     pub fn cut(&self, transfer: &str, reason: &str) {
-        let switch = self.switches.lock().unwrap_or_else(PoisonError::into_inner).remove(transfer);
+        let switch = self.switches().remove(transfer);
         if let Some(switch) = switch {
-            switch.send_replace(Some(reason.to_owned()));
+            switch.send_replace(Signal::Cut(reason.to_owned()));
+        }
+    }
+
+    /// Lets every running read of `transfer` ask the policy again.
+    pub fn reconsider(&self, transfer: &str) {
+        if let Some(switch) = self.switches().get(transfer) {
+            switch.send_modify(|signal| {
+                if let Signal::Run(version) = signal {
+                    *version = version.wrapping_add(1);
+                }
+            });
         }
     }
 
     /// How many transfers are being read.
     #[must_use]
     pub fn running(&self) -> usize {
+        self.switches().len()
+    }
+
+    /// The switches that somebody watches.
+    fn switches(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Signal>>> {
         let mut switches = self.switches.lock().unwrap_or_else(PoisonError::into_inner);
         switches.retain(|_, switch| switch.receiver_count() > 0);
-        switches.len()
+        switches
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use catalog::Automation;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use protocol::negotiation::Negotiation;
 use protocol::transfer::Transfer;
 use protocol::wire::{Agreement, Offer};
@@ -25,6 +25,8 @@ pub mod prefix {
     pub const ASSET: &str = "asset/";
     /// `catalog::ContractDefinition`.
     pub const CONTRACT_DEFINITION: &str = "contract-definition/";
+    /// [`super::DutyLedger`], by agreement.
+    pub const DUTY: &str = "duty/";
     /// [`super::Event`], in commit order.
     pub const EVENT: &str = "event/";
     /// [`super::NegotiationRecord`].
@@ -104,12 +106,86 @@ pub struct Ended {
 }
 
 /// What was read under an agreement.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Reads that were let through.
     pub requests: u64,
     /// Bytes of data handed on.
     pub bytes: u64,
+    /// When it was first read.
+    #[serde(default)]
+    pub first: Option<Timestamp>,
+    /// When a read was last let through.
+    #[serde(default)]
+    pub last: Option<Timestamp>,
+    /// For how long it was streamed, reads that have ended.
+    #[serde(default)]
+    pub metered: SignedDuration,
+    /// Reads that run, and since when.
+    #[serde(default)]
+    pub open: BTreeMap<String, Timestamp>,
+}
+
+impl Usage {
+    /// For how long it was streamed until `now`, running reads included.
+    #[must_use]
+    pub fn metered_until(&self, now: Timestamp) -> SignedDuration {
+        let running = self.open.values().map(|since| now.duration_since(*since).max(SignedDuration::ZERO));
+        running.fold(self.metered, SignedDuration::saturating_add)
+    }
+}
+
+/// What is recorded of the duties and prohibitions of an agreement.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct DutyLedger {
+    /// In the order in which it came.
+    pub evidence: Vec<Evidence>,
+    /// Duties that were not met in time and prohibitions that were infringed, by path, with when that was recorded.
+    pub violated: BTreeMap<String, Timestamp>,
+}
+
+/// That something was done, or infringed: who says so, and what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// The message's id, the same at both parties.
+    pub id: String,
+    /// JSON pointer of the duty or prohibition in the agreement.
+    pub rule: String,
+    /// Done, or infringed.
+    pub claim: Claim,
+    /// When, as stated.
+    pub at: Timestamp,
+    /// The participant who states it.
+    pub by: String,
+    /// In its own words.
+    pub statement: String,
+    /// When it was recorded here.
+    pub recorded_at: Timestamp,
+    /// For one's own statements: whether the other party has it.
+    pub told: Told,
+}
+
+/// What a statement says of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Claim {
+    /// A duty was done.
+    Fulfilled,
+    /// A prohibition was infringed.
+    Infringed,
+}
+
+/// Whether the other party has a statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Told {
+    /// It could not be told; why.
+    Not(String),
+    /// It is being told.
+    Pending,
+    /// It has it.
+    Yes,
 }
 
 /// A key of the management API.
@@ -142,6 +218,8 @@ pub struct Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessKind {
+    /// An agreement, whose duties are reported.
+    Agreement,
     /// Contract negotiation.
     Negotiation,
     /// Transfer process.
@@ -153,6 +231,7 @@ impl ProcessKind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Agreement => "agreement",
             Self::Negotiation => "negotiation",
             Self::Transfer => "transfer",
         }

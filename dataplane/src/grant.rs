@@ -1,44 +1,16 @@
 //! The permission to read, as a value: there is no other way to a source.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use policy_engine::{Decision, Hierarchy, Policy, Request, World, evaluate};
+use policy_engine::Decision;
 
-/// Who reads what for which purpose, as bound by the agreement.
-#[derive(Debug, Clone)]
-pub struct Subject {
-    /// The participant who reads.
-    pub party: String,
-    /// The dataset.
-    pub dataset: String,
-    /// The agreement's terms.
-    pub policy: Arc<Policy>,
-    /// Purposes the reader bound itself to.
-    pub purposes: Vec<String>,
-    /// Places the reader bound itself to.
-    pub places: Vec<String>,
-    /// How often the agreement was used, this time included.
-    pub count: u64,
-    /// What is known of terms.
-    pub known: Arc<Hierarchy>,
-}
-
-impl Subject {
-    /// What the policy says of reading, at `now`.
-    pub fn ask(&self, now: Timestamp) -> Decision {
-        let world = World {
-            now,
-            count: Some(self.count),
-            purposes: self.purposes.clone(),
-            places: self.places.clone(),
-            fulfilled: Vec::new(),
-            violated: Vec::new(),
-            hierarchy: &self.known,
-        };
-        let request = Request { action: "use", party: &self.party, target: Some(&self.dataset) };
-        evaluate(&self.policy, &request, &world)
-    }
+/// Whoever knows the agreement's terms and the state of the world. Asked before the first byte, and whenever time or an
+/// event may have changed the answer.
+pub trait Judge: Send + Sync + fmt::Debug {
+    /// What the terms say of this read, at `now`.
+    fn judge(&self, now: Timestamp) -> Decision;
 }
 
 /// The policy does not permit it; the reason names the clause.
@@ -49,8 +21,8 @@ pub struct Denied(pub String);
 /// A decision that permitted, and what is needed to ask again.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    // INVARIANT: the policy permitted when this was made.
-    subject: Subject,
+    // INVARIANT: the judge permitted when this was made.
+    judge: Arc<dyn Judge>,
     ask_again: Option<Timestamp>,
 }
 
@@ -59,10 +31,10 @@ impl Grant {
     ///
     /// # Errors
     /// It denies, with the reason.
-    pub fn decide(subject: Subject, now: Timestamp) -> Result<Self, Denied> {
-        let decision = subject.ask(now);
+    pub fn decide(judge: Arc<dyn Judge>, now: Timestamp) -> Result<Self, Denied> {
+        let decision = judge.judge(now);
         if decision.is_permit() {
-            Ok(Self { ask_again: decision.ask_again, subject })
+            Ok(Self { ask_again: decision.ask_again, judge })
         } else {
             Err(Denied(decision.reason()))
         }
@@ -79,6 +51,6 @@ impl Grant {
     /// # Errors
     /// The policy denies now.
     pub fn renew(self, now: Timestamp) -> Result<Self, Denied> {
-        Self::decide(self.subject, now)
+        Self::decide(self.judge, now)
     }
 }

@@ -25,6 +25,15 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn now(&self) -> Timestamp;
 }
 
+/// What a running read is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// It must stop, with the reason for its reader.
+    Cut(String),
+    /// It runs; a higher number than before says that something changed which the policy must be asked about.
+    Run(u64),
+}
+
 /// What passed, when a body ends for whatever reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metered {
@@ -36,8 +45,8 @@ pub struct Metered {
     pub complete: bool,
 }
 
-/// Reads `request` from `source` under `grant`. `cut` carries the reason once the reader must stop; `ended` is called
-/// once, when the body is done, cut, or dropped.
+/// Reads `request` from `source` under `grant`. `signal` says when to stop and when to ask again; `ended` is called once,
+/// when the body is done, cut, or dropped.
 ///
 /// # Errors
 /// The source cannot give it.
@@ -45,14 +54,14 @@ pub async fn serve(
     grant: Grant,
     source: &dyn Source,
     request: DataRequest,
-    cut: watch::Receiver<Option<String>>,
+    signal: watch::Receiver<Signal>,
     clock: Arc<dyn Clock>,
     ended: impl FnOnce(Metered) + Send + 'static,
 ) -> Result<DataResponse, SourceError> {
     let mut response = source.open(request).await?;
     response.body = Guarded {
         inner: response.body,
-        stop: Box::pin(until_stopped(grant, cut, clock)),
+        stop: Box::pin(until_stopped(grant, signal, clock)),
         bytes: 0,
         complete: false,
         cut: None,
@@ -65,12 +74,21 @@ pub async fn serve(
 /// Ends with the reason as soon as the grant holds no more.
 async fn until_stopped(
     mut grant: Grant,
-    mut cut: watch::Receiver<Option<String>>,
+    mut signal: watch::Receiver<Signal>,
     clock: Arc<dyn Clock>,
 ) -> String {
+    let mut seen = None;
     loop {
-        if let Some(reason) = cut.borrow_and_update().clone() {
-            return reason;
+        let told = signal.borrow_and_update().clone();
+        match told {
+            Signal::Cut(reason) => return reason,
+            Signal::Run(version) if seen.replace(version).is_some_and(|before| before != version) => {
+                match grant.renew(clock.now()) {
+                    Ok(renewed) => grant = renewed,
+                    Err(denied) => return denied.to_string(),
+                }
+            }
+            Signal::Run(_) => {}
         }
         let nap = grant.ask_again().map(|at| {
             let left = at.as_nanosecond().saturating_sub(clock.now().as_nanosecond()).max(0);
@@ -83,7 +101,7 @@ async fn until_stopped(
             }
         };
         tokio::select! {
-            changed = cut.changed() => {
+            changed = signal.changed() => {
                 if changed.is_err() {
                     return "the node is stopping".to_owned();
                 }

@@ -13,6 +13,6 @@ pub mod guard;
 mod source;
 
 pub use error::{SourceError, StreamError};
-pub use grant::{Denied, Grant, Subject};
-pub use guard::{Clock, Metered, serve};
-pub use source::{Body, DataRequest, DataResponse, FileSource, HttpSource, Source};
+pub use grant::{Denied, Grant, Judge};
+pub use guard::{Clock, Metered, Signal, serve};
+pub use source::{Body, DataRequest, DataResponse, FileSource, HttpSource, Opening, Source};

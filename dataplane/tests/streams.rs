@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use dataplane::{
-    Clock, DataRequest, DataResponse, FileSource, Grant, Metered, Source, StreamError, Subject, serve,
+    Clock, DataRequest, DataResponse, FileSource, Grant, Judge, Metered, Opening, Signal, Source,
+    StreamError, serve,
 };
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
-use policy_engine::{Hierarchy, Policy};
+use policy_engine::{Decision, Hierarchy, Policy, Record, Request, World, evaluate};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -24,22 +25,34 @@ impl Clock for Wall {
     }
 }
 
-fn subject(constraints: serde_json::Value) -> Subject {
-    let policy = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": "p", "assignee": "c",
-        "permission": [{"action": "use", "constraint": constraints}]});
-    Subject {
-        party: "c".to_owned(),
-        dataset: "urn:d".to_owned(),
-        policy: Arc::new(Policy::parse(&policy).unwrap()),
-        purposes: Vec::new(),
-        places: Vec::new(),
-        count: 1,
-        known: Arc::new(Hierarchy::default()),
+/// A policy in a world where only the time is known, and duties that a test records.
+#[derive(Debug)]
+struct Terms {
+    policy: Policy,
+    record: Mutex<Record>,
+}
+
+impl Judge for Terms {
+    fn judge(&self, now: Timestamp) -> Decision {
+        let known = Hierarchy::default();
+        let record = self.record.lock().unwrap();
+        let request = Request { action: "use", party: "c", target: Some("urn:d") };
+        evaluate(&self.policy, &request, &World { record: &record, ..World::at(now, &known) })
     }
 }
 
+fn terms(constraints: serde_json::Value) -> Arc<Terms> {
+    let policy = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": "p", "assignee": "c",
+        "permission": [{"action": "use", "constraint": constraints}], "obligation": [{"action": "inform"}]});
+    Arc::new(Terms { policy: Policy::parse(&policy).unwrap(), record: Mutex::default() })
+}
+
 fn grant() -> Grant {
-    Grant::decide(subject(json!([])), Wall.now()).unwrap()
+    Grant::decide(terms(json!([])), Wall.now()).unwrap()
+}
+
+fn running() -> (watch::Sender<Signal>, watch::Receiver<Signal>) {
+    watch::channel(Signal::Run(0))
 }
 
 fn file(folder: &Path, content: &[u8]) -> FileSource {
@@ -57,7 +70,7 @@ fn request(method: Method, headers: &[(&str, &str)]) -> DataRequest {
 }
 
 async fn ask(source: &dyn Source, request: DataRequest) -> DataResponse {
-    let (_keep, cut) = watch::channel(None);
+    let (_keep, cut) = running();
     let response = serve(grant(), source, request, cut, Arc::new(Wall), |_| {}).await.unwrap();
     std::mem::forget(_keep);
     response
@@ -112,7 +125,7 @@ async fn head_and_validators() {
     assert_eq!(changed.status, StatusCode::OK, "a changed file is sent whole");
     let same = ask(&source, request(Method::GET, &[("range", "bytes=0-1"), ("if-range", &etag)])).await;
     assert_eq!(same.status, StatusCode::PARTIAL_CONTENT);
-    let (_keep, cut) = watch::channel(None);
+    let (_keep, cut) = running();
     assert!(serve(grant(), &source, request(Method::PUT, &[]), cut, Arc::new(Wall), |_| {}).await.is_err());
 }
 
@@ -120,9 +133,9 @@ async fn head_and_validators() {
 async fn half_read(
     folder: &Path,
     grant: Grant,
-) -> (DataResponse, watch::Sender<Option<String>>, Arc<Mutex<Option<Metered>>>) {
+) -> (DataResponse, watch::Sender<Signal>, Arc<Mutex<Option<Metered>>>) {
     let source = file(folder, &vec![b'x'; 64 * 1024 * 1024]);
-    let (cut, cut_seen) = watch::channel(None);
+    let (cut, cut_seen) = running();
     let metered = Arc::new(Mutex::new(None));
     let sink = Arc::clone(&metered);
     let mut response = serve(grant, &source, request(Method::GET, &[]), cut_seen, Arc::new(Wall), move |m| {
@@ -147,7 +160,7 @@ async fn read_on(mut response: DataResponse) -> Option<StreamError> {
 async fn a_cut_ends_the_stream_with_its_reason_and_is_metered() {
     let folder = tempfile::tempdir().unwrap();
     let (response, cut, metered) = half_read(folder.path(), grant()).await;
-    cut.send(Some("the provider ended the agreement".to_owned())).unwrap();
+    cut.send(Signal::Cut("the provider ended the agreement".to_owned())).unwrap();
     let error = read_on(response).await.expect("cut");
     assert_eq!(error.to_string(), "the stream was cut: the provider ended the agreement");
     let metered = metered.lock().unwrap().take().unwrap();
@@ -160,7 +173,7 @@ async fn a_time_limit_cuts_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let until = Wall.now() + SignedDuration::from_millis(300);
     let limited =
-        subject(json!([{"leftOperand": "dateTime", "operator": "lteq", "rightOperand": until.to_string()}]));
+        terms(json!([{"leftOperand": "dateTime", "operator": "lteq", "rightOperand": until.to_string()}]));
     let (response, _cut, _) = half_read(folder.path(), Grant::decide(limited, Wall.now()).unwrap()).await;
     // The reader waits; the guard is what ends it.
     let mut body = response.body;
@@ -182,9 +195,8 @@ async fn a_time_limit_cuts_by_itself() {
 
 #[tokio::test]
 async fn a_denied_request_gets_no_grant() {
-    let late = subject(
-        json!([{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2001-01-01T00:00:00Z"}]),
-    );
+    let late =
+        terms(json!([{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2001-01-01T00:00:00Z"}]));
     let denied = Grant::decide(late, Wall.now()).unwrap_err();
     assert!(denied.to_string().contains("the time must be before 2001-01-01T00:00:00Z"), "{denied}");
 }
@@ -196,4 +208,80 @@ async fn a_complete_read_is_metered_as_such() {
     assert!(read_on(response).await.is_none());
     let metered = metered.lock().unwrap().take().unwrap();
     assert_eq!(metered, Metered { bytes: 64 * 1024 * 1024, cut: None, complete: true });
+}
+
+/// Endless: it gives a chunk whenever it is asked, and waits in between.
+#[derive(Debug)]
+struct Endless;
+
+impl Source for Endless {
+    fn open(&self, _: DataRequest) -> Opening<'_> {
+        let chunks = futures_util::stream::unfold(0_u64, |n| async move {
+            // After the first chunk nothing comes: only the guard can end it.
+            if n > 0 {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok(http_body::Frame::data(bytes::Bytes::from_static(b"x"))), n + 1))
+        });
+        let body = http_body_util::StreamBody::new(chunks).boxed_unsync();
+        Box::pin(std::future::ready(Ok(DataResponse {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body,
+        })))
+    }
+}
+
+/// Opens 1,000 streams under one agreement, lets `turn` change what decides, and returns how long after `turned` the
+/// last of them was cut.
+async fn slowest_cut(
+    terms: Arc<Terms>,
+    turn: impl Future<Output = ()>,
+    signal: &watch::Sender<Signal>,
+    turned: impl Fn() -> Timestamp,
+) -> SignedDuration {
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let grant = Grant::decide(Arc::<Terms>::clone(&terms), Wall.now()).unwrap();
+        let request = request(Method::GET, &[]);
+        let mut response =
+            serve(grant, &Endless, request, signal.subscribe(), Arc::new(Wall), |_| {}).await.unwrap();
+        response.body.frame().await.unwrap().unwrap();
+        readers.spawn(async move {
+            assert!(read_on(response).await.is_some(), "cut");
+            Wall.now()
+        });
+    }
+    turn.await;
+    let mut last = Timestamp::MIN;
+    while let Some(at) = readers.join_next().await {
+        last = last.max(at.unwrap());
+    }
+    last.duration_since(turned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_are_cut_within_100_ms_of_the_time_limit() {
+    let until = Wall.now() + SignedDuration::from_secs(1);
+    let limited =
+        terms(json!([{"leftOperand": "dateTime", "operator": "lteq", "rightOperand": until.to_string()}]));
+    let (signal, _keep) = running();
+    let took = slowest_cut(limited, std::future::ready(()), &signal, || until).await;
+    assert!(took < SignedDuration::from_millis(100), "{took:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_are_cut_within_100_ms_of_an_event() {
+    let terms = terms(json!([]));
+    let (signal, _keep) = running();
+    let at = Mutex::new(Timestamp::MIN);
+    let turn = async {
+        // What does not matter cuts nothing; a duty recorded as violated does.
+        signal.send_replace(Signal::Run(1));
+        terms.record.lock().unwrap().violated.push("/obligation/0".to_owned());
+        *at.lock().unwrap() = Wall.now();
+        signal.send_replace(Signal::Run(2));
+    };
+    let took = slowest_cut(Arc::clone(&terms), turn, &signal, || *at.lock().unwrap()).await;
+    assert!(took < SignedDuration::from_millis(100), "{took:#}");
 }

@@ -3,11 +3,14 @@
 //! Sound, not complete: `Within` is only said when every world the asked terms allow is one the offered terms
 //! allow; where that cannot be shown, the answer is a gap that names the clause.
 
-use crate::compatible::scoped;
-use crate::evaluate::{covers, holds};
+use std::cmp::Ordering;
+
+use crate::action::covers;
+use crate::compatible::clause;
 use crate::explain;
 use crate::hierarchy::Hierarchy;
-use crate::model::{Atomic, Constraint, Logical, Operator, Policy, Rule, Value};
+use crate::model::{Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, Value};
+use crate::operators::{holds, order};
 
 /// Whether asked terms lie inside offered ones.
 #[must_use]
@@ -48,12 +51,18 @@ pub struct Gap {
 /// - Each prohibition and obligation offered must be kept, at least as wide.
 pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containment {
     let mut gaps = Vec::new();
-    if let Some(rule) = asked.scoped_rule().or_else(|| offered.scoped_rule()) {
-        gaps.push(Gap { clause: rule.path.clone(), text: scoped(rule) });
+    if asked.conflict == Conflict::Perm
+        && offered.conflict != Conflict::Perm
+        && !offered.prohibitions.is_empty()
+    {
+        gaps.push(Gap {
+            clause: "/conflict".to_owned(),
+            text: "the request lets permissions hold against the offer's prohibitions".to_owned(),
+        });
     }
     for wish in &asked.permissions {
         let mut candidates =
-            offered.permissions.iter().filter(|rule| covers(&rule.action, &wish.action)).peekable();
+            offered.permissions.iter().filter(|rule| covers(&rule.action, &wish.action, known)).peekable();
         if candidates.peek().is_none() {
             gaps.push(Gap {
                 clause: wish.path.clone(),
@@ -63,7 +72,7 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
         }
         let mut best: Option<Vec<Gap>> = None;
         for rule in candidates {
-            let missing = permission_gaps(wish, rule, known);
+            let missing = permission_gaps((asked, wish), (offered, rule), known);
             if best.as_ref().is_none_or(|found| missing.len() < found.len()) {
                 best = Some(missing);
             }
@@ -75,7 +84,14 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
         ("obligation", &asked.obligations, &offered.obligations),
     ] {
         for rule in rules {
-            if !kept.iter().any(|own| keeps(own, rule, word == "prohibition", known)) {
+            let keeps = |own: &Rule| {
+                if word == "prohibition" {
+                    forbids((asked, own), (offered, rule), known)
+                } else {
+                    same_rule(own, rule)
+                }
+            };
+            if !kept.iter().any(keeps) {
                 gaps.push(Gap {
                     clause: rule.path.clone(),
                     text: format!("the offer's {word} `{}` is not kept: {}", rule.path, explain::rule(rule)),
@@ -95,32 +111,42 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
 /// Whether two policies have the same permissions, prohibitions and obligations, order aside.
 #[must_use]
 pub fn same_terms(a: &Policy, b: &Policy) -> bool {
-    let same =
-        |a: &[Rule], b: &[Rule]| a.len() == b.len() && a.iter().all(|rule| count(a, rule) == count(b, rule));
-    same(&a.permissions, &b.permissions)
-        && same(&a.prohibitions, &b.prohibitions)
-        && same(&a.obligations, &b.obligations)
+    a.conflict == b.conflict
+        && same_rules(&a.permissions, &b.permissions)
+        && same_rules(&a.prohibitions, &b.prohibitions)
+        && same_rules(&a.obligations, &b.obligations)
 }
 
-fn count(rules: &[Rule], wanted: &Rule) -> usize {
-    rules.iter().filter(|rule| same_rule(rule, wanted)).count()
+fn same_rules(a: &[Rule], b: &[Rule]) -> bool {
+    let count = |rules: &[Rule], wanted: &Rule| rules.iter().filter(|rule| same_rule(rule, wanted)).count();
+    a.len() == b.len() && a.iter().all(|rule| count(a, rule) == count(b, rule))
 }
 
-fn same_rule(a: &Rule, b: &Rule) -> bool {
+/// Whether two rules say the same, wherever they stand.
+pub(crate) fn same_rule(a: &Rule, b: &Rule) -> bool {
+    let scope = |rule: &'_ Rule| {
+        [&rule.assignee, &rule.target].map(|scope| scope.as_ref().and_then(|scope| scope.id.clone()))
+    };
+    let (of_a, of_b): (Vec<_>, Vec<_>) = (a.conditions().collect(), b.conditions().collect());
+    let among = |one: &Constraint, all: &[&Constraint]| all.iter().any(|other| same_constraint(one, other));
     a.action == b.action
-        && a.assignee == b.assignee
-        && a.target == b.target
-        && a.constraints.len() == b.constraints.len()
-        && a.constraints.iter().all(|one| b.constraints.iter().any(|other| same_constraint(one, other)))
-        && b.constraints.iter().all(|one| a.constraints.iter().any(|other| same_constraint(one, other)))
-        && a.duties.len() == b.duties.len()
-        && a.duties.iter().all(|duty| count(&a.duties, duty) == count(&b.duties, duty))
+        && scope(a) == scope(b)
+        && of_a.len() == of_b.len()
+        && of_a.iter().all(|one| among(one, &of_b))
+        && of_b.iter().all(|one| among(one, &of_a))
+        && same_rules(&a.duties, &b.duties)
+        && same_rules(&a.consequences, &b.consequences)
+        && same_rules(&a.remedies, &b.remedies)
 }
 
-fn same_constraint(a: &Constraint, b: &Constraint) -> bool {
+pub(crate) fn same_constraint(a: &Constraint, b: &Constraint) -> bool {
     match (a, b) {
         (Constraint::Atomic(a), Constraint::Atomic(b)) => {
-            a.left == b.left && a.operator == b.operator && a.right == b.right
+            a.left == b.left
+                && a.about == b.about
+                && a.unit == b.unit
+                && a.operator == b.operator
+                && a.right == b.right
         }
         (Constraint::Logical { logical: x, parts: a }, Constraint::Logical { logical: y, parts: b }) => {
             x == y && a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_constraint(a, b))
@@ -129,27 +155,38 @@ fn same_constraint(a: &Constraint, b: &Constraint) -> bool {
     }
 }
 
-fn permission_gaps(wish: &Rule, rule: &Rule, known: &Hierarchy) -> Vec<Gap> {
+/// What stands between a permission asked for and one offered.
+pub(crate) fn permission_gaps(
+    (asked, wish): (&Policy, &Rule),
+    (offered, rule): (&Policy, &Rule),
+    known: &Hierarchy,
+) -> Vec<Gap> {
     let mut gaps = Vec::new();
-    for (index, clause) in rule.constraints.iter().enumerate() {
-        if !entails(&wish.constraints, clause, known) {
-            let left = operands(clause);
-            let asked: Vec<_> = wish
-                .constraints
-                .iter()
-                .filter(|own| operands(own).iter().any(|one| left.contains(one)))
-                .map(explain::constraint)
-                .collect();
-            let asked = if asked.is_empty() { "nothing about it".to_owned() } else { asked.join(" and ") };
-            gaps.push(Gap {
-                clause: format!("{}/constraint/{index}", rule.path),
-                text: format!(
-                    "clause `{}/constraint/{index}` of the offer says {}, the request says {asked}",
-                    rule.path,
-                    explain::constraint(clause),
-                ),
-            });
+    let own = clause(asked, wish).conditions;
+    for (index, one) in clause(offered, rule).conditions.iter().enumerate() {
+        // An offer is about what it is negotiated for; a request need not repeat it.
+        let of_policy = matches!(one, Constraint::Atomic(atomic) if atomic.path == "/target");
+        if of_policy && asked.target.is_none() || entails(&own, one, known) {
+            continue;
         }
+        let left = operands(one);
+        let said: Vec<_> = own
+            .iter()
+            .filter(|own| operands(own).iter().any(|name| left.contains(name)))
+            .map(explain::constraint)
+            .collect();
+        let said = if said.is_empty() { "nothing about it".to_owned() } else { said.join(" and ") };
+        let path = match one {
+            _ if index < rule.constraints.len() => format!("{}/constraint/{index}", rule.path),
+            one => one.atoms().first().map_or_else(|| rule.path.clone(), |atom| atom.path.clone()),
+        };
+        gaps.push(Gap {
+            text: format!(
+                "clause `{path}` of the offer says {}, the request says {said}",
+                explain::constraint(one)
+            ),
+            clause: path,
+        });
     }
     for duty in &rule.duties {
         if !wish.duties.iter().any(|own| same_rule(own, duty)) {
@@ -162,25 +199,28 @@ fn permission_gaps(wish: &Rule, rule: &Rule, known: &Hierarchy) -> Vec<Gap> {
     gaps
 }
 
-/// A rule kept: for a prohibition, one at least as wide; for an obligation, the same.
-fn keeps(own: &Rule, offered: &Rule, prohibition: bool, known: &Hierarchy) -> bool {
-    if prohibition {
-        covers(&own.action, &offered.action)
-            && own.constraints.iter().all(|clause| entails(&offered.constraints, clause, known))
-    } else {
-        same_rule(own, offered)
-    }
+/// Whether a prohibition of the request is at least as wide as one of the offer, and made good no more easily.
+fn forbids((asked, own): (&Policy, &Rule), (offered, rule): (&Policy, &Rule), known: &Hierarchy) -> bool {
+    let given = clause(offered, rule).conditions;
+    // An offer is about what it is negotiated for and made to whoever asks: naming both narrows nothing.
+    let of_whole = |one: &Constraint| {
+        matches!(one, Constraint::Atomic(atomic) if
+            atomic.path == "/target" && offered.target.is_none()
+                || atomic.path == "/assignee" && offered.assignee.is_none())
+    };
+    let mut own_conditions = clause(asked, own).conditions;
+    own_conditions.retain(|one| !of_whole(one));
+    covers(&own.action, &rule.action, known)
+        && own_conditions.iter().all(|one| entails(&given, one, known))
+        && same_rules(&own.remedies, &rule.remedies)
 }
 
 fn operands(constraint: &Constraint) -> Vec<&str> {
-    match constraint {
-        Constraint::Atomic(atomic) => vec![atomic.left.as_str()],
-        Constraint::Logical { parts, .. } => parts.iter().flat_map(operands).collect(),
-    }
+    constraint.atoms().into_iter().map(|atomic| atomic.left.as_str()).collect()
 }
 
-/// Whether `clause` holds in every world where all of `given` hold.
-fn entails(given: &[Constraint], clause: &Constraint, known: &Hierarchy) -> bool {
+/// Whether `clause` holds in every world where all of `given` hold; where it says so, that is certain.
+pub(crate) fn entails(given: &[Constraint], clause: &Constraint, known: &Hierarchy) -> bool {
     if let Constraint::Logical { logical, parts } = clause {
         let by_parts = match logical {
             Logical::And => parts.iter().all(|part| entails(given, part, known)),
@@ -200,7 +240,7 @@ fn entails_one(given: &Constraint, clause: &Constraint, known: &Hierarchy) -> bo
     }
     match (given, clause) {
         (Constraint::Atomic(given), Constraint::Atomic(clause)) => {
-            same_operand(&given.left, &clause.left) && atomic_entails(given, clause, known)
+            same_fact(given, clause) && atomic_entails(given, clause, known)
         }
         (Constraint::Logical { logical: Logical::And | Logical::AndSequence, parts }, _) => {
             entails(parts, clause, known)
@@ -214,29 +254,33 @@ fn entails_one(given: &Constraint, clause: &Constraint, known: &Hierarchy) -> bo
     }
 }
 
-/// `assignee`, `participant` and `recipient` are one fact: who gets the data.
-fn same_operand(a: &str, b: &str) -> bool {
-    const PARTY: [&str; 3] = ["assignee", "participant", "recipient"];
-    a == b || PARTY.contains(&a) && PARTY.contains(&b)
+/// `participant`, `recipient` and `assignee` are one fact: who gets the data.
+fn same_fact(a: &Atomic, b: &Atomic) -> bool {
+    let party = |atomic: &Atomic| atomic.operand.is_some_and(|operand| operand.name == "assignee");
+    a.about == b.about && a.unit == b.unit && (a.left == b.left || party(a) && party(b))
 }
 
 fn atomic_entails(given: &Atomic, clause: &Atomic, known: &Hierarchy) -> bool {
     use Operator::{Eq, Gt, Gteq, IsA, IsAllOf, IsAnyOf, IsNoneOf, IsPartOf, Lt, Lteq, Neq};
     let Some(first) = given.right.first() else { return false };
-    let point = |fact: &Value| holds(clause.operator, std::slice::from_ref(fact), &clause.right, known);
-    let bound = |test: fn(std::cmp::Ordering) -> bool| {
-        clause.right.iter().any(|right| crate::evaluate::order(first, right).is_some_and(test))
+    let is_set = given.operand.is_some_and(|operand| operand.is_set);
+    let point = |fact: &Value| {
+        holds(clause.operator, std::slice::from_ref(fact), &clause.right, is_set, known) == Some(true)
     };
+    let bound =
+        |test: fn(Ordering) -> bool| clause.right.iter().any(|right| order(first, right).is_some_and(test));
     match (given.operator, clause.operator) {
+        // A set that has one member may have others.
+        (Eq | Gt | Gteq | IsA | IsAnyOf | IsPartOf | Lt | Lteq, Neq | IsNoneOf) if is_set => false,
         // Every fact is among the values given, and each of these satisfies the clause on its own.
         (Eq | IsAnyOf, IsAllOf) => given.right.len() == 1 && clause.right.iter().all(|right| right == first),
         (Eq | IsAnyOf, _) => given.right.iter().all(point),
         // Upper bounds.
-        (Lt, Lt | Lteq | Neq) | (Lteq, Lteq) => bound(std::cmp::Ordering::is_le),
-        (Lteq, Lt | Neq) => bound(std::cmp::Ordering::is_lt),
+        (Lt, Lt | Lteq | Neq) | (Lteq, Lteq) => bound(Ordering::is_le),
+        (Lteq, Lt | Neq) => bound(Ordering::is_lt),
         // Lower bounds.
-        (Gt, Gt | Gteq | Neq) | (Gteq, Gteq) => bound(std::cmp::Ordering::is_ge),
-        (Gteq, Gt | Neq) => bound(std::cmp::Ordering::is_gt),
+        (Gt, Gt | Gteq | Neq) | (Gteq, Gteq) => bound(Ordering::is_ge),
+        (Gteq, Gt | Neq) => bound(Ordering::is_gt),
         // Below a term is below everything broader.
         (IsA | IsPartOf, IsA | IsPartOf) => given.right.iter().all(point),
         // Exclusions.
@@ -252,7 +296,8 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::evaluate::{Request, Truth, World, all};
+    use crate::evaluate::{Truth, all};
+    use crate::world::{Facts, Request, Usage, World};
 
     fn offer(constraints: Json) -> Policy {
         Policy::parse(&json!({
@@ -322,6 +367,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_names_itself_and_the_dataset_is_within() {
+        let offered = offer(json!([c("count", "lt", "5")]));
+        let mut json = offered.write();
+        json["target"] = json!("urn:dataset");
+        json["assignee"] = json!("did:web:me");
+        let asked = Policy::parse(&json).unwrap();
+        assert_eq!(within(&asked, &offered, &Hierarchy::default()), Containment::Within);
+    }
+
+    #[test]
     fn same_terms_ignores_order_only() {
         let a = offer(json!([c("count", "lt", "5"), c("spatial", "eq", "BE")]));
         let b = offer(json!([c("spatial", "eq", "BE"), c("count", "lt", "5")]));
@@ -378,11 +433,14 @@ mod tests {
                 let places = ["BE", "FR", "GB", "EU", "Europe", "US"];
                 for count in 0..5 {
                     for mask in 1..(1u32 << places.len()) {
-                        let mut world = World::at(jiff::Timestamp::UNIX_EPOCH, &known);
-                        world.count = Some(count);
-                        world.places = places.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0).map(|(_, p)| (*p).to_owned()).collect();
-                        let holds = |policy: &Policy| all(&policy.permissions[0].constraints, &request, &world) == Truth::True;
-                        prop_assert!(!holds(&asked) || holds(&offered), "count {count}, places {:?}", world.places);
+                        let mut facts = Facts::default();
+                        for (_, place) in places.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0) {
+                            facts.state("spatial", &json!(place)).unwrap();
+                        }
+                        let usage = Usage { count: Some(count), ..Usage::default() };
+                        let world = World { stated: &facts, usage, ..World::at(jiff::Timestamp::UNIX_EPOCH, &known) };
+                        let holds = |policy: &Policy| all(policy.permissions[0].constraints.iter(), &request, &world) == Truth::True;
+                        prop_assert!(!holds(&asked) || holds(&offered), "count {count}, places {:?}", facts);
                     }
                 }
             }

@@ -2,7 +2,16 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{ANY_ACTION, Atomic, Constraint, Logical, Operator, Policy, Rule, Value};
+use crate::evaluate::{atomic_truth, is_understood};
+use crate::literal::LANGUAGE;
+use crate::model::{
+    ANY_ACTION, About, Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, Scope, Value,
+};
+use crate::operand::{self, OperandKind};
+use crate::world::{Request, World};
+
+/// Which templates these are: texts of the same version can be compared word by word.
+pub const VERSION: &str = "concordat-en-1";
 
 /// A whole policy, one sentence a line.
 #[must_use]
@@ -13,6 +22,11 @@ pub fn policy(policy: &Policy) -> Vec<String> {
     let mut lines = list("allowed:", &policy.permissions);
     lines.extend(list("forbidden:", &policy.prohibitions));
     lines.extend(list("required:", &policy.obligations));
+    match policy.conflict {
+        Conflict::Perm => lines.push("where both are said, what is allowed counts".to_owned()),
+        Conflict::Prohibit => lines.push("where both are said, what is forbidden counts".to_owned()),
+        Conflict::Invalid => {}
+    }
     lines
 }
 
@@ -20,19 +34,39 @@ pub fn policy(policy: &Policy) -> Vec<String> {
 #[must_use]
 pub fn rule(rule: &Rule) -> String {
     let mut text = if rule.action == ANY_ACTION { "any action".to_owned() } else { label(&rule.action) };
+    if !rule.refinements.is_empty() {
+        let _ = write!(text, " in such a way that {}", joined(&rule.refinements));
+    }
     if let Some(assignee) = &rule.assignee {
-        let _ = write!(text, " by `{assignee}`");
+        let _ = write!(text, " by {}", scope(assignee, "anyone"));
     }
     if let Some(target) = &rule.target {
-        let _ = write!(text, " on `{target}`");
+        let _ = write!(text, " on {}", scope(target, "anything"));
     }
     if !rule.constraints.is_empty() {
-        text.push_str(", provided that ");
-        text.push_str(&rule.constraints.iter().map(constraint).collect::<Vec<_>>().join(" and "));
+        let _ = write!(text, ", provided that {}", joined(&rule.constraints));
     }
-    if !rule.duties.is_empty() {
-        text.push_str(", after having done: ");
-        text.push_str(&rule.duties.iter().map(self::rule).collect::<Vec<_>>().join(" and "));
+    for (lead, duties) in [
+        (", after having done: ", &rule.duties),
+        ("; if that is not met in time, also: ", &rule.consequences),
+        ("; an infringement is made good by: ", &rule.remedies),
+    ] {
+        if !duties.is_empty() {
+            text.push_str(lead);
+            text.push_str(&duties.iter().map(self::rule).collect::<Vec<_>>().join(" and "));
+        }
+    }
+    text
+}
+
+fn joined(constraints: &[Constraint]) -> String {
+    constraints.iter().map(constraint).collect::<Vec<_>>().join(" and ")
+}
+
+fn scope(scope: &Scope, anything: &str) -> String {
+    let mut text = scope.id.as_ref().map_or_else(|| anything.to_owned(), |id| format!("`{id}`"));
+    if !scope.refinements.is_empty() {
+        let _ = write!(text, " of whom or which holds: {}", joined(&scope.refinements));
     }
     text
 }
@@ -57,7 +91,7 @@ pub fn constraint(constraint: &Constraint) -> String {
 /// One comparison, for example `the purpose must be environmental monitoring`.
 #[must_use]
 pub fn atomic(atomic: &Atomic) -> String {
-    let time = atomic.left == "dateTime";
+    let time = atomic.operand.is_some_and(|operand| operand.kind == OperandKind::Instant);
     let verb = match atomic.operator {
         Operator::Eq => "must be",
         Operator::Neq => "must not be",
@@ -77,19 +111,55 @@ pub fn atomic(atomic: &Atomic) -> String {
         Operator::IsNoneOf => "must be none of",
     };
     let right = atomic.right.iter().map(value).collect::<Vec<_>>().join(", ");
-    format!("{} {verb} {right}", operand(&atomic.left))
+    let unit = atomic.unit.as_deref().map(|unit| format!(" {}", label(unit))).unwrap_or_default();
+    let of = match atomic.about {
+        About::Asset => " of the asset",
+        About::Party => " of the party",
+        About::Action | About::Use => "",
+    };
+    format!("{}{of} {verb} {right}{unit}", operand(&atomic.left))
+}
+
+/// Why a constraint does not hold, or is not known to.
+pub(crate) fn why(unmet: &Constraint, request: &Request<'_>, world: &World<'_>) -> String {
+    match unmet {
+        Constraint::Atomic(one) => why_atomic(one, request, world),
+        Constraint::Logical { logical, parts } => {
+            let said: Vec<_> =
+                parts.iter().map(|part| crate::evaluate::truth(part, request, world)).collect();
+            let held = said.iter().filter(|one| **one == crate::evaluate::Truth::True).count();
+            if *logical == Logical::Xone && held > 1 {
+                return format!("exactly one of {} alternatives must hold, {held} do", parts.len());
+            }
+            let open = parts.iter().zip(&said).filter(|(_, said)| **said != crate::evaluate::Truth::True);
+            open.map(|(part, _)| why(part, request, world)).collect::<Vec<_>>().join(", and ")
+        }
+    }
+}
+
+fn why_atomic(atomic: &Atomic, request: &Request<'_>, world: &World<'_>) -> String {
+    let clause = self::atomic(atomic);
+    if !is_understood(atomic, request, world) {
+        return format!("`{}` is not an operand this node understands ({clause})", atomic.left);
+    }
+    let fact = operand::fact(atomic, request, world);
+    let Some(values) = fact.values() else {
+        return format!("{clause}, but nothing is stated about {}", operand(&atomic.left));
+    };
+    let stated = values.iter().map(value).collect::<Vec<_>>().join(", ");
+    match atomic_truth(atomic, request, world) {
+        None => format!("{clause}, and how {stated} stands to that is not known"),
+        Some(_) => format!("{clause}, but it is {stated}"),
+    }
 }
 
 /// A left operand as a noun.
 #[must_use]
 pub fn operand(left: &str) -> String {
-    match left {
-        "dateTime" => "the time".to_owned(),
-        "purpose" => "the purpose".to_owned(),
-        "spatial" => "the place of use".to_owned(),
-        "assignee" | "participant" | "recipient" => "the recipient".to_owned(),
-        "count" => "the number of uses".to_owned(),
-        other => format!("`{other}`"),
+    match operand::find(left) {
+        Some(known) if known.kind != OperandKind::Any => known.noun.to_owned(),
+        Some(known) => format!("{} `{}`", known.noun, left.rsplit(':').next().unwrap_or(left)),
+        None => format!("`{left}`"),
     }
 }
 
@@ -97,11 +167,39 @@ pub fn operand(left: &str) -> String {
 #[must_use]
 pub fn value(value: &Value) -> String {
     match value {
+        Value::Area([west, south, east, north]) if (west, south) == (east, north) => {
+            format!("the point {south}° N {west}° E")
+        }
+        Value::Area([west, south, east, north]) => {
+            format!("the rectangle from {south}° N {west}° E to {north}° N {east}° E")
+        }
+        Value::Duration { months, nanoseconds } => duration(*months, *nanoseconds),
         Value::Instant(instant) => instant.to_string(),
         Value::Number(number) => number.to_string(),
         Value::Term(term) if term.starts_with("did:") => term.clone(),
-        Value::Term(term) => label(term),
+        Value::Term(term) => term.strip_prefix(LANGUAGE).map_or_else(|| label(term), str::to_owned),
+        Value::TimeOfDay(time) => format!("{time} UTC"),
     }
+}
+
+/// `1 month 3 days`.
+fn duration(months: i64, nanoseconds: i128) -> String {
+    let seconds = nanoseconds / 1_000_000_000;
+    let parts = [
+        (i128::from(months / 12), "year"),
+        (i128::from(months % 12), "month"),
+        (seconds / 86_400, "day"),
+        (seconds / 3_600 % 24, "hour"),
+        (seconds / 60 % 60, "minute"),
+        (seconds % 60, "second"),
+        (nanoseconds % 1_000_000_000, "nanosecond"),
+    ];
+    let some: Vec<_> = parts
+        .iter()
+        .filter(|(amount, _)| *amount != 0)
+        .map(|(amount, unit)| format!("{amount} {unit}{}", if *amount == 1 { "" } else { "s" }))
+        .collect();
+    if some.is_empty() { "no time".to_owned() } else { some.join(" ") }
 }
 
 pub(crate) fn label(term: &str) -> String {

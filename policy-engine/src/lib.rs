@@ -6,26 +6,48 @@
 //! permits.
 #![warn(missing_docs)]
 
+mod action;
+mod advice;
+mod alternatives;
 mod compare;
 mod compatible;
+mod difference;
 mod document;
+mod duty;
 mod error;
 mod evaluate;
 pub mod explain;
 mod hierarchy;
+mod lint;
+mod literal;
 mod model;
 mod odrl;
 mod operand;
+mod operators;
+mod promise;
+mod proposal;
 mod question;
 mod report;
+mod satisfy;
+mod world;
 
+pub use advice::{Advice, Step, advise};
 pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
+pub use difference::difference;
 pub use document::Document;
+pub use duty::{DutyState, due, state as duty_state};
 pub use error::PolicyError;
-pub use evaluate::{Decision, DutyReport, DutyState, Outcome, Reason, Request, World, evaluate};
+pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};
 pub use hierarchy::{Hierarchy, Relation};
-pub use model::{ANY_ACTION, Atomic, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Value};
-pub use operand::{Fact, OperandKind, known as known_operand};
+pub use lint::{Doubt, lint};
+pub use model::{
+    ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Scope,
+    Value,
+};
+pub use operand::{Change, Operand, OperandKind, find as find_operand};
+pub use promise::promised;
+pub use proposal::propose;
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
+pub use world::{Facts, Performed, Record, Request, Usage, World};

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::operand::Operand;
+
 /// The policy classes that data spaces use (ODRL 2.2, section 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -13,13 +15,27 @@ pub enum Kind {
     Set,
 }
 
-/// A parsed policy. Built only by [`Policy::parse`], so its bounds hold.
+/// What holds where a permission and a prohibition both speak of a request (ODRL 2.2, section 2.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Conflict {
+    /// The policy is void for that request: nothing is permitted. What ODRL takes where nothing is said.
+    #[default]
+    Invalid,
+    /// The permission holds.
+    Perm,
+    /// The prohibition holds.
+    Prohibit,
+}
+
+/// A parsed policy. Built only by [`Policy::parse`] and its kin, so its bounds hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// `@id`, empty for a definition that has none.
     pub id: String,
     /// Which class it is.
     pub kind: Kind,
+    /// Which rule holds where two clash.
+    pub conflict: Conflict,
     /// The asset all rules are about.
     pub target: Option<String>,
     /// Who grants.
@@ -40,16 +56,25 @@ impl Policy {
         self.permissions.iter().chain(&self.prohibitions).chain(&self.obligations)
     }
 
-    /// The first rule with a party or an asset of its own, which comparisons do not look at.
-    pub(crate) fn scoped_rule(&self) -> Option<&Rule> {
-        self.rules().find(|rule| rule.assignee.is_some() || rule.target.is_some())
+    /// Every duty, wherever it stands: obligations, duties of permissions, their consequences, remedies.
+    #[must_use]
+    pub fn duties(&self) -> Vec<&Rule> {
+        fn visit<'a>(duty: &'a Rule, found: &mut Vec<&'a Rule>) {
+            found.push(duty);
+            duty.consequences.iter().for_each(|one| visit(one, found));
+        }
+        let mut found = Vec::new();
+        let own = self.permissions.iter().flat_map(|one| &one.duties);
+        let remedies = self.prohibitions.iter().flat_map(|one| &one.remedies);
+        own.chain(remedies).chain(&self.obligations).for_each(|duty| visit(duty, &mut found));
+        found
     }
 }
 
 /// Which list of the policy a rule stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleKind {
-    /// In `obligation`, or in a permission's `duty`.
+    /// In `obligation`, or in a permission's `duty`, a duty's `consequence` or a prohibition's `remedy`.
     Duty,
     /// In `permission`.
     Permission,
@@ -70,14 +95,40 @@ pub struct Rule {
     /// The action, ODRL's own terms without prefix (`use`, `distribute`), others as IRI; [`ANY_ACTION`] where
     /// [`Policy::parse_odrl`] met a rule without one.
     pub action: String,
-    /// A party, or a collection of parties, of the rule's own; only [`Policy::parse_odrl`] reads it.
-    pub assignee: Option<String>,
-    /// An asset, or a collection of assets, of the rule's own; only [`Policy::parse_odrl`] reads it.
-    pub target: Option<String>,
+    /// How the action is done (ODRL 2.2, section 2.5.3).
+    pub refinements: Vec<Constraint>,
+    /// A party, or a collection of parties, of the rule's own.
+    pub assignee: Option<Scope>,
+    /// An asset, or a collection of assets, of the rule's own.
+    pub target: Option<Scope>,
     /// All must hold.
     pub constraints: Vec<Constraint>,
     /// Duties a permission depends on.
     pub duties: Vec<Self>,
+    /// What must be done besides where this duty was not met in time.
+    pub consequences: Vec<Self>,
+    /// What makes good an infringement of this prohibition.
+    pub remedies: Vec<Self>,
+}
+
+impl Rule {
+    /// Everything that must hold for the rule to apply: its constraints, and the refinements of its action, party and
+    /// asset.
+    pub fn conditions(&self) -> impl Iterator<Item = &Constraint> {
+        let scopes =
+            [&self.assignee, &self.target].into_iter().flatten().flat_map(|scope| &scope.refinements);
+        self.constraints.iter().chain(&self.refinements).chain(scopes)
+    }
+}
+
+/// Parties or assets that a rule is about: one by name, or the members of a collection that fit its refinements (ODRL
+/// 2.2, sections 2.2.1 and 2.3.1).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scope {
+    /// The party, asset or collection; `None` where only the refinements tell.
+    pub id: Option<String>,
+    /// What its members are like.
+    pub refinements: Vec<Constraint>,
 }
 
 /// A constraint, atomic or logical (ODRL 2.2, sections 2.5.1 and 2.5.2).
@@ -94,6 +145,17 @@ pub enum Constraint {
     },
 }
 
+impl Constraint {
+    /// Every comparison in it.
+    #[must_use]
+    pub fn atoms(&self) -> Vec<&Atomic> {
+        match self {
+            Self::Atomic(atomic) => vec![atomic],
+            Self::Logical { parts, .. } => parts.iter().flat_map(Self::atoms).collect(),
+        }
+    }
+}
+
 /// How a logical constraint combines its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Logical {
@@ -107,28 +169,59 @@ pub enum Logical {
     Xone,
 }
 
+/// What a comparison is about: the left operand `fileFormat` in a rule's constraint is that of the use, in an asset's
+/// refinement that of the asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// How the action is done.
+    Action,
+    /// The asset.
+    Asset,
+    /// The party who asks.
+    Party,
+    /// The use as a whole.
+    Use,
+}
+
 /// `leftOperand operator rightOperand`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Atomic {
     /// JSON pointer inside the policy.
     pub path: String,
+    /// What it is about.
+    pub about: About,
     /// ODRL's own terms without prefix, others as written.
     pub left: String,
+    /// What this engine knows of the left operand.
+    pub operand: Option<&'static Operand>,
+    /// `unit`: what the numbers are counted in.
+    pub unit: Option<String>,
     /// The comparison.
     pub operator: Operator,
     /// One value, or several for the list operators; never empty.
     pub right: Vec<Value>,
 }
 
-/// A typed right operand; the type follows from the left operand.
+/// A typed right operand; the type follows from the left operand, else from the literal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
+    /// West, south, east, north in degrees (WGS 84): a rectangle, or a point where the ends are equal.
+    Area([f64; 4]),
+    /// xsd:duration, as whole months and nanoseconds; both of one sign.
+    Duration {
+        /// Years and months.
+        months: i64,
+        /// Days, hours, minutes, seconds.
+        nanoseconds: i128,
+    },
     /// A point in time.
     Instant(Timestamp),
     /// An integer or decimal.
     Number(f64),
     /// A name, IRI or code, compared by hierarchy where one is known.
     Term(String),
+    /// xsd:time: a time of every day, in UTC.
+    TimeOfDay(jiff::civil::Time),
 }
 
 /// The operators of ODRL 2.2 that the Dataspace Protocol's schema lists.

@@ -1,80 +1,193 @@
-//! ODRL as the Dataspace Protocol's schema has it, parsed into the model; errors carry the JSON pointer.
+//! ODRL in JSON, parsed into the model and written back; errors carry the JSON pointer.
 //!
 //! Prefixed terms (`odrl:use`) and full ODRL IRIs are read as the compact term. Bounds: see the constants.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::error::PolicyError;
-use crate::model::{ANY_ACTION, Atomic, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Value};
-use crate::operand::{OperandKind, known, parse_instant};
+use crate::literal::{self, MAX_TEXT};
+use crate::model::{
+    ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Scope,
+    Value,
+};
+use crate::operand::{self, OperandKind};
 
-/// Deepest nesting of logical constraints.
+/// Deepest nesting of logical constraints, of duties in duties, and of policies that inherit.
 const MAX_DEPTH: usize = 8;
 /// Most rules in one policy, duties included.
-const MAX_RULES: usize = 256;
-/// Most constraints in one policy, logical ones included.
-const MAX_CONSTRAINTS: usize = 1024;
+const MAX_RULES: usize = 1024;
+/// Most constraints in one policy, logical ones and refinements included.
+const MAX_CONSTRAINTS: usize = 4096;
 /// Most values in one right operand.
 const MAX_VALUES: usize = 1024;
-/// Longest string anywhere, in bytes.
-const MAX_TEXT: usize = 4096;
 
 const ODRL: &str = "http://www.w3.org/ns/odrl/2/";
+/// A rule's own refinement of its action, where the Dataspace Protocol's schema wants the action itself to be a string.
+const REFINEMENT: &str = "http://www.w3.org/ns/odrl/2/refinement";
 
 impl Policy {
-    /// Reads a policy in the compact JSON form (contract-schema.json of the Dataspace Protocol 2025-1).
+    /// Reads a policy in the compact JSON form (contract-schema.json of the Dataspace Protocol 2025-1). What the
+    /// schema does not have but allows beside it is read too: `conflict`, `consequence`, `remedy`, and a rule's action
+    /// refined under the absolute key `http://www.w3.org/ns/odrl/2/refinement`.
     ///
     /// # Errors
     /// Names the JSON pointer and the reason: a missing or mistyped property, an unknown operator, a right operand
-    /// that does not fit its left operand, no permission and no prohibition, or a bound exceeded.
+    /// that does not fit its left operand, no permission and no prohibition, rules from elsewhere (`inheritFrom`), or
+    /// a bound exceeded.
     pub fn parse(json: &Json) -> Result<Self, PolicyError> {
-        Parser::default().policy(json)
+        Parser::new(false, &[]).policy(json)
     }
 
     /// Reads what ODRL allows beyond the Dataspace Protocol's profile: rules with a party or an asset of their own,
-    /// each an IRI or a collection (ODRL 2.2, sections 2.2.1 and 2.3.1), and rules without an action, which speak of
-    /// every action. For files and tests; what peers send is read by [`Self::parse`].
+    /// each an IRI or a collection with refinements (ODRL 2.2, sections 2.2.1 and 2.3.1), refined actions, rules
+    /// without an action, which speak of every action, and compact rules: several actions, assets or parties in one
+    /// rule, and an action that stands at the policy (section 2.7.1). For files and tests; what peers send is read by
+    /// [`Self::parse`].
     ///
     /// # Errors
-    /// As [`Self::parse`]; and a collection with a refinement, which this engine does not decide.
+    /// As [`Self::parse`].
     pub fn parse_odrl(json: &Json) -> Result<Self, PolicyError> {
-        Parser { scoped: true, ..Parser::default() }.policy(json)
+        Parser::new(true, &[]).policy(json)
+    }
+
+    /// As [`Self::parse_odrl`]; the rules of the policies that it names in `inheritFrom` (ODRL 2.2, section 2.9) are
+    /// taken from `parents`, by `@id` or `uid`, and stand after its own.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; a parent is not there, or a policy inherits from itself.
+    pub fn parse_inheriting(json: &Json, parents: &[Json]) -> Result<Self, PolicyError> {
+        Parser::new(true, parents).policy(json)
+    }
+
+    /// The policy in the form that [`Self::parse`] reads, where its rules have no party or asset of their own, else
+    /// that of [`Self::parse_odrl`].
+    #[must_use]
+    pub fn write(&self) -> Json {
+        let kind = match self.kind {
+            Kind::Agreement => "Agreement",
+            Kind::Offer => "Offer",
+            Kind::Set => "Set",
+        };
+        let mut map = Map::new();
+        map.insert("@type".to_owned(), json!(kind));
+        if !self.id.is_empty() {
+            map.insert("@id".to_owned(), json!(self.id));
+        }
+        let conflict = match self.conflict {
+            Conflict::Invalid => None,
+            Conflict::Perm => Some("perm"),
+            Conflict::Prohibit => Some("prohibit"),
+        };
+        for (key, value) in [
+            ("conflict", conflict),
+            ("target", self.target.as_deref()),
+            ("assigner", self.assigner.as_deref()),
+            ("assignee", self.assignee.as_deref()),
+        ] {
+            map.extend(value.map(|value| (key.to_owned(), json!(value))));
+        }
+        for (key, rules) in [
+            ("permission", &self.permissions),
+            ("prohibition", &self.prohibitions),
+            ("obligation", &self.obligations),
+        ] {
+            insert_rules(&mut map, key, rules);
+        }
+        Json::Object(map)
     }
 }
 
-#[derive(Default)]
-struct Parser {
-    /// Whether rules may have a party and an asset of their own, and lack an action.
+fn insert_rules(map: &mut Map<String, Json>, key: &str, rules: &[Rule]) {
+    if !rules.is_empty() {
+        map.insert(key.to_owned(), rules.iter().map(write_rule).collect());
+    }
+}
+
+fn write_rule(rule: &Rule) -> Json {
+    let mut map = Map::new();
+    if rule.action != ANY_ACTION {
+        map.insert("action".to_owned(), json!(rule.action));
+    }
+    if !rule.refinements.is_empty() {
+        map.insert(REFINEMENT.to_owned(), rule.refinements.iter().map(write_constraint).collect());
+    }
+    for (key, scope) in [("assignee", &rule.assignee), ("target", &rule.target)] {
+        let Some(scope) = scope else { continue };
+        let written = match &scope.id {
+            Some(id) if scope.refinements.is_empty() => json!(id),
+            id => {
+                let refinements: Vec<_> = scope.refinements.iter().map(write_constraint).collect();
+                let mut collection = json!({"refinement": refinements});
+                if let (Some(id), Some(map)) = (id, collection.as_object_mut()) {
+                    map.insert("@id".to_owned(), json!(id));
+                }
+                collection
+            }
+        };
+        map.insert(key.to_owned(), written);
+    }
+    if !rule.constraints.is_empty() {
+        map.insert("constraint".to_owned(), rule.constraints.iter().map(write_constraint).collect());
+    }
+    insert_rules(&mut map, "duty", &rule.duties);
+    insert_rules(&mut map, "consequence", &rule.consequences);
+    insert_rules(&mut map, "remedy", &rule.remedies);
+    Json::Object(map)
+}
+
+fn write_constraint(constraint: &Constraint) -> Json {
+    match constraint {
+        Constraint::Logical { logical, parts } => {
+            let key = match logical {
+                Logical::And => "and",
+                Logical::AndSequence => "andSequence",
+                Logical::Or => "or",
+                Logical::Xone => "xone",
+            };
+            json!({key: parts.iter().map(write_constraint).collect::<Vec<_>>()})
+        }
+        Constraint::Atomic(atomic) => {
+            let right = match atomic.right.as_slice() {
+                [one] => literal::write(one),
+                several => several.iter().map(literal::write).collect(),
+            };
+            let mut written = json!({"leftOperand": atomic.left, "operator": atomic.operator.term(), "rightOperand": right});
+            if let (Some(unit), Some(map)) = (&atomic.unit, written.as_object_mut()) {
+                map.insert("unit".to_owned(), json!(unit));
+            }
+            written
+        }
+    }
+}
+
+struct Parser<'a> {
+    /// Whether more than the Dataspace Protocol's profile is read.
     scoped: bool,
+    /// Where `inheritFrom` finds its policies; `None` inside the profile.
+    parents: &'a [Json],
+    /// The policies that are being read, each the parent of the one before.
+    inheriting: Vec<String>,
     rules: usize,
     constraints: usize,
 }
 
-impl Parser {
+/// What stands at the policy for all its rules.
+#[derive(Default)]
+struct Common {
+    action: Option<Json>,
+}
+
+impl<'a> Parser<'a> {
+    const fn new(scoped: bool, parents: &'a [Json]) -> Self {
+        Self { scoped, parents, inheriting: Vec::new(), rules: 0, constraints: 0 }
+    }
+
     fn policy(&mut self, json: &Json) -> Result<Policy, PolicyError> {
-        let map = object(json, "")?;
-        let kind = match map.get("@type").and_then(Json::as_str).map(term) {
-            Some("Offer") | None => Kind::Offer,
-            Some("Agreement") => Kind::Agreement,
-            Some("Set") => Kind::Set,
-            Some(other) => {
-                return Err(PolicyError::new("/@type", format!("`{other}` is not Offer, Agreement or Set")));
-            }
-        };
-        let policy = Policy {
-            id: optional_text(map, "@id", "")?.unwrap_or_default(),
-            kind,
-            target: optional_text(map, "target", "")?,
-            assigner: optional_text(map, "assigner", "")?,
-            assignee: optional_text(map, "assignee", "")?,
-            permissions: self.rules(map, "permission", "", RuleKind::Permission)?,
-            prohibitions: self.rules(map, "prohibition", "", RuleKind::Prohibition)?,
-            obligations: self.rules(map, "obligation", "", RuleKind::Duty)?,
-        };
+        let policy = self.rules_of(json, "")?;
         if policy.permissions.is_empty() && policy.prohibitions.is_empty() {
             return Err(PolicyError::new("", "a policy needs at least one permission or prohibition"));
         }
-        if kind == Kind::Agreement {
+        if policy.kind == Kind::Agreement {
             for (name, value) in
                 [("target", &policy.target), ("assigner", &policy.assigner), ("assignee", &policy.assignee)]
             {
@@ -86,33 +199,122 @@ impl Parser {
         Ok(policy)
     }
 
+    fn rules_of(&mut self, json: &Json, path: &str) -> Result<Policy, PolicyError> {
+        let map = object(json, path)?;
+        let kind = match map.get("@type").and_then(Json::as_str).map(term) {
+            Some("Offer") | None => Kind::Offer,
+            Some("Agreement") => Kind::Agreement,
+            Some("Set" | "Policy") => Kind::Set,
+            Some(other) => {
+                return Err(PolicyError::new(
+                    format!("{path}/@type"),
+                    format!("`{other}` is not Offer, Agreement or Set"),
+                ));
+            }
+        };
+        let conflict = match optional_text(map, "conflict", path)?.as_deref().map(term) {
+            None | Some("invalid") => Conflict::Invalid,
+            Some("perm") => Conflict::Perm,
+            Some("prohibit") => Conflict::Prohibit,
+            Some(other) => {
+                return Err(PolicyError::new(
+                    format!("{path}/conflict"),
+                    format!("`{other}` is not perm, prohibit or invalid"),
+                ));
+            }
+        };
+        let common = Common { action: map.get("action").filter(|_| self.scoped).cloned() };
+        let mut policy = Policy {
+            id: optional_text(map, "@id", path)?.unwrap_or_default(),
+            kind,
+            conflict,
+            target: optional_text(map, "target", path)?,
+            assigner: optional_text(map, "assigner", path)?,
+            assignee: optional_text(map, "assignee", path)?,
+            permissions: self.rules(map, "permission", path, RuleKind::Permission, &common, 0)?,
+            prohibitions: self.rules(map, "prohibition", path, RuleKind::Prohibition, &common, 0)?,
+            obligations: self.rules(map, "obligation", path, RuleKind::Duty, &common, 0)?,
+        };
+        if let Some(parents) = map.get("inheritFrom") {
+            self.inherit(&mut policy, parents, &format!("{path}/inheritFrom"))?;
+        }
+        Ok(policy)
+    }
+
+    /// Adds the rules of the policies that `json` names (ODRL 2.2, section 2.9).
+    fn inherit(&mut self, policy: &mut Policy, json: &Json, path: &str) -> Result<(), PolicyError> {
+        if !self.scoped {
+            return Err(PolicyError::new(path, "a policy of the protocol carries all its rules itself"));
+        }
+        for (index, parent) in one_or_many(json).iter().enumerate() {
+            let path = if json.is_array() { format!("{path}/{index}") } else { path.to_owned() };
+            let id = identifier(parent, &path)?;
+            self.inheriting.push(policy.id.clone());
+            if self.inheriting.contains(&id) {
+                return Err(PolicyError::new(path, format!("`{id}` inherits from itself")));
+            }
+            if self.inheriting.len() > MAX_DEPTH {
+                return Err(PolicyError::new(path, format!("policies inherit deeper than {MAX_DEPTH}")));
+            }
+            let named = |json: &&Json| {
+                ["@id", "uid"].iter().any(|key| json.get(key).and_then(Json::as_str) == Some(id.as_str()))
+            };
+            let parents = self.parents;
+            let found = parents.iter().find(named).ok_or_else(|| {
+                PolicyError::new(
+                    path.clone(),
+                    format!("the policy `{id}` is not at hand, so its rules are not known"),
+                )
+            })?;
+            let parent = self.rules_of(found, &path)?;
+            self.inheriting.pop();
+            // What the parent says for all its rules stays with them.
+            let keep = |rules: Vec<Rule>| {
+                let (assignee, target) = (parent.assignee.clone(), parent.target.clone());
+                rules.into_iter().map(move |rule| Rule {
+                    assignee: rule.assignee.or_else(|| assignee.clone().map(Scope::named)),
+                    target: rule.target.or_else(|| target.clone().map(Scope::named)),
+                    ..rule
+                })
+            };
+            policy.permissions.extend(keep(parent.permissions));
+            policy.prohibitions.extend(keep(parent.prohibitions));
+            policy.obligations.extend(keep(parent.obligations));
+        }
+        Ok(())
+    }
+
     fn rules(
         &mut self,
         map: &Map<String, Json>,
         key: &str,
         path: &str,
         kind: RuleKind,
+        common: &Common,
+        depth: usize,
     ) -> Result<Vec<Rule>, PolicyError> {
         let path = format!("{path}/{key}");
         let Some(json) = map.get(key) else { return Ok(Vec::new()) };
-        array(json, &path)?
-            .iter()
-            .enumerate()
-            .map(|(index, rule)| self.rule(rule, format!("{path}/{index}"), kind))
-            .collect()
+        if depth > MAX_DEPTH {
+            return Err(PolicyError::new(path, format!("duties nested deeper than {MAX_DEPTH}")));
+        }
+        let mut found = Vec::new();
+        for (index, rule) in array(json, &path)?.iter().enumerate() {
+            found.extend(self.rule(rule, format!("{path}/{index}"), kind, common, depth)?);
+        }
+        Ok(found)
     }
 
-    fn rule(&mut self, json: &Json, path: String, kind: RuleKind) -> Result<Rule, PolicyError> {
-        self.rules += 1;
-        if self.rules > MAX_RULES {
-            return Err(PolicyError::new(path, format!("more than {MAX_RULES} rules")));
-        }
+    /// One rule, or several where it is compact.
+    fn rule(
+        &mut self,
+        json: &Json,
+        path: String,
+        kind: RuleKind,
+        common: &Common,
+        depth: usize,
+    ) -> Result<Vec<Rule>, PolicyError> {
         let map = object(json, &path)?;
-        let action = match optional_text(map, "action", &path)? {
-            Some(action) => action,
-            None if self.scoped => ANY_ACTION.to_owned(),
-            None => return Err(PolicyError::new(format!("{path}/action"), "every rule needs an action")),
-        };
         for key in ["target", "assigner", "assignee"] {
             if map.contains_key(key) && !self.scoped {
                 return Err(PolicyError::new(
@@ -121,29 +323,148 @@ impl Parser {
                 ));
             }
         }
-        let constraints = match map.get("constraint") {
-            None => Vec::new(),
-            Some(list) => self.constraints(list, &format!("{path}/constraint"), 0)?,
+        let actions = self.actions(map, &path, common)?;
+        let constraints = self.list_of(map, "constraint", &path, About::Use)?;
+        let nothing = Common::default();
+        let mut duties = |key: &str, of: RuleKind| match kind == of {
+            true => self.rules(map, key, &path, RuleKind::Duty, &nothing, depth + 1),
+            false => Ok(Vec::new()),
         };
-        let duties = if kind == RuleKind::Permission {
-            self.rules(map, "duty", &path, RuleKind::Duty)?
-        } else {
-            Vec::new()
-        };
-        let assignee = scope(map, "assignee", &path)?;
-        let target = scope(map, "target", &path)?;
-        Ok(Rule { kind, path, action: term(&action).to_owned(), assignee, target, constraints, duties })
+        let own = duties("duty", RuleKind::Permission)?;
+        let consequences = duties("consequence", RuleKind::Duty)?;
+        let remedies = duties("remedy", RuleKind::Prohibition)?;
+        let assignees = self.scopes(map, "assignee", &path, About::Party)?;
+        let targets = self.scopes(map, "target", &path, About::Asset)?;
+        let mut found = Vec::new();
+        for (action, refinements) in &actions {
+            for assignee in &assignees {
+                for target in &targets {
+                    self.rules += 1;
+                    if self.rules > MAX_RULES {
+                        return Err(PolicyError::new(path, format!("more than {MAX_RULES} rules")));
+                    }
+                    found.push(Rule {
+                        kind,
+                        path: path.clone(),
+                        action: action.clone(),
+                        refinements: refinements.clone(),
+                        assignee: assignee.clone(),
+                        target: target.clone(),
+                        constraints: constraints.clone(),
+                        duties: own.clone(),
+                        consequences: consequences.clone(),
+                        remedies: remedies.clone(),
+                    });
+                }
+            }
+        }
+        Ok(found)
     }
 
-    fn constraints(&mut self, json: &Json, path: &str, depth: usize) -> Result<Vec<Constraint>, PolicyError> {
+    /// The actions of a rule with their refinements.
+    fn actions(
+        &mut self,
+        map: &Map<String, Json>,
+        path: &str,
+        common: &Common,
+    ) -> Result<Vec<(String, Vec<Constraint>)>, PolicyError> {
+        let own = self.list_of(map, REFINEMENT, path, About::Action)?;
+        let path = format!("{path}/action");
+        let Some(json) = map.get("action").or(common.action.as_ref()) else {
+            return if self.scoped {
+                Ok(vec![(ANY_ACTION.to_owned(), own)])
+            } else {
+                Err(PolicyError::new(path, "every rule needs an action"))
+            };
+        };
+        if !self.scoped && !json.is_string() {
+            return Err(PolicyError::new(path, "must be a string"));
+        }
+        let many = one_or_many(json);
+        bounded(many, &path)?;
+        let mut found = Vec::new();
+        for (index, one) in many.iter().enumerate() {
+            let path = if json.is_array() { format!("{path}/{index}") } else { path.clone() };
+            let value = one.get("rdf:value").or_else(|| one.get("value")).unwrap_or(one);
+            let action = term(&identifier(value, &path)?).to_owned();
+            let mut refinements = own.clone();
+            if let Json::Object(refined) = one {
+                refinements.extend(self.list_of(refined, "refinement", &path, About::Action)?);
+            }
+            found.push((action, refinements));
+        }
+        if found.is_empty() {
+            return Err(PolicyError::new(path, "must not be empty"));
+        }
+        Ok(found)
+    }
+
+    /// The parties or assets at `key`: IRIs, or collections with refinements; one `None` where nothing is said.
+    fn scopes(
+        &mut self,
+        map: &Map<String, Json>,
+        key: &str,
+        path: &str,
+        about: About,
+    ) -> Result<Vec<Option<Scope>>, PolicyError> {
+        let Some(json) = map.get(key) else { return Ok(vec![None]) };
+        let path = format!("{path}/{key}");
+        let many = one_or_many(json);
+        bounded(many, &path)?;
+        let mut found = Vec::new();
+        for (index, one) in many.iter().enumerate() {
+            let path = if json.is_array() { format!("{path}/{index}") } else { path.clone() };
+            let Json::Object(collection) = one else {
+                found.push(Some(Scope::named(identifier(one, &path)?)));
+                continue;
+            };
+            let refinements = self.list_of(collection, "refinement", &path, about)?;
+            let id =
+                if collection.contains_key("@id") || collection.contains_key("uid") || refinements.is_empty()
+                {
+                    Some(identifier(one, &path)?)
+                } else {
+                    None
+                };
+            found.push(Some(Scope { id, refinements }));
+        }
+        if found.is_empty() {
+            return Err(PolicyError::new(path, "must not be empty"));
+        }
+        Ok(found)
+    }
+
+    fn list_of(
+        &mut self,
+        map: &Map<String, Json>,
+        key: &str,
+        path: &str,
+        about: About,
+    ) -> Result<Vec<Constraint>, PolicyError> {
+        map.get(key).map_or(Ok(Vec::new()), |list| self.constraints(list, &format!("{path}/{key}"), about, 0))
+    }
+
+    fn constraints(
+        &mut self,
+        json: &Json,
+        path: &str,
+        about: About,
+        depth: usize,
+    ) -> Result<Vec<Constraint>, PolicyError> {
         unlisted(array(json, path)?)
             .iter()
             .enumerate()
-            .map(|(index, one)| self.constraint(one, format!("{path}/{index}"), depth))
+            .map(|(index, one)| self.constraint(one, format!("{path}/{index}"), about, depth))
             .collect()
     }
 
-    fn constraint(&mut self, json: &Json, path: String, depth: usize) -> Result<Constraint, PolicyError> {
+    fn constraint(
+        &mut self,
+        json: &Json,
+        path: String,
+        about: About,
+        depth: usize,
+    ) -> Result<Constraint, PolicyError> {
         self.constraints += 1;
         if self.constraints > MAX_CONSTRAINTS {
             return Err(PolicyError::new(path, format!("more than {MAX_CONSTRAINTS} constraints")));
@@ -169,117 +490,113 @@ impl Parser {
             }
         }
         let Some((logical, key, value)) = logical else {
-            return self.atomic(map, path).map(Constraint::Atomic);
+            return atomic(map, path, about).map(Constraint::Atomic);
         };
         if map.contains_key("leftOperand") {
             return Err(PolicyError::new(path, "a constraint is either logical or atomic, not both"));
         }
-        let parts = self.constraints(value, &format!("{path}/{key}"), depth + 1)?;
+        let parts = self.constraints(value, &format!("{path}/{key}"), about, depth + 1)?;
         if parts.is_empty() {
             return Err(PolicyError::new(format!("{path}/{key}"), "must not be empty"));
         }
         Ok(Constraint::Logical { logical, parts })
     }
+}
 
-    fn atomic(&self, map: &Map<String, Json>, path: String) -> Result<Atomic, PolicyError> {
-        let need = |key: &str| {
-            optional_text(map, key, &path)?
-                .ok_or_else(|| PolicyError::new(format!("{path}/{key}"), "is missing"))
-        };
-        let left = term(&need("leftOperand")?).to_owned();
-        let written = need("operator")?;
-        let operator =
-            Operator::ALL.into_iter().find(|known| known.term() == term(&written)).ok_or_else(|| {
-                PolicyError::new(format!("{path}/operator"), format!("unknown operator `{written}`"))
-            })?;
-        let right_path = format!("{path}/rightOperand");
-        let raw = map.get("rightOperand").ok_or_else(|| PolicyError::new(&right_path, "is missing"))?;
-        let kind = known(&left);
-        let right = match raw.get("@list").unwrap_or(raw) {
-            Json::Array(list) if list.len() > MAX_VALUES => {
-                return Err(PolicyError::new(right_path, format!("more than {MAX_VALUES} values")));
-            }
-            Json::Array(list) => {
-                list.iter().map(|one| value(one, kind, &right_path)).collect::<Result<Vec<_>, _>>()?
-            }
-            one => vec![value(one, kind, &right_path)?],
-        };
-        if right.is_empty() {
-            return Err(PolicyError::new(right_path, "must not be empty"));
-        }
-        if operator.is_ordering() && kind == Some(OperandKind::Term) {
-            return Err(PolicyError::new(
-                format!("{path}/operator"),
-                format!("`{left}` has no order, so `{}` cannot compare it", operator.term()),
-            ));
-        }
-        let one_only = operator.is_ordering() || matches!(operator, Operator::Eq | Operator::Neq);
-        if one_only && right.len() > 1 {
-            return Err(PolicyError::new(
-                right_path,
-                format!("`{}` compares with one value, not {}", operator.term(), right.len()),
-            ));
-        }
-        Ok(Atomic { path, left, operator, right })
+impl Scope {
+    const fn named(id: String) -> Self {
+        Self { id: Some(id), refinements: Vec::new() }
     }
 }
 
-/// The party or asset at `key`: an IRI, or the `@id` of a collection.
-fn scope(map: &Map<String, Json>, key: &str, path: &str) -> Result<Option<String>, PolicyError> {
-    let Some(Json::Object(collection)) = map.get(key) else { return optional_text(map, key, path) };
-    let path = format!("{path}/{key}");
-    if collection.contains_key("refinement") {
-        return Err(PolicyError::new(format!("{path}/refinement"), "a refined collection cannot be decided"));
-    }
-    let id = optional_text(collection, "@id", &path)?;
-    id.map(Some).ok_or_else(|| PolicyError::new(format!("{path}/@id"), "is missing"))
-}
-
-/// The kind of a typed literal.
-fn literal_kind(json: &Json) -> Option<OperandKind> {
-    let datatype = json.get("@type")?.as_str()?;
-    match datatype
-        .strip_prefix("xsd:")
-        .or_else(|| datatype.strip_prefix("http://www.w3.org/2001/XMLSchema#"))?
-    {
-        "decimal" | "double" | "float" | "int" | "integer" | "long" | "nonNegativeInteger"
-        | "positiveInteger" => Some(OperandKind::Number),
-        "date" | "dateTime" | "dateTimeStamp" => Some(OperandKind::Instant),
-        _ => None,
-    }
-}
-
-fn value(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Value, PolicyError> {
-    let text = match json {
-        Json::String(text) => text.clone(),
-        Json::Object(map) => match map.get("@value").or_else(|| map.get("@id")) {
-            Some(Json::String(text)) => text.clone(),
-            Some(Json::Number(number)) => number.to_string(),
-            _ => return Err(PolicyError::new(path, "an object here needs `@value` or `@id`")),
-        },
-        _ => {
-            return Err(PolicyError::new(
-                path,
-                "must be a string, an object or an array of these (contract-schema.json)",
-            ));
-        }
+fn atomic(map: &Map<String, Json>, path: String, about: About) -> Result<Atomic, PolicyError> {
+    let need = |key: &str| {
+        optional_text(map, key, &path)?.ok_or_else(|| PolicyError::new(format!("{path}/{key}"), "is missing"))
     };
-    if text.len() > MAX_TEXT {
-        return Err(PolicyError::new(path, format!("longer than {MAX_TEXT} bytes")));
+    let left = term(&need("leftOperand")?).to_owned();
+    let written = need("operator")?;
+    let operator =
+        Operator::ALL.into_iter().find(|known| known.term() == term(&written)).ok_or_else(|| {
+            PolicyError::new(format!("{path}/operator"), format!("unknown operator `{written}`"))
+        })?;
+    let operand = operand::find(&left);
+    let right = right(map, &path, operand.map(|operand| operand.kind))?;
+    let unordered = match operand.map(|operand| operand.kind) {
+        Some(OperandKind::Identifier | OperandKind::Language | OperandKind::Place | OperandKind::Term) => {
+            true
+        }
+        _ => right.iter().any(|value| matches!(value, Value::Area(_))),
+    };
+    if operator.is_ordering() && unordered {
+        return Err(PolicyError::new(
+            format!("{path}/operator"),
+            format!("`{left}` has no order, so `{}` cannot compare it", operator.term()),
+        ));
     }
-    // An operand this engine does not know has the type that its literal says.
-    let kind = kind.or_else(|| literal_kind(json));
-    match kind {
-        None | Some(OperandKind::Term) => Ok(Value::Term(text)),
-        Some(OperandKind::Instant) => parse_instant(&text).map(Value::Instant).ok_or_else(|| {
-            PolicyError::new(path, format!("`{text}` is not an xsd:dateTime such as 2027-01-01T00:00:00Z"))
-        }),
-        Some(OperandKind::Number) => text
-            .parse::<f64>()
-            .ok()
-            .filter(|number| number.is_finite())
-            .map(Value::Number)
-            .ok_or_else(|| PolicyError::new(path, format!("`{text}` is not a number"))),
+    let one_only = operator.is_ordering() || matches!(operator, Operator::Eq | Operator::Neq);
+    if one_only && right.len() > 1 {
+        return Err(PolicyError::new(
+            format!("{path}/rightOperand"),
+            format!("`{}` compares with one value, not {}", operator.term(), right.len()),
+        ));
+    }
+    let operator = match (operator, operand) {
+        (Operator::Eq, Some(operand)) => operand.equal,
+        (operator, _) => operator,
+    };
+    let unit = map.get("unit").map(|unit| identifier(unit, &format!("{path}/unit"))).transpose()?;
+    Ok(Atomic { path, about, left, operand, unit, operator, right })
+}
+
+fn right(map: &Map<String, Json>, path: &str, kind: Option<OperandKind>) -> Result<Vec<Value>, PolicyError> {
+    if map.contains_key("rightOperandReference") {
+        return Err(PolicyError::new(
+            format!("{path}/rightOperandReference"),
+            "this node reads no right operand from elsewhere; state it in the policy",
+        ));
+    }
+    let path = format!("{path}/rightOperand");
+    let raw = map.get("rightOperand").ok_or_else(|| PolicyError::new(&path, "is missing"))?;
+    let values = match raw.get("@list").unwrap_or(raw) {
+        Json::Array(list) => {
+            bounded(list, &path)?;
+            list.iter().map(|one| literal::read(one, kind, &path)).collect::<Result<Vec<_>, _>>()?
+        }
+        one => vec![literal::read(one, kind, &path)?],
+    };
+    let daily = values.iter().filter(|value| matches!(value, Value::TimeOfDay(_))).count();
+    if values.is_empty() {
+        return Err(PolicyError::new(path, "must not be empty"));
+    }
+    if daily != 0 && daily != values.len() {
+        return Err(PolicyError::new(path, "times of day and dates do not stand in one list"));
+    }
+    Ok(values)
+}
+
+fn bounded(list: &[Json], path: &str) -> Result<(), PolicyError> {
+    if list.len() > MAX_VALUES {
+        return Err(PolicyError::new(path, format!("more than {MAX_VALUES} values")));
+    }
+    Ok(())
+}
+
+/// A JSON array's members, or the one value that stands without an array.
+fn one_or_many(json: &Json) -> &[Json] {
+    json.as_array().map_or_else(|| std::slice::from_ref(json), Vec::as_slice)
+}
+
+/// An IRI, or the `@id` (`uid`) of an object.
+fn identifier(json: &Json, path: &str) -> Result<String, PolicyError> {
+    let (text, path) = match json {
+        Json::Object(map) => (map.get("@id").or_else(|| map.get("uid")), format!("{path}/@id")),
+        one => (Some(one), path.to_owned()),
+    };
+    match text {
+        None => Err(PolicyError::new(path, "is missing")),
+        Some(Json::String(text)) if text.len() <= MAX_TEXT => Ok(text.clone()),
+        Some(Json::String(_)) => Err(PolicyError::new(path, format!("longer than {MAX_TEXT} bytes"))),
+        Some(_) => Err(PolicyError::new(path, "must be a string")),
     }
 }
 
@@ -307,10 +624,7 @@ fn array<'a>(json: &'a Json, path: &str) -> Result<&'a Vec<Json>, PolicyError> {
 fn optional_text(map: &Map<String, Json>, key: &str, path: &str) -> Result<Option<String>, PolicyError> {
     match map.get(key) {
         None => Ok(None),
-        Some(Json::String(text)) if text.len() <= MAX_TEXT => Ok(Some(text.clone())),
-        Some(Json::String(_)) => {
-            Err(PolicyError::new(format!("{path}/{key}"), format!("longer than {MAX_TEXT} bytes")))
-        }
+        Some(text @ Json::String(_)) => identifier(text, &format!("{path}/{key}")).map(Some),
         Some(_) => Err(PolicyError::new(format!("{path}/{key}"), "must be a string")),
     }
 }

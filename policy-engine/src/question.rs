@@ -3,12 +3,16 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use crate::advice::{Advice, advise};
+use crate::duty::DutyState;
 use crate::error::PolicyError;
-use crate::evaluate::{Decision, DutyState, Request, World, evaluate};
+use crate::evaluate::{Decision, evaluate};
 use crate::hierarchy::Hierarchy;
-use crate::model::{Policy, Rule, RuleKind};
-use crate::operand::parse_instant;
+use crate::literal;
+use crate::model::{Policy, Rule, RuleKind, Value};
+use crate::operand::OperandKind;
 use crate::report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
+use crate::world::{Facts, Performed, Record, Request, Usage, World};
 
 /// A question as read; what it holds is owned, so it can be asked again.
 #[derive(Debug, Clone)]
@@ -19,35 +23,41 @@ pub struct Question {
     party: String,
     target: Option<String>,
     now: Timestamp,
-    count: Option<u64>,
-    purposes: Vec<String>,
-    places: Vec<String>,
-    fulfilled: Vec<String>,
-    violated: Vec<String>,
+    since: Option<Timestamp>,
+    usage: Usage,
+    stated: Facts,
+    asset: Facts,
+    party_facts: Facts,
+    credentials: Vec<Json>,
+    record: Record,
     known: Hierarchy,
 }
 
 impl Question {
     /// Reads a question.
     ///
-    /// - `policy`: see [`Policy::parse_odrl`].
+    /// - `policy`: see [`Policy::parse_inheriting`], which takes `parents`.
     /// - `request`: an ODRL request; its first permission says `assignee`, `action` and, if need be, `target`.
-    /// - `world`: all members may be missing. `currentTime` (else `now`), `partOf` (pairs: part, whole), `duties`
-    ///   (objects: `rule`, the duty's `@id` or JSON pointer; `deontic`: `Fulfilled`, `Violated`, or anything else for
-    ///   neither), `purposes` and `places` (lists of terms), `count` (uses, this one included).
+    /// - `world`: all members may be missing. `currentTime` (else `now`); `since`, when the agreement was made; `partOf`
+    ///   (pairs: part, whole); `duties` (objects: `rule`, the `@id` or JSON pointer of a duty or prohibition; `deontic`:
+    ///   `Fulfilled`, `Violated`, or anything else for neither; `at`, when it was done); `usage` (`count`, this use
+    ///   included; `first` and `last`, instants; `metered`, a duration); `stated`, `asset` and `party` (objects: left
+    ///   operand to value or list of values); `credentials` (verified credentials); and for short `purposes` and
+    ///   `places` (lists of terms) and `count`.
     /// - `known`: the terms known besides.
     ///
     /// # Errors
     /// Names the document, the place in it and the reason.
     pub fn parse(
         policy: &Json,
+        parents: &[Json],
         request: &Json,
         world: &Json,
         now: Timestamp,
         mut known: Hierarchy,
     ) -> Result<Self, PolicyError> {
         let source = policy.clone();
-        let policy = Policy::parse_odrl(policy)?;
+        let policy = Policy::parse_inheriting(policy, parents)?;
         let asked = |key: &str| request.pointer(&format!("/permission/0/{key}")).and_then(Json::as_str);
         let need = |key: &str| {
             asked(key).map(str::to_owned).ok_or_else(|| {
@@ -65,35 +75,27 @@ impl Question {
                 }
             }
         }
-        let (fulfilled, violated) = duties(&policy, &source, world)?;
+        let mut stated = facts(world, "stated")?;
+        for (left, key) in [("purpose", "purposes"), ("spatial", "places")] {
+            for one in list(world, key)? {
+                stated.state(left, one).map_err(|error| of_world(&format!("/{key}"), &error))?;
+            }
+        }
         let action = need("action")?;
         Ok(Self {
             action: crate::odrl::term(&action).to_owned(),
             party: need("assignee")?,
             target: asked("target").map(str::to_owned),
-            now: match world.get("currentTime") {
-                None => now,
-                Some(time) => time.as_str().and_then(parse_instant).ok_or_else(|| {
-                    PolicyError::new(
-                        "world: /currentTime",
-                        "is not an xsd:dateTime such as 2027-01-01T00:00:00Z",
-                    )
-                })?,
-            },
-            count: match world.get("count") {
-                None => None,
-                Some(count) => Some(
-                    count
-                        .as_u64()
-                        .ok_or_else(|| PolicyError::new("world: /count", "is not a whole number"))?,
-                ),
-            },
-            purposes: texts(world, "purposes")?,
-            places: texts(world, "places")?,
+            now: instant(world, "/currentTime")?.unwrap_or(now),
+            since: instant(world, "/since")?,
+            usage: usage(world)?,
+            stated,
+            asset: facts(world, "asset")?,
+            party_facts: facts(world, "party")?,
+            credentials: list(world, "credentials")?.to_vec(),
+            record: record(&policy, &source, world)?,
             policy,
             source,
-            fulfilled,
-            violated,
             known,
         })
     }
@@ -101,6 +103,12 @@ impl Question {
     /// Permit or deny, as the gate would decide.
     pub fn decide(&self) -> Decision {
         evaluate(&self.policy, &self.request(), &self.world())
+    }
+
+    /// For a denial, the smallest change that would permit; nothing for a permit.
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        advise(&self.policy, &self.request(), &self.world())
     }
 
     /// The compliance report.
@@ -178,19 +186,21 @@ impl Question {
     fn world(&self) -> World<'_> {
         World {
             now: self.now,
-            count: self.count,
-            purposes: self.purposes.clone(),
-            places: self.places.clone(),
-            fulfilled: self.fulfilled.clone(),
-            violated: self.violated.clone(),
+            usage: self.usage,
+            since: self.since,
+            stated: &self.stated,
+            asset: &self.asset,
+            party: &self.party_facts,
+            credentials: &self.credentials,
+            record: &self.record,
             hierarchy: &self.known,
         }
     }
 }
 
-/// Paths of the duties that are reported fulfilled, and of those reported violated.
-fn duties(policy: &Policy, source: &Json, world: &Json) -> Result<(Vec<String>, Vec<String>), PolicyError> {
-    let mut states = (Vec::new(), Vec::new());
+/// What is reported of duties and prohibitions.
+fn record(policy: &Policy, source: &Json, world: &Json) -> Result<Record, PolicyError> {
+    let mut record = Record::default();
     for (index, reported) in list(world, "duties")?.iter().enumerate() {
         let text = |key: &str| {
             reported.get(key).and_then(Json::as_str).ok_or_else(|| {
@@ -198,16 +208,74 @@ fn duties(policy: &Policy, source: &Json, world: &Json) -> Result<(Vec<String>, 
             })
         };
         let (rule, deontic) = (text("rule")?, text("deontic")?);
-        let states = match deontic {
-            "Fulfilled" => &mut states.0,
-            "Violated" => &mut states.1,
-            _ => continue,
-        };
-        let meant = |duty: &&Rule| duty.path == rule || identifier(source, &duty.path) == Some(rule);
-        let all = policy.obligations.iter().chain(policy.permissions.iter().flat_map(|one| &one.duties));
-        states.extend(all.filter(meant).map(|duty| duty.path.clone()));
+        let at = instant(world, &format!("/duties/{index}/at"))?;
+        let meant = |one: &&Rule| one.path == rule || identifier(source, &one.path) == Some(rule);
+        let rules = policy.duties().into_iter().chain(&policy.prohibitions).filter(meant);
+        let paths = rules.map(|rule| rule.path.clone());
+        match deontic {
+            "Fulfilled" => record.performed.extend(paths.map(|rule| Performed { rule, at })),
+            "Violated" => record.violated.extend(paths),
+            _ => {}
+        }
     }
-    Ok(states)
+    Ok(record)
+}
+
+fn of_world(path: &str, error: &PolicyError) -> PolicyError {
+    PolicyError::new(format!("world: {path}"), error.reason())
+}
+
+/// Facts by left operand.
+fn facts(world: &Json, key: &str) -> Result<Facts, PolicyError> {
+    let mut facts = Facts::default();
+    match world.get(key) {
+        None => {}
+        Some(Json::Object(all)) => {
+            for (left, values) in all {
+                let several = values.as_array().map_or_else(|| std::slice::from_ref(values), Vec::as_slice);
+                for value in several {
+                    // Numbers are written as JSON has them, which a policy must not.
+                    let value =
+                        value.as_f64().map_or_else(|| value.clone(), |number| json!(number.to_string()));
+                    facts.state(left, &value).map_err(|error| of_world(&format!("/{key}/{left}"), &error))?;
+                }
+            }
+        }
+        Some(_) => return Err(PolicyError::new(format!("world: /{key}"), "must be an object")),
+    }
+    Ok(facts)
+}
+
+fn instant(world: &Json, pointer: &str) -> Result<Option<Timestamp>, PolicyError> {
+    let Some(json) = world.pointer(pointer) else { return Ok(None) };
+    json.as_str().and_then(literal::instant).map(Some).ok_or_else(|| {
+        PolicyError::new(format!("world: {pointer}"), "is not an xsd:dateTime such as 2027-01-01T00:00:00Z")
+    })
+}
+
+fn usage(world: &Json) -> Result<Usage, PolicyError> {
+    let count = match world.pointer("/usage/count").or_else(|| world.get("count")) {
+        None => None,
+        Some(count) => {
+            Some(count.as_u64().ok_or_else(|| PolicyError::new("world: /count", "is not a whole number"))?)
+        }
+    };
+    let metered = match world.pointer("/usage/metered") {
+        None => None,
+        Some(json) => match literal::read(json, Some(OperandKind::Duration), "/usage/metered") {
+            Ok(Value::Duration { months: 0, nanoseconds }) => {
+                Some(jiff::SignedDuration::from_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX)))
+            }
+            Ok(_) => {
+                return Err(PolicyError::new(
+                    "world: /usage/metered",
+                    "has months, which have no fixed length",
+                ));
+            }
+            Err(error) => return Err(of_world("/usage/metered", &error)),
+        },
+    };
+    Ok(Usage { count, first: instant(world, "/usage/first")?, last: instant(world, "/usage/last")?, metered })
 }
 
 fn identifier<'a>(source: &'a Json, path: &str) -> Option<&'a str> {
@@ -218,6 +286,7 @@ const fn deontic(state: DutyState) -> &'static str {
     match state {
         DutyState::Fulfilled => "Fulfilled",
         DutyState::Pending => "Pending",
+        DutyState::Unset => "Unset",
         DutyState::Violated => "Violated",
     }
 }
@@ -228,9 +297,4 @@ fn list<'a>(world: &'a Json, key: &str) -> Result<&'a [Json], PolicyError> {
         Some(Json::Array(list)) => Ok(list),
         Some(_) => Err(PolicyError::new(format!("world: /{key}"), "must be an array")),
     }
-}
-
-fn texts(world: &Json, key: &str) -> Result<Vec<String>, PolicyError> {
-    let strings = list(world, key)?.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>();
-    strings.ok_or_else(|| PolicyError::new(format!("world: /{key}"), "must be an array of strings"))
 }

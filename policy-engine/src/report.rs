@@ -1,9 +1,12 @@
 //! The compliance report: per rule whether it is active, per premise whether it is satisfied (after the compliance
 //! report model of the ODRL evaluation cases).
 
-use crate::evaluate::{DutyState, Request, Truth, World, covers, decide, duty_report};
+use crate::action::covers;
+use crate::duty::{self, DutyState};
+use crate::evaluate::{Truth, all, truth};
 use crate::explain;
-use crate::model::{ANY_ACTION, Policy, Rule, RuleKind};
+use crate::model::{ANY_ACTION, Constraint, Policy, Rule, RuleKind, Scope};
+use crate::world::{Request, World};
 
 /// Whether a premise of a rule holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,7 @@ pub fn report(policy: &Policy, request: &Request<'_>, world: &World<'_>) -> Vec<
 fn rule_report(policy: &Policy, rule: &Rule, request: &Request<'_>, world: &World<'_>) -> RuleReport {
     let premises = premises(policy, rule, request, world);
     let duties: Vec<_> =
-        rule.duties.iter().map(|duty| (duty.path.clone(), duty_report(duty, request, world).state)).collect();
+        rule.duties.iter().map(|duty| (duty.path.clone(), duty::state(duty, request, world))).collect();
     let every = |wanted: &dyn Fn(Satisfaction) -> bool| premises.iter().all(|one| wanted(one.satisfaction));
     let active = match rule.kind {
         RuleKind::Permission => {
@@ -91,7 +94,7 @@ fn rule_report(policy: &Policy, rule: &Rule, request: &Request<'_>, world: &Worl
         }
         RuleKind::Prohibition | RuleKind::Duty => every(&|one| one != Satisfaction::Unsatisfied),
     };
-    let state = (rule.kind == RuleKind::Duty).then(|| duty_report(rule, request, world).state);
+    let state = (rule.kind == RuleKind::Duty).then(|| duty::state(rule, request, world));
     let activation = if active { Activation::Active } else { Activation::Inactive };
     RuleReport { kind: rule.kind, rule: rule.path.clone(), activation, premises, state, duties }
 }
@@ -103,50 +106,84 @@ fn premises(policy: &Policy, rule: &Rule, request: &Request<'_>, world: &World<'
         .enumerate()
         .map(|(index, constraint)| {
             let path = format!("{}/constraint/{index}", rule.path);
-            premise(PremiseKind::Constraint, path, decide(constraint, request, world))
+            premise(PremiseKind::Constraint, path, said(truth(constraint, request, world), request, world))
         })
         .collect();
+    let mut add = |kind, path: String, own: Said, refinements: &[Constraint]| {
+        let said = own.and_then(|| said(all(refinements.iter(), request, world), request, world));
+        premises.push(premise(kind, path, said));
+    };
     // What an obligation demands is not what the request asks for.
     if rule.kind != RuleKind::Duty && rule.action != ANY_ACTION {
-        let truth = if covers(&rule.action, request.action) {
-            Truth::True
+        let own = if covers(&rule.action, request.action, world.hierarchy) {
+            Said::Holds
         } else {
             let (own, asked) = (explain::label(&rule.action), request.action);
-            Truth::False(format!("the rule is about `{own}`, not about `{asked}`"))
+            Said::Fails(format!("the rule is about `{own}`, not about `{asked}`"))
         };
-        premises.push(premise(PremiseKind::Action, format!("{}/action", rule.path), truth));
+        add(PremiseKind::Action, format!("{}/action", rule.path), own, &rule.refinements);
     }
-    let of = |own: &Option<String>, whole: &Option<String>, key: &str| match (own, whole) {
-        (Some(own), _) => Some((own.clone(), format!("{}/{key}", rule.path))),
-        (None, Some(whole)) => Some((whole.clone(), format!("/{key}"))),
-        (None, None) => None,
-    };
-    if let Some((party, path)) = of(&rule.assignee, &policy.assignee, "assignee") {
-        let truth = belongs(Some(request.party), &party, world);
-        premises.push(premise(PremiseKind::Party, path, truth));
-    }
-    if let Some((asset, path)) = of(&rule.target, &policy.target, "target") {
-        premises.push(premise(PremiseKind::Target, path, belongs(request.target, &asset, world)));
+    for (kind, key, own, whole, asked) in [
+        (PremiseKind::Party, "assignee", &rule.assignee, &policy.assignee, Some(request.party)),
+        (PremiseKind::Target, "target", &rule.target, &policy.target, request.target),
+    ] {
+        let (scope, path) = match (own, whole) {
+            (Some(own), _) => (own.clone(), format!("{}/{key}", rule.path)),
+            (None, Some(whole)) => {
+                (Scope { id: Some(whole.clone()), refinements: Vec::new() }, format!("/{key}"))
+            }
+            (None, None) => continue,
+        };
+        let member = scope.id.as_deref().map_or(Said::Holds, |whole| belongs(asked, whole, world));
+        add(kind, path, member, &scope.refinements);
     }
     premises
 }
 
-/// Whether `asked` is `whole` or part of it.
-fn belongs(asked: Option<&str>, whole: &str, world: &World<'_>) -> Truth {
-    match asked {
-        None => Truth::Unknown(format!("the rule is for `{whole}`, and nothing is asked for by name")),
-        Some(asked) if world.hierarchy.is_within(asked, whole) => Truth::True,
-        Some(asked) => {
-            Truth::False(format!("the rule is for `{whole}`, and `{asked}` is not known to be part of it"))
+/// What a premise says, with the reason where it does not hold.
+enum Said {
+    Fails(String),
+    Holds,
+    Unknown(String),
+}
+
+impl Said {
+    fn and_then(self, other: impl FnOnce() -> Self) -> Self {
+        match (self, other) {
+            (Self::Holds, other) => other(),
+            (Self::Unknown(why), other) => match other() {
+                fails @ Self::Fails(_) => fails,
+                Self::Holds | Self::Unknown(_) => Self::Unknown(why),
+            },
+            (fails, _) => fails,
         }
     }
 }
 
-fn premise(kind: PremiseKind, path: String, truth: Truth) -> Premise {
-    let (satisfaction, reason) = match truth {
-        Truth::True => (Satisfaction::Satisfied, None),
-        Truth::Unknown(why) => (Satisfaction::Unknown, Some(why)),
-        Truth::False(why) => (Satisfaction::Unsatisfied, Some(why)),
+fn said(truth: Truth<'_>, request: &Request<'_>, world: &World<'_>) -> Said {
+    match truth {
+        Truth::True => Said::Holds,
+        Truth::False(why) => Said::Fails(explain::why(why, request, world)),
+        Truth::Unknown(why) => Said::Unknown(explain::why(why, request, world)),
+    }
+}
+
+/// Whether `asked` is `whole` or part of it.
+fn belongs(asked: Option<&str>, whole: &str, world: &World<'_>) -> Said {
+    match asked {
+        None => Said::Unknown(format!("the rule is for `{whole}`, and nothing is asked for by name")),
+        Some(asked) if world.hierarchy.is_within(asked, whole) => Said::Holds,
+        Some(asked) => {
+            Said::Fails(format!("the rule is for `{whole}`, and `{asked}` is not known to be part of it"))
+        }
+    }
+}
+
+fn premise(kind: PremiseKind, path: String, said: Said) -> Premise {
+    let (satisfaction, reason) = match said {
+        Said::Holds => (Satisfaction::Satisfied, None),
+        Said::Unknown(why) => (Satisfaction::Unknown, Some(why)),
+        Said::Fails(why) => (Satisfaction::Unsatisfied, Some(why)),
     };
     Premise { kind, path, satisfaction, reason }
 }
@@ -160,7 +197,7 @@ mod tests {
     fn ask(policy: Json, world: Json) -> Question {
         let request = json!({"permission": [{"assignee": "urn:alice", "action": "read", "target": "urn:x"}]});
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        Question::parse(&policy, &request, &world, now, Hierarchy::default()).unwrap()
+        Question::parse(&policy, &[], &request, &world, now, Hierarchy::default()).unwrap()
     }
 
     fn activations(question: &Question) -> Vec<Json> {
@@ -218,15 +255,24 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_their_own_party_are_not_compared() {
-        let scoped = json!({"permission": [{"action": "use", "assignee": "urn:bob"}]});
-        assert!(Policy::parse(&scoped).is_err(), "not in the protocol's profile");
-        let scoped = Policy::parse_odrl(&scoped).unwrap();
+    fn rules_of_their_own_party_are_compared_by_it() {
+        let of = |party: &str| json!({"permission": [{"action": "use", "assignee": party}]});
+        assert!(Policy::parse(&of("urn:bob")).is_err(), "not in the protocol's profile");
+        let (bob, alice) =
+            (Policy::parse_odrl(&of("urn:bob")).unwrap(), Policy::parse_odrl(&of("urn:alice")).unwrap());
         let open = Policy::parse(&json!({"permission": [{"action": "use"}]})).unwrap();
         let known = Hierarchy::default();
-        assert!(matches!(compatible(&scoped, &open, &known), Compatibility::Unknown(_)));
-        assert_eq!(contained(&open, &scoped, &known), None);
-        assert!(within(&open, &scoped, &known).reason().is_some());
+        assert_eq!(compatible(&bob, &open, &known), Compatibility::Compatible);
+        assert!(
+            matches!(compatible(&bob, &alice, &known), Compatibility::Unknown(_)),
+            "both may be one's members"
+        );
+        assert_eq!(contained(&bob, &open, &known), Some(true));
+        assert_eq!(contained(&open, &bob, &known), Some(false));
+        assert!(within(&open, &bob, &known).reason().is_some());
+        let mut apart = Hierarchy::default();
+        apart.add_disjoint("urn:bob", "urn:alice");
+        assert!(matches!(compatible(&bob, &alice, &apart), Compatibility::Conflict(_)));
     }
 
     #[test]
@@ -235,7 +281,7 @@ mod tests {
         let request = json!({"permission": [{"assignee": "urn:alice", "action": "read"}]});
         let refused = |policy: &Json, request: &Json, world: Json| {
             let now = "2026-01-01T00:00:00Z".parse().unwrap();
-            Question::parse(policy, request, &world, now, Hierarchy::default()).unwrap_err().to_string()
+            Question::parse(policy, &[], request, &world, now, Hierarchy::default()).unwrap_err().to_string()
         };
         assert_eq!(
             refused(&policy, &json!({}), json!({})),
@@ -247,8 +293,11 @@ mod tests {
         );
         assert!(refused(&policy, &request, json!({"currentTime": "now"})).starts_with("world: /currentTime"));
         assert_eq!(refused(&policy, &request, json!({"count": -1})), "world: /count: is not a whole number");
-        let refined =
-            json!({"permission": [{"action": "use", "assignee": {"@id": "urn:c", "refinement": []}}]});
+        let refined = json!({"permission": [{"action": "use", "assignee": {"refinement": "x"}}]});
         assert!(refused(&refined, &request, json!({})).starts_with("/permission/0/assignee/refinement"));
+        assert!(
+            refused(&policy, &request, json!({"stated": {"percentage": "many"}}))
+                .starts_with("world: /stated")
+        );
     }
 }

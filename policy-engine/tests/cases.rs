@@ -130,9 +130,15 @@ fn evaluation_as_others_see_it() {
     for case in &mut all {
         restore_operator(case);
         let now = "1970-01-01T00:00:00Z".parse().unwrap();
-        let question =
-            Question::parse(&case["policy"], &case["request"], &case["world"], now, Hierarchy::default())
-                .unwrap();
+        let question = Question::parse(
+            &case["policy"],
+            &[],
+            &case["request"],
+            &case["world"],
+            now,
+            Hierarchy::default(),
+        )
+        .unwrap();
         let found = question.report_json();
         let (own, expected) = (found.as_array().unwrap(), case["expected"].as_array().unwrap());
         let each = expected.iter().all(|wanted| own.iter().any(|found| agrees(found, wanted)));

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use policy_engine::{
-    Activation, Compatibility, Hierarchy, Policy, Question, RuleKind, compatible, contained, explain,
-    same_terms,
+    Activation, Compatibility, Conflict, Hierarchy, Policy, Question, RuleKind, compatible, contained,
+    difference, explain, lint, propose, same_terms,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 use serde_json::{Value as Json, json};
 
 /// Words of ODRL, so that a patch often means something.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 51] = [
     "@id",
     "@list",
     "@type",
@@ -28,13 +28,17 @@ const WORDS: [&str; 40] = [
     "andSequence",
     "assignee",
     "assigner",
+    "conflict",
+    "consequence",
     "constraint",
     "count",
     "dateTime",
     "duty",
+    "elapsedTime",
     "eq",
     "gt",
     "gteq",
+    "inheritFrom",
     "isA",
     "isAllOf",
     "isAnyOf",
@@ -45,17 +49,24 @@ const WORDS: [&str; 40] = [
     "obligation",
     "operator",
     "or",
+    "perm",
     "permission",
     "prohibition",
     "purpose",
+    "rdf:value",
     "read",
+    "refinement",
+    "remedy",
     "rightOperand",
     "spatial",
     "target",
+    "unit",
     "urn:a",
     "use",
     "xone",
     "xsd:dateTime",
+    "xsd:duration",
+    "xsd:time",
 ];
 
 fn seeds() -> Vec<Json> {
@@ -72,6 +83,14 @@ fn seeds() -> Vec<Json> {
                 "duty": [{"action": "inform"}]}],
             "prohibition": [{"action": "distribute"}], "obligation": [{"action": "delete"}]}),
         json!({"@type": "Set", "permission": [{"assignee": "urn:alice", "target": {"@id": "urn:x"}}]}),
+        json!({"@type": "Set", "conflict": "perm", "permission": [{
+            "action": [{"rdf:value": "use", "refinement": [constraint("percentage", "lteq", json!("50"))]}, "sell"],
+            "assignee": {"@id": "urn:alice", "refinement": [constraint("urn:concordat:role", "eq", json!("x"))]},
+            "constraint": [constraint("elapsedTime", "lteq", json!("P1M")),
+                constraint("dateTime", "gteq", json!({"@value": "08:00:00Z", "@type": "xsd:time"}))]}],
+            "prohibition": [{"action": "read", "remedy": [{"action": "delete"}]}],
+            "obligation": [{"action": "inform", "constraint": [constraint("elapsedTime", "lteq", json!("P1M"))],
+                "consequence": [{"action": "compensate"}]}]}),
     ]
 }
 
@@ -147,24 +166,45 @@ fn holds_together(json: &Json, other: &Json) -> TestCaseResult {
         prop_assert_eq!(&narrow, &wide);
     }
     prop_assert!(same_terms(&wide, &wide));
-    prop_assert_eq!(explain::policy(&wide).len(), wide.rules().count());
+    let conflict = usize::from(wide.conflict != Conflict::Invalid);
+    prop_assert_eq!(explain::policy(&wide).len(), wide.rules().count() + conflict);
+    let again = Policy::parse_odrl(&wide.write());
+    prop_assert!(
+        again.as_ref().is_ok_and(|again| same_terms(again, &wide)),
+        "written: {} {again:?}",
+        wide.write()
+    );
+    prop_assert!(difference(&wide, &wide).is_empty());
     let known = Hierarchy::shipped();
     prop_assert_ne!(contained(&wide, &wide, &known), Some(false));
     if let Ok(other) = Policy::parse_odrl(other) {
         let verdict = |a, b| std::mem::discriminant::<Compatibility>(&compatible(a, b, &known));
         prop_assert_eq!(verdict(&wide, &other), verdict(&other, &wide));
+        if let Some(proposal) = propose(&wide, &other, &known) {
+            for whole in [&wide, &other] {
+                let within = contained(&proposal, whole, &known);
+                prop_assert_ne!(within, Some(false), "{} is not within {}", proposal.write(), whole.write());
+            }
+        }
+        let _ = difference(&wide, &other);
     }
 
     let request = json!({"permission": [{"assignee": "urn:alice", "action": "read", "target": "urn:x"}]});
     let world = json!({"count": 3, "purposes": ["urn:p"], "places": ["urn:c"]});
     let now = "2026-06-01T12:00:00Z".parse().unwrap();
-    let question = Question::parse(json, &request, &world, now, known).unwrap();
+    let _ = lint(&wide, now, &known);
+    let question = Question::parse(json, &[], &request, &world, now, known).unwrap();
     let (decision, report) = (question.decide(), question.report());
     prop_assert!(!decision.reason().is_empty());
+    prop_assert_eq!(decision.is_permit(), question.advice().is_none());
     if decision.is_permit() {
         let active = |kind| report.iter().any(|one| one.kind == kind && one.activation == Activation::Active);
         prop_assert!(active(RuleKind::Permission), "permitted by no permission: {report:?}");
-        prop_assert!(!active(RuleKind::Prohibition), "permitted in spite of a prohibition: {report:?}");
+        let wins = wide.conflict == Conflict::Perm;
+        prop_assert!(
+            wins || !active(RuleKind::Prohibition),
+            "permitted in spite of a prohibition: {report:?}"
+        );
     }
     Ok(())
 }

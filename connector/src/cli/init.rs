@@ -142,6 +142,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         },
         network: Network { allow: arguments.allow_network.clone() },
         agreements: Agreements::default(),
+        policy: crate::config::Policy::default(),
         delivery: Delivery::default(),
         log: Log::default(),
         closed_test_network: None,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use policy_engine::{
-    Compatibility, Hierarchy, Policy, PolicyError, Question, compatible, contained, explain,
+    Compatibility, Hierarchy, Policy, PolicyError, Question, compatible, contained, difference, explain,
+    lint, propose,
 };
 use serde_json::{Value, json};
 
@@ -13,16 +14,23 @@ use super::Exit;
 use super::negotiations::read_json;
 use super::output::{Output, text};
 use super::terms::Terms;
+use crate::node::load_terms;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// More terms: a JSON file that says which purposes, places and so on lie within which; may be repeated.
+    #[arg(long = "terms", value_name = "FILE", global = true)]
+    terms: Vec<PathBuf>,
+    /// A policy that others name in `inheritFrom`; may be repeated.
+    #[arg(long = "parent", value_name = "FILE", global = true)]
+    parents: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// Read a policy and say what is wrong with it: where, and why.
+    /// Read a policy and say what is wrong with it or hardly meant: where, and why.
     Check {
         /// An ODRL file (JSON).
         file: PathBuf,
@@ -32,85 +40,144 @@ enum Command {
         /// An ODRL file (JSON).
         file: PathBuf,
     },
+    /// Write a policy with everything in it: what it inherits, and each compact rule as the rules it stands for.
+    Expand {
+        /// An ODRL file (JSON).
+        file: PathBuf,
+    },
     /// Write a policy of the common terms as ODRL, for `publish --policy` or to go on by hand; without options, an open
     /// licence.
     New(Terms),
-    /// What a policy says of a request: permit or deny, and a report on every rule.
+    /// What a policy says of a request: permit or deny, a report on every rule, and the smallest change that would permit.
     Test {
         /// An ODRL file (JSON).
         policy: PathBuf,
         /// An ODRL request (JSON): its first permission names assignee, action and target.
         request: PathBuf,
-        /// The state of the world (JSON): currentTime, partOf, duties, purposes, places, count; the guide explains
-        /// each. Without it only the present time is known.
+        /// The state of the world (JSON): currentTime, partOf, duties, usage, stated, credentials and so on; the guide
+        /// explains each. Without it only the present time is known.
         #[arg(long)]
         world: Option<PathBuf>,
     },
-    /// Can both be satisfied at once, and does one lie within the other?
+    /// Can both be satisfied at once, does one lie within the other, how do they differ, and what could both agree to?
     Compare {
-        /// What is asked, for example.
+        /// What is asked, or the older version.
         a: PathBuf,
-        /// What is offered.
+        /// What is offered, or the newer version.
         b: PathBuf,
     },
 }
 
-fn read(file: &Path) -> anyhow::Result<Policy> {
-    Policy::parse(&read_json(file)?).with_context(|| format!("in {}", file.display()))
+/// What the files are read with.
+struct Library {
+    known: Hierarchy,
+    parents: Vec<Value>,
+}
+
+impl Library {
+    fn open(arguments: &Arguments) -> anyhow::Result<Self> {
+        let mut known = Hierarchy::shipped();
+        arguments.terms.iter().try_for_each(|file| load_terms(&mut known, file))?;
+        let parents = arguments.parents.iter().map(|file| read_json(file)).collect::<Result<_, _>>()?;
+        Ok(Self { known, parents })
+    }
+
+    fn parse(&self, json: &Value) -> Result<Policy, PolicyError> {
+        Policy::parse_inheriting(json, &self.parents)
+    }
+
+    fn read(&self, file: &Path) -> anyhow::Result<Policy> {
+        self.parse(&read_json(file)?).with_context(|| format!("in {}", file.display()))
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let library = Library::open(arguments)?;
     match &arguments.command {
-        Command::Check { file } => {
-            let json = read_json(file)?;
-            match Policy::parse(&json) {
-                Ok(policy) => {
-                    let doubts = doubts(&policy);
-                    output.result(&json!({"valid": true, "doubts": doubts}), || {
-                        let mut lines = vec!["the policy can be read".to_owned()];
-                        lines.extend(doubts.iter().map(|doubt| format!("but: {doubt}")));
-                        lines.join("\n")
-                    });
-                    Ok(if doubts.is_empty() { Exit::Success } else { Exit::Invalid })
-                }
-                Err(error) => Ok(unreadable(&error, output)),
-            }
-        }
+        Command::Check { file } => check(&library, file, output),
         Command::Explain { file } => {
-            let words = explain::policy(&read(file)?);
+            let words = explain::policy(&library.read(file)?);
             output.result(&json!(words), || words.join("\n"));
             Ok(Exit::Success)
         }
+        Command::Expand { file } => {
+            let written = library.read(file)?.write();
+            output.result(&written, || format!("{written:#}"));
+            Ok(Exit::Success)
+        }
         Command::New(terms) => new(&terms.policy(), output),
-        Command::Test { policy, request, world } => test(policy, request, world.as_deref(), output),
+        Command::Test { policy, request, world } => test(&library, policy, request, world.as_deref(), output),
         Command::Compare { a, b } => {
-            let (a, b) = (read(a)?, read(b)?);
-            let known = Hierarchy::shipped();
-            let (verdict, why) = match compatible(&a, &b, &known) {
-                Compatibility::Compatible => ("Compatible", Vec::new()),
-                Compatibility::Conflict(why) => ("Conflict", why),
-                Compatibility::Unknown(why) => ("Unknown", why),
-            };
-            let within = [contained(&a, &b, &known), contained(&b, &a, &known)];
-            let shown = json!({"verdict": verdict, "because": why, "firstWithinSecond": within[0], "secondWithinFirst": within[1]});
-            output.result(&shown, || {
-                let mut lines = vec![verdict.to_owned()];
-                lines.extend(why.iter().map(|one| format!("  {one}")));
-                for (within, names) in within.into_iter().zip([("first", "second"), ("second", "first")]) {
-                    let (one, other) = names;
-                    lines.push(match within {
-                        Some(true) => format!("everything the {one} permits, the {other} permits"),
-                        Some(false) => format!("the {one} permits what the {other} does not"),
-                        None => {
-                            format!("what is known does not decide whether the {one} lies within the {other}")
-                        }
-                    });
-                }
-                lines.join("\n")
-            });
-            Ok(if verdict == "Compatible" { Exit::Success } else { Exit::Refused })
+            let verdict = compare(&library, &library.read(a)?, &library.read(b)?, output);
+            Ok(if verdict { Exit::Success } else { Exit::Refused })
         }
     }
+}
+
+fn check(library: &Library, file: &Path, output: &Output) -> anyhow::Result<Exit> {
+    let json = read_json(file)?;
+    let policy = match library.parse(&json) {
+        Ok(policy) => policy,
+        Err(error) => return Ok(unreadable(&error, output)),
+    };
+    let doubts = lint(&policy, crate::clock::now(), &library.known);
+    let profile = Policy::parse(&json).err();
+    let shown: Vec<_> = doubts.iter().map(|doubt| json!({"path": doubt.path, "text": doubt.text})).collect();
+    let machine =
+        json!({"valid": true, "doubts": shown, "notInProtocol": profile.as_ref().map(ToString::to_string)});
+    output.result(&machine, || {
+        let mut lines = vec!["the policy can be read".to_owned()];
+        lines.extend(doubts.iter().map(|doubt| format!("but {}: {}", doubt.path, doubt.text)));
+        if let Some(profile) = &profile {
+            lines.push(format!(
+                "note: the Dataspace Protocol cannot carry it as it stands ({profile}); `policy expand` may help"
+            ));
+        }
+        lines.join("\n")
+    });
+    Ok(if doubts.is_empty() { Exit::Success } else { Exit::Invalid })
+}
+
+/// Prints how two policies stand to each other; whether they are compatible.
+fn compare(library: &Library, a: &Policy, b: &Policy, output: &Output) -> bool {
+    let known = &library.known;
+    let (verdict, why) = match compatible(a, b, known) {
+        Compatibility::Compatible => ("Compatible", Vec::new()),
+        Compatibility::Conflict(why) => ("Conflict", why),
+        Compatibility::Unknown(why) => ("Unknown", why),
+    };
+    let within = [contained(a, b, known), contained(b, a, known)];
+    let changes = difference(a, b);
+    let proposal = if verdict == "Conflict" { None } else { propose(a, b, known) };
+    let words = proposal.as_ref().map(explain::policy);
+    let shown = json!({
+        "verdict": verdict, "because": why, "firstWithinSecond": within[0], "secondWithinFirst": within[1],
+        "differences": changes, "counterOffer": proposal.as_ref().map(Policy::write), "counterOfferInWords": words,
+    });
+    output.result(&shown, || {
+        let mut lines = vec![verdict.to_owned()];
+        lines.extend(why.iter().map(|one| format!("  {one}")));
+        for (within, names) in within.into_iter().zip([("first", "second"), ("second", "first")]) {
+            let (one, other) = names;
+            lines.push(match within {
+                Some(true) => format!("everything the {one} permits, the {other} permits"),
+                Some(false) => format!("the {one} permits what the {other} does not"),
+                None => {
+                    format!("what is known does not decide whether the {one} lies within the {other}")
+                }
+            });
+        }
+        lines.push(if changes.is_empty() {
+            "the terms are the same".to_owned()
+        } else {
+            format!("from the first to the second:\n  {}", changes.join("\n  "))
+        });
+        if let Some(words) = words {
+            lines.push(format!("the largest terms within both:\n  {}", words.join("\n  ")));
+        }
+        lines.join("\n")
+    });
+    verdict == "Compatible"
 }
 
 fn unreadable(error: &PolicyError, output: &Output) -> Exit {
@@ -127,19 +194,36 @@ fn new(written: &Value, output: &Output) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn test(policy: &Path, request: &Path, world: Option<&Path>, output: &Output) -> anyhow::Result<Exit> {
+fn test(
+    library: &Library,
+    policy: &Path,
+    request: &Path,
+    world: Option<&Path>,
+    output: &Output,
+) -> anyhow::Result<Exit> {
     let files = (read_json(policy)?, read_json(request)?);
     let world = world.map_or_else(|| Ok(json!({})), read_json)?;
     let now = crate::clock::now();
-    let question = match Question::parse(&files.0, &files.1, &world, now, Hierarchy::shipped()) {
+    let known = library.known.clone();
+    let question = match Question::parse(&files.0, &library.parents, &files.1, &world, now, known) {
         Ok(question) => question,
         Err(error) => return Ok(unreadable(&error, output)),
     };
     let decision = question.decide();
     let word = if decision.is_permit() { "permit" } else { "deny" };
     let report = question.report_json();
-    output.result(&json!({"decision": word, "because": decision.reason(), "report": report}), || {
+    let advice = question.advice().map(|advice| advice.to_string());
+    let machine = json!({
+        "decision": word, "because": decision.reason(),
+        "decidedBy": decision.reasons.iter().map(|reason| &reason.rule).collect::<Vec<_>>(),
+        "advice": advice, "askAgain": decision.ask_again,
+        "dependsOn": decision.depends_on.iter().map(|change| format!("{change:?}").to_lowercase()).collect::<Vec<_>>(),
+        "report": report,
+    });
+    output.result(&machine, || {
         let mut lines = vec![format!("{word}: {}", decision.reason())];
+        lines.extend(advice);
+        lines.extend(decision.ask_again.map(|at| format!("time may change this answer at {at}")));
         for rule in report.as_array().into_iter().flatten() {
             lines.push(format!("{} {}", text(rule, "rule"), text(rule, "activation").to_lowercase()));
             for premise in rule.get("premises").and_then(Value::as_array).into_iter().flatten() {
@@ -152,47 +236,4 @@ fn test(policy: &Path, request: &Path, world: Option<&Path>, output: &Output) ->
         lines.join("\n")
     });
     Ok(if decision.is_permit() { Exit::Success } else { Exit::Refused })
-}
-
-/// What a policy can be read as, but hardly means.
-fn doubts(policy: &Policy) -> Vec<String> {
-    let known = Hierarchy::shipped();
-    let mut doubts = Vec::new();
-    if let Compatibility::Conflict(why) = compatible(policy, policy, &known) {
-        doubts.push(format!("nothing satisfies it: {}", why.join("; ")));
-    }
-    let now: Result<Policy, _> = Policy::parse(
-        &json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
-        {"leftOperand": "dateTime", "operator": "gteq", "rightOperand": crate::clock::now().to_string()}]}]}),
-    );
-    if let Ok(now) = now
-        && doubts.is_empty()
-        && matches!(compatible(policy, &now, &known), Compatibility::Conflict(_))
-    {
-        doubts.push("every date in it is past, so it permits nothing any more".to_owned());
-    }
-    for name in unknown_operands(policy) {
-        doubts.push(format!("`{name}` is not an operand this node understands, so it never permits"));
-    }
-    doubts
-}
-
-fn unknown_operands(policy: &Policy) -> Vec<String> {
-    use policy_engine::{Constraint, known_operand};
-    fn visit(constraint: &Constraint, found: &mut Vec<String>) {
-        match constraint {
-            Constraint::Atomic(atomic) if known_operand(&atomic.left).is_none() => {
-                found.push(atomic.left.clone())
-            }
-            Constraint::Atomic(_) => {}
-            Constraint::Logical { parts, .. } => parts.iter().for_each(|part| visit(part, found)),
-        }
-    }
-    let mut found = Vec::new();
-    for rule in policy.rules() {
-        rule.constraints.iter().for_each(|constraint| visit(constraint, &mut found));
-    }
-    found.sort();
-    found.dedup();
-    found
 }

@@ -32,6 +32,33 @@ pub(super) struct Terms {
     /// Terms: it must be deleted by then; nothing is read after that.
     #[arg(long, value_name = "TIME")]
     pub delete_by: Option<String>,
+    /// Terms: it must be deleted so long after the agreement, such as P30D.
+    #[arg(long, value_name = "PERIOD", conflicts_with = "delete_by")]
+    pub delete_after: Option<String>,
+    /// Terms: so much must be paid before the first use, for example `5 EUR`; the provider states the receipt with
+    /// `duties fulfil`.
+    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+    pub pay: Option<Amount>,
+}
+
+/// An amount of money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Amount {
+    number: String,
+    /// ISO 4217.
+    currency: String,
+}
+
+fn amount(text: &str) -> Result<Amount, String> {
+    let wrong = || format!("`{text}` is not a number and a currency such as `5 EUR`");
+    let (number, currency) = text.trim().split_once(' ').ok_or_else(wrong)?;
+    let positive = number.parse::<f64>().is_ok_and(|number| number.is_finite() && number > 0.0);
+    let code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
+    if positive && code {
+        Ok(Amount { number: number.to_owned(), currency: currency.to_owned() })
+    } else {
+        Err(wrong())
+    }
 }
 
 impl Terms {
@@ -53,6 +80,11 @@ impl Terms {
         if !constraints.is_empty() {
             set(&mut permission, "constraint", Value::Array(constraints));
         }
+        if let Some(amount) = &self.pay {
+            let mut paid = constraint("payAmount", "eq", json!(amount.number));
+            set(&mut paid, "unit", json!(format!("urn:iso:std:iso:4217:{}", amount.currency)));
+            set(&mut permission, "duty", json!([{"action": "compensate", "constraint": [paid]}]));
+        }
         let mut terms = json!({"@type": "Set", "permission": [permission]});
         if self.no_distribution {
             set(&mut terms, "prohibition", json!([{"action": "distribute"}]));
@@ -61,8 +93,11 @@ impl Terms {
         if self.attribution {
             obligations.push(json!({"action": "attribute"}));
         }
-        if let Some(time) = &self.delete_by {
-            let by = constraint("dateTime", "lteq", json!(time));
+        let deletion = [
+            self.delete_by.as_ref().map(|time| constraint("dateTime", "lteq", json!(time))),
+            self.delete_after.as_ref().map(|period| constraint("elapsedTime", "lteq", json!(period))),
+        ];
+        for by in deletion.into_iter().flatten() {
             obligations.push(json!({"action": "delete", "constraint": [by]}));
         }
         if !obligations.is_empty() {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dataplane::{Grant, Metered, Subject};
+use dataplane::{Grant, Judge, Metered, Signal};
 use hmac::{Hmac, Mac as _};
-use policy_engine::{Atomic, Constraint, Operator, Policy, Value};
+use jiff::{SignedDuration, Timestamp};
+use policy_engine::{
+    Decision, Facts, Hierarchy, Outcome, Policy, Reason, Record, Request, World, advise, evaluate, promised,
+};
 use protocol::Role;
 use protocol::transfer::Transfer;
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
-use store::{Batch, StoreError};
+use store::{Batch, Store, StoreError};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use trust::{DidDocument, SignerRole};
@@ -32,12 +35,25 @@ pub struct Admission {
     pub data_address: Map<String, Json>,
     /// What the data is, if its owner said so.
     pub media_type: Option<String>,
-    /// Tells when to stop.
-    pub cut: watch::Receiver<Option<String>>,
+    /// Tells when to stop, and when to ask again.
+    pub signal: watch::Receiver<Signal>,
     /// The agreement it counts under.
     pub agreement: String,
     /// The transfer.
     pub transfer: String,
+    /// The read, for what is metered.
+    pub read: Read,
+}
+
+/// One read that was let through.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// Its name among the agreement's open reads; `None` for one that is not counted.
+    id: Option<String>,
+    /// When it was let through.
+    at: Timestamp,
+    /// When the one before it was.
+    before: Option<Timestamp>,
 }
 
 /// A read that is not let through.
@@ -80,7 +96,7 @@ impl Engine {
             return Err(Denial::Unknown);
         }
         // Watching before asking: what ends the transfer from here on is not missed.
-        let cut = self.streams.watch(pid);
+        let signal = self.streams.watch(pid);
         let transfer = self.transfer(pid).map_err(Denial::Failed)?.transfer;
         let agreement = transfer.agreement.to_string();
         let _lock = self.locks.lock(&format!("{}{agreement}", prefix::USAGE)).await;
@@ -111,65 +127,160 @@ impl Engine {
         };
         let key = tables::key(prefix::USAGE, &agreement);
         let (usage, version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
-        let usage = if reads { Usage { requests: usage.requests + 1, ..usage } } else { usage };
-        let policy = record.agreement.policy().clone();
-        let subject = Subject {
+        let now = clock::now();
+        let policy = record.agreement.policy();
+        let judge = Arc::new(AgreementJudge {
+            store: self.store.clone(),
+            known: Arc::clone(&self.known),
+            promised: promised(policy, &self.known),
+            policy: policy.clone(),
             party: record.peer.clone(),
             dataset: dataset.to_owned(),
-            purposes: bound(&policy, "purpose"),
-            places: bound(&policy, "spatial"),
-            policy: Arc::new(policy),
-            count: usage.requests.max(1),
-            known: Arc::clone(&self.known),
-        };
-        let grant = match Grant::decide(subject, clock::now()) {
+            agreement: agreement.clone(),
+            since: record.concluded_at,
+            count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
+            before: usage.last,
+        });
+        let asked: Arc<dyn Judge> = Arc::<AgreementJudge>::clone(&judge);
+        let grant = match Grant::decide(asked, now) {
             Ok(grant) => grant,
             Err(reason) => {
+                let reason = match judge.advice(now) {
+                    Some(advice) => format!("{reason} ({advice})"),
+                    None => reason.to_string(),
+                };
                 let text = format!("a read of {dataset} was denied: {reason}");
-                self.record(Event::new("stream", clock::now(), text).about(pid).with(&record.peer)).await;
-                return denied(reason.to_string());
+                self.record(Event::new("stream", now, text).about(pid).with(&record.peer)).await;
+                return denied(reason);
             }
         };
-        if reads {
+        let read = Read { id: reads.then(crate::ids::urn), at: now, before: usage.last };
+        if let Some(id) = &read.id {
+            let shared = !usage.open.is_empty();
+            let mut usage = Usage { requests: usage.requests + 1, last: Some(now), ..usage };
+            usage.first.get_or_insert(now);
+            usage.open.insert(id.clone(), now);
             let mut batch = Batch::new();
             batch.expect(key.clone(), version);
             tables::put(&mut batch, key, &usage).map_err(|error| Denial::Failed(error.into()))?;
             self.commit(batch).await.map_err(Denial::Failed)?;
+            if shared {
+                // Reads that share a metered time use it up faster than each had reckoned.
+                self.reconsider(&agreement).map_err(Denial::Failed)?;
+            }
         }
         let media_type = catalog::Description::from_properties(&asset.properties).media_type;
         Ok(Admission {
             grant,
             data_address: asset.data_address.clone(),
             media_type,
-            cut,
+            signal,
             agreement,
             transfer: pid.to_owned(),
+            read,
         })
     }
 
-    /// Counts what passed under an agreement.
-    pub async fn meter(&self, agreement: &str, transfer: &str, metered: Metered) {
-        let _lock = self.locks.lock(&format!("{}{agreement}", prefix::USAGE)).await;
-        let key = tables::key(prefix::USAGE, agreement);
-        let written = async {
-            let (usage, version) = self.usage(&key)?;
-            let mut batch = Batch::new();
-            batch.expect(key.clone(), version);
-            let usage = Usage { bytes: usage.bytes.saturating_add(metered.bytes), ..usage };
-            tables::put(&mut batch, key.clone(), &usage)?;
-            let text = match (&metered.cut, metered.complete) {
-                (Some(reason), _) => format!("{} bytes were read, then it was cut: {reason}", metered.bytes),
-                (None, true) => format!("{} bytes were read to the end", metered.bytes),
-                (None, false) => {
-                    format!("{} bytes were read, then the reader left or the source failed", metered.bytes)
+    /// Lets every running read under an agreement ask its policy again.
+    pub(super) fn reconsider(&self, agreement: &str) -> Result<(), EngineError> {
+        for pid in self.transfers_of(agreement)? {
+            self.streams.reconsider(&pid);
+        }
+        Ok(())
+    }
+
+    /// Takes back the count of a read of which no byte was handed on, since its source could not be opened.
+    pub async fn give_back(&self, agreement: &str, read: &Read) {
+        let Some(id) = &read.id else { return };
+        let changed = self.change_usage(agreement, None, |usage| {
+            if usage.open.remove(id).is_some() {
+                usage.requests = usage.requests.saturating_sub(1);
+                if usage.last == Some(read.at) {
+                    usage.last = read.before;
                 }
-            };
-            tables::append_event(&mut batch, &Event::new("stream", clock::now(), text).about(transfer))?;
-            self.commit(batch).await
+                usage.first = usage.first.filter(|_| usage.requests > 0);
+            }
+        });
+        if let Err(error) = changed.await {
+            tracing::error!(%error, agreement, "the count of a read that failed was not given back");
+        }
+    }
+
+    /// Counts what passed under an agreement.
+    pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered) {
+        let text = match (&metered.cut, metered.complete) {
+            (Some(reason), _) => format!("{} bytes were read, then it was cut: {reason}", metered.bytes),
+            (None, true) => format!("{} bytes were read to the end", metered.bytes),
+            (None, false) => {
+                format!("{} bytes were read, then the reader left or the source failed", metered.bytes)
+            }
         };
-        if let Err(error) = written.await {
+        let now = clock::now();
+        let event = Event::new("stream", now, text).about(transfer);
+        let changed = self.change_usage(agreement, Some(event), |usage| {
+            usage.bytes = usage.bytes.saturating_add(metered.bytes);
+            if let Some(since) = read.id.as_ref().and_then(|id| usage.open.remove(id)) {
+                let lasted = now.duration_since(since).max(SignedDuration::ZERO);
+                usage.metered = usage.metered.saturating_add(lasted);
+            }
+        });
+        if let Err(error) = changed.await {
             tracing::error!(%error, agreement, bytes = metered.bytes, "a read was not metered");
         }
+    }
+
+    /// Settles the reads that ran when the node was killed: they count up to the last thing it recorded.
+    pub(super) async fn settle_reads(&self) -> Result<(), EngineError> {
+        let mut after: Option<String> = None;
+        let mut last_seen = None;
+        loop {
+            let page = tables::list::<Usage>(&self.store, prefix::USAGE, after.as_deref(), 500)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, _) in page.iter().filter(|(_, usage)| !usage.open.is_empty()) {
+                let last_seen = match last_seen {
+                    Some(at) => at,
+                    None => *last_seen.insert(self.last_recorded()?),
+                };
+                let agreement = key.strip_prefix(prefix::USAGE).unwrap_or(key);
+                self.change_usage(agreement, None, |usage| {
+                    usage.metered = usage.metered_until(last_seen.max(usage.last.unwrap_or(last_seen)));
+                    usage.open.clear();
+                })
+                .await?;
+            }
+        }
+    }
+
+    /// When the newest audit event was written.
+    fn last_recorded(&self) -> Result<Timestamp, EngineError> {
+        let mut newest = Timestamp::UNIX_EPOCH;
+        let mut after: Option<String> = None;
+        loop {
+            let page = tables::list::<Event>(&self.store, prefix::EVENT, after.as_deref(), 1000)?;
+            let Some((last, event)) = page.last() else { return Ok(newest) };
+            newest = newest.max(event.at);
+            after = Some(last.clone());
+        }
+    }
+
+    async fn change_usage(
+        &self,
+        agreement: &str,
+        event: Option<Event>,
+        change: impl FnOnce(&mut Usage),
+    ) -> Result<(), EngineError> {
+        let key = tables::key(prefix::USAGE, agreement);
+        let _lock = self.locks.lock(&key).await;
+        let (mut usage, version) = self.usage(&key)?;
+        change(&mut usage);
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), version);
+        tables::put(&mut batch, key, &usage)?;
+        if let Some(event) = event {
+            tables::append_event(&mut batch, &event)?;
+        }
+        self.commit(batch).await.map(|_| ())
     }
 
     /// What was read so far, with the record's version if there is one.
@@ -206,34 +317,80 @@ impl Engine {
     }
 }
 
-/// What the consumer bound itself to by signing: the values that the agreement's permissions allow for `operand`. A
-/// use within the terms has one of them, so the first stands for it.
-fn bound(policy: &Policy, operand: &str) -> Vec<String> {
-    fn visit(constraint: &Constraint, operand: &str, found: &mut Vec<String>) {
-        match constraint {
-            Constraint::Atomic(Atomic { left, operator, right, .. })
-                if left == operand
-                    && matches!(
-                        operator,
-                        Operator::Eq | Operator::IsA | Operator::IsPartOf | Operator::IsAnyOf
-                    ) =>
-            {
-                found.extend(right.iter().take(1).filter_map(|value| match value {
-                    Value::Term(term) => Some(term.clone()),
-                    Value::Instant(_) | Value::Number(_) => None,
-                }));
+/// The terms of an agreement and everything they may ask about.
+#[derive(Debug)]
+struct AgreementJudge {
+    store: Store,
+    known: Arc<Hierarchy>,
+    policy: Policy,
+    /// What the consumer bound itself to by signing.
+    promised: Facts,
+    party: String,
+    dataset: String,
+    agreement: String,
+    since: Timestamp,
+    /// Which use under the agreement this is.
+    count: u64,
+    /// When the use before it was.
+    before: Option<Timestamp>,
+}
+
+impl AgreementJudge {
+    fn in_world<T>(
+        &self,
+        now: Timestamp,
+        ask: impl FnOnce(&Request<'_>, &World<'_>) -> T,
+    ) -> Result<(T, usize), StoreError> {
+        let found = tables::load::<Usage>(&self.store, &tables::key(prefix::USAGE, &self.agreement))?;
+        let usage = found.map_or_else(Usage::default, |(usage, _)| usage);
+        let record: Record = super::duties::record(&self.store, &self.agreement)?;
+        let request = Request { action: "use", party: &self.party, target: Some(&self.dataset) };
+        let world = World {
+            usage: policy_engine::Usage {
+                count: Some(self.count),
+                first: usage.first,
+                last: self.before,
+                metered: Some(usage.metered_until(now)),
+            },
+            since: Some(self.since),
+            stated: &self.promised,
+            record: &record,
+            ..World::at(now, &self.known)
+        };
+        Ok((ask(&request, &world), usage.open.len()))
+    }
+
+    /// What would permit it.
+    fn advice(&self, now: Timestamp) -> Option<String> {
+        let advice = self.in_world(now, |request, world| advise(&self.policy, request, world));
+        advice.ok()?.0.map(|advice| advice.to_string())
+    }
+}
+
+impl Judge for AgreementJudge {
+    fn judge(&self, now: Timestamp) -> Decision {
+        match self.in_world(now, |request, world| evaluate(&self.policy, request, world)) {
+            Ok((decision, reads)) => {
+                // Several reads at once use up a metered time together.
+                let share = i32::try_from(reads.max(1)).unwrap_or(i32::MAX);
+                let ask_again = decision.ask_again.map(|at| {
+                    let left = at.duration_since(now) / share;
+                    now.checked_add(left.max(SignedDuration::from_millis(1)))
+                        .map_or(at, |sooner| at.min(sooner))
+                });
+                Decision { ask_again, ..decision }
             }
-            Constraint::Atomic(_) => {}
-            Constraint::Logical { parts, .. } => {
-                parts.iter().take(1).for_each(|part| visit(part, operand, found))
+            Err(error) => {
+                tracing::error!(%error, agreement = self.agreement, "the gate cannot read the store");
+                let text = "the provider cannot look up what was used under the agreement".to_owned();
+                Decision {
+                    outcome: Outcome::Deny,
+                    reasons: vec![Reason { rule: String::new(), text }],
+                    duties: Vec::new(),
+                    ask_again: None,
+                    depends_on: Vec::new(),
+                }
             }
         }
     }
-    let mut found = Vec::new();
-    for rule in policy.permissions.iter().take(1) {
-        for constraint in &rule.constraints {
-            visit(constraint, operand, &mut found);
-        }
-    }
-    found
 }

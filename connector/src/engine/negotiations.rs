@@ -528,6 +528,7 @@ impl Engine {
         let last = negotiation.progress.history.last().map_or("", |entry| entry.text.as_str());
         let event = Event::new(KIND.name(), clock::now(), last).about(&pid).with(&peer).reached(&state);
         tables::append_event(&mut batch, &event)?;
+        let mut concluded = None;
         if effects.contains(&Effect::Conclude)
             && let Some(agreement) = &negotiation.agreement
         {
@@ -554,12 +555,16 @@ impl Engine {
             let event =
                 Event::new("agreement", clock::now(), text).about(agreement.id().as_str()).with(&peer);
             tables::append_event(&mut batch, &event)?;
+            concluded = Some(conclusion);
         }
         let overtaken =
             if is_ending(negotiation) { self.end_concluded(negotiation, &mut batch)? } else { None };
         let after = self.plan(KIND, &pid, &peer, &negotiation.peer_address, effects, &mut batch)?;
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
+        if let Some(record) = &concluded {
+            self.expect_duties(record);
+        }
         self.follow(after);
         if let Some(agreement) = overtaken {
             self.end_transfers(&agreement).await?;

@@ -1,20 +1,21 @@
 //! The data plane's endpoint: a bearer token of one transfer, then the gate, then bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dataplane::{DataRequest, SourceError};
+use dataplane::{DataRequest, Metered, SourceError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use super::Faces;
 use super::problem::json_answer;
 use crate::clock::{self, SystemClock};
-use crate::engine::Denial;
+use crate::engine::{Denial, Engine, Read};
 use crate::sources;
 use crate::tables::Event;
 
@@ -37,22 +38,29 @@ async fn read(
         Ok(admission) => admission,
         Err(denial) => return denied(&faces, &pid, denial).await,
     };
+    let counted = Arc::new(Counted {
+        engine: Arc::clone(&faces.engine),
+        agreement: admission.agreement,
+        transfer: admission.transfer,
+        read: admission.read,
+        settled: AtomicBool::new(false),
+    });
     let source =
         match sources::open(&admission.data_address, admission.media_type.as_deref(), &faces.upstream) {
             Ok(source) => source,
-            Err(error) => return failed(&faces, &pid, &format!("{error:#}")).await,
+            Err(error) => {
+                counted.give_back().await;
+                return failed(&faces, &pid, &format!("{error:#}")).await;
+            }
         };
-    let engine = Arc::clone(&faces.engine);
-    let (agreement, transfer) = (admission.agreement, admission.transfer);
-    let ended = move |metered| {
-        tokio::spawn(async move { engine.meter(&agreement, &transfer, metered).await });
-    };
+    let handed_on = Arc::clone(&counted);
+    let ended = move |metered| handed_on.meter(metered);
     let request = DataRequest { method, headers };
     let served = dataplane::serve(
         admission.grant,
         source.as_ref(),
         request,
-        admission.cut,
+        admission.signal,
         Arc::new(SystemClock),
         ended,
     )
@@ -65,10 +73,54 @@ async fn read(
             answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             answer
         }
-        Err(error @ SourceError::Method) => {
-            error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &error.to_string())
+        Err(error) => {
+            counted.give_back().await;
+            unreadable(&faces, &pid, &error).await
         }
-        Err(error) => failed(&faces, &pid, &crate::telemetry::chain(&error)).await,
+    }
+}
+
+/// A read that counts: metered when its body ends, given back when there never was one.
+struct Counted {
+    engine: Arc<Engine>,
+    agreement: String,
+    transfer: String,
+    read: Read,
+    settled: AtomicBool,
+}
+
+impl Counted {
+    async fn give_back(&self) {
+        if !self.settled.swap(true, Ordering::SeqCst) {
+            self.engine.give_back(&self.agreement, &self.read).await;
+        }
+    }
+
+    fn meter(&self, metered: Metered) {
+        if self.settled.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (engine, agreement) = (Arc::clone(&self.engine), self.agreement.clone());
+        let (transfer, read) = (self.transfer.clone(), self.read.clone());
+        tokio::spawn(async move { engine.meter(&agreement, &transfer, &read, metered).await });
+    }
+}
+
+impl Drop for Counted {
+    /// The caller left before the source answered.
+    fn drop(&mut self) {
+        if !self.settled.swap(true, Ordering::SeqCst) {
+            let (engine, agreement, read) =
+                (Arc::clone(&self.engine), self.agreement.clone(), self.read.clone());
+            tokio::spawn(async move { engine.give_back(&agreement, &read).await });
+        }
+    }
+}
+
+async fn unreadable(faces: &Faces, pid: &str, error: &SourceError) -> Response {
+    match error {
+        SourceError::Method => error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &error.to_string()),
+        error => failed(faces, pid, &crate::telemetry::chain(error)).await,
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/transfers/request", post(transfer_request))
         .route("/transfers/{pid}", get(transfer_state))
         .route("/transfers/{pid}/{leaf}", post(transfer_message))
+        .route("/agreements/{id}/duties", post(duty_report))
 }
 
 /// Catalogs are large and compress well (specification: gzip where the client accepts it).
@@ -268,6 +269,26 @@ async fn transfer_message(
             _ => return Err(no_such_path()),
         };
         faces.engine.take_transfer_message(&caller, &pid, received).await?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    exchange.close(result).await
+}
+
+/// Ours, beside the protocol: a party of an agreement states that a duty was done.
+async fn duty_report(
+    State(faces): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut exchange = Exchange::new(&faces, Protocol::Negotiation, "a report on a duty", Some(&id));
+    let result = async {
+        let caller = exchange.open(&headers, Some(body)).await?;
+        let report = serde_path_to_error::deserialize(&exchange.message).map_err(|error| {
+            Refusal::new(RefusalKind::Malformed, format!("{}: {}", error.path(), error.inner()))
+        })?;
+        faces.engine.take_duty_report(&caller, &id, report).await?;
         Ok(StatusCode::OK.into_response())
     };
     let result = result.await;

@@ -87,7 +87,7 @@ impl Offer {
         ] {
             map.insert(key.to_owned(), Json::String(value));
         }
-        for key in ["profile", "permission", "prohibition", "obligation"] {
+        for key in ["profile", "conflict", "permission", "prohibition", "obligation"] {
             if let Some(value) = self.0.json().get(key) {
                 map.insert(key.to_owned(), value.clone());
             }

@@ -197,6 +197,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
         One("contract-negotiation"),
     ),
     op(GET, "/contractagreements/{id}/dossier", Read, "Everything that proves it", None, Other(JSON)),
+    op(GET, "/contractagreements/{id}/duties", Read, "Its duties: due, done, violated", None, Other(JSON)),
+    op(
+        POST,
+        "/contractagreements/{id}/duties",
+        Operate,
+        "State that a duty was done or a prohibition infringed",
+        None,
+        Other(JSON),
+    ),
+    op(GET, "/duties", Read, "The duties of every agreement in force", None, Other(JSON)),
     op(
         POST,
         "/contractagreements/{id}/end",

@@ -41,6 +41,8 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/contractagreements/{id}/negotiation", get(agreement_negotiation))
         .route("/contractagreements/{id}/dossier", get(dossier))
         .route("/contractagreements/{id}/end", post(end_agreement))
+        .route("/contractagreements/{id}/duties", get(duties).post(state_duty))
+        .route("/duties", get(all_duties))
         .route("/transferprocesses", post(start))
         .route("/transferprocesses/request", post(transfers))
         .route("/transferprocesses/{id}", get(transfer))
@@ -215,6 +217,22 @@ async fn import(State(management): Shared, body: Body) -> Response {
         };
         let standing = management.faces.engine.import_agreement(import).await?;
         Ok(ok(&views::agreement(&standing)))
+    };
+    respond(result.await)
+}
+
+async fn duties(State(management): Shared, Path(id): Path<String>) -> Response {
+    respond(management.faces.engine.duties(&id).map(|found| ok(&json!(found))))
+}
+
+async fn all_duties(State(management): Shared) -> Response {
+    respond(management.faces.engine.all_duties().map(|found| ok(&json!(found))))
+}
+
+async fn state_duty(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let result = async {
+        let statement = read(body).await?;
+        Ok(ok(&json!(management.faces.engine.state_duty(&id, statement).await?)))
     };
     respond(result.await)
 }

@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
+use dataplane::Signal;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
 use protocol::Role;
@@ -129,7 +130,7 @@ type Chunks = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
 /// Ends with an error as soon as the transfer is cut; the reason is in the transfer by then.
 fn guarded(
     chunks: Chunks,
-    cut: watch::Receiver<Option<String>>,
+    cut: watch::Receiver<Signal>,
     engine: Arc<Engine>,
     transfer: String,
 ) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
@@ -160,9 +161,9 @@ fn guarded(
     })
 }
 
-async fn was_cut(cut: &mut watch::Receiver<Option<String>>) -> String {
+async fn was_cut(cut: &mut watch::Receiver<Signal>) -> String {
     loop {
-        if let Some(reason) = cut.borrow_and_update().clone() {
+        if let Signal::Cut(reason) = cut.borrow_and_update().clone() {
             return reason;
         }
         if cut.changed().await.is_err() {

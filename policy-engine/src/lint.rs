@@ -1,0 +1,199 @@
+//! What a policy can be read as, but hardly means.
+
+use jiff::Timestamp;
+
+use crate::action::is_odrl;
+use crate::alternatives::{all, meet};
+use crate::compare::same_rule;
+use crate::compatible::{clause, clauses, decide};
+use crate::duty;
+use crate::explain;
+use crate::hierarchy::Hierarchy;
+use crate::model::{ANY_ACTION, About, Atomic, Constraint, Operator, Policy, Rule, Value};
+use crate::operand::{self, OperandKind};
+use crate::satisfy::Possible;
+
+/// Something that is probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// JSON pointer of the rule or constraint.
+    pub path: String,
+    /// One sentence.
+    pub text: String,
+}
+
+/// Looks for permissions that nothing satisfies, that a prohibition always takes back or that are over at `now`;
+/// prohibitions that never apply; duties that are late already or have no deadline; operands, actions and terms that
+/// are not known; and rules that stand twice.
+#[must_use]
+pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    for rule in policy.permissions.iter().chain(&policy.prohibitions) {
+        doubts.extend(
+            unsatisfiable(policy, rule, now, known).map(|text| Doubt { path: rule.path.clone(), text }),
+        );
+    }
+    for duty in policy.duties() {
+        let due = duty::due(duty, now);
+        let text = match due {
+            Some(due) if due < now => format!("its deadline {due} is past, so it is violated from the start"),
+            Some(_) => continue,
+            None if policy.obligations.contains(duty) => {
+                "it has no deadline, so nobody can say that it was not met".to_owned()
+            }
+            None => continue,
+        };
+        doubts.push(Doubt { path: duty.path.clone(), text });
+    }
+    for rules in [&policy.permissions, &policy.prohibitions, &policy.obligations] {
+        for (place, rule) in rules.iter().enumerate() {
+            if let Some(twin) = rules.iter().take(place).find(|other| same_rule(other, rule)) {
+                doubts.push(Doubt {
+                    path: rule.path.clone(),
+                    text: format!("says the same as `{}`", twin.path),
+                });
+            }
+        }
+    }
+    for rule in policy.rules().chain(policy.duties()) {
+        if rule.action != ANY_ACTION && !is_odrl(&rule.action) && !known.knows(&rule.action) {
+            let text = format!(
+                "`{}` is not an action that this node knows, so only exactly that is meant",
+                rule.action
+            );
+            doubts.push(Doubt { path: format!("{}/action", rule.path), text });
+        }
+        doubts.extend(rule.conditions().flat_map(Constraint::atoms).flat_map(|atom| unknown(atom, known)));
+    }
+    let mut seen = Vec::new();
+    doubts.retain(|doubt| {
+        let new = !seen.contains(doubt);
+        seen.push(doubt.clone());
+        new
+    });
+    doubts
+}
+
+fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy) -> Option<String> {
+    let own = clause(policy, rule);
+    let never = |conditions: &[Constraint]| match all(conditions).map(|found| decide(&found, known)) {
+        Some((Possible::No, why)) => Some(why.join("; ")),
+        _ => None,
+    };
+    if let Some(why) = never(&own.conditions) {
+        return Some(format!("nothing satisfies it: {why}"));
+    }
+    let mut later = own.conditions.clone();
+    later.push(Constraint::Atomic(Atomic {
+        path: "now".to_owned(),
+        about: About::Use,
+        left: "dateTime".to_owned(),
+        operand: operand::find("dateTime"),
+        unit: None,
+        operator: Operator::Gteq,
+        right: vec![Value::Instant(now)],
+    }));
+    if never(&later).is_some() {
+        return Some("its time is past".to_owned());
+    }
+    if policy.prohibitions.contains(rule) {
+        return None;
+    }
+    let (_, prohibitions) = clauses(policy);
+    let forbidding: Vec<_> = prohibitions
+        .iter()
+        .filter(|other| crate::action::covers(&other.action, &own.action, known))
+        .map(|other| other.conditions.as_slice())
+        .collect();
+    if forbidding.is_empty() {
+        return None;
+    }
+    let free = meet(&own.conditions, &[], forbidding.into_iter())?;
+    (decide(&free, known).0 == Possible::No)
+        .then(|| "a prohibition of the policy always takes it back".to_owned())
+}
+
+fn unknown(atomic: &Atomic, known: &Hierarchy) -> Vec<Doubt> {
+    let doubt = |text: String| Doubt { path: atomic.path.clone(), text };
+    let Some(operand) = atomic.operand else {
+        if atomic.about != About::Use {
+            return Vec::new();
+        }
+        let text = format!("`{}` is not an operand this node understands, so it never permits", atomic.left);
+        return vec![doubt(text)];
+    };
+    if !matches!(operand.kind, OperandKind::Place) && operand.name != "purpose" {
+        return Vec::new();
+    }
+    let terms = atomic.right.iter().filter_map(|value| match value {
+        Value::Term(term) if !known.knows(term) => Some(term),
+        _ => None,
+    });
+    terms
+        .map(|term| {
+            doubt(format!(
+                "`{term}` ({}) is not a term this node knows, so nothing narrower is known to lie within it",
+                explain::operand(&atomic.left)
+            ))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    fn doubts(policy: Json) -> Vec<String> {
+        let policy = Policy::parse_odrl(&policy).unwrap();
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        lint(&policy, now, &Hierarchy::shipped())
+            .into_iter()
+            .map(|one| format!("{}: {}", one.path, one.text))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_hardly_meant_is_doubted() {
+        let c = |left: &str, operator: &str, right: &str| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
+        let with = |constraints: Json| json!({"permission": [{"action": "use", "constraint": constraints}]});
+        assert!(
+            doubts(with(json!([
+                c("dateTime", "lt", "2027-01-01"),
+                c("purpose", "isA", "https://w3id.org/dpv#Marketing")
+            ])))
+            .is_empty()
+        );
+        assert_eq!(
+            doubts(with(json!([c("dateTime", "lt", "2026-01-01")]))),
+            ["/permission/0: its time is past"]
+        );
+        assert!(
+            doubts(with(json!([c("count", "lt", "2"), c("count", "gt", "2")])))[0]
+                .starts_with("/permission/0: nothing satisfies it")
+        );
+        assert_eq!(doubts(with(json!([c("moonPhase", "eq", "full")]))).len(), 1);
+        assert_eq!(doubts(with(json!([c("purpose", "eq", "urn:x:unheard-of")]))).len(), 1);
+        let mut taken = with(json!([c("count", "lt", "5")]));
+        taken["prohibition"] = json!([{"action": "use"}, {"action": "use"}]);
+        assert_eq!(
+            doubts(taken),
+            [
+                "/permission/0: a prohibition of the policy always takes it back",
+                "/prohibition/1: says the same as `/prohibition/0`"
+            ]
+        );
+        let mut owed = with(json!([]));
+        owed["obligation"] = json!([{"action": "attribute"}, {"action": "delete", "constraint": [c("dateTime", "lt", "2026-01-01")]},
+            {"action": "urn:x:dance", "constraint": [c("dateTime", "lt", "2027-01-01")]}]);
+        assert_eq!(
+            doubts(owed),
+            [
+                "/obligation/0: it has no deadline, so nobody can say that it was not met",
+                "/obligation/1: its deadline 2026-01-01T00:00:00Z is past, so it is violated from the start",
+                "/obligation/2/action: `urn:x:dance` is not an action that this node knows, so only exactly that is meant",
+            ]
+        );
+    }
+}

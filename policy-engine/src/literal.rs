@@ -1,0 +1,275 @@
+//! Typed right operands from JSON, and back.
+
+use jiff::civil::{DateTime, Time};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use serde_json::{Value as Json, json};
+
+use crate::error::PolicyError;
+use crate::model::Value;
+use crate::operand::OperandKind;
+
+/// Longest string anywhere in a policy, in bytes.
+pub(crate) const MAX_TEXT: usize = 4096;
+/// Before a language tag, so that tags and other terms are told apart.
+pub(crate) const LANGUAGE: &str = "https://tools.ietf.org/html/bcp47#";
+
+const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
+const WKT: &str = "http://www.opengis.net/ont/geosparql#wktLiteral";
+
+/// What a literal's datatype says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Datatype {
+    Date,
+    Duration,
+    Number,
+    Time,
+    Wkt,
+}
+
+fn datatype(json: &Json) -> Option<Datatype> {
+    let name = json.get("@type")?.as_str()?;
+    if [WKT, "geo:wktLiteral", "geosparql:wktLiteral"].contains(&name) {
+        return Some(Datatype::Wkt);
+    }
+    match name.strip_prefix("xsd:").or_else(|| name.strip_prefix(XSD))? {
+        "date" | "dateTime" | "dateTimeStamp" => Some(Datatype::Date),
+        "dayTimeDuration" | "duration" | "yearMonthDuration" => Some(Datatype::Duration),
+        "decimal" | "double" | "float" | "int" | "integer" | "long" | "negativeInteger"
+        | "nonNegativeInteger" | "nonPositiveInteger" | "positiveInteger" | "short" | "unsignedInt"
+        | "unsignedLong" => Some(Datatype::Number),
+        "time" => Some(Datatype::Time),
+        _ => None,
+    }
+}
+
+/// Reads one value; `kind` is what the left operand wants, `None` for one this engine does not know.
+pub(crate) fn read(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Value, PolicyError> {
+    let wrong = |reason: String| PolicyError::new(path, reason);
+    let text = match json {
+        Json::String(text) => text.clone(),
+        Json::Object(map) => match map.get("@value").or_else(|| map.get("@id")) {
+            Some(Json::String(text)) => text.clone(),
+            Some(Json::Number(number)) => number.to_string(),
+            Some(Json::Bool(flag)) => flag.to_string(),
+            _ => return Err(wrong("an object here needs `@value` or `@id`".to_owned())),
+        },
+        _ => {
+            return Err(wrong(
+                "must be a string, an object or an array of these (contract-schema.json)".to_owned(),
+            ));
+        }
+    };
+    if text.len() > MAX_TEXT {
+        return Err(wrong(format!("longer than {MAX_TEXT} bytes")));
+    }
+    let said = datatype(json);
+    match (kind, said) {
+        (Some(OperandKind::Instant), Some(Datatype::Time))
+        | (None | Some(OperandKind::Any), Some(Datatype::Time)) => time_of_day(&text).map(Value::TimeOfDay).ok_or_else(
+            || wrong(format!("`{text}` is not an xsd:time with zone such as 08:00:00Z")),
+        ),
+        (Some(OperandKind::Instant), _) | (None | Some(OperandKind::Any), Some(Datatype::Date)) => {
+            instant(&text).map(Value::Instant).ok_or_else(|| {
+                wrong(format!("`{text}` is not an xsd:dateTime such as 2027-01-01T00:00:00Z"))
+            })
+        }
+        (Some(OperandKind::Duration), _) | (None | Some(OperandKind::Any), Some(Datatype::Duration)) => {
+            duration(&text).ok_or_else(|| wrong(format!("`{text}` is not an xsd:duration such as P30D or PT12H")))
+        }
+        (Some(OperandKind::Number), _) | (None | Some(OperandKind::Any), Some(Datatype::Number)) => {
+            let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+            number.map(Value::Number).ok_or_else(|| wrong(format!("`{text}` is not a number")))
+        }
+        (Some(OperandKind::Place) | None, Some(Datatype::Wkt)) => area(&text).map(Value::Area).ok_or_else(|| {
+            wrong(format!(
+                "`{text}` is not a point, an envelope or an upright rectangle such as ENVELOPE(2.5, 6.4, 51.5, 49.5)"
+            ))
+        }),
+        (Some(OperandKind::Language), _) => Ok(Value::Term(language(&text))),
+        (None | Some(OperandKind::Any | OperandKind::Identifier | OperandKind::Place | OperandKind::Term), _) => {
+            Ok(Value::Term(text))
+        }
+    }
+}
+
+/// A value as JSON-LD, so that [`read`] gives it back.
+pub(crate) fn write(value: &Value) -> Json {
+    match value {
+        Value::Area([west, south, east, north]) => {
+            json!({"@value": format!("ENVELOPE({west}, {east}, {north}, {south})"), "@type": WKT})
+        }
+        Value::Duration { .. } => json!({"@value": iso(value), "@type": "xsd:duration"}),
+        Value::Instant(instant) => json!({"@value": instant.to_string(), "@type": "xsd:dateTime"}),
+        Value::Number(number) => json!({"@value": number.to_string(), "@type": "xsd:decimal"}),
+        Value::Term(term) => json!(term),
+        Value::TimeOfDay(time) => json!({"@value": format!("{time}Z"), "@type": "xsd:time"}),
+    }
+}
+
+/// Reads an xsd:dateTime, with or without seconds, or an xsd:date. A time without zone is taken as UTC.
+pub(crate) fn instant(text: &str) -> Option<Timestamp> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Some(instant);
+    }
+    let civil = text.parse::<DateTime>().ok()?;
+    if text.contains(['+', 'Z', 'z']) {
+        return None;
+    }
+    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+/// Reads an xsd:time; without zone it is UTC, with one it is moved there.
+fn time_of_day(text: &str) -> Option<Time> {
+    // A day on which no zone of whole hours and minutes changes anything.
+    let dated = format!("2000-01-02T{text}");
+    instant(&dated).map(|instant| TimeZone::UTC.to_datetime(instant).time())
+}
+
+fn duration(text: &str) -> Option<Value> {
+    let span: Span = text.trim_start_matches('-').starts_with('P').then(|| text.parse().ok()).flatten()?;
+    let months = i64::from(span.get_years()) * 12 + i64::from(span.get_months());
+    let days = i128::from(span.get_weeks()) * 7 + i128::from(span.get_days());
+    let seconds = (days * 24 + i128::from(span.get_hours())) * 3600
+        + i128::from(span.get_minutes()) * 60
+        + i128::from(span.get_seconds());
+    let small = i128::from(span.get_milliseconds()) * 1_000_000
+        + i128::from(span.get_microseconds()) * 1_000
+        + i128::from(span.get_nanoseconds());
+    Some(Value::Duration { months, nanoseconds: seconds * 1_000_000_000 + small })
+}
+
+/// A duration as xsd:duration.
+pub(crate) fn iso(value: &Value) -> String {
+    let Value::Duration { months, nanoseconds } = value else { return String::new() };
+    let (sign, months, nanoseconds) = if *months < 0 || *nanoseconds < 0 {
+        ("-", -months, -nanoseconds)
+    } else {
+        ("", *months, *nanoseconds)
+    };
+    let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    let mut text = format!("{sign}P");
+    for (amount, letter) in [(i128::from(months), 'M'), (seconds / 86_400, 'D')] {
+        if amount != 0 {
+            text.push_str(&format!("{amount}{letter}"));
+        }
+    }
+    let parts = [(seconds % 86_400 / 3_600, 'H'), (seconds % 3_600 / 60, 'M')];
+    let mut time = String::new();
+    for (amount, letter) in parts {
+        if amount != 0 {
+            time.push_str(&format!("{amount}{letter}"));
+        }
+    }
+    match (seconds % 60, rest) {
+        (0, 0) => {}
+        (seconds, 0) => time.push_str(&format!("{seconds}S")),
+        (seconds, rest) => time.push_str(format!("{seconds}.{rest:09}").trim_end_matches('0')),
+    }
+    if rest != 0 {
+        time.push('S');
+    }
+    if !time.is_empty() {
+        text.push('T');
+        text.push_str(&time);
+    }
+    if text.ends_with('P') {
+        text.push_str("T0S");
+    }
+    text
+}
+
+/// A language tag, in lower case under one namespace, however it was written.
+fn language(text: &str) -> String {
+    let tag = text
+        .rsplit_once('#')
+        .map_or(text, |(_, tag)| tag)
+        .trim_start_matches("http://publications.europa.eu/resource/authority/language/");
+    format!("{LANGUAGE}{}", tag.to_ascii_lowercase())
+}
+
+/// Reads `POINT(x y)`, `ENVELOPE(west, east, north, south)`, or a `POLYGON` of five points that is an upright rectangle;
+/// in degrees, longitude first.
+fn area(text: &str) -> Option<[f64; 4]> {
+    // A reference system may stand before it; only WGS 84 (CRS84) is understood.
+    let text = text.trim();
+    let text = match text.strip_prefix('<') {
+        Some(rest) => {
+            let (system, rest) = rest.split_once('>')?;
+            system.ends_with("CRS84").then_some(rest.trim())?
+        }
+        None => text,
+    };
+    let upper = text.to_ascii_uppercase();
+    let numbers = |text: &str| -> Option<Vec<f64>> {
+        text.split([',', ' ', '(', ')'])
+            .filter(|part| !part.is_empty())
+            .map(|part| part.parse::<f64>().ok().filter(|number| number.is_finite()))
+            .collect()
+    };
+    let area = if let Some(rest) = upper.strip_prefix("POINT") {
+        let [x, y] = numbers(rest)?.try_into().ok()?;
+        [x, y, x, y]
+    } else if let Some(rest) = upper.strip_prefix("ENVELOPE") {
+        let [west, east, north, south]: [f64; 4] = numbers(rest)?.try_into().ok()?;
+        [west, south, east, north]
+    } else {
+        let all: [f64; 10] = numbers(upper.strip_prefix("POLYGON")?)?.try_into().ok()?;
+        rectangle(&all)?
+    };
+    let [west, south, east, north] = area;
+    (west <= east && south <= north && west >= -180.0 && east <= 180.0 && south >= -90.0 && north <= 90.0)
+        .then_some(area)
+}
+
+/// The bounds of a closed ring of four corners, each side of which is level or upright.
+fn rectangle(ring: &[f64; 10]) -> Option<[f64; 4]> {
+    let [x0, y0, x1, y1, x2, y2, x3, y3, x4, y4] = *ring;
+    let closed = x0 == x4 && y0 == y4;
+    let level_first = y0 == y1 && x1 == x2 && y2 == y3 && x3 == x0;
+    let upright_first = x0 == x1 && y1 == y2 && x2 == x3 && y3 == y0;
+    (closed && (level_first || upright_first)).then(|| [x0.min(x2), y0.min(y2), x0.max(x2), y0.max(y2)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_read_and_written_back() {
+        let cases = [
+            (json!("2027-01-01"), Some(OperandKind::Instant)),
+            (json!({"@value": "2027-01-01T12:00:00+02:00", "@type": "xsd:dateTime"}), None),
+            (json!({"@value": "08:30:00+02:00", "@type": "xsd:time"}), Some(OperandKind::Instant)),
+            (json!("P1Y2M3DT4H5M6.5S"), Some(OperandKind::Duration)),
+            (json!({"@value": "-P3D", "@type": "xsd:duration"}), None),
+            (json!({"@value": 7.25, "@type": "xsd:decimal"}), None),
+            (json!("de-AT"), Some(OperandKind::Language)),
+            (
+                json!({"@value": "POLYGON((2 49, 7 49, 7 52, 2 52, 2 49))", "@type": "geo:wktLiteral"}),
+                Some(OperandKind::Place),
+            ),
+            (json!({"@id": "urn:x"}), Some(OperandKind::Term)),
+        ];
+        for (json, kind) in cases {
+            let value = read(&json, kind, "/x").unwrap();
+            assert_eq!(read(&write(&value), kind, "/x").unwrap(), value, "{json}");
+        }
+        let value = read(&json!("P1Y2M3DT4H5M6.5S"), Some(OperandKind::Duration), "/x").unwrap();
+        assert_eq!(iso(&value), "P14M3DT4H5M6.5S");
+        let value = read(&json!({"@value": "08:30:00+02:00", "@type": "xsd:time"}), None, "/x").unwrap();
+        assert_eq!(value, Value::TimeOfDay(jiff::civil::time(6, 30, 0, 0)));
+    }
+
+    #[test]
+    fn what_is_not_of_its_type_is_refused() {
+        let refused = |json: Json, kind| read(&json, Some(kind), "/x").unwrap_err().to_string();
+        assert!(refused(json!("soon"), OperandKind::Duration).contains("xsd:duration"));
+        assert!(refused(json!("5 days"), OperandKind::Duration).contains("xsd:duration"));
+        assert!(refused(json!("inf"), OperandKind::Number).contains("not a number"));
+        let slanted = json!({"@value": "POLYGON((0 0, 2 1, 2 3, 0 2, 0 0))", "@type": "geo:wktLiteral"});
+        assert!(refused(slanted, OperandKind::Place).contains("upright rectangle"));
+        let lambert = json!({"@value": "<http://www.opengis.net/def/crs/EPSG/0/3035> POINT(1 1)", "@type": "geo:wktLiteral"});
+        assert!(refused(lambert, OperandKind::Place).contains("upright rectangle"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Claims of the party's verified credentials: membership, role, issuer, and any claim by JSON path.
+//!
+//! `urn:concordat:credential:TYPE:PATH` is what the JSONPath `PATH` (RFC 9535) selects in each credential of the type
+//! `TYPE`, for example `urn:concordat:credential:MembershipCredential:$.credentialSubject.level`. Several claims are a
+//! set: one of them must fit.
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+use serde_json_path::JsonPath;
+
+use super::{Change, Fact, Operand, OperandKind};
+use crate::model::Value;
+use crate::world::World;
+
+/// What begins the name of a claim.
+const CLAIM_PREFIX: &str = "urn:concordat:credential:";
+
+const BASE: Operand =
+    Operand { is_set: true, changes: Change::Credential, ..Operand::stated("", OperandKind::Identifier, "") };
+
+pub(super) static CLAIM: Operand = Operand {
+    name: CLAIM_PREFIX,
+    noun: "the credential's claim",
+    kind: OperandKind::Any,
+    reads: |left| split(left).is_some_and(|(_, path)| JsonPath::parse(path).is_ok()),
+    fact: |atomic, _, world| match split(&atomic.left) {
+        Some((kind, path)) => claims(world, Some(kind), path),
+        None => Fact::Unsupported,
+    },
+    ..BASE
+};
+
+pub(super) static ISSUER: Operand = Operand {
+    name: "urn:concordat:credential-issuer",
+    noun: "an issuer of the party's credentials",
+    fact: |_, _, world| claims(world, None, "$.issuer"),
+    ..BASE
+};
+
+pub(super) static MEMBERSHIP: Operand = Operand {
+    name: "urn:concordat:membership",
+    noun: "a membership",
+    fact: |_, _, world| claims(world, Some("MembershipCredential"), "$.credentialSubject.memberOf"),
+    ..BASE
+};
+
+pub(super) static ROLE: Operand = Operand {
+    name: "urn:concordat:role",
+    noun: "a role",
+    kind: OperandKind::Term,
+    fact: |_, _, world| claims(world, None, "$.credentialSubject['role','roles']"),
+    ..BASE
+};
+
+fn split(left: &str) -> Option<(&str, &str)> {
+    left.strip_prefix(CLAIM_PREFIX)?.split_once(':')
+}
+
+/// Without credentials at hand nothing is known; a credential without the claim does not say so either.
+fn claims<'w>(world: &'w World<'_>, kind: Option<&str>, path: &str) -> Fact<'w> {
+    let Ok(path) = JsonPath::parse(path) else { return Fact::Unsupported };
+    let of_kind = |credential: &&Json| {
+        kind.is_none_or(|kind| match credential.get("type") {
+            Some(Json::String(one)) => one == kind,
+            Some(Json::Array(all)) => all.iter().any(|one| one.as_str() == Some(kind)),
+            _ => false,
+        })
+    };
+    let mut found = Vec::new();
+    for credential in world.credentials.iter().filter(of_kind) {
+        path.query(credential).all().into_iter().for_each(|node| collect(node, &mut found));
+    }
+    if found.is_empty() { Fact::Missing } else { Fact::Known(Cow::Owned(found)) }
+}
+
+fn collect(node: &Json, found: &mut Vec<Value>) {
+    match node {
+        Json::String(text) => found.push(Value::Term(text.clone())),
+        Json::Number(number) => found.extend(number.as_f64().map(Value::Number)),
+        Json::Bool(flag) => found.push(Value::Term(flag.to_string())),
+        Json::Array(all) => all.iter().for_each(|one| collect(one, found)),
+        Json::Object(map) => {
+            found.extend(map.get("id").and_then(Json::as_str).map(|id| Value::Term(id.to_owned())))
+        }
+        Json::Null => {}
+    }
+}

@@ -1,0 +1,198 @@
+//! A counter-offer: the largest terms that lie within two policies.
+
+use crate::action::covers;
+use crate::alternatives::all;
+use crate::compare::{entails, permission_gaps, same_rule};
+use crate::compatible::{clause, decide};
+use crate::hierarchy::Hierarchy;
+use crate::model::{Conflict, Constraint, Kind, Policy, Rule, Scope};
+use crate::satisfy::Possible;
+
+/// The terms that permit exactly what both `a` and `b` permit, as far as what is known tells: each pair of permissions
+/// whose actions overlap gives one with the conditions and duties of both; every prohibition and obligation of either
+/// is kept. `None` where nothing is permitted by both.
+#[must_use]
+pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
+    let mut policy = Policy {
+        id: String::new(),
+        kind: Kind::Offer,
+        conflict: stricter(a.conflict, b.conflict),
+        target: same(&a.target, &b.target)?,
+        assigner: same(&a.assigner, &b.assigner)?,
+        assignee: same(&a.assignee, &b.assignee)?,
+        permissions: Vec::new(),
+        prohibitions: union(&a.prohibitions, &b.prohibitions),
+        obligations: union(&a.obligations, &b.obligations),
+    };
+    let pairs = a.permissions.iter().flat_map(|one| b.permissions.iter().map(move |other| (one, other)));
+    let mut permissions: Vec<Rule> = pairs.filter_map(|(one, other)| both(one, other, known)).collect();
+    permissions.retain(|rule| {
+        let alternatives = all(&clause(&policy, rule).conditions).map(|found| decide(&found, known).0);
+        alternatives != Some(Possible::No)
+    });
+    // What lies within another permission says nothing new.
+    let mut kept: Vec<Rule> = Vec::new();
+    for rule in permissions {
+        let within = |one: &Rule, whole: &Rule| {
+            covers(&whole.action, &one.action, known)
+                && permission_gaps((&policy, one), (&policy, whole), known).is_empty()
+        };
+        if kept.iter().any(|other| within(&rule, other)) {
+            continue;
+        }
+        kept.retain(|other| !within(other, &rule));
+        kept.push(rule);
+    }
+    policy.permissions = kept;
+    if policy.permissions.is_empty() {
+        return None;
+    }
+    renumber(&mut policy);
+    Some(policy)
+}
+
+/// What both or one of them name; the outer `None` where they name different ones.
+#[expect(clippy::option_option, reason = "that neither names one is an answer")]
+fn same(a: &Option<String>, b: &Option<String>) -> Option<Option<String>> {
+    (a.is_none() || b.is_none() || a == b).then(|| a.clone().or_else(|| b.clone()))
+}
+
+/// A conflict that both resolve for the permission stays so; anything else keeps the prohibitions.
+const fn stricter(a: Conflict, b: Conflict) -> Conflict {
+    match (a, b) {
+        (Conflict::Perm, Conflict::Perm) => Conflict::Perm,
+        (Conflict::Prohibit, _) | (_, Conflict::Prohibit) => Conflict::Prohibit,
+        _ => Conflict::Invalid,
+    }
+}
+
+fn both(one: &Rule, other: &Rule, known: &Hierarchy) -> Option<Rule> {
+    let action = if covers(&one.action, &other.action, known) {
+        &other.action
+    } else if covers(&other.action, &one.action, known) {
+        &one.action
+    } else {
+        return None;
+    };
+    Some(Rule {
+        action: action.clone(),
+        refinements: simplified(&one.refinements, &other.refinements, known),
+        assignee: common(one.assignee.as_ref(), other.assignee.as_ref(), known)?,
+        target: common(one.target.as_ref(), other.target.as_ref(), known)?,
+        constraints: simplified(&one.constraints, &other.constraints, known),
+        duties: union(&one.duties, &other.duties),
+        ..one.clone()
+    })
+}
+
+/// The narrower of two scopes; the outer `None` where they have nothing in common that could be named.
+#[expect(clippy::option_option, reason = "no scope at all is an answer, and differs from no common one")]
+fn common(a: Option<&Scope>, b: Option<&Scope>, known: &Hierarchy) -> Option<Option<Scope>> {
+    let (Some(a), Some(b)) = (a, b) else { return Some(a.or(b).cloned()) };
+    let id = match (&a.id, &b.id) {
+        (Some(a), Some(b)) if known.is_within(a, b) => Some(a.clone()),
+        (Some(a), Some(b)) if known.is_within(b, a) => Some(b.clone()),
+        (Some(_), Some(_)) => return None,
+        (a, b) => a.clone().or_else(|| b.clone()),
+    };
+    Some(Some(Scope { id, refinements: simplified(&a.refinements, &b.refinements, known) }))
+}
+
+/// All constraints of both, without those that follow from the others.
+fn simplified(a: &[Constraint], b: &[Constraint], known: &Hierarchy) -> Vec<Constraint> {
+    let mut kept: Vec<Constraint> = a.iter().chain(b).cloned().collect();
+    let mut place = 0;
+    while let Some(one) = kept.get(place).cloned() {
+        kept.remove(place);
+        if !entails(&kept, &one, known) {
+            kept.insert(place, one);
+            place += 1;
+        }
+    }
+    kept
+}
+
+fn union(a: &[Rule], b: &[Rule]) -> Vec<Rule> {
+    let mut all = a.to_vec();
+    for rule in b {
+        if !all.iter().any(|own| same_rule(own, rule)) {
+            all.push(rule.clone());
+        }
+    }
+    all
+}
+
+/// Paths say where things stand in the new policy: it is written and read once more.
+fn renumber(policy: &mut Policy) {
+    let written = policy.write();
+    let read = Policy::parse(&written).or_else(|_| Policy::parse_odrl(&written));
+    debug_assert!(read.is_ok(), "what is written can be read: {read:?}");
+    if let Ok(read) = read {
+        *policy = read;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{Containment, contained, explain, within};
+
+    fn offer(constraints: Json) -> Json {
+        json!({"@type": "Offer", "permission": [{"action": "use", "constraint": constraints}]})
+    }
+
+    fn c(left: &str, operator: &str, right: impl Into<Json>) -> Json {
+        json!({"leftOperand": left, "operator": operator, "rightOperand": right.into()})
+    }
+
+    #[test]
+    fn the_largest_terms_within_both() {
+        let mut a = offer(json!([c("spatial", "isPartOf", "Europe"), c("count", "lteq", "10")]));
+        a["obligation"] = json!([{"action": "attribute"}]);
+        let mut b = offer(json!([
+            c("spatial", "isPartOf", "EU"),
+            c("dateTime", "lt", "2030-01-01T00:00:00Z"),
+            c("count", "lteq", "20")
+        ]));
+        b["prohibition"] = json!([{"action": "distribute"}]);
+        let (a, b) = (Policy::parse(&a).unwrap(), Policy::parse(&b).unwrap());
+        let known = Hierarchy::shipped();
+        let proposal = propose(&a, &b, &known).unwrap();
+        assert_eq!(
+            explain::policy(&proposal),
+            [
+                "allowed: use, provided that the number of uses must be at most 10 and the place of use must lie within \
+                 EU and the time must be before 2030-01-01T00:00:00Z",
+                "forbidden: distribute",
+                "required: attribute",
+            ]
+        );
+        for whole in [&a, &b] {
+            assert_eq!(within(&proposal, whole, &known), Containment::Within);
+        }
+    }
+
+    #[test]
+    fn nothing_in_common_is_no_proposal() {
+        let known = Hierarchy::shipped();
+        let a = Policy::parse(&offer(json!([c("count", "lt", "5")]))).unwrap();
+        let b = Policy::parse(&offer(json!([c("count", "gteq", "5")]))).unwrap();
+        assert_eq!(propose(&a, &b, &known), None);
+        let sale = Policy::parse(&json!({"permission": [{"action": "sell"}]})).unwrap();
+        assert_eq!(propose(&a, &sale, &known), None);
+    }
+
+    #[test]
+    fn an_equal_policy_is_its_own_proposal() {
+        let known = Hierarchy::shipped();
+        let policy = Policy::parse(&offer(
+            json!([c("count", "lt", "5"), {"or": [c("spatial", "eq", "BE"), c("spatial", "eq", "FR")]}]),
+        ))
+        .unwrap();
+        let proposal = propose(&policy, &policy, &known).unwrap();
+        assert!(crate::same_terms(&proposal, &policy));
+        assert_eq!(contained(&policy, &proposal, &known), Some(true));
+    }
+}
