@@ -14,3 +14,4 @@ mod management;
 mod soak;
 mod support;
 mod upstream;
+mod usage;

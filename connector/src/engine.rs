@@ -26,6 +26,7 @@ pub use self::agreements::{Import, Standing};
 pub use self::catalog::{Cursor, Managed, Write};
 use self::duties::Deadlines;
 pub use self::duties::{Duty, DutyReport, Statement};
+use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
 use crate::config::{Config, Signatures};
@@ -100,6 +101,7 @@ pub struct Engine {
     stream_key: Vec<u8>,
     known: Arc<Hierarchy>,
     deadlines: Deadlines,
+    meters: Arc<Meters>,
     offered: RwLock<Arc<Snapshot>>,
     committed: watch::Sender<u64>,
 }
@@ -153,6 +155,7 @@ impl Engine {
             stream_key: parts.stream_key,
             known: Arc::new(parts.known),
             deadlines: Deadlines::default(),
+            meters: Arc::default(),
             offered: RwLock::default(),
             committed: watch::channel(0).0,
         };

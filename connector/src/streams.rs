@@ -17,7 +17,7 @@ impl Streams {
     #[must_use]
     pub fn watch(&self, transfer: &str) -> watch::Receiver<Signal> {
         let mut switches = self.switches();
-        switches.entry(transfer.to_owned()).or_insert_with(|| watch::channel(Signal::Run(0)).0).subscribe()
+        switches.entry(transfer.to_owned()).or_insert_with(|| watch::channel(Signal::Run).0).subscribe()
     }
 
     /// Cuts every running read of `transfer`; later reads are the gate's to judge.
@@ -31,11 +31,8 @@ impl Streams {
     /// Lets every running read of `transfer` ask the policy again.
     pub fn reconsider(&self, transfer: &str) {
         if let Some(switch) = self.switches().get(transfer) {
-            switch.send_modify(|signal| {
-                if let Signal::Run(version) = signal {
-                    *version = version.wrapping_add(1);
-                }
-            });
+            // A switch that cut is not in the map any more.
+            switch.send_replace(Signal::Run);
         }
     }
 

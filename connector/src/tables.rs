@@ -39,6 +39,8 @@ pub mod prefix {
     pub const PEER_PROCESS: &str = "peer-process/";
     /// `catalog::PolicyDefinition`.
     pub const POLICY_DEFINITION: &str = "policy-definition/";
+    /// Since when a read runs, by agreement and read; what is left after a kill is settled at the next start.
+    pub const READ: &str = "read/";
     /// [`super::TransferRecord`].
     pub const TRANSFER: &str = "transfer/";
     /// The transfers of an agreement.
@@ -106,7 +108,7 @@ pub struct Ended {
 }
 
 /// What was read under an agreement.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Reads that were let through.
     pub requests: u64,
@@ -121,18 +123,6 @@ pub struct Usage {
     /// For how long it was streamed, reads that have ended.
     #[serde(default)]
     pub metered: SignedDuration,
-    /// Reads that run, and since when.
-    #[serde(default)]
-    pub open: BTreeMap<String, Timestamp>,
-}
-
-impl Usage {
-    /// For how long it was streamed until `now`, running reads included.
-    #[must_use]
-    pub fn metered_until(&self, now: Timestamp) -> SignedDuration {
-        let running = self.open.values().map(|since| now.duration_since(*since).max(SignedDuration::ZERO));
-        running.fold(self.metered, SignedDuration::saturating_add)
-    }
 }
 
 /// What is recorded of the duties and prohibitions of an agreement.
@@ -315,6 +305,12 @@ pub fn key(prefix: &str, id: &str) -> String {
 #[must_use]
 pub fn peer_process(kind: ProcessKind, peer: &str, theirs: &str) -> String {
     format!("{}{}/{}/{theirs}", prefix::PEER_PROCESS, kind.name(), trust::did::segment(peer))
+}
+
+/// The key of a running read under an agreement.
+#[must_use]
+pub fn read(agreement: &str, id: &str) -> String {
+    format!("{}{}/{id}", prefix::READ, trust::did::segment(agreement))
 }
 
 /// The key of an outbox entry.

@@ -30,8 +30,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub enum Signal {
     /// It must stop, with the reason for its reader.
     Cut(String),
-    /// It runs; a higher number than before says that something changed which the policy must be asked about.
-    Run(u64),
+    /// It runs; sent again, that something changed which the policy must be asked about.
+    Run,
 }
 
 /// What passed, when a body ends for whatever reason.
@@ -77,19 +77,19 @@ async fn until_stopped(
     mut signal: watch::Receiver<Signal>,
     clock: Arc<dyn Clock>,
 ) -> String {
-    let mut seen = None;
+    // Something may have been sent since the receiver was made, which was before the grant.
+    let mut told_again = signal.has_changed().unwrap_or_default();
     loop {
         let told = signal.borrow_and_update().clone();
         match told {
             Signal::Cut(reason) => return reason,
-            Signal::Run(version) if seen.replace(version).is_some_and(|before| before != version) => {
-                match grant.renew(clock.now()) {
-                    Ok(renewed) => grant = renewed,
-                    Err(denied) => return denied.to_string(),
-                }
-            }
-            Signal::Run(_) => {}
+            Signal::Run if told_again => match grant.renew(clock.now()) {
+                Ok(renewed) => grant = renewed,
+                Err(denied) => return denied.to_string(),
+            },
+            Signal::Run => {}
         }
+        told_again = false;
         let nap = grant.ask_again().map(|at| {
             let left = at.as_nanosecond().saturating_sub(clock.now().as_nanosecond()).max(0);
             Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)).min(LONGEST_NAP)
@@ -101,11 +101,10 @@ async fn until_stopped(
             }
         };
         tokio::select! {
-            changed = signal.changed() => {
-                if changed.is_err() {
-                    return "the node is stopping".to_owned();
-                }
-            }
+            changed = signal.changed() => match changed {
+                Ok(()) => told_again = true,
+                Err(_) => return "the node is stopping".to_owned(),
+            },
             () = timer => match grant.renew(clock.now()) {
                 Ok(renewed) => grant = renewed,
                 Err(denied) => return denied.to_string(),

@@ -52,7 +52,7 @@ fn grant() -> Grant {
 }
 
 fn running() -> (watch::Sender<Signal>, watch::Receiver<Signal>) {
-    watch::channel(Signal::Run(0))
+    watch::channel(Signal::Run)
 }
 
 fn file(folder: &Path, content: &[u8]) -> FileSource {
@@ -277,10 +277,10 @@ async fn a_thousand_streams_are_cut_within_100_ms_of_an_event() {
     let at = Mutex::new(Timestamp::MIN);
     let turn = async {
         // What does not matter cuts nothing; a duty recorded as violated does.
-        signal.send_replace(Signal::Run(1));
+        signal.send_replace(Signal::Run);
         terms.record.lock().unwrap().violated.push("/obligation/0".to_owned());
         *at.lock().unwrap() = Wall.now();
-        signal.send_replace(Signal::Run(2));
+        signal.send_replace(Signal::Run);
     };
     let took = slowest_cut(Arc::clone(&terms), turn, &signal, || *at.lock().unwrap()).await;
     assert!(took < SignedDuration::from_millis(100), "{took:#}");

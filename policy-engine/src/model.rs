@@ -56,6 +56,13 @@ impl Policy {
         self.permissions.iter().chain(&self.prohibitions).chain(&self.obligations)
     }
 
+    /// Whether a permission or prohibition depends on the left operand `left`.
+    #[must_use]
+    pub fn mentions(&self, left: &str) -> bool {
+        let conditions = self.permissions.iter().chain(&self.prohibitions).flat_map(Rule::conditions);
+        conditions.flat_map(Constraint::atoms).any(|atom| atom.left == left)
+    }
+
     /// Every duty, wherever it stands: obligations, duties of permissions, their consequences, remedies.
     #[must_use]
     pub fn duties(&self) -> Vec<&Rule> {

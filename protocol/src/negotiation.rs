@@ -589,7 +589,9 @@ impl Negotiation {
                 ),
             ));
         }
-        Ok(())
+        agreement
+            .check_words()
+            .map_err(|reason| Refusal::new(RefusalKind::Disagreement, format!("/agreement{reason}")))
     }
 
     fn decided(mut self, decision: Decision, message: MessageId, now: Timestamp) -> Result<Step, Refusal> {

@@ -10,6 +10,7 @@ mod normal;
 mod policy;
 mod transfer;
 mod version;
+mod words;
 
 pub use catalog::{
     AccessService, Catalog, CatalogError, CatalogRequestMessage, DataService, Dataset, DatasetRequestMessage,

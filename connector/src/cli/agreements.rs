@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use protocol::wire::Agreement;
 use serde_json::{Value, json};
 use trust::{AgreementSignature, Dossier, SignerRole, TrustError};
 
@@ -163,22 +164,25 @@ fn verify(file: &Path, output: &Output) -> anyhow::Result<Exit> {
     let content = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let dossier = Dossier::parse(&content)?;
     let checks = dossier.check();
-    let holds = checks.iter().all(|(_, result)| result.is_ok());
+    let words = Agreement::parse(dossier.agreement.clone()).and_then(|agreement| agreement.check_words());
+    let holds = words.is_ok() && checks.iter().all(|(_, result)| result.is_ok());
     let machine = json!({
         "agreement": dossier.agreement.get("@id"),
         "valid": holds,
+        "words": words.as_ref().err(),
         "signatures": checks.iter().map(|(role, result)| match result {
             Ok(signature) => json!(signature),
             Err(error) => json!({"role": role, "error": error.to_string()}),
         }).collect::<Vec<_>>(),
     });
-    output.result(&machine, || report(&dossier, &checks, holds));
+    output.result(&machine, || report(&dossier, &checks, &words, holds));
     Ok(if holds { Exit::Success } else { Exit::Invalid })
 }
 
 fn report(
     dossier: &Dossier,
     checks: &[(SignerRole, Result<AgreementSignature, TrustError>)],
+    words: &Result<(), String>,
     holds: bool,
 ) -> String {
     let agreement = &dossier.agreement;
@@ -187,6 +191,7 @@ fn report(
         format!("dataset    {}", text(agreement, "target")),
         format!("terms      {}", catalog::words(agreement).replace('\n', "\n           ")),
     ];
+    lines.extend(words.as_ref().err().map(|error| format!("words      NOT VALID: {error}")));
     for (role, result) in checks {
         let name = match role {
             SignerRole::Consumer => "consumer ",

@@ -65,12 +65,12 @@ enum Command {
         id: String,
     },
     /// Make exactly one move, where nothing is automatic: offer, agree, finalize (provider); request, accept, verify
-    /// (consumer).
+    /// (consumer); meet, a counter-offer of the largest terms within both what this side wants and what is on the table.
     Move {
         /// Its id.
         id: String,
         /// Which move.
-        #[arg(value_parser = ["accept", "agree", "finalize", "offer", "request", "verify"])]
+        #[arg(value_parser = ["accept", "agree", "finalize", "meet", "offer", "request", "verify"])]
         name: String,
         /// The terms of an offer or request (an ODRL Offer, JSON); otherwise those published or on the table.
         #[arg(long, value_name = "FILE")]
@@ -232,6 +232,8 @@ pub(super) fn read_json(file: &Path) -> anyhow::Result<Value> {
 fn show(found: &Value) -> String {
     let terms = found.get("urn:concordat:terms").and_then(Value::as_array).into_iter().flatten();
     let terms = terms.filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    let differs = found.get("urn:concordat:differences").and_then(Value::as_array).into_iter().flatten();
+    let differs = differs.filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
     let head = fields(&[
         ("negotiation", text(found, "@id")),
         ("their id", text(found, "correlationId")),
@@ -242,6 +244,7 @@ fn show(found: &Value) -> String {
         ("on its way", text(found, "urn:concordat:pending")),
         ("agreement", text(found, "contractAgreementId")),
         ("terms", terms),
+        ("other than ours", differs),
         ("problem", text(found, "errorDetail")),
     ]);
     format!("{head}\n{}", history(found))

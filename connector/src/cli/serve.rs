@@ -22,6 +22,10 @@ pub(super) struct Arguments {
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     let config = Config::load(dir)?;
     telemetry::start(&config.log);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let node = Node::start(&config).await?;
     let recovery = node.recovery();

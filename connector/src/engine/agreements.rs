@@ -22,6 +22,8 @@ pub struct Standing {
     pub record: AgreementRecord,
     /// What was read under it here.
     pub usage: Usage,
+    /// How many reads run now.
+    pub reads: usize,
 }
 
 /// An agreement made elsewhere.
@@ -60,6 +62,7 @@ impl Engine {
                 self.did()
             )));
         };
+        agreement.check_words().map_err(|reason| refuse(format!("agreement{reason}")))?;
         self.guard
             .check_url(&import.peer_address)
             .map_err(|error| refuse(format!("counterPartyAddress: {error}")))?;
@@ -112,7 +115,8 @@ impl Engine {
         let (record, _) = self.load_agreement(id)?;
         let usage = tables::load(&self.store, &tables::key(prefix::USAGE, id))?
             .map_or_else(Usage::default, |(usage, _)| usage);
-        Ok(Standing { record, usage })
+        let (reads, _) = self.meters.until(id, clock::now(), usage.metered);
+        Ok(Standing { record, usage, reads })
     }
 
     pub(super) fn load_agreement(&self, id: &str) -> Result<(AgreementRecord, u64), EngineError> {

@@ -1,7 +1,8 @@
 //! The gate in front of every byte: does the transfer run, is its agreement signed by both and in force, does the
 //! policy permit it now?
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,6 +14,7 @@ use policy_engine::{
 };
 use protocol::Role;
 use protocol::transfer::Transfer;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
 use store::{Batch, Store, StoreError};
@@ -131,6 +133,7 @@ impl Engine {
         let policy = record.agreement.policy();
         let judge = Arc::new(AgreementJudge {
             store: self.store.clone(),
+            meters: Arc::clone(&self.meters),
             known: Arc::clone(&self.known),
             promised: promised(policy, &self.known),
             policy: policy.clone(),
@@ -141,9 +144,14 @@ impl Engine {
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
+        let read = Read { id: reads.then(crate::ids::urn), at: now, before: usage.last };
+        // It counts among the running reads before it is judged: reads that share a metered time use it up faster.
+        let running = if reads { self.meters.open(&agreement, now, usage.metered) } else { 0 };
         let asked: Arc<dyn Judge> = Arc::<AgreementJudge>::clone(&judge);
-        let grant = match Grant::decide(asked, now) {
-            Ok(grant) => grant,
+        let admitted = match Grant::decide(asked, now) {
+            Ok(grant) => {
+                self.count(&agreement, &read, usage, version).await.map(|()| grant).map_err(Denial::Failed)
+            }
             Err(reason) => {
                 let reason = match judge.advice(now) {
                     Some(advice) => format!("{reason} ({advice})"),
@@ -151,23 +159,20 @@ impl Engine {
                 };
                 let text = format!("a read of {dataset} was denied: {reason}");
                 self.record(Event::new("stream", now, text).about(pid).with(&record.peer)).await;
-                return denied(reason);
+                Err(Denial::Denied(reason))
             }
         };
-        let read = Read { id: reads.then(crate::ids::urn), at: now, before: usage.last };
-        if let Some(id) = &read.id {
-            let shared = !usage.open.is_empty();
-            let mut usage = Usage { requests: usage.requests + 1, last: Some(now), ..usage };
-            usage.first.get_or_insert(now);
-            usage.open.insert(id.clone(), now);
-            let mut batch = Batch::new();
-            batch.expect(key.clone(), version);
-            tables::put(&mut batch, key, &usage).map_err(|error| Denial::Failed(error.into()))?;
-            self.commit(batch).await.map_err(Denial::Failed)?;
-            if shared {
-                // Reads that share a metered time use it up faster than each had reckoned.
-                self.reconsider(&agreement).map_err(Denial::Failed)?;
+        let grant = match admitted {
+            Ok(grant) => grant,
+            Err(denial) => {
+                if reads {
+                    self.meters.close(&agreement, now);
+                }
+                return Err(denial);
             }
+        };
+        if running > 1 && policy.mentions("meteredTime") {
+            self.reconsider(&agreement).map_err(Denial::Failed)?;
         }
         let media_type = catalog::Description::from_properties(&asset.properties).media_type;
         Ok(Admission {
@@ -181,6 +186,26 @@ impl Engine {
         })
     }
 
+    /// Writes down that a read begins.
+    async fn count(
+        &self,
+        agreement: &str,
+        read: &Read,
+        usage: Usage,
+        version: Option<u64>,
+    ) -> Result<(), EngineError> {
+        let Some(id) = &read.id else { return Ok(()) };
+        let mut usage = Usage { requests: usage.requests + 1, last: Some(read.at), ..usage };
+        usage.first.get_or_insert(read.at);
+        let key = tables::key(prefix::USAGE, agreement);
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), version);
+        tables::put(&mut batch, key, &usage)?;
+        let running = Running { agreement: agreement.to_owned(), since: read.at };
+        tables::put(&mut batch, tables::read(agreement, id), &running)?;
+        self.commit(batch).await.map(|_| ())
+    }
+
     /// Lets every running read under an agreement ask its policy again.
     pub(super) fn reconsider(&self, agreement: &str) -> Result<(), EngineError> {
         for pid in self.transfers_of(agreement)? {
@@ -192,60 +217,60 @@ impl Engine {
     /// Takes back the count of a read of which no byte was handed on, since its source could not be opened.
     pub async fn give_back(&self, agreement: &str, read: &Read) {
         let Some(id) = &read.id else { return };
-        let changed = self.change_usage(agreement, None, |usage| {
-            if usage.open.remove(id).is_some() {
-                usage.requests = usage.requests.saturating_sub(1);
-                if usage.last == Some(read.at) {
-                    usage.last = read.before;
-                }
-                usage.first = usage.first.filter(|_| usage.requests > 0);
+        self.meters.close(agreement, read.at);
+        let changed = self.change_usage(agreement, |usage, batch| {
+            batch.delete(tables::read(agreement, id));
+            usage.requests = usage.requests.saturating_sub(1);
+            if usage.last == Some(read.at) {
+                usage.last = read.before;
             }
+            usage.first = usage.first.filter(|_| usage.requests > 0);
+            Ok(())
         });
         if let Err(error) = changed.await {
             tracing::error!(%error, agreement, "the count of a read that failed was not given back");
         }
     }
 
-    /// Counts what passed under an agreement.
+    /// Counts what passed under an agreement. Reads that end together are written together.
     pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered) {
-        let text = match (&metered.cut, metered.complete) {
-            (Some(reason), _) => format!("{} bytes were read, then it was cut: {reason}", metered.bytes),
-            (None, true) => format!("{} bytes were read to the end", metered.bytes),
-            (None, false) => {
-                format!("{} bytes were read, then the reader left or the source failed", metered.bytes)
+        let ended = Ended { transfer: transfer.to_owned(), read: read.clone(), metered, at: clock::now() };
+        self.meters.ended(agreement, ended);
+        let changed = self.change_usage(agreement, |usage, batch| {
+            for one in self.meters.take_ended(agreement) {
+                usage.bytes = usage.bytes.saturating_add(one.metered.bytes);
+                if let Some(id) = &one.read.id {
+                    batch.delete(tables::read(agreement, id));
+                    usage.metered = usage.metered.saturating_add(one.lasted());
+                }
+                tables::append_event(batch, &one.event())?;
             }
-        };
-        let now = clock::now();
-        let event = Event::new("stream", now, text).about(transfer);
-        let changed = self.change_usage(agreement, Some(event), |usage| {
-            usage.bytes = usage.bytes.saturating_add(metered.bytes);
-            if let Some(since) = read.id.as_ref().and_then(|id| usage.open.remove(id)) {
-                let lasted = now.duration_since(since).max(SignedDuration::ZERO);
-                usage.metered = usage.metered.saturating_add(lasted);
-            }
+            Ok(())
         });
         if let Err(error) = changed.await {
-            tracing::error!(%error, agreement, bytes = metered.bytes, "a read was not metered");
+            tracing::error!(%error, agreement, "reads were not metered");
         }
+        self.meters.written(agreement);
     }
 
     /// Settles the reads that ran when the node was killed: they count up to the last thing it recorded.
     pub(super) async fn settle_reads(&self) -> Result<(), EngineError> {
-        let mut after: Option<String> = None;
         let mut last_seen = None;
         loop {
-            let page = tables::list::<Usage>(&self.store, prefix::USAGE, after.as_deref(), 500)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, _) in page.iter().filter(|(_, usage)| !usage.open.is_empty()) {
-                let last_seen = match last_seen {
-                    Some(at) => at,
-                    None => *last_seen.insert(self.last_recorded()?),
-                };
-                let agreement = key.strip_prefix(prefix::USAGE).unwrap_or(key);
-                self.change_usage(agreement, None, |usage| {
-                    usage.metered = usage.metered_until(last_seen.max(usage.last.unwrap_or(last_seen)));
-                    usage.open.clear();
+            let page = tables::list::<Running>(&self.store, prefix::READ, None, 500)?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let until = match last_seen {
+                Some(at) => at,
+                None => *last_seen.insert(self.last_recorded()?),
+            };
+            for (key, running) in page {
+                self.change_usage(&running.agreement, |usage, batch| {
+                    let lasted = until.duration_since(running.since).max(SignedDuration::ZERO);
+                    usage.metered = usage.metered.saturating_add(lasted);
+                    batch.delete(key);
+                    Ok(())
                 })
                 .await?;
             }
@@ -267,19 +292,18 @@ impl Engine {
     async fn change_usage(
         &self,
         agreement: &str,
-        event: Option<Event>,
-        change: impl FnOnce(&mut Usage),
+        change: impl FnOnce(&mut Usage, &mut Batch) -> Result<(), StoreError>,
     ) -> Result<(), EngineError> {
         let key = tables::key(prefix::USAGE, agreement);
         let _lock = self.locks.lock(&key).await;
         let (mut usage, version) = self.usage(&key)?;
-        change(&mut usage);
         let mut batch = Batch::new();
+        change(&mut usage, &mut batch)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
         batch.expect(key.clone(), version);
         tables::put(&mut batch, key, &usage)?;
-        if let Some(event) = event {
-            tables::append_event(&mut batch, &event)?;
-        }
         self.commit(batch).await.map(|_| ())
     }
 
@@ -317,10 +341,143 @@ impl Engine {
     }
 }
 
+/// A running read, as the store keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Running {
+    agreement: String,
+    since: Timestamp,
+}
+
+/// A read that has ended and is not written yet.
+#[derive(Debug)]
+struct Ended {
+    transfer: String,
+    read: Read,
+    metered: Metered,
+    at: Timestamp,
+}
+
+impl Ended {
+    fn lasted(&self) -> SignedDuration {
+        self.at.duration_since(self.read.at).max(SignedDuration::ZERO)
+    }
+
+    fn event(&self) -> Event {
+        let bytes = self.metered.bytes;
+        let text = match (&self.metered.cut, self.metered.complete) {
+            (Some(reason), _) => format!("{bytes} bytes were read, then it was cut: {reason}"),
+            (None, true) => format!("{bytes} bytes were read to the end"),
+            (None, false) => format!("{bytes} bytes were read, then the reader left or the source failed"),
+        };
+        Event::new("stream", self.at, text).about(&self.transfer)
+    }
+}
+
+/// The reads that run now, by agreement, and for how long data was streamed in all. While an agreement is read this is
+/// the truth about its metered time; the store follows.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    agreements: Mutex<HashMap<String, Meter>>,
+}
+
+#[derive(Debug, Default)]
+struct Meter {
+    running: usize,
+    /// Nanoseconds since the epoch, summed over the running reads: how long they have run follows from it at once.
+    starts: i128,
+    /// For how long the reads that have ended had run.
+    settled: SignedDuration,
+    /// Ended, and not yet taken to be written.
+    ended: Vec<Ended>,
+    /// How many are writing.
+    writing: usize,
+}
+
+impl Meter {
+    const fn is_idle(&self) -> bool {
+        self.running == 0 && self.writing == 0 && self.ended.is_empty()
+    }
+
+    fn leave(&mut self, at: Timestamp) {
+        self.running = self.running.saturating_sub(1);
+        self.starts -= at.as_nanosecond();
+    }
+}
+
+impl Meters {
+    fn with<T>(&self, agreement: &str, change: impl FnOnce(&mut Meter) -> T) -> T {
+        let mut agreements = self.agreements.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = agreements.entry(agreement.to_owned()).or_default();
+        let answer = change(meter);
+        if meter.is_idle() {
+            agreements.remove(agreement);
+        }
+        answer
+    }
+
+    /// A read begins, where the store knows of `stored`; how many run now.
+    fn open(&self, agreement: &str, at: Timestamp, stored: SignedDuration) -> usize {
+        self.with(agreement, |meter| {
+            if meter.is_idle() {
+                meter.settled = stored;
+            }
+            meter.running += 1;
+            meter.starts += at.as_nanosecond();
+            meter.running
+        })
+    }
+
+    /// A read that was opened never took place.
+    fn close(&self, agreement: &str, at: Timestamp) {
+        self.with(agreement, |meter| meter.leave(at));
+    }
+
+    fn ended(&self, agreement: &str, ended: Ended) {
+        self.with(agreement, |meter| {
+            if ended.read.id.is_some() {
+                meter.leave(ended.read.at);
+                meter.settled = meter.settled.saturating_add(ended.lasted());
+            }
+            meter.ended.push(ended);
+        });
+    }
+
+    /// What is to be written; [`Self::written`] follows.
+    fn take_ended(&self, agreement: &str) -> Vec<Ended> {
+        self.with(agreement, |meter| {
+            meter.writing += 1;
+            std::mem::take(&mut meter.ended)
+        })
+    }
+
+    fn written(&self, agreement: &str) {
+        self.with(agreement, |meter| meter.writing = meter.writing.saturating_sub(1));
+    }
+
+    /// How many reads run, and for how long data was streamed until `now`, where the store knows of `stored`.
+    pub(super) fn until(
+        &self,
+        agreement: &str,
+        now: Timestamp,
+        stored: SignedDuration,
+    ) -> (usize, SignedDuration) {
+        self.with(agreement, |meter| {
+            if meter.is_idle() {
+                return (0, stored);
+            }
+            let reads = i128::try_from(meter.running).unwrap_or_default();
+            let total = (now.as_nanosecond() * reads - meter.starts).max(0);
+            let running = SignedDuration::from_nanos(i64::try_from(total).unwrap_or(i64::MAX));
+            (meter.running, meter.settled.saturating_add(running))
+        })
+    }
+}
+
 /// The terms of an agreement and everything they may ask about.
 #[derive(Debug)]
 struct AgreementJudge {
     store: Store,
+    meters: Arc<Meters>,
     known: Arc<Hierarchy>,
     policy: Policy,
     /// What the consumer bound itself to by signing.
@@ -343,6 +500,7 @@ impl AgreementJudge {
     ) -> Result<(T, usize), StoreError> {
         let found = tables::load::<Usage>(&self.store, &tables::key(prefix::USAGE, &self.agreement))?;
         let usage = found.map_or_else(Usage::default, |(usage, _)| usage);
+        let (running, metered) = self.meters.until(&self.agreement, now, usage.metered);
         let record: Record = super::duties::record(&self.store, &self.agreement)?;
         let request = Request { action: "use", party: &self.party, target: Some(&self.dataset) };
         let world = World {
@@ -350,14 +508,14 @@ impl AgreementJudge {
                 count: Some(self.count),
                 first: usage.first,
                 last: self.before,
-                metered: Some(usage.metered_until(now)),
+                metered: Some(metered),
             },
             since: Some(self.since),
             stated: &self.promised,
             record: &record,
             ..World::at(now, &self.known)
         };
-        Ok((ask(&request, &world), usage.open.len()))
+        Ok((ask(&request, &world), running))
     }
 
     /// What would permit it.

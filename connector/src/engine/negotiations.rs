@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::catalog::Automation;
 use jiff::Timestamp;
-use policy_engine::{Containment, within};
+use policy_engine::{Containment, difference, explain, propose, within};
 use protocol::negotiation::{self, Act, Decision, Input, Message, Negotiation, Parties, State, Step};
 use protocol::wire::{
     Agreement, ContractNegotiation, ContractOfferMessage, ContractRequestMessage, Offer, Received,
@@ -108,10 +108,7 @@ impl Engine {
         }
         let terms = Offer::parse(offered.policy)
             .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
-        let outside = match within(asked.policy(), terms.policy(), &self.known) {
-            Containment::Within => None,
-            outside @ Containment::Outside(_) => outside.reason(),
-        };
+        let outside = self.outside(asked, &terms);
         if let Some(reason) = &outside
             && offered.automation == Automation::Auto
         {
@@ -262,9 +259,61 @@ impl Engine {
                 asked = Some(offer.clone());
                 Decision::Request(offer)
             }
+            Move::Meet => {
+                let offer = self.meeting(&record, now)?;
+                match ours.role {
+                    Role::Consumer => {
+                        asked = Some(offer.clone());
+                        Decision::Request(offer)
+                    }
+                    Role::Provider => Decision::Offer(offer),
+                }
+            }
             Move::Verify => self.verify(ours, now)?,
         };
         self.operate(NegotiationRecord { wanted: asked, ..record }, version, decision).await
+    }
+
+    /// What this side wants: the terms it published, or those it asked for; `None` where it wants nothing yet.
+    fn own_terms(&self, record: &NegotiationRecord, now: Timestamp) -> Option<Offer> {
+        match record.negotiation.role {
+            Role::Consumer => record.wanted.clone(),
+            Role::Provider => self.published(&record.negotiation, now).ok(),
+        }
+    }
+
+    /// How the terms on the table differ from what this side wants, in words.
+    #[must_use]
+    pub fn differences(&self, record: &NegotiationRecord) -> Vec<String> {
+        let own = self.own_terms(record, clock::now());
+        own.map(|own| difference(own.policy(), record.negotiation.offer.policy())).unwrap_or_default()
+    }
+
+    /// The largest terms within both what this side wants and what is on the table, under the id on the table.
+    fn meeting(&self, record: &NegotiationRecord, now: Timestamp) -> Result<Offer, EngineError> {
+        let table = &record.negotiation.offer;
+        let refuse = |reason: &str| EngineError::refused(RefusalKind::TermsNotOffered, reason);
+        let own = self
+            .own_terms(record, now)
+            .ok_or_else(|| refuse("this side wants no terms that could be met"))?;
+        let policy = propose(own.policy(), table.policy(), &self.known).ok_or_else(|| {
+            refuse("no terms lie within both what this side wants and what is on the table")
+        })?;
+        let mut json = policy.write();
+        if let Some(map) = json.as_object_mut() {
+            map.insert("@id".to_owned(), serde_json::json!(table.id()));
+            map.insert("@type".to_owned(), serde_json::json!("Offer"));
+        }
+        Offer::parse(json).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))
+    }
+
+    /// Why the terms asked for are not within those offered, and what would be.
+    fn outside(&self, asked: &Offer, offered: &Offer) -> Option<String> {
+        let reason = within(asked.policy(), offered.policy(), &self.known).reason()?;
+        Some(match propose(asked.policy(), offered.policy(), &self.known) {
+            Some(both) => format!("{reason}; within both would be: {}", explain::policy(&both).join("; ")),
+            None => reason,
+        })
     }
 
     /// The offer for the dataset of a negotiation as published now.
@@ -399,10 +448,8 @@ impl Engine {
         let mut refused = None;
         for offer in offering.offers {
             let Ok(terms) = Offer::parse(offer.policy) else { continue };
-            match within(negotiation.offer.policy(), terms.policy(), &self.known) {
-                Containment::Within => return None,
-                outside @ Containment::Outside(_) => refused = refused.or_else(|| outside.reason()),
-            }
+            let outside = self.outside(&negotiation.offer, &terms)?;
+            refused = refused.or(Some(outside));
         }
         refused
     }
@@ -582,6 +629,8 @@ pub enum Move {
     Agree,
     /// Provider: make the agreement usable.
     Finalize,
+    /// Answer with the largest terms within both what this side wants and what is on the table.
+    Meet,
     /// Provider: answer with other terms, by default those published.
     Offer(Option<Offer>),
     /// Consumer: answer with other terms, by default those on the table.

@@ -1,21 +1,20 @@
 //! The data plane's endpoint: a bearer token of one transfer, then the gate, then bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dataplane::{DataRequest, Metered, SourceError};
+use dataplane::{DataRequest, SourceError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use super::Faces;
 use super::problem::json_answer;
 use crate::clock::{self, SystemClock};
-use crate::engine::{Denial, Engine, Read};
+use crate::engine::Denial;
 use crate::sources;
 use crate::tables::Event;
 
@@ -38,23 +37,20 @@ async fn read(
         Ok(admission) => admission,
         Err(denial) => return denied(&faces, &pid, denial).await,
     };
-    let counted = Arc::new(Counted {
-        engine: Arc::clone(&faces.engine),
-        agreement: admission.agreement,
-        transfer: admission.transfer,
-        read: admission.read,
-        settled: AtomicBool::new(false),
-    });
+    let engine = Arc::clone(&faces.engine);
+    let (agreement, transfer, read) = (admission.agreement, admission.transfer, admission.read);
     let source =
         match sources::open(&admission.data_address, admission.media_type.as_deref(), &faces.upstream) {
             Ok(source) => source,
             Err(error) => {
-                counted.give_back().await;
+                engine.give_back(&agreement, &read).await;
                 return failed(&faces, &pid, &format!("{error:#}")).await;
             }
         };
-    let handed_on = Arc::clone(&counted);
-    let ended = move |metered| handed_on.meter(metered);
+    let counted = (agreement.clone(), read.clone());
+    let ended = move |metered| {
+        tokio::spawn(async move { engine.meter(&agreement, &transfer, &read, metered).await });
+    };
     let request = DataRequest { method, headers };
     let served = dataplane::serve(
         admission.grant,
@@ -74,45 +70,8 @@ async fn read(
             answer
         }
         Err(error) => {
-            counted.give_back().await;
+            faces.engine.give_back(&counted.0, &counted.1).await;
             unreadable(&faces, &pid, &error).await
-        }
-    }
-}
-
-/// A read that counts: metered when its body ends, given back when there never was one.
-struct Counted {
-    engine: Arc<Engine>,
-    agreement: String,
-    transfer: String,
-    read: Read,
-    settled: AtomicBool,
-}
-
-impl Counted {
-    async fn give_back(&self) {
-        if !self.settled.swap(true, Ordering::SeqCst) {
-            self.engine.give_back(&self.agreement, &self.read).await;
-        }
-    }
-
-    fn meter(&self, metered: Metered) {
-        if self.settled.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let (engine, agreement) = (Arc::clone(&self.engine), self.agreement.clone());
-        let (transfer, read) = (self.transfer.clone(), self.read.clone());
-        tokio::spawn(async move { engine.meter(&agreement, &transfer, &read, metered).await });
-    }
-}
-
-impl Drop for Counted {
-    /// The caller left before the source answered.
-    fn drop(&mut self) {
-        if !self.settled.swap(true, Ordering::SeqCst) {
-            let (engine, agreement, read) =
-                (Arc::clone(&self.engine), self.agreement.clone(), self.read.clone());
-            tokio::spawn(async move { engine.give_back(&agreement, &read).await });
         }
     }
 }

@@ -92,6 +92,7 @@ impl Offer {
                 map.insert(key.to_owned(), value.clone());
             }
         }
+        super::words::bind(&mut map, self.policy());
         Agreement::parse(Json::Object(map))
     }
 }
@@ -157,6 +158,14 @@ impl Agreement {
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         self.0.policy()
+    }
+
+    /// Whether the plain words that the agreement carries are those of its rules.
+    ///
+    /// # Errors
+    /// One sentence: the words were altered, or say something else.
+    pub fn check_words(&self) -> Result<(), String> {
+        super::words::check(self.json(), self.policy())
     }
 
     /// As sent: what is signed.

@@ -112,7 +112,14 @@ async fn negotiations(State(management): Shared, body: Body) -> Response {
 }
 
 async fn negotiation(State(management): Shared, Path(id): Path<String>) -> Response {
-    respond(management.faces.engine.negotiation(&id).map(|record| ok(&views::negotiation(&record))))
+    let engine = &management.faces.engine;
+    respond(engine.negotiation(&id).map(|record| {
+        let mut shown = views::negotiation(&record);
+        if let Some(map) = shown.as_object_mut() {
+            map.insert("urn:concordat:differences".to_owned(), json!(engine.differences(&record)));
+        }
+        ok(&shown)
+    }))
 }
 
 async fn negotiation_state(State(management): Shared, Path(id): Path<String>) -> Response {
@@ -177,6 +184,7 @@ async fn make_move(
             "accept" => Move::Accept,
             "agree" => Move::Agree,
             "finalize" => Move::Finalize,
+            "meet" => Move::Meet,
             "offer" => Move::Offer(offer),
             "request" => Move::Request(offer),
             "verify" => Move::Verify,

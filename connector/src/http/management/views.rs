@@ -123,6 +123,8 @@ pub(super) fn agreement(standing: &Standing) -> Value {
         "urn:concordat:ended": record.ended,
         "urn:concordat:requests": standing.usage.requests,
         "urn:concordat:bytes": standing.usage.bytes,
+        "urn:concordat:reads": standing.reads,
+        "urn:concordat:meteredSeconds": standing.usage.metered.as_secs_f64(),
     }));
     document("ContractAgreement", record.agreement.id().as_str(), map)
 }
