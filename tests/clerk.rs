@@ -446,3 +446,150 @@ fn policies_are_checked_explained_tested_and_compared_without_a_node() {
     let (code, text) = run(&["test", &few, &file("empty", json!({}))]);
     assert!(code == 5 && text.starts_with("request: /permission/0/action"), "{text}");
 }
+
+#[test]
+fn policies_inherit_are_expanded_advised_on_and_met_halfway() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: Value| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let run = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM).arg("policy").args(arguments).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout.clone()).unwrap(), output)
+    };
+    let c = |left: &str, operator: &str, right: &str| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
+    let rules =
+        file("rules", json!({"uid": "urn:rules", "prohibition": [{"action": ["sell", "distribute"]}]}));
+    let heir = file(
+        "heir",
+        json!({"inheritFrom": "urn:rules", "action": "use", "permission": [{"constraint": [
+            c("spatial", "isPartOf", "https://city.example/ghent"), c("dateTime", "gteq", "2100-01-01T00:00:00Z")]}]}),
+    );
+    let (code, _, output) = run(&["explain", &heir]);
+    assert_eq!(code, 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`urn:rules` is not at hand"), "{output:?}");
+    let (code, text, _) = run(&["explain", &heir, "--parent", &rules]);
+    assert_eq!(
+        (code, text.lines().skip(1).collect::<Vec<_>>()),
+        (0, vec!["forbidden: sell", "forbidden: distribute"])
+    );
+    let (_, text, _) = run(&["check", &heir, "--parent", &rules]);
+    assert!(
+        text.contains("is not a term this node knows") && text.contains("cannot carry it as it stands"),
+        "{text}"
+    );
+    let terms = file(
+        "terms",
+        json!({"broader": [["https://city.example/ghent/north", "https://city.example/ghent"]]}),
+    );
+    let (code, text, _) = run(&["check", &heir, "--parent", &rules, "--terms", &terms]);
+    assert_eq!(code, 0, "{text}");
+    let (_, expanded, _) = run(&["expand", &heir, "--parent", &rules]);
+    let flat = folder.path().join("flat");
+    std::fs::write(&flat, expanded).unwrap();
+    let flat = flat.to_str().unwrap();
+    let (code, text, _) = run(&["check", flat, "--terms", &terms]);
+    assert_eq!((code, text.as_str()), (0, "the policy can be read\n"));
+
+    let request = file("request", json!({"permission": [{"assignee": "did:web:a", "action": "read"}]}));
+    let world = file("world", json!({"places": ["https://city.example/ghent/north"]}));
+    let (code, text, _) = run(&["test", flat, &request, "--world", &world, "--terms", &terms]);
+    assert_eq!(code, 3);
+    assert!(text.contains("\nto be permitted: wait until 2100-01-01T00:00:00Z\n"), "{text}");
+    let (_, text, _) = run(&["test", flat, &request, "--world", &world]);
+    assert!(text.contains("state the place of use ghent; and wait until"), "{text}");
+
+    let wide =
+        file("wide", json!({"permission": [{"action": "use", "constraint": [c("count", "lteq", "9")]}]}));
+    let short =
+        file("short", json!({"permission": [{"action": "read"}], "obligation": [{"action": "attribute"}]}));
+    let (code, text, _) = run(&["compare", &wide, &short]);
+    assert_eq!(code, 0);
+    for line in [
+        "no longer allowed: use, provided that the number of uses must be at most 9",
+        "newly required: attribute",
+        "the largest terms within both:\n  allowed: read, provided that the number of uses must be at most 9",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let words = |arguments: &[&str]| {
+        let (code, text, output) = run(&[&["new"], arguments].concat());
+        assert_eq!(code, 0, "{output:?}");
+        run(&["explain", &file("new", serde_json::from_str(&text).unwrap())]).1
+    };
+    assert_eq!(
+        words(&["--pay", "5 EUR", "--delete-after", "P30D"]),
+        "allowed: use, after having done: compensate, provided that the amount paid must be 5 EUR\nrequired: delete, \
+         provided that the time since the agreement must be at most 30 days\n"
+    );
+    assert_eq!(run(&["new", "--pay", "much"]).0, 2);
+}
+
+#[tokio::test]
+async fn two_sides_meet_at_the_largest_terms_within_both() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, ROWS, &["--at-most", "10", "--automation", "manual"]);
+    let path = |pid: &str| format!("/v4/contractnegotiations/{}", trust::did::segment(pid));
+    let begun = consumer.json(&["negotiate", &provider.did, DATASET, "--automation", "manual", "--no-wait"]);
+    let ours = begun["negotiation"].as_str().unwrap().to_owned();
+    let reached = async |node: &Node, pid: &str, state: &str| {
+        node.until(&path(pid), |one| one["state"] == state && one.get("urn:concordat:pending").is_none())
+            .await
+    };
+    let first = reached(&consumer, &ours, "REQUESTED").await;
+    let theirs = first["correlationId"].as_str().unwrap().to_owned();
+    provider.text(&["negotiations", "move", &theirs, "offer"]);
+    reached(&consumer, &ours, "OFFERED").await;
+    // The consumer wants fewer reads, but for a wider purpose; the provider meets it.
+    let offer = consumer.get(&path(&ours)).await["urn:concordat:offer"].clone();
+    let mut wanted = offer.clone();
+    wanted["permission"] = json!([{"action": "use", "constraint": [
+        {"leftOperand": "count", "operator": "lteq", "rightOperand": "3"}]}]);
+    let file = world.folder.path().join("wanted.json");
+    std::fs::write(&file, wanted.to_string()).unwrap();
+    consumer.text(&["negotiations", "move", &ours, "request", "--policy", file.to_str().unwrap()]);
+    reached(&provider, &theirs, "REQUESTED").await;
+    let shown = provider.text(&["negotiations", "show", &theirs]);
+    assert!(
+        shown.contains("the number of uses must be at most 3; before: the number of uses must be at most 10"),
+        "{shown}"
+    );
+    provider.text(&["negotiations", "move", &theirs, "meet"]);
+    reached(&consumer, &ours, "OFFERED").await;
+    let met = consumer.get(&path(&ours)).await["urn:concordat:terms"].to_string();
+    assert!(
+        met.contains("at most 3") && met.contains("environmental monitoring") && !met.contains("at most 10"),
+        "{met}"
+    );
+    for (node, pid, name) in [
+        (&consumer, &ours, "accept"),
+        (&provider, &theirs, "agree"),
+        (&consumer, &ours, "verify"),
+        (&provider, &theirs, "finalize"),
+    ] {
+        node.text(&["negotiations", "move", pid, name]);
+        let state = match name {
+            "accept" => "ACCEPTED",
+            "agree" => "AGREED",
+            "verify" => "VERIFIED",
+            _ => "FINALIZED",
+        };
+        reached(&consumer, &ours, state).await;
+        reached(&provider, &theirs, state).await;
+    }
+    // What both signed carries its own words.
+    let agreement = consumer.get(&path(&ours)).await["contractAgreementId"].as_str().unwrap().to_owned();
+    let file = world.folder.path().join("dossier.json");
+    consumer.text(&["agreements", "export", &agreement, "-o", file.to_str().unwrap()]);
+    let mut dossier: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(dossier["agreement"]["urn:concordat:words"][0].as_str().unwrap().contains("at most 3"));
+    dossier["agreement"]["urn:concordat:words"][0] = json!("allowed: everything");
+    std::fs::write(&file, dossier.to_string()).unwrap();
+    let checked = consumer.run(&["agreements", "verify", file.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(5));
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("one of them was altered"), "{said}");
+}

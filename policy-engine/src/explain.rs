@@ -115,9 +115,13 @@ pub fn atomic(atomic: &Atomic) -> String {
     let of = match atomic.about {
         About::Asset => " of the asset",
         About::Party => " of the party",
-        About::Action | About::Use => "",
+        About::Action | About::Duty | About::Use => "",
     };
-    format!("{}{of} {verb} {right}{unit}", operand(&atomic.left))
+    let noun = match (atomic.about, atomic.left.as_str()) {
+        (About::Duty, "elapsedTime") => "the time since the agreement".to_owned(),
+        (_, left) => operand(left),
+    };
+    format!("{noun}{of} {verb} {right}{unit}")
 }
 
 /// Why a constraint does not hold, or is not known to.

@@ -184,6 +184,8 @@ pub enum About {
     Action,
     /// The asset.
     Asset,
+    /// What a duty demands: periods run from the agreement.
+    Duty,
     /// The party who asks.
     Party,
     /// The use as a whole.

@@ -324,7 +324,12 @@ impl<'a> Parser<'a> {
             }
         }
         let actions = self.actions(map, &path, common)?;
-        let constraints = self.list_of(map, "constraint", &path, About::Use)?;
+        let constraints = self.list_of(
+            map,
+            "constraint",
+            &path,
+            if kind == RuleKind::Duty { About::Duty } else { About::Use },
+        )?;
         let nothing = Common::default();
         let mut duties = |key: &str, of: RuleKind| match kind == of {
             true => self.rules(map, key, &path, RuleKind::Duty, &nothing, depth + 1),

@@ -209,7 +209,7 @@ pub fn find(left: &str) -> Option<&'static Operand> {
 /// What is known of `atomic`'s left operand. In a refinement of party or asset it is a property of these.
 pub(crate) fn fact<'w>(atomic: &Atomic, request: &Request<'_>, world: &'w World<'_>) -> Fact<'w> {
     match (atomic.operand, atomic.about) {
-        (Some(operand), About::Use | About::Action) => (operand.fact)(atomic, request, world),
+        (Some(operand), About::Action | About::Duty | About::Use) => (operand.fact)(atomic, request, world),
         (Some(operand), About::Party) if operand.changes == Change::Credential => {
             (operand.fact)(atomic, request, world)
         }
