@@ -37,7 +37,8 @@ impl Identity {
             let key_id = format!("{did}#key-1");
             let versions = format!("{}/.well-known/dspace-version", config.reached_at());
             let catalog = format!("{}/catalog", config.dsp_address());
-            let document = DidDocument::of_node(&did, &key_id, key.public_jwk(), &versions, &catalog);
+            let services = [("dsp", "DataService", versions), ("catalog", "CatalogService", catalog)];
+            let document = DidDocument::of_node(&did, &key_id, key.public_jwk(), &services);
             (key_id, document)
         };
         let fixed_header = config.closed_test_network.as_ref().map(|closed| closed.authorization.clone());
@@ -70,7 +71,7 @@ impl Identity {
         if let Some(fixed) = &self.fixed_header {
             return Ok(fixed.clone());
         }
-        let token = trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), now)?;
+        let token = trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), None, now)?;
         Ok(format!("Bearer {token}"))
     }
 

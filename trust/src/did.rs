@@ -172,7 +172,13 @@ impl DidDocument {
     /// The document of a node: one key for everything, and where its services are (Dataspace Protocol, section
     /// DID services).
     #[must_use]
-    pub fn of_node(did: &str, key_id: &str, public_jwk: &Json, version_url: &str, catalog_url: &str) -> Self {
+    pub fn of_node(did: &str, key_id: &str, public_jwk: &Json, services: &[(&str, &str, String)]) -> Self {
+        let services: Vec<_> = services
+            .iter()
+            .map(|(name, kind, endpoint)| {
+                json!({"id": format!("{did}#{name}"), "type": kind, "serviceEndpoint": endpoint})
+            })
+            .collect();
         let json = json!({
             "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1"],
             "id": did,
@@ -182,10 +188,7 @@ impl DidDocument {
             "authentication": [key_id],
             "assertionMethod": [key_id],
             "capabilityInvocation": [key_id],
-            "service": [
-                {"id": format!("{did}#dsp"), "type": "DataService", "serviceEndpoint": version_url},
-                {"id": format!("{did}#catalog"), "type": "CatalogService", "serviceEndpoint": catalog_url},
-            ],
+            "service": services,
         });
         Self { id: did.to_owned(), json }
     }
@@ -327,8 +330,7 @@ mod tests {
             did,
             "did:web:a.example#k",
             private.public_jwk(),
-            "https://a/v",
-            "https://a/catalog",
+            &[("dsp", "DataService", "https://a/v".to_owned())],
         );
         assert!(document.key(Some("#k"), Relationship::CapabilityInvocation).is_ok());
         assert!(document.key(Some("did:web:b.example#k"), Relationship::CapabilityInvocation).is_err());

@@ -210,7 +210,7 @@ mod tests {
         let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
         let did = format!("did:web:{name}.example");
         let kid = format!("{did}#k");
-        let document = DidDocument::of_node(&did, &kid, key.public_jwk(), "https://a/v", "https://a/c");
+        let document = DidDocument::of_node(&did, &kid, key.public_jwk(), &[]);
         (key, kid, document)
     }
 

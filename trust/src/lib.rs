@@ -1,4 +1,4 @@
-//! Who is it, and is it signed: DIDs, JOSE, self-issued tokens (DCP 1.0.1), agreement dossiers.
+//! Who is it, and is it signed: DIDs, JOSE, self-issued tokens and credentials (DCP 1.0.1), agreement dossiers.
 //!
 //! No sockets, no files, no clock: verification goes in two steps. First the crate says whose DID document it needs
 //! ([`token::Claimed`], [`did::document_url`]); the shell fetches it; then the crate decides. What was decided is a
@@ -6,13 +6,20 @@
 //! which takes OpenSSL's.
 #![warn(missing_docs)]
 
+pub mod access;
+pub mod credential;
+pub mod dcp;
 pub mod did;
 pub mod dossier;
 mod error;
 pub mod jose;
+pub mod presentation;
+pub mod status;
 pub mod token;
 
 pub use did::{DidDocument, Relationship};
 pub use dossier::{AgreementSignature, Dossier, SignerRole};
 pub use error::TrustError;
+pub use credential::{Credential, Profile, StatusEntry};
 pub use jose::{Algorithm, PrivateKey, PublicKey};
+pub use status::StatusList;

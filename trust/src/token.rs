@@ -14,7 +14,7 @@ pub const MAX_LIFETIME: i64 = 3600;
 /// Clock skew allowed between nodes, in seconds.
 pub const SKEW: i64 = 30;
 
-/// Makes a token of `did` for `audience`.
+/// Makes a token of `did` for `audience`; with `access`, the audience may ask for credentials (section 4.3.1).
 ///
 /// # Errors
 /// The key could not sign.
@@ -24,13 +24,17 @@ pub fn issue(
     did: &str,
     audience: &str,
     jti: &str,
+    access: Option<&str>,
     now: Timestamp,
 ) -> Result<String, TrustError> {
     let at = now.as_second();
-    let claims = json!({
+    let mut claims = json!({
         "iss": did, "sub": did, "aud": audience, "jti": jti,
         "iat": at, "nbf": at, "exp": at.saturating_add(LIFETIME),
     });
+    if let (Some(access), Some(map)) = (access, claims.as_object_mut()) {
+        map.insert("token".to_owned(), json!(access));
+    }
     key.sign(kid, "JWT", claims.to_string().as_bytes())
 }
 
@@ -48,9 +52,16 @@ pub struct Caller {
     did: String,
     jti: String,
     expires: i64,
+    access: Option<String>,
 }
 
 impl Caller {
+    /// What the caller gave along so that it can be asked for credentials (`token`).
+    #[must_use]
+    pub fn access(&self) -> Option<&str> {
+        self.access.as_deref()
+    }
+
     /// The participant.
     #[must_use]
     pub fn did(&self) -> &str {
@@ -138,7 +149,8 @@ impl Claimed {
         if jti.is_empty() || jti.len() > 256 {
             return Err(refuse("its `jti` is empty or longer than 256 bytes"));
         }
-        Ok(Caller { did: self.did.clone(), jti, expires: expires.saturating_add(SKEW) })
+        let access = claims.get("token").and_then(Json::as_str).map(str::to_owned);
+        Ok(Caller { did: self.did.clone(), jti, expires: expires.saturating_add(SKEW), access })
     }
 }
 
@@ -176,7 +188,7 @@ mod tests {
 
     fn setup() -> (PrivateKey, DidDocument, Timestamp) {
         let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
-        let document = DidDocument::of_node(DID, KID, key.public_jwk(), "https://a/v", "https://a/c");
+        let document = DidDocument::of_node(DID, KID, key.public_jwk(), &[]);
         (key, document, Timestamp::from_second(1_800_000_000).unwrap())
     }
 
@@ -196,7 +208,7 @@ mod tests {
     #[test]
     fn a_token_of_ours_holds() {
         let (key, document, now) = setup();
-        let compact = issue(&key, KID, DID, AUD, "j1", now).unwrap();
+        let compact = issue(&key, KID, DID, AUD, "j1", None, now).unwrap();
         let caller = Claimed::read(&compact).unwrap().verify(&document, AUD, now).unwrap();
         assert_eq!((caller.did(), caller.jti()), (DID, "j1"));
         assert_eq!(caller.expires(), now.as_second() + LIFETIME + SKEW);

@@ -1,0 +1,427 @@
+//! Verifiable credentials as JWT: the W3C data model 1.1 (claim `vc`) and 2.0 (the payload itself, `vc+jwt`).
+//!
+//! Verification goes in steps, as everywhere in this crate: [`Claimed::read`] says whose document is needed,
+//! [`Claimed::verify`] decides about signature and validity, and what is left to ask (revocation, schema, whether the
+//! issuer counts) is named by [`Credential::status`], [`Credential::schema`] and [`Credential::issuer`].
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json, json};
+
+use crate::did::{self, DidDocument, Relationship};
+use crate::error::TrustError;
+use crate::jose::{self, PrivateKey};
+use crate::token::SKEW;
+
+/// First context of the data model 1.1.
+const V1: &str = "https://www.w3.org/2018/credentials/v1";
+/// First context of the data model 2.0.
+const V2: &str = "https://www.w3.org/ns/credentials/v2";
+/// Most types of one credential.
+const MAX_TYPES: usize = 32;
+
+/// Which data model a credential is written in, with the status list that goes with it (DCP 1.0.1, appendix).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// `vc11-sl2021/jwt`.
+    V1,
+    /// `vc20-bssl/jwt`.
+    V2,
+}
+
+impl Profile {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
+
+    /// The profile's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "vc11-sl2021/jwt",
+            Self::V2 => "vc20-bssl/jwt",
+        }
+    }
+}
+
+/// Where it stands whether a credential was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusEntry {
+    /// Address of the status list credential.
+    pub list: String,
+    /// Place in it.
+    pub index: usize,
+    /// `revocation` or `suspension`.
+    pub purpose: String,
+}
+
+/// What an issuer says of a holder.
+#[derive(Debug, Clone)]
+pub struct Statement<'a> {
+    /// The credential's id, a URI.
+    pub id: &'a str,
+    /// Beside `VerifiableCredential`.
+    pub kind: &'a str,
+    /// The holder's DID.
+    pub subject: &'a str,
+    /// Further claims about it.
+    pub claims: &'a Map<String, Json>,
+    /// From when.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Where its revocation will stand.
+    pub status: Option<&'a StatusEntry>,
+}
+
+/// Issues a credential.
+///
+/// # Errors
+/// The key could not sign.
+pub fn issue(
+    key: &PrivateKey,
+    kid: &str,
+    issuer: &str,
+    statement: &Statement<'_>,
+    profile: Profile,
+) -> Result<String, TrustError> {
+    let mut subject = statement.claims.clone();
+    subject.insert("id".to_owned(), json!(statement.subject));
+    let status = statement.status.map(|status| {
+        let kind = match profile {
+            Profile::V1 => "StatusList2021Entry",
+            Profile::V2 => "BitstringStatusListEntry",
+        };
+        json!({
+            "id": format!("{}#{}", status.list, status.index), "type": kind, "statusPurpose": status.purpose,
+            "statusListIndex": status.index.to_string(), "statusListCredential": status.list,
+        })
+    });
+    let mut credential = json!({
+        "id": statement.id, "type": ["VerifiableCredential", statement.kind], "issuer": issuer,
+        "credentialSubject": subject,
+    });
+    let (from, until) = match profile {
+        Profile::V1 => ("issuanceDate", "expirationDate"),
+        Profile::V2 => ("validFrom", "validUntil"),
+    };
+    let context = match profile {
+        Profile::V1 => V1,
+        Profile::V2 => V2,
+    };
+    if let Some(map) = credential.as_object_mut() {
+        map.insert("@context".to_owned(), json!([context]));
+        map.insert(from.to_owned(), json!(statement.from.to_string()));
+        map.insert(until.to_owned(), json!(statement.until.to_string()));
+        map.extend(status.map(|status| ("credentialStatus".to_owned(), status)));
+    }
+    let envelope = json!({
+        "iss": issuer, "sub": statement.subject, "jti": statement.id, "iat": statement.from.as_second(),
+        "nbf": statement.from.as_second(), "exp": statement.until.as_second(),
+    });
+    match profile {
+        Profile::V1 => {
+            let mut claims = envelope;
+            if let Some(map) = claims.as_object_mut() {
+                map.insert("vc".to_owned(), credential);
+            }
+            key.sign(kid, "JWT", claims.to_string().as_bytes())
+        }
+        Profile::V2 => {
+            let mut claims = credential;
+            if let (Some(map), Json::Object(more)) = (claims.as_object_mut(), envelope) {
+                map.extend(more);
+            }
+            key.sign(kid, "vc+jwt", claims.to_string().as_bytes())
+        }
+    }
+}
+
+/// A credential as it comes: not to be believed yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    compact: String,
+    issuer: String,
+    kid: Option<String>,
+}
+
+/// A credential whose signature and validity hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Credential {
+    compact: String,
+    json: Json,
+    issuer: String,
+    subject: String,
+    types: Vec<String>,
+    until: Option<Timestamp>,
+}
+
+impl Claimed {
+    /// Reads a compact JWT without believing it.
+    ///
+    /// # Errors
+    /// Not a JWT, too large, no issuer, or its `kid` belongs to another DID.
+    pub fn read(compact: &str) -> Result<Self, TrustError> {
+        let (header, payload) = jose::peek(compact)?;
+        let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
+        let issuer = claims
+            .get("iss")
+            .and_then(Json::as_str)
+            .or_else(|| issuer_of(&claims))
+            .ok_or_else(|| refuse("it has no issuer"))?
+            .to_owned();
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Json::String(kid)) if did::owns(&issuer, kid) => Some(kid.clone()),
+            Some(_) => return Err(refuse("its `kid` is not a key of its issuer")),
+        };
+        Ok(Self { compact: compact.to_owned(), issuer, kid })
+    }
+
+    /// Whose document is needed.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Checks signature, form and validity at `now`.
+    ///
+    /// # Errors
+    /// Which of them does not hold.
+    pub fn verify(&self, document: &DidDocument, now: Timestamp) -> Result<Credential, TrustError> {
+        if document.id() != self.issuer {
+            return Err(refuse("the document is of another DID"));
+        }
+        let key = document.key(self.kid.as_deref(), Relationship::AssertionMethod)?;
+        let payload = key.verify(&self.compact)?;
+        let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
+        let json = claims.get("vc").cloned().unwrap_or_else(|| claims.clone());
+        if issuer_of(&json) != Some(self.issuer.as_str()) {
+            return Err(refuse("its `issuer` is not who signed it"));
+        }
+        let subject = json
+            .pointer("/credentialSubject/id")
+            .and_then(Json::as_str)
+            .ok_or_else(|| refuse("it has no `credentialSubject.id`, so it is nobody's"))?
+            .to_owned();
+        if claims.get("sub").is_some_and(|sub| sub.as_str() != Some(subject.as_str())) {
+            return Err(refuse("its `sub` is not its `credentialSubject.id`"));
+        }
+        let types: Vec<String> = match json.get("type") {
+            Some(Json::String(one)) => vec![one.clone()],
+            Some(Json::Array(all)) if all.len() <= MAX_TYPES => {
+                all.iter().filter_map(Json::as_str).map(str::to_owned).collect()
+            }
+            _ => return Err(refuse("it has no `type`")),
+        };
+        let until = validity(&json, &claims, now)?;
+        Ok(Credential { compact: self.compact.clone(), json, issuer: self.issuer.clone(), subject, types, until })
+    }
+}
+
+impl Credential {
+    /// As it came.
+    #[must_use]
+    pub fn compact(&self) -> &str {
+        &self.compact
+    }
+
+    /// The credential itself, in its data model.
+    #[must_use]
+    pub const fn json(&self) -> &Json {
+        &self.json
+    }
+
+    /// Who says so.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Of whom.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Its types, `VerifiableCredential` among them.
+    #[must_use]
+    pub fn types(&self) -> &[String] {
+        &self.types
+    }
+
+    /// The type that says what it is.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.types.iter().find(|kind| *kind != "VerifiableCredential").map_or("VerifiableCredential", String::as_str)
+    }
+
+    /// Until when it is valid, if its issuer set an end.
+    #[must_use]
+    pub const fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// Where its revocation stands.
+    ///
+    /// # Errors
+    /// An entry that cannot be read: then nobody knows.
+    pub fn status(&self) -> Result<Vec<StatusEntry>, TrustError> {
+        let entries = match self.json.get("credentialStatus") {
+            None | Some(Json::Null) => return Ok(Vec::new()),
+            Some(Json::Array(all)) => all.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        entries.iter().take(8).map(status_entry).collect()
+    }
+
+    /// Address of the JSON Schema it promises to follow.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        let schema = self.json.get("credentialSchema")?;
+        let schema = schema.as_array().map_or(Some(schema), |all| all.first())?;
+        schema.get("id").and_then(Json::as_str)
+    }
+}
+
+fn status_entry(entry: &Json) -> Result<StatusEntry, TrustError> {
+    let text = |name: &str| entry.get(name).and_then(Json::as_str);
+    match text("type") {
+        Some("BitstringStatusListEntry" | "StatusList2021Entry") => {}
+        other => return Err(refuse(&format!("its status is of an unknown type `{}`", other.unwrap_or_default()))),
+    }
+    let index = match entry.get("statusListIndex") {
+        Some(Json::String(text)) => text.parse().ok(),
+        Some(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
+        None => None,
+    };
+    let list = text("statusListCredential");
+    let (Some(index), Some(list)) = (index, list) else {
+        return Err(refuse("its status has no `statusListIndex` or no `statusListCredential`"));
+    };
+    Ok(StatusEntry { list: list.to_owned(), index, purpose: text("statusPurpose").unwrap_or("revocation").to_owned() })
+}
+
+fn issuer_of(credential: &Json) -> Option<&str> {
+    let credential = credential.get("vc").unwrap_or(credential);
+    let issuer = credential.get("issuer")?;
+    issuer.as_str().or_else(|| issuer.get("id")?.as_str())
+}
+
+/// Checks every date that stands in the credential or around it; returns the earliest end.
+fn validity(credential: &Json, claims: &Json, now: Timestamp) -> Result<Option<Timestamp>, TrustError> {
+    let date = |name: &str| -> Result<Option<Timestamp>, TrustError> {
+        match credential.get(name) {
+            None | Some(Json::Null) => Ok(None),
+            Some(value) => value
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .map(Some)
+                .ok_or_else(|| refuse(&format!("its `{name}` is not a date with time and zone"))),
+        }
+    };
+    let claim = |name: &str| {
+        let seconds = claims.get(name).and_then(Json::as_f64)?;
+        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "range checked by jiff")]
+        Timestamp::from_second(seconds as i64).ok()
+    };
+    let skew = jiff::SignedDuration::from_secs(SKEW);
+    let begins = [date("issuanceDate")?, date("validFrom")?, claim("nbf")];
+    if begins.into_iter().flatten().any(|begin| begin.duration_since(now) > skew) {
+        return Err(refuse("it is not valid yet"));
+    }
+    let end = [date("expirationDate")?, date("validUntil")?, claim("exp")].into_iter().flatten().min();
+    if end.is_some_and(|end| end <= now) {
+        return Err(refuse("it has expired"));
+    }
+    Ok(end)
+}
+
+fn refuse(reason: &str) -> TrustError {
+    TrustError::Credential(reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::Algorithm;
+
+    const ISSUER: &str = "did:web:city.example";
+    const KID: &str = "did:web:city.example#k";
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn setup() -> (PrivateKey, DidDocument) {
+        let key = PrivateKey::generate(Algorithm::P256).unwrap();
+        let document = DidDocument::of_node(ISSUER, KID, key.public_jwk(), &[]);
+        (key, document)
+    }
+
+    fn issued(key: &PrivateKey, profile: Profile) -> String {
+        let status = StatusEntry { list: "https://city.example/status/1".into(), index: 7, purpose: "revocation".into() };
+        let claims = json!({"memberOf": "urn:space"});
+        let statement = Statement {
+            id: "urn:c:1",
+            kind: "MembershipCredential",
+            subject: "did:web:agency.example",
+            claims: claims.as_object().unwrap(),
+            from: at(0),
+            until: at(1000),
+            status: Some(&status),
+        };
+        issue(key, KID, ISSUER, &statement, profile).unwrap()
+    }
+
+    #[test]
+    fn both_data_models_are_issued_and_verified() {
+        let (key, document) = setup();
+        for profile in Profile::ALL {
+            let claimed = Claimed::read(&issued(&key, profile)).unwrap();
+            assert_eq!(claimed.issuer(), ISSUER);
+            let credential = claimed.verify(&document, at(10)).unwrap();
+            assert_eq!((credential.subject(), credential.kind()), ("did:web:agency.example", "MembershipCredential"));
+            assert_eq!(credential.until(), Some(at(1000)));
+            let status = credential.status().unwrap();
+            assert_eq!((status[0].index, status[0].list.as_str()), (7, "https://city.example/status/1"));
+            assert_eq!(credential.json()["credentialSubject"]["memberOf"], "urn:space");
+            assert!(claimed.verify(&document, at(1000)).unwrap_err().to_string().contains("expired"));
+            assert!(claimed.verify(&document, at(-60)).unwrap_err().to_string().contains("not valid yet"));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (key, document) = setup();
+        let sign = |claims: Json| key.sign(KID, "JWT", claims.to_string().as_bytes()).unwrap();
+        let good = json!({"iss": ISSUER, "sub": "did:web:a", "vc": {"type": ["VerifiableCredential", "X"],
+            "issuer": ISSUER, "credentialSubject": {"id": "did:web:a"}}});
+        let check = |claims: &Json| {
+            Claimed::read(&sign(claims.clone()))
+                .and_then(|claimed| claimed.verify(&document, at(0)))
+                .map_err(|error| error.to_string())
+        };
+        assert!(check(&good).is_ok());
+        for (pointer, value, expected) in [
+            ("/vc/issuer", json!("did:web:other"), "is not who signed it"),
+            ("/vc/credentialSubject/id", json!(null), "it is nobody's"),
+            ("/vc/credentialSubject/id", json!("did:web:b"), "`sub` is not"),
+            ("/vc/type", json!(null), "no `type`"),
+        ] {
+            let mut claims = good.clone();
+            *claims.pointer_mut(pointer).unwrap() = value;
+            let error = check(&claims).unwrap_err();
+            assert!(error.contains(expected), "{pointer}: {error}");
+        }
+        let mut dated = good.clone();
+        dated["vc"]["expirationDate"] = json!("tomorrow");
+        assert!(check(&dated).unwrap_err().contains("not a date"));
+        let (other, _) = setup();
+        let forged = other.sign(KID, "JWT", good.to_string().as_bytes()).unwrap();
+        assert!(Claimed::read(&forged).unwrap().verify(&document, at(0)).is_err());
+        let foreign = key.sign("did:web:evil#k", "JWT", good.to_string().as_bytes()).unwrap();
+        assert!(Claimed::read(&foreign).is_err());
+        let mut odd = good;
+        odd["vc"]["credentialStatus"] = json!({"type": "Oracle"});
+        assert!(check(&odd).unwrap().status().is_err(), "an unknown status is not `not revoked`");
+    }
+}

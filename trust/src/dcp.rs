@@ -1,0 +1,374 @@
+//! The messages of the Decentralized Claims Protocol 1.0.1 (schemas of v1.0), strict in what is sent.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::error::TrustError;
+
+/// The context of every message.
+pub const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
+/// What begins the scope of a credential type (DCP, section 5.4.1.2); `:read` ends it.
+const TYPE_SCOPE: &str = "org.eclipse.dspace.dcp.vc.type:";
+/// Most entries in one list of a message.
+const MAX_ENTRIES: usize = 64;
+
+/// A message with a `type` of its own.
+pub trait DcpMessage: Serialize + DeserializeOwned {
+    /// The value of `type`.
+    const TYPE: &'static str;
+
+    /// What the schema and the prose demand beyond single properties.
+    ///
+    /// # Errors
+    /// One sentence.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// Names what is wrong: no context of the protocol, another type, a property missing or mistyped.
+pub fn parse<T: DcpMessage>(json: Json) -> Result<T, TrustError> {
+    let refuse = |reason: String| TrustError::Message(reason);
+    let context = match json.get("@context") {
+        Some(Json::Array(all)) => all.iter().any(|one| one.as_str() == Some(CONTEXT)),
+        Some(one) => one.as_str() == Some(CONTEXT),
+        None => false,
+    };
+    if !context {
+        return Err(refuse(format!("/@context: does not name {CONTEXT}")));
+    }
+    if json.get("type").and_then(Json::as_str) != Some(T::TYPE) {
+        return Err(refuse(format!("/type: must be `{}`", T::TYPE)));
+    }
+    let message: T = serde_path_to_error::deserialize(json)
+        .map_err(|error| refuse(format!("/{}: {}", error.path().to_string().replace('.', "/"), error.inner())))?;
+    message.check().map_err(refuse)?;
+    Ok(message)
+}
+
+/// Writes a message, with context and type.
+#[must_use]
+pub fn write<T: DcpMessage>(message: &T) -> Json {
+    // Messages are structs of JSON values, so they always serialise to an object.
+    let mut json = serde_json::to_value(message).unwrap_or_default();
+    if let Some(map) = json.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
+        map.insert("@context".to_owned(), json!([CONTEXT]));
+        map.insert("type".to_owned(), json!(T::TYPE));
+    }
+    json
+}
+
+/// The scope that asks for credentials of `kind`.
+#[must_use]
+pub fn scope_of(kind: &str) -> String {
+    format!("{TYPE_SCOPE}{kind}:read")
+}
+
+/// The credential type that a scope asks for.
+#[must_use]
+pub fn kind_of(scope: &str) -> Option<&str> {
+    let kind = scope.strip_prefix(TYPE_SCOPE)?.strip_suffix(":read")?;
+    (!kind.is_empty() && kind.len() <= 256).then_some(kind)
+}
+
+/// A verifier asks a holder for credentials (section 5.4.1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresentationQueryMessage {
+    /// Scopes.
+    #[serde(default)]
+    pub scope: Option<Vec<String>>,
+    /// DIF Presentation Exchange.
+    #[serde(default)]
+    pub presentation_definition: Option<Json>,
+}
+
+impl DcpMessage for PresentationQueryMessage {
+    const TYPE: &'static str = "PresentationQueryMessage";
+
+    fn check(&self) -> Result<(), String> {
+        match (&self.scope, &self.presentation_definition) {
+            (Some(_), Some(_)) => Err("scope and presentationDefinition do not go together".to_owned()),
+            (None, None) => Err("scope or presentationDefinition is missing".to_owned()),
+            (Some(scopes), None) if scopes.is_empty() || scopes.len() > MAX_ENTRIES => {
+                Err(format!("/scope: must have 1 to {MAX_ENTRIES} entries"))
+            }
+            (None, Some(definition)) if definition_types(definition).is_err() => definition_types(definition).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PresentationQueryMessage {
+    /// The credential types asked for.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<String> {
+        match (&self.scope, &self.presentation_definition) {
+            (Some(scopes), _) => scopes.iter().filter_map(|scope| kind_of(scope)).map(str::to_owned).collect(),
+            (None, Some(definition)) => definition_types(definition).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        }
+    }
+}
+
+/// The credential types that a presentation definition asks for: each input descriptor filters `$.type` or `$.vc.type`
+/// by a constant or a plain pattern. Definitions that ask otherwise are refused, for what they mean is not decided here.
+fn definition_types(definition: &Json) -> Result<Vec<String>, String> {
+    let descriptors = definition.get("input_descriptors").and_then(Json::as_array);
+    let descriptors = descriptors.filter(|all| !all.is_empty() && all.len() <= MAX_ENTRIES).ok_or_else(|| {
+        format!("/presentationDefinition/input_descriptors: must have 1 to {MAX_ENTRIES} entries")
+    })?;
+    let mut kinds = Vec::new();
+    for (index, descriptor) in descriptors.iter().enumerate() {
+        let fields = match descriptor.pointer("/constraints/fields") {
+            Some(Json::Array(all)) => all.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        };
+        let of_type = |field: &&Json| {
+            field.get("path").and_then(Json::as_array).into_iter().flatten().any(|path| {
+                path.as_str().is_some_and(|path| path == "$.type" || path == "$.vc.type")
+            })
+        };
+        let filter = fields.iter().find(of_type).and_then(|field| field.get("filter"));
+        let filter = filter.map(|filter| filter.get("contains").unwrap_or(filter));
+        let text = |name: &str| filter?.get(name)?.as_str();
+        let pattern = text("const").or_else(|| text("pattern").map(|one| one.trim_start_matches('^').trim_end_matches('$')));
+        let plain = pattern.filter(|one| !one.is_empty() && one.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)));
+        kinds.push(plain.map(str::to_owned).ok_or_else(|| {
+            format!("/presentationDefinition/input_descriptors/{index}: only filters of `$.type` by name are answered")
+        })?);
+    }
+    Ok(kinds)
+}
+
+/// A holder shows credentials (section 5.4.2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresentationResponseMessage {
+    /// Compact JWT each.
+    pub presentation: Vec<Json>,
+    /// Where what was asked for stands, for a presentation definition.
+    #[serde(default)]
+    pub presentation_submission: Option<Json>,
+}
+
+impl DcpMessage for PresentationResponseMessage {
+    const TYPE: &'static str = "PresentationResponseMessage";
+}
+
+/// A credential on its way from issuer to holder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialContainer {
+    /// Its type.
+    pub credential_type: String,
+    /// Compact JWT.
+    pub payload: String,
+    /// A profile's name or `jwt`.
+    pub format: String,
+}
+
+/// Whether a request was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Outcome {
+    /// Granted: the credentials are in the message.
+    Issued,
+    /// Not granted.
+    Rejected,
+}
+
+/// An issuer delivers, or refuses (section 6.5).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialMessage {
+    /// The issuer's id of the request.
+    pub issuer_pid: String,
+    /// The holder's id of the request.
+    pub holder_pid: String,
+    /// Whether it was granted.
+    pub status: Outcome,
+    /// Why not.
+    #[serde(default)]
+    pub rejection_reason: Option<String>,
+    /// The credentials.
+    #[serde(default)]
+    pub credentials: Vec<CredentialContainer>,
+}
+
+impl DcpMessage for CredentialMessage {
+    const TYPE: &'static str = "CredentialMessage";
+
+    fn check(&self) -> Result<(), String> {
+        if self.credentials.len() > MAX_ENTRIES {
+            return Err(format!("/credentials: more than {MAX_ENTRIES}"));
+        }
+        if self.status == Outcome::Issued && self.credentials.is_empty() {
+            return Err("/credentials: nothing was issued".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What an issuer can issue (section 6.6.2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialObject {
+    /// Its id at the issuer.
+    pub id: String,
+    /// `CredentialObject`.
+    #[serde(rename = "type", default)]
+    pub kind: Option<String>,
+    /// The credential's type.
+    #[serde(default)]
+    pub credential_type: Option<String>,
+    /// Address of its schema.
+    #[serde(default)]
+    pub credential_schema: Option<String>,
+    /// Why it is offered.
+    #[serde(default)]
+    pub offer_reason: Option<String>,
+    /// DID methods of holders.
+    #[serde(default)]
+    pub binding_methods: Option<Vec<String>>,
+    /// A profile's name.
+    #[serde(default)]
+    pub profile: Option<String>,
+}
+
+/// An issuer says that something can be requested (section 6.6).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialOfferMessage {
+    /// The issuer's DID.
+    pub issuer: String,
+    /// What it offers.
+    pub credentials: Vec<CredentialObject>,
+}
+
+impl DcpMessage for CredentialOfferMessage {
+    const TYPE: &'static str = "CredentialOfferMessage";
+
+    fn check(&self) -> Result<(), String> {
+        if self.credentials.is_empty() || self.credentials.len() > MAX_ENTRIES {
+            return Err(format!("/credentials: must have 1 to {MAX_ENTRIES} entries"));
+        }
+        Ok(())
+    }
+}
+
+/// A reference to a [`CredentialObject`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Its id.
+    pub id: String,
+}
+
+/// A holder asks an issuer (section 6.4).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialRequestMessage {
+    /// The holder's id of the request.
+    pub holder_pid: String,
+    /// What it wants, by id.
+    pub credentials: Vec<Reference>,
+}
+
+impl DcpMessage for CredentialRequestMessage {
+    const TYPE: &'static str = "CredentialRequestMessage";
+
+    fn check(&self) -> Result<(), String> {
+        if self.holder_pid.is_empty() || self.holder_pid.len() > 256 {
+            return Err("/holderPid: must have 1 to 256 bytes".to_owned());
+        }
+        if self.credentials.is_empty() || self.credentials.len() > MAX_ENTRIES {
+            return Err(format!("/credentials: must have 1 to {MAX_ENTRIES} entries"));
+        }
+        Ok(())
+    }
+}
+
+/// Where a request stands (section 6.8).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialStatus {
+    /// The issuer's id of the request.
+    pub issuer_pid: String,
+    /// The holder's id of the request.
+    pub holder_pid: String,
+    /// `RECEIVED`, `ISSUED` or `REJECTED`.
+    pub status: String,
+}
+
+impl DcpMessage for CredentialStatus {
+    const TYPE: &'static str = "CredentialStatus";
+}
+
+/// What an issuer can issue at all (section 6.7).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerMetadata {
+    /// The issuer's DID.
+    pub issuer: String,
+    /// What it issues.
+    pub credentials_supported: Vec<CredentialObject>,
+}
+
+impl DcpMessage for IssuerMetadata {
+    const TYPE: &'static str = "IssuerMetadata";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(more: Json) -> Result<PresentationQueryMessage, String> {
+        let mut json = json!({"@context": [CONTEXT], "type": "PresentationQueryMessage"});
+        json.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        parse(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn queries_ask_by_scope_or_by_definition() {
+        let scope = scope_of("MembershipCredential");
+        assert_eq!(scope, "org.eclipse.dspace.dcp.vc.type:MembershipCredential:read");
+        assert_eq!(query(json!({"scope": [scope]})).unwrap().kinds(), ["MembershipCredential"]);
+        let definition = |filter: Json| {
+            json!({"presentationDefinition": {"id": "x", "input_descriptors": [
+                {"id": "c", "constraints": {"fields": [{"path": ["$.type"], "filter": filter}]}}]}})
+        };
+        let by_name = query(definition(json!({"type": "string", "pattern": "^Role$"}))).unwrap();
+        assert_eq!(by_name.kinds(), ["Role"]);
+        for bad in [
+            json!({}),
+            json!({"scope": []}),
+            json!({"presentationDefinition": {}}),
+            json!({"scope": [scope_of("X")], "presentationDefinition": {"input_descriptors": []}}),
+            definition(json!({"type": "string", "pattern": ".*"})),
+        ] {
+            assert!(query(bad.clone()).is_err(), "{bad}");
+        }
+        assert_eq!(kind_of("org.eclipse.dspace.dcp.vc.id:x:read"), None);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let message = CredentialRequestMessage {
+            holder_pid: "h".to_owned(),
+            credentials: vec![Reference { id: "c".to_owned() }],
+        };
+        assert_eq!(parse::<CredentialRequestMessage>(write(&message)).unwrap(), message);
+        let mut other = write(&message);
+        other["type"] = json!("CredentialStatus");
+        assert!(parse::<CredentialRequestMessage>(other).unwrap_err().to_string().contains("/type"));
+        let mut other = write(&message);
+        other.as_object_mut().unwrap().remove("holderPid");
+        assert!(parse::<CredentialRequestMessage>(other).unwrap_err().to_string().contains("holderPid"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Verifiable presentations as JWT: credentials that their holder shows to one verifier (DCP 1.0.1, section 5).
+
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use crate::did::{self, DidDocument, Relationship};
+use crate::error::TrustError;
+use crate::jose::{self, PrivateKey};
+use crate::token::SKEW;
+
+/// How long a presentation of ours is good, in seconds.
+pub const LIFETIME: i64 = 300;
+/// Most credentials in one presentation.
+pub const MAX_CREDENTIALS: usize = 32;
+
+/// Shows `credentials` (compact JWT) of `holder` to `verifier`.
+///
+/// # Errors
+/// The key could not sign.
+pub fn make(
+    key: &PrivateKey,
+    kid: &str,
+    holder: &str,
+    verifier: &str,
+    jti: &str,
+    credentials: &[String],
+    now: Timestamp,
+) -> Result<String, TrustError> {
+    let at = now.as_second();
+    let claims = json!({
+        "iss": holder, "sub": holder, "aud": verifier, "jti": jti,
+        "iat": at, "nbf": at, "exp": at.saturating_add(LIFETIME),
+        "vp": {
+            "@context": ["https://www.w3.org/2018/credentials/v1"], "type": ["VerifiablePresentation"],
+            "holder": holder, "verifiableCredential": credentials,
+        },
+    });
+    key.sign(kid, "JWT", claims.to_string().as_bytes())
+}
+
+/// The credentials in a presentation (compact JWT), once it is shown to hold: signed by `holder`, for `verifier`, now.
+///
+/// # Errors
+/// Any of that does not hold.
+pub fn open(
+    compact: &str,
+    holder: &DidDocument,
+    verifier: &str,
+    now: Timestamp,
+) -> Result<Vec<String>, TrustError> {
+    let (header, _) = jose::peek(compact)?;
+    let kid = match header.get("kid") {
+        None => None,
+        Some(Json::String(kid)) if did::owns(holder.id(), kid) => Some(kid.as_str()),
+        Some(_) => return Err(refuse("its `kid` is not a key of the holder")),
+    };
+    let payload = holder.key(kid, Relationship::AssertionMethod)?.verify(compact)?;
+    let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
+    let text = |name: &str| claims.get(name).and_then(Json::as_str);
+    if text("iss") != Some(holder.id()) || text("sub").is_some_and(|sub| sub != holder.id()) {
+        return Err(refuse("it is not the holder's own"));
+    }
+    let for_us = match claims.get("aud") {
+        Some(Json::String(aud)) => aud == verifier,
+        Some(Json::Array(all)) => matches!(all.as_slice(), [only] if only.as_str() == Some(verifier)),
+        _ => false,
+    };
+    if !for_us {
+        return Err(refuse("its `aud` is not this participant"));
+    }
+    let seconds = |name: &str| claims.get(name).and_then(Json::as_i64);
+    let at = now.as_second();
+    if seconds("exp").is_none_or(|exp| at >= exp.saturating_add(SKEW)) {
+        return Err(refuse("it has expired, or does not say when it will"));
+    }
+    if ["nbf", "iat"].into_iter().filter_map(seconds).any(|begin| begin > at.saturating_add(SKEW)) {
+        return Err(refuse("it is not valid yet"));
+    }
+    // A payload is the presentation itself (VC 2.0), or has it as `vp`, or several as a list.
+    let presentations = match claims.get("vp") {
+        None => std::slice::from_ref(&claims),
+        Some(Json::Array(all)) => all.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+    };
+    let mut found = Vec::new();
+    for presentation in presentations {
+        if presentation.get("holder").is_some_and(|named| named.as_str() != Some(holder.id())) {
+            return Err(refuse("its `holder` is another than who signed it"));
+        }
+        let credentials = match presentation.get("verifiableCredential") {
+            None => &[],
+            Some(Json::Array(all)) => all.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        for credential in credentials {
+            // An enveloped credential (VC 2.0) is a data URL with the JWT.
+            let jwt = credential.as_str().or_else(|| credential.get("id")?.as_str()?.split_once(',').map(|(_, jwt)| jwt));
+            found.push(jwt.ok_or_else(|| refuse("a credential in it is not a JWT"))?.to_owned());
+            if found.len() > MAX_CREDENTIALS {
+                return Err(refuse(&format!("it has more than {MAX_CREDENTIALS} credentials")));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn refuse(reason: &str) -> TrustError {
+    TrustError::Presentation(reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::Algorithm;
+
+    #[test]
+    fn a_presentation_is_for_one_verifier_and_a_short_time() {
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let (holder, kid) = ("did:web:h.example", "did:web:h.example#k");
+        let document = DidDocument::of_node(holder, kid, key.public_jwk(), &[]);
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let later = |seconds| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let shown = make(&key, kid, holder, "did:web:v", "j", &["a.b.c".to_owned()], now).unwrap();
+        assert_eq!(open(&shown, &document, "did:web:v", now).unwrap(), ["a.b.c"]);
+        let refused = |verifier: &str, at| open(&shown, &document, verifier, at).unwrap_err().to_string();
+        assert!(refused("did:web:other", now).contains("`aud`"));
+        assert!(refused("did:web:v", later(LIFETIME + SKEW)).contains("expired"));
+        assert!(refused("did:web:v", later(-31)).contains("not valid yet"));
+        let other = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let forged = make(&other, kid, holder, "did:web:v", "j", &[], now).unwrap();
+        assert!(open(&forged, &document, "did:web:v", now).is_err());
+        let stolen = make(&key, kid, "did:web:x", "did:web:v", "j", &[], now).unwrap();
+        assert!(open(&stolen, &document, "did:web:v", now).unwrap_err().to_string().contains("not the holder's own"));
+    }
+}
