@@ -407,7 +407,8 @@ async fn every_bad_message_gets_a_clear_error_and_changes_nothing() {
             "a token signed by another key",
             Some({
                 let now = connector::clock::now();
-                let other = trust::token::issue(&mallory.key, &alice.kid, &alice.did, &node.did, "j", None, now);
+                let other =
+                    trust::token::issue(&mallory.key, &alice.kid, &alice.did, &node.did, "j", None, now);
                 other.unwrap()
             }),
         ),
@@ -416,7 +417,8 @@ async fn every_bad_message_gets_a_clear_error_and_changes_nothing() {
             Some({
                 let now = connector::clock::now();
                 let did = "did:web:localhost%3A1";
-                trust::token::issue(&mallory.key, &format!("{did}#k"), did, &node.did, "j2", None, now).unwrap()
+                trust::token::issue(&mallory.key, &format!("{did}#k"), did, &node.did, "j2", None, now)
+                    .unwrap()
             }),
         ),
         (
@@ -424,7 +426,8 @@ async fn every_bad_message_gets_a_clear_error_and_changes_nothing() {
             Some({
                 let now = connector::clock::now();
                 let did = "did:web:10.0.0.1";
-                trust::token::issue(&mallory.key, &format!("{did}#k"), did, &node.did, "j3", None, now).unwrap()
+                trust::token::issue(&mallory.key, &format!("{did}#k"), did, &node.did, "j3", None, now)
+                    .unwrap()
             }),
         ),
         ("a token ten times too long", Some("x".repeat(30_000))),

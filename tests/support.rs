@@ -269,7 +269,8 @@ impl Stranger {
 
     pub fn token(&self, audience: &str) -> String {
         let now = connector::clock::now();
-        trust::token::issue(&self.key, &self.kid, &self.did, audience, &connector::ids::urn(), None, now).unwrap()
+        trust::token::issue(&self.key, &self.kid, &self.did, audience, &connector::ids::urn(), None, now)
+            .unwrap()
     }
 
     /// A token with claims of the test's own making.

@@ -71,7 +71,8 @@ impl Identity {
         if let Some(fixed) = &self.fixed_header {
             return Ok(fixed.clone());
         }
-        let token = trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), None, now)?;
+        let token =
+            trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), None, now)?;
         Ok(format!("Bearer {token}"))
     }
 

@@ -39,7 +39,12 @@ pub fn issue(
 ///
 /// # Errors
 /// Not a token of ours, for another verifier, or expired.
-pub fn check(compact: &str, holder: &DidDocument, verifier: &str, now: Timestamp) -> Result<Vec<String>, TrustError> {
+pub fn check(
+    compact: &str,
+    holder: &DidDocument,
+    verifier: &str,
+    now: Timestamp,
+) -> Result<Vec<String>, TrustError> {
     let refuse = |reason: &str| TrustError::Token(format!("the access token: {reason}"));
     let (header, _) = jose::peek(compact)?;
     if header.get("typ").and_then(Json::as_str) != Some(TYPE) {
@@ -55,7 +60,8 @@ pub fn check(compact: &str, holder: &DidDocument, verifier: &str, now: Timestamp
     if text("sub") != Some(verifier) {
         return Err(refuse("was given to another verifier"));
     }
-    if claims.get("exp").and_then(Json::as_i64).is_none_or(|exp| now.as_second() >= exp.saturating_add(SKEW)) {
+    if claims.get("exp").and_then(Json::as_i64).is_none_or(|exp| now.as_second() >= exp.saturating_add(SKEW))
+    {
         return Err(refuse("has expired"));
     }
     Ok(text("scope").unwrap_or_default().split(' ').filter_map(kind_of).map(str::to_owned).collect())
@@ -76,7 +82,9 @@ mod tests {
         let scopes = [scope_of("MembershipCredential"), "something else".to_owned()];
         let token = issue(&key, kid, holder, "did:web:v", &scopes, now).unwrap();
         assert_eq!(check(&token, &document, "did:web:v", now).unwrap(), ["MembershipCredential"]);
-        assert!(check(&token, &document, "did:web:w", now).unwrap_err().to_string().contains("another verifier"));
+        assert!(
+            check(&token, &document, "did:web:w", now).unwrap_err().to_string().contains("another verifier")
+        );
         let later = Timestamp::from_second(1_800_000_000 + LIFETIME + SKEW).unwrap();
         assert!(check(&token, &document, "did:web:v", later).unwrap_err().to_string().contains("expired"));
         let id_token = crate::token::issue(&key, kid, holder, "did:web:v", "j", None, now).unwrap();

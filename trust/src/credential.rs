@@ -213,7 +213,14 @@ impl Claimed {
             _ => return Err(refuse("it has no `type`")),
         };
         let until = validity(&json, &claims, now)?;
-        Ok(Credential { compact: self.compact.clone(), json, issuer: self.issuer.clone(), subject, types, until })
+        Ok(Credential {
+            compact: self.compact.clone(),
+            json,
+            issuer: self.issuer.clone(),
+            subject,
+            types,
+            until,
+        })
     }
 }
 
@@ -251,7 +258,10 @@ impl Credential {
     /// The type that says what it is.
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.types.iter().find(|kind| *kind != "VerifiableCredential").map_or("VerifiableCredential", String::as_str)
+        self.types
+            .iter()
+            .find(|kind| *kind != "VerifiableCredential")
+            .map_or("VerifiableCredential", String::as_str)
     }
 
     /// Until when it is valid, if its issuer set an end.
@@ -286,7 +296,9 @@ fn status_entry(entry: &Json) -> Result<StatusEntry, TrustError> {
     let text = |name: &str| entry.get(name).and_then(Json::as_str);
     match text("type") {
         Some("BitstringStatusListEntry" | "StatusList2021Entry") => {}
-        other => return Err(refuse(&format!("its status is of an unknown type `{}`", other.unwrap_or_default()))),
+        other => {
+            return Err(refuse(&format!("its status is of an unknown type `{}`", other.unwrap_or_default())));
+        }
     }
     let index = match entry.get("statusListIndex") {
         Some(Json::String(text)) => text.parse().ok(),
@@ -297,7 +309,11 @@ fn status_entry(entry: &Json) -> Result<StatusEntry, TrustError> {
     let (Some(index), Some(list)) = (index, list) else {
         return Err(refuse("its status has no `statusListIndex` or no `statusListCredential`"));
     };
-    Ok(StatusEntry { list: list.to_owned(), index, purpose: text("statusPurpose").unwrap_or("revocation").to_owned() })
+    Ok(StatusEntry {
+        list: list.to_owned(),
+        index,
+        purpose: text("statusPurpose").unwrap_or("revocation").to_owned(),
+    })
 }
 
 fn issuer_of(credential: &Json) -> Option<&str> {
@@ -358,7 +374,11 @@ mod tests {
     }
 
     fn issued(key: &PrivateKey, profile: Profile) -> String {
-        let status = StatusEntry { list: "https://city.example/status/1".into(), index: 7, purpose: "revocation".into() };
+        let status = StatusEntry {
+            list: "https://city.example/status/1".into(),
+            index: 7,
+            purpose: "revocation".into(),
+        };
         let claims = json!({"memberOf": "urn:space"});
         let statement = Statement {
             id: "urn:c:1",
@@ -379,7 +399,10 @@ mod tests {
             let claimed = Claimed::read(&issued(&key, profile)).unwrap();
             assert_eq!(claimed.issuer(), ISSUER);
             let credential = claimed.verify(&document, at(10)).unwrap();
-            assert_eq!((credential.subject(), credential.kind()), ("did:web:agency.example", "MembershipCredential"));
+            assert_eq!(
+                (credential.subject(), credential.kind()),
+                ("did:web:agency.example", "MembershipCredential")
+            );
             assert_eq!(credential.until(), Some(at(1000)));
             let status = credential.status().unwrap();
             assert_eq!((status[0].index, status[0].list.as_str()), (7, "https://city.example/status/1"));

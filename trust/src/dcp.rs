@@ -44,8 +44,9 @@ pub fn parse<T: DcpMessage>(json: Json) -> Result<T, TrustError> {
     if json.get("type").and_then(Json::as_str) != Some(T::TYPE) {
         return Err(refuse(format!("/type: must be `{}`", T::TYPE)));
     }
-    let message: T = serde_path_to_error::deserialize(json)
-        .map_err(|error| refuse(format!("/{}: {}", error.path().to_string().replace('.', "/"), error.inner())))?;
+    let message: T = serde_path_to_error::deserialize(json).map_err(|error| {
+        refuse(format!("/{}: {}", error.path().to_string().replace('.', "/"), error.inner()))
+    })?;
     message.check().map_err(refuse)?;
     Ok(message)
 }
@@ -98,7 +99,9 @@ impl DcpMessage for PresentationQueryMessage {
             (Some(scopes), None) if scopes.is_empty() || scopes.len() > MAX_ENTRIES => {
                 Err(format!("/scope: must have 1 to {MAX_ENTRIES} entries"))
             }
-            (None, Some(definition)) if definition_types(definition).is_err() => definition_types(definition).map(|_| ()),
+            (None, Some(definition)) if definition_types(definition).is_err() => {
+                definition_types(definition).map(|_| ())
+            }
             _ => Ok(()),
         }
     }
@@ -109,7 +112,9 @@ impl PresentationQueryMessage {
     #[must_use]
     pub fn kinds(&self) -> Vec<String> {
         match (&self.scope, &self.presentation_definition) {
-            (Some(scopes), _) => scopes.iter().filter_map(|scope| kind_of(scope)).map(str::to_owned).collect(),
+            (Some(scopes), _) => {
+                scopes.iter().filter_map(|scope| kind_of(scope)).map(str::to_owned).collect()
+            }
             (None, Some(definition)) => definition_types(definition).unwrap_or_default(),
             (None, None) => Vec::new(),
         }
@@ -120,9 +125,10 @@ impl PresentationQueryMessage {
 /// by a constant or a plain pattern. Definitions that ask otherwise are refused, for what they mean is not decided here.
 fn definition_types(definition: &Json) -> Result<Vec<String>, String> {
     let descriptors = definition.get("input_descriptors").and_then(Json::as_array);
-    let descriptors = descriptors.filter(|all| !all.is_empty() && all.len() <= MAX_ENTRIES).ok_or_else(|| {
-        format!("/presentationDefinition/input_descriptors: must have 1 to {MAX_ENTRIES} entries")
-    })?;
+    let descriptors =
+        descriptors.filter(|all| !all.is_empty() && all.len() <= MAX_ENTRIES).ok_or_else(|| {
+            format!("/presentationDefinition/input_descriptors: must have 1 to {MAX_ENTRIES} entries")
+        })?;
     let mut kinds = Vec::new();
     for (index, descriptor) in descriptors.iter().enumerate() {
         let fields = match descriptor.pointer("/constraints/fields") {
@@ -131,15 +137,21 @@ fn definition_types(definition: &Json) -> Result<Vec<String>, String> {
             None => &[],
         };
         let of_type = |field: &&Json| {
-            field.get("path").and_then(Json::as_array).into_iter().flatten().any(|path| {
-                path.as_str().is_some_and(|path| path == "$.type" || path == "$.vc.type")
-            })
+            field
+                .get("path")
+                .and_then(Json::as_array)
+                .into_iter()
+                .flatten()
+                .any(|path| path.as_str().is_some_and(|path| path == "$.type" || path == "$.vc.type"))
         };
         let filter = fields.iter().find(of_type).and_then(|field| field.get("filter"));
         let filter = filter.map(|filter| filter.get("contains").unwrap_or(filter));
         let text = |name: &str| filter?.get(name)?.as_str();
-        let pattern = text("const").or_else(|| text("pattern").map(|one| one.trim_start_matches('^').trim_end_matches('$')));
-        let plain = pattern.filter(|one| !one.is_empty() && one.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)));
+        let pattern = text("const")
+            .or_else(|| text("pattern").map(|one| one.trim_start_matches('^').trim_end_matches('$')));
+        let plain = pattern.filter(|one| {
+            !one.is_empty() && one.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+        });
         kinds.push(plain.map(str::to_owned).ok_or_else(|| {
             format!("/presentationDefinition/input_descriptors/{index}: only filters of `$.type` by name are answered")
         })?);

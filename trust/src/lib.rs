@@ -17,9 +17,9 @@ pub mod presentation;
 pub mod status;
 pub mod token;
 
+pub use credential::{Credential, Profile, StatusEntry};
 pub use did::{DidDocument, Relationship};
 pub use dossier::{AgreementSignature, Dossier, SignerRole};
 pub use error::TrustError;
-pub use credential::{Credential, Profile, StatusEntry};
 pub use jose::{Algorithm, PrivateKey, PublicKey};
 pub use status::StatusList;

@@ -94,7 +94,9 @@ pub fn open(
         };
         for credential in credentials {
             // An enveloped credential (VC 2.0) is a data URL with the JWT.
-            let jwt = credential.as_str().or_else(|| credential.get("id")?.as_str()?.split_once(',').map(|(_, jwt)| jwt));
+            let jwt = credential
+                .as_str()
+                .or_else(|| credential.get("id")?.as_str()?.split_once(',').map(|(_, jwt)| jwt));
             found.push(jwt.ok_or_else(|| refuse("a credential in it is not a JWT"))?.to_owned());
             if found.len() > MAX_CREDENTIALS {
                 return Err(refuse(&format!("it has more than {MAX_CREDENTIALS} credentials")));
@@ -130,6 +132,11 @@ mod tests {
         let forged = make(&other, kid, holder, "did:web:v", "j", &[], now).unwrap();
         assert!(open(&forged, &document, "did:web:v", now).is_err());
         let stolen = make(&key, kid, "did:web:x", "did:web:v", "j", &[], now).unwrap();
-        assert!(open(&stolen, &document, "did:web:v", now).unwrap_err().to_string().contains("not the holder's own"));
+        assert!(
+            open(&stolen, &document, "did:web:v", now)
+                .unwrap_err()
+                .to_string()
+                .contains("not the holder's own")
+        );
     }
 }

@@ -35,7 +35,8 @@ impl StatusList {
     /// # Errors
     /// Not a status list, or one that unpacks to more than a mebibyte.
     pub fn of_credential(credential: &Json) -> Result<Self, TrustError> {
-        let subject = credential.get("credentialSubject").ok_or_else(|| refuse("it has no `credentialSubject`"))?;
+        let subject =
+            credential.get("credentialSubject").ok_or_else(|| refuse("it has no `credentialSubject`"))?;
         let encoded = subject
             .get("encodedList")
             .and_then(Json::as_str)
@@ -145,7 +146,8 @@ mod tests {
         let mut packer = GzEncoder::new(Vec::new(), Compression::best());
         (0..64).for_each(|_| packer.write_all(&[0; 1 << 20]).unwrap());
         let bomb = format!("u{}", URL_SAFE_NO_PAD.encode(packer.finish().unwrap()));
-        let error = StatusList::of_credential(&json!({"credentialSubject": {"encodedList": bomb}})).unwrap_err();
+        let error =
+            StatusList::of_credential(&json!({"credentialSubject": {"encodedList": bomb}})).unwrap_err();
         assert!(error.to_string().contains("more than a mebibyte"));
         for bad in ["u", "!!!", "uAAAA"] {
             assert!(StatusList::of_credential(&json!({"credentialSubject": {"encodedList": bad}})).is_err());
