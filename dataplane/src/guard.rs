@@ -16,7 +16,7 @@ use crate::error::{SourceError, StreamError};
 use crate::grant::Grant;
 use crate::source::{Body, DataRequest, DataResponse, Source};
 
-/// The time is asked again at least this often, so that a clock that was set is noticed.
+/// Longest wait before the time is looked at again.
 const LONGEST_NAP: Duration = Duration::from_secs(600);
 
 /// Tells the time.
@@ -90,27 +90,26 @@ async fn until_stopped(
             Signal::Run => {}
         }
         told_again = false;
-        let nap = grant.ask_again().map(|at| {
-            let left = at.as_nanosecond().saturating_sub(clock.now().as_nanosecond()).max(0);
-            Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)).min(LONGEST_NAP)
-        });
-        let timer = async {
-            match nap {
-                Some(nap) => tokio::time::sleep_until(tokio::time::Instant::now() + nap).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = signal.changed() => match changed {
                 Ok(()) => told_again = true,
                 Err(_) => return "the node is stopping".to_owned(),
             },
-            () = timer => match grant.renew(clock.now()) {
+            () = reached(grant.ask_again(), clock.as_ref()) => match grant.renew(clock.now()) {
                 Ok(renewed) => grant = renewed,
                 Err(denied) => return denied.to_string(),
             },
         }
     }
+}
+
+/// Ends when it is `at`, or [`LONGEST_NAP`] later at most, so that a clock that was set is noticed; never where there is
+/// nothing to wait for.
+pub async fn reached(at: Option<Timestamp>, clock: &dyn Clock) {
+    let Some(at) = at else { return std::future::pending().await };
+    let left = at.as_nanosecond().saturating_sub(clock.now().as_nanosecond()).max(0);
+    let nap = Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)).min(LONGEST_NAP);
+    tokio::time::sleep_until(tokio::time::Instant::now() + nap).await;
 }
 
 struct Guarded {

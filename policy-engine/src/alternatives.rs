@@ -4,6 +4,8 @@ use crate::model::{Atomic, Constraint, Logical};
 
 /// Most alternatives that are looked at; beyond them nothing is decided.
 pub(crate) const MAX_ALTERNATIVES: usize = 4096;
+/// Most literals in all alternatives together: what a peer writes must not take much memory.
+const MAX_LITERALS: usize = 65_536;
 
 /// An atomic constraint, wanted true or false.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +88,9 @@ fn conjunction(parts: &[Constraint], holds: Option<usize>) -> Option<Vec<Alterna
 }
 
 pub(crate) fn product<'a>(a: &[Alternative<'a>], b: &[Alternative<'a>]) -> Option<Vec<Alternative<'a>>> {
-    if a.len().checked_mul(b.len())? > MAX_ALTERNATIVES {
+    let size = |all: &[Alternative<'a>]| all.iter().map(Vec::len).sum::<usize>();
+    let literals = size(a).checked_mul(b.len())?.checked_add(size(b).checked_mul(a.len())?)?;
+    if a.len().checked_mul(b.len())? > MAX_ALTERNATIVES || literals > MAX_LITERALS {
         return None;
     }
     Some(
@@ -94,4 +98,30 @@ pub(crate) fn product<'a>(a: &[Alternative<'a>], b: &[Alternative<'a>]) -> Optio
             .flat_map(|one| b.iter().map(move |other| [one.as_slice(), other.as_slice()].concat()))
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Policy;
+
+    /// The alternatives of `ors` choices of two beside `plain` comparisons, if they are within the bounds.
+    fn alternatives_of(ors: usize, plain: usize) -> Option<usize> {
+        let leaf = json!({"leftOperand": "percentage", "operator": "lt", "rightOperand": "5"});
+        let choice = json!({"or": [leaf, leaf]});
+        let constraints = [vec![choice; ors], vec![leaf; plain]].concat();
+        let policy =
+            Policy::parse(&json!({"permission": [{"action": "use", "constraint": constraints}]})).unwrap();
+        all(&policy.permissions.first().unwrap().constraints).map(|found| found.len())
+    }
+
+    #[test]
+    fn neither_many_alternatives_nor_long_ones_take_the_memory() {
+        assert_eq!(alternatives_of(12, 0), Some(4096));
+        assert_eq!(alternatives_of(13, 0), None, "too many");
+        assert_eq!(alternatives_of(12, 100), None, "too many literals in them");
+        assert_eq!(alternatives_of(0, 1000), Some(1));
+    }
 }

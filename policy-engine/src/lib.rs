@@ -30,6 +30,7 @@ mod question;
 mod report;
 mod satisfy;
 mod world;
+mod write;
 
 pub use advice::{Advice, Step, advise};
 pub use compare::{Containment, Gap, same_terms, within};

@@ -1,8 +1,8 @@
-//! ODRL in JSON, parsed into the model and written back; errors carry the JSON pointer.
+//! ODRL in JSON, parsed into the model; errors carry the JSON pointer.
 //!
 //! Prefixed terms (`odrl:use`) and full ODRL IRIs are read as the compact term. Bounds: see the constants.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use crate::error::PolicyError;
 use crate::literal::{self, MAX_TEXT};
@@ -14,16 +14,16 @@ use crate::operand::{self, OperandKind};
 
 /// Deepest nesting of logical constraints, of duties in duties, and of policies that inherit.
 const MAX_DEPTH: usize = 8;
-/// Most rules in one policy, duties included.
-const MAX_RULES: usize = 1024;
-/// Most constraints in one policy, logical ones and refinements included.
-const MAX_CONSTRAINTS: usize = 4096;
+/// Most rules in one policy, duties included: from a peer, and in a file.
+const MAX_RULES: (usize, usize) = (256, 1024);
+/// Most constraints in one policy, logical ones and refinements included: from a peer, and in a file.
+const MAX_CONSTRAINTS: (usize, usize) = (1024, 4096);
 /// Most values in one right operand.
 const MAX_VALUES: usize = 1024;
 
 const ODRL: &str = "http://www.w3.org/ns/odrl/2/";
 /// A rule's own refinement of its action, where the Dataspace Protocol's schema wants the action itself to be a string.
-const REFINEMENT: &str = "http://www.w3.org/ns/odrl/2/refinement";
+pub(crate) const REFINEMENT: &str = "http://www.w3.org/ns/odrl/2/refinement";
 
 impl Policy {
     /// Reads a policy in the compact JSON form (contract-schema.json of the Dataspace Protocol 2025-1). What the
@@ -58,106 +58,6 @@ impl Policy {
     pub fn parse_inheriting(json: &Json, parents: &[Json]) -> Result<Self, PolicyError> {
         Parser::new(true, parents).policy(json)
     }
-
-    /// The policy in the form that [`Self::parse`] reads, where its rules have no party or asset of their own, else
-    /// that of [`Self::parse_odrl`].
-    #[must_use]
-    pub fn write(&self) -> Json {
-        let kind = match self.kind {
-            Kind::Agreement => "Agreement",
-            Kind::Offer => "Offer",
-            Kind::Set => "Set",
-        };
-        let mut map = Map::new();
-        map.insert("@type".to_owned(), json!(kind));
-        if !self.id.is_empty() {
-            map.insert("@id".to_owned(), json!(self.id));
-        }
-        let conflict = match self.conflict {
-            Conflict::Invalid => None,
-            Conflict::Perm => Some("perm"),
-            Conflict::Prohibit => Some("prohibit"),
-        };
-        for (key, value) in [
-            ("conflict", conflict),
-            ("target", self.target.as_deref()),
-            ("assigner", self.assigner.as_deref()),
-            ("assignee", self.assignee.as_deref()),
-        ] {
-            map.extend(value.map(|value| (key.to_owned(), json!(value))));
-        }
-        for (key, rules) in [
-            ("permission", &self.permissions),
-            ("prohibition", &self.prohibitions),
-            ("obligation", &self.obligations),
-        ] {
-            insert_rules(&mut map, key, rules);
-        }
-        Json::Object(map)
-    }
-}
-
-fn insert_rules(map: &mut Map<String, Json>, key: &str, rules: &[Rule]) {
-    if !rules.is_empty() {
-        map.insert(key.to_owned(), rules.iter().map(write_rule).collect());
-    }
-}
-
-fn write_rule(rule: &Rule) -> Json {
-    let mut map = Map::new();
-    if rule.action != ANY_ACTION {
-        map.insert("action".to_owned(), json!(rule.action));
-    }
-    if !rule.refinements.is_empty() {
-        map.insert(REFINEMENT.to_owned(), rule.refinements.iter().map(write_constraint).collect());
-    }
-    for (key, scope) in [("assignee", &rule.assignee), ("target", &rule.target)] {
-        let Some(scope) = scope else { continue };
-        let written = match &scope.id {
-            Some(id) if scope.refinements.is_empty() => json!(id),
-            id => {
-                let refinements: Vec<_> = scope.refinements.iter().map(write_constraint).collect();
-                let mut collection = json!({"refinement": refinements});
-                if let (Some(id), Some(map)) = (id, collection.as_object_mut()) {
-                    map.insert("@id".to_owned(), json!(id));
-                }
-                collection
-            }
-        };
-        map.insert(key.to_owned(), written);
-    }
-    if !rule.constraints.is_empty() {
-        map.insert("constraint".to_owned(), rule.constraints.iter().map(write_constraint).collect());
-    }
-    insert_rules(&mut map, "duty", &rule.duties);
-    insert_rules(&mut map, "consequence", &rule.consequences);
-    insert_rules(&mut map, "remedy", &rule.remedies);
-    Json::Object(map)
-}
-
-fn write_constraint(constraint: &Constraint) -> Json {
-    match constraint {
-        Constraint::Logical { logical, parts } => {
-            let key = match logical {
-                Logical::And => "and",
-                Logical::AndSequence => "andSequence",
-                Logical::Or => "or",
-                Logical::Xone => "xone",
-            };
-            json!({key: parts.iter().map(write_constraint).collect::<Vec<_>>()})
-        }
-        Constraint::Atomic(atomic) => {
-            let right = match atomic.right.as_slice() {
-                [one] => literal::write(one),
-                several => several.iter().map(literal::write).collect(),
-            };
-            let mut written = json!({"leftOperand": atomic.left, "operator": atomic.operator.term(), "rightOperand": right});
-            if let (Some(unit), Some(map)) = (&atomic.unit, written.as_object_mut()) {
-                map.insert("unit".to_owned(), json!(unit));
-            }
-            written
-        }
-    }
 }
 
 struct Parser<'a> {
@@ -180,6 +80,11 @@ struct Common {
 impl<'a> Parser<'a> {
     const fn new(scoped: bool, parents: &'a [Json]) -> Self {
         Self { scoped, parents, inheriting: Vec::new(), rules: 0, constraints: 0 }
+    }
+
+    /// The bound for a peer, or for a file.
+    const fn most(&self, (peer, file): (usize, usize)) -> usize {
+        if self.scoped { file } else { peer }
     }
 
     fn policy(&mut self, json: &Json) -> Result<Policy, PolicyError> {
@@ -345,8 +250,9 @@ impl<'a> Parser<'a> {
             for assignee in &assignees {
                 for target in &targets {
                     self.rules += 1;
-                    if self.rules > MAX_RULES {
-                        return Err(PolicyError::new(path, format!("more than {MAX_RULES} rules")));
+                    let most = self.most(MAX_RULES);
+                    if self.rules > most {
+                        return Err(PolicyError::new(path, format!("more than {most} rules")));
                     }
                     found.push(Rule {
                         kind,
@@ -471,8 +377,9 @@ impl<'a> Parser<'a> {
         depth: usize,
     ) -> Result<Constraint, PolicyError> {
         self.constraints += 1;
-        if self.constraints > MAX_CONSTRAINTS {
-            return Err(PolicyError::new(path, format!("more than {MAX_CONSTRAINTS} constraints")));
+        let most = self.most(MAX_CONSTRAINTS);
+        if self.constraints > most {
+            return Err(PolicyError::new(path, format!("more than {most} constraints")));
         }
         if depth > MAX_DEPTH {
             return Err(PolicyError::new(path, format!("constraints nested deeper than {MAX_DEPTH}")));
@@ -682,6 +589,19 @@ mod tests {
             refused(with_constraint(json!({"leftOperand": "count", "operator": "lt", "rightOperand": 5}))),
             "/permission/0/constraint/0/rightOperand: must be a string, an object or an array of these (contract-schema.json)"
         );
+    }
+
+    #[test]
+    fn a_peer_may_send_less_than_a_file_may_hold() {
+        let rules = |count: usize| json!({"permission": vec![json!({"action": "use"}); count]});
+        assert!(Policy::parse(&rules(256)).is_ok());
+        assert_eq!(refused(rules(257)), "/permission/256: more than 256 rules");
+        assert!(Policy::parse_odrl(&rules(1024)).is_ok() && Policy::parse_odrl(&rules(1025)).is_err());
+        let leaf = json!({"leftOperand": "count", "operator": "lt", "rightOperand": "5"});
+        let constraints = |count: usize| json!({"permission": [{"action": "use", "constraint": vec![leaf.clone(); count]}]});
+        assert!(Policy::parse(&constraints(1024)).is_ok());
+        assert!(refused(constraints(1025)).ends_with("more than 1024 constraints"));
+        assert!(Policy::parse_odrl(&constraints(1025)).is_ok());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::error::TrustError;
 
 /// Longest compact JWS that is read, in bytes.
-pub const MAX_JWS: usize = 64 * 1024;
+pub const MAX_JWS: usize = 16 * 1024;
 
 /// The signature algorithms this product speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -206,15 +206,29 @@ impl Engine {
 
     /// Carries out the ends of agreements that a stop of the node interrupted.
     pub(super) async fn finish_ending(self: &Arc<Self>) -> Result<(), EngineError> {
+        let mut ended = Vec::new();
+        self.each_agreement(|record| {
+            ended.extend(record.ended.as_ref().map(|_| record.agreement.id().to_string()));
+            Ok(())
+        })?;
+        for agreement in ended {
+            self.end_transfers(&agreement).await?;
+        }
+        Ok(())
+    }
+
+    /// Visits every agreement, in the order of ids.
+    pub(super) fn each_agreement(
+        &self,
+        mut visit: impl FnMut(&AgreementRecord) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         let mut after: Option<String> = None;
         loop {
             let page =
                 tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), 500)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
-            for (_, record) in page.into_iter().filter(|(_, record)| record.ended.is_some()) {
-                self.end_transfers(record.agreement.id().as_str()).await?;
-            }
+            page.iter().try_for_each(|(_, record)| visit(record))?;
         }
     }
 }

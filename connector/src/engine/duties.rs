@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::{
@@ -19,7 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, EngineError, message_id};
-use crate::clock;
+use crate::clock::{self, SystemClock};
 use crate::tables::{
     self, AgreementRecord, Claim, DutyLedger, Event, Evidence, OutboxEntry, ProcessKind, Told, prefix,
 };
@@ -30,8 +29,6 @@ const MAX_EVIDENCE: usize = 1000;
 const MAX_STATEMENT: usize = 2000;
 /// A deadline is looked at this long after it, so that it is past by every reading.
 const GRACE: SignedDuration = SignedDuration::from_millis(1);
-/// The time is looked at again at least this often, so that a clock that was set is noticed.
-const LONGEST_NAP: Duration = Duration::from_secs(600);
 /// `@type` of a report.
 const REPORT: &str = "urn:concordat:DutyReport";
 
@@ -358,16 +355,7 @@ impl Engine {
         &self,
         mut visit: impl FnMut(&AgreementRecord) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let mut after: Option<String> = None;
-        loop {
-            let page =
-                tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), 500)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (_, record) in page.iter().filter(|(_, record)| record.ended.is_none()) {
-                visit(record)?;
-            }
-        }
+        self.each_agreement(|record| if record.ended.is_none() { visit(record) } else { Ok(()) })
     }
 
     /// Records each duty that is not done by its deadline, until `stop`.
@@ -378,20 +366,10 @@ impl Engine {
                     tracing::error!(%error, agreement, rule, "a missed duty was not recorded");
                 }
             }
-            let nap = self.deadlines.nearest().map(|at| {
-                let left = at.as_nanosecond().saturating_sub(clock::now().as_nanosecond()).max(0);
-                Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)).min(LONGEST_NAP)
-            });
-            let timer = async {
-                match nap {
-                    Some(nap) => tokio::time::sleep_until(tokio::time::Instant::now() + nap).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.deadlines.changed.notified() => {}
-                () = timer => {}
+                () = dataplane::guard::reached(self.deadlines.nearest(), &SystemClock) => {}
             }
         }
     }
