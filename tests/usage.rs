@@ -193,16 +193,29 @@ async fn a_duty_before_the_use_is_fulfilled_by_a_statement_that_both_keep() {
     let theirs = consumer.run(&["duties", "infringed", &agreement, "/prohibition/0", "-s", "x"]);
     assert!(String::from_utf8_lossy(&theirs.stderr).contains("is for the provider to state"), "{theirs:?}");
 
+    // Whoever owes the money is heard, but not believed.
+    consumer.json(&[
+        "duties",
+        "fulfil",
+        &agreement,
+        "/permission/0/duty/0",
+        "-s",
+        "the cheque is in the post",
+    ]);
+    let heard = |all: &Value| all[0]["evidence"][0]["statement"] == "the cheque is in the post";
+    assert_eq!(duties_until(&provider, &agreement, heard).await[0]["state"], "pending");
+    assert_eq!(consumer.run(&["pull", &agreement]).status.code(), Some(3));
+
     provider.json(&["duties", "fulfil", &agreement, "/permission/0/duty/0", "-s", "received on account 7"]);
     for node in [&provider, &consumer] {
         let duties = duties_until(node, &agreement, |all| all[0]["state"] == "fulfilled").await;
-        assert_eq!(duties[0]["evidence"][0]["by"], provider.did);
-        assert_eq!(duties[0]["evidence"][0]["statement"], "received on account 7");
+        assert_eq!(duties[0]["evidence"][1]["by"], provider.did);
+        assert_eq!(duties[0]["evidence"][1]["statement"], "received on account 7");
         assert_eq!(duties[1]["state"], "pending");
         let due: Timestamp = duties[1]["due"].as_str().unwrap().parse().unwrap();
         assert!(due > "2026-01-01T00:00:00Z".parse().unwrap());
     }
-    duties_until(&provider, &agreement, |all| all[0]["evidence"][0]["told"] == "yes").await;
+    duties_until(&provider, &agreement, |all| all[0]["evidence"][1]["told"] == "yes").await;
     assert_eq!(consumer.run(&["pull", &agreement]).stdout, b"row\n");
 
     // A prohibition that was infringed stops the data; this one names nothing that makes it good.
@@ -304,6 +317,43 @@ async fn a_deadline_that_passes_is_recorded_and_cuts_unless_the_duty_was_done() 
     duties_until(&consumer, &asleep, |all| all[0]["state"] == "violated").await;
     provider.start();
     duties_until(&provider, &asleep, |all| all[0]["violatedAt"].is_string()).await;
+}
+
+#[tokio::test]
+async fn terms_of_the_configuration_count_at_negotiation_and_bad_ones_are_named() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let purpose = |name: &str| format!("https://city.example/purpose/{name}");
+    provider.json(&[
+        "publish",
+        "/dev/null",
+        "--id",
+        DATASET,
+        "--title",
+        "Usage",
+        "--purpose",
+        &purpose("safety"),
+    ]);
+    let ask = || consumer.run(&["negotiate", &provider.did, DATASET, "--purpose", &purpose("flood-warning")]);
+    let refused = ask();
+    assert_eq!(refused.status.code(), Some(3), "nothing says that it is a kind of safety: {refused:?}");
+    provider.stop();
+    let config = provider.dir.join("concordat.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[policy]\nterms = []", "[policy]\nterms = [\"terms.json\"]"))
+        .unwrap();
+    let terms = provider.dir.join("terms.json");
+    std::fs::write(&terms, json!({"broader": [[purpose("flood-warning")]]}).to_string()).unwrap();
+    let failed = provider.run(&["serve"]);
+    assert!(
+        String::from_utf8_lossy(&failed.stderr).contains("/broader/0: must be a pair of strings"),
+        "{failed:?}"
+    );
+    std::fs::write(&terms, json!({"broader": [[purpose("flood-warning"), purpose("safety")]]}).to_string())
+        .unwrap();
+    provider.start();
+    let agreed = consumer.run(&["negotiate", &provider.did, DATASET, "--purpose", &purpose("flood-warning")]);
+    assert_eq!(agreed.status.code(), Some(0), "{agreed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ mod gate;
 mod keys;
 mod negotiations;
 mod peers;
+mod terms;
 mod transfers;
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -114,16 +114,27 @@ impl Deadlines {
     }
 }
 
-/// What the ledger of `agreement` says, as the policy engine reads it.
-pub(super) fn record(store: &Store, agreement: &str) -> Result<Record, StoreError> {
+/// What the ledger of `agreement`, whose terms are `policy`, says as the policy engine reads it.
+pub(super) fn record(store: &Store, agreement: &str, policy: &Policy) -> Result<Record, StoreError> {
     let ledger = tables::load::<DutyLedger>(store, &tables::key(prefix::DUTY, agreement))?;
-    Ok(ledger.map(|(ledger, _)| of_ledger(&ledger)).unwrap_or_default())
+    Ok(ledger.map(|(ledger, _)| of_ledger(&ledger, policy)).unwrap_or_default())
 }
 
-fn of_ledger(ledger: &DutyLedger) -> Record {
-    let done = ledger.evidence.iter().filter(|one| one.claim == Claim::Fulfilled);
+/// That something was paid is for the one who is paid to say; whoever owes it is heard, but not believed.
+fn of_ledger(ledger: &DutyLedger, policy: &Policy) -> Record {
+    let payments: Vec<_> = policy.duties().into_iter().filter(|duty| duty.action == "compensate").collect();
+    let counts = |one: &&Evidence| {
+        one.claim == Claim::Fulfilled
+            && (policy.assigner.as_deref() == Some(one.by.as_str())
+                || !payments.iter().any(|duty| duty.path == one.rule))
+    };
     Record {
-        performed: done.map(|one| Performed { rule: one.rule.clone(), at: Some(one.at) }).collect(),
+        performed: ledger
+            .evidence
+            .iter()
+            .filter(counts)
+            .map(|one| Performed { rule: one.rule.clone(), at: Some(one.at) })
+            .collect(),
         violated: ledger.violated.keys().cloned().collect(),
     }
 }
@@ -168,7 +179,7 @@ impl Engine {
             evidence: ledger.evidence.iter().filter(|one| one.rule == rule.path).cloned().collect(),
         };
         let states = policy.duties().into_iter().map(|duty| {
-            let state = match self.state_of(record, &of_ledger(ledger), duty) {
+            let state = match self.state_of(record, &of_ledger(ledger, policy), duty) {
                 DutyState::Fulfilled => "fulfilled",
                 DutyState::Pending => "pending",
                 DutyState::Unset => "unset",
@@ -381,7 +392,8 @@ impl Engine {
         let (mut ledger, version) = self.ledger(agreement)?;
         let duties = record.agreement.policy().duties();
         let Some(duty) = duties.into_iter().find(|duty| duty.path == rule) else { return Ok(()) };
-        let missed = self.state_of(&record, &of_ledger(&ledger), duty) == DutyState::Violated;
+        let missed = self.state_of(&record, &of_ledger(&ledger, record.agreement.policy()), duty)
+            == DutyState::Violated;
         if record.ended.is_some() || !missed || ledger.violated.contains_key(rule) {
             return Ok(());
         }

@@ -501,7 +501,7 @@ impl AgreementJudge {
         let found = tables::load::<Usage>(&self.store, &tables::key(prefix::USAGE, &self.agreement))?;
         let usage = found.map_or_else(Usage::default, |(usage, _)| usage);
         let (running, metered) = self.meters.until(&self.agreement, now, usage.metered);
-        let record: Record = super::duties::record(&self.store, &self.agreement)?;
+        let record: Record = super::duties::record(&self.store, &self.agreement, &self.policy)?;
         let request = Request { action: "use", party: &self.party, target: Some(&self.dataset) };
         let world = World {
             usage: policy_engine::Usage {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::catalog::Automation;
 use jiff::Timestamp;
-use policy_engine::{Containment, difference, explain, propose, within};
+use policy_engine::{Containment, within};
 use protocol::negotiation::{self, Act, Decision, Input, Message, Negotiation, Parties, State, Step};
 use protocol::wire::{
     Agreement, ContractNegotiation, ContractOfferMessage, ContractRequestMessage, Offer, Received,
@@ -274,63 +274,6 @@ impl Engine {
         self.operate(NegotiationRecord { wanted: asked, ..record }, version, decision).await
     }
 
-    /// What this side wants: the terms it published, or those it asked for; `None` where it wants nothing yet.
-    fn own_terms(&self, record: &NegotiationRecord, now: Timestamp) -> Option<Offer> {
-        match record.negotiation.role {
-            Role::Consumer => record.wanted.clone(),
-            Role::Provider => self.published(&record.negotiation, now).ok(),
-        }
-    }
-
-    /// How the terms on the table differ from what this side wants, in words.
-    #[must_use]
-    pub fn differences(&self, record: &NegotiationRecord) -> Vec<String> {
-        let own = self.own_terms(record, clock::now());
-        own.map(|own| difference(own.policy(), record.negotiation.offer.policy())).unwrap_or_default()
-    }
-
-    /// The largest terms within both what this side wants and what is on the table, under the id on the table.
-    fn meeting(&self, record: &NegotiationRecord, now: Timestamp) -> Result<Offer, EngineError> {
-        let table = &record.negotiation.offer;
-        let refuse = |reason: &str| EngineError::refused(RefusalKind::TermsNotOffered, reason);
-        let own = self
-            .own_terms(record, now)
-            .ok_or_else(|| refuse("this side wants no terms that could be met"))?;
-        let policy = propose(own.policy(), table.policy(), &self.known).ok_or_else(|| {
-            refuse("no terms lie within both what this side wants and what is on the table")
-        })?;
-        let mut json = policy.write();
-        if let Some(map) = json.as_object_mut() {
-            map.insert("@id".to_owned(), serde_json::json!(table.id()));
-            map.insert("@type".to_owned(), serde_json::json!("Offer"));
-        }
-        Offer::parse(json).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))
-    }
-
-    /// Why the terms asked for are not within those offered, and what would be.
-    fn outside(&self, asked: &Offer, offered: &Offer) -> Option<String> {
-        let reason = within(asked.policy(), offered.policy(), &self.known).reason()?;
-        Some(match propose(asked.policy(), offered.policy(), &self.known) {
-            Some(both) => format!("{reason}; within both would be: {}", explain::policy(&both).join("; ")),
-            None => reason,
-        })
-    }
-
-    /// The offer for the dataset of a negotiation as published now.
-    fn published(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Offer, EngineError> {
-        let snapshot = self.snapshot();
-        let (dataset, peer) = (negotiation.dataset.as_str(), negotiation.peer.as_str());
-        let offering = snapshot.dataset(dataset, peer, now, &self.known);
-        let offer = offering.and_then(|offering| offering.offers.into_iter().next());
-        let offer = offer.ok_or_else(|| {
-            EngineError::refused(
-                RefusalKind::TermsNotOffered,
-                format!("`{dataset}` is not offered to `{peer}` any more"),
-            )
-        })?;
-        Offer::parse(offer.policy).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))
-    }
-
     /// The operator ends a negotiation.
     ///
     /// # Errors
@@ -435,23 +378,6 @@ impl Engine {
         let step = negotiation::step(record.negotiation, input, now)?;
         effects.extend(step.effects);
         Ok((NegotiationRecord { negotiation: step.next, ..record }, effects))
-    }
-
-    /// Why a counter-offer is not within what is offered for the dataset now.
-    fn terms_refused(&self, negotiation: &Negotiation, now: Timestamp) -> Option<String> {
-        let snapshot = self.snapshot();
-        let offering =
-            snapshot.dataset(negotiation.dataset.as_str(), negotiation.peer.as_str(), now, &self.known);
-        let Some(offering) = offering else {
-            return Some(format!("`{}` is not offered any more", negotiation.dataset));
-        };
-        let mut refused = None;
-        for offer in offering.offers {
-            let Ok(terms) = Offer::parse(offer.policy) else { continue };
-            let outside = self.outside(&negotiation.offer, &terms)?;
-            refused = refused.or(Some(outside));
-        }
-        refused
     }
 
     fn agree(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {
