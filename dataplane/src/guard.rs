@@ -103,7 +103,7 @@ async fn until_stopped(
     }
 }
 
-/// Ends when it is `at`, or [`LONGEST_NAP`] later at most, so that a clock that was set is noticed; never where there is
+/// Ends when it is `at`, or ten minutes later at most, so that a clock that was set is noticed; never where there is
 /// nothing to wait for.
 pub async fn reached(at: Option<Timestamp>, clock: &dyn Clock) {
     let Some(at) = at else { return std::future::pending().await };

@@ -113,8 +113,9 @@ const TRANSFERS: &[Rule] = &[
     rule("ATPC0205", CONSUMER, "REQUESTED", 1, "terminate"),
 ];
 
-/// How long the operator thinks before it acts on a request. The suite answers 409 to what reaches it before it has
-/// digested the answer to its own request, and listens no more; no event tells when it has (EDC's own run waits too).
+/// How long the operator thinks before it acts. The suite stumbles over a message that reaches it before it has digested
+/// the answer to its own: it answers 409 and listens no more, or takes a termination first and then fails because its own
+/// start cannot follow it. No event tells when it has (EDC's own run waits too).
 const REACTION: Duration = Duration::from_millis(250);
 
 /// The participant that the suite plays.
@@ -237,9 +238,7 @@ impl Node {
         });
         if let Some(rule) = due {
             acted.insert((pid, state, nth));
-            if rule.role == PROVIDER && rule.state == "REQUESTED" {
-                tokio::time::sleep(REACTION).await;
-            }
+            tokio::time::sleep(REACTION).await;
             let outcome = self.post(&format!("{path}/{}", rule.act), json!({})).await;
             println!(
                 "{} {} {}: {}",
