@@ -13,7 +13,7 @@ mod view;
 pub use description::Description;
 pub use error::CatalogError;
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
-pub use view::{Offer, Offering, Snapshot};
+pub use view::{Asker, Offer, Offering, Snapshot};
 
 /// The transfer format of data that the consumer fetches over HTTPS.
 pub const HTTP_PULL: &str = "HttpData-PULL";

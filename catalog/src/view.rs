@@ -16,6 +16,7 @@ pub struct Snapshot {
     definitions: Vec<Resolved>,
     /// Offer id to (asset id, place in `definitions`).
     offers: BTreeMap<String, (String, usize)>,
+    credential_kinds: Option<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -24,6 +25,15 @@ struct Resolved {
     access: Policy,
     terms: Map<String, Json>,
     digest: String,
+}
+
+/// Who looks at the catalog.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The authenticated participant.
+    pub did: &'a str,
+    /// Its verified credentials.
+    pub credentials: &'a [Json],
 }
 
 /// A dataset with the offers that a participant may see.
@@ -73,6 +83,14 @@ impl Snapshot {
                 .filter_map(|key| terms.get_key_value(key))
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
+            let contract = Policy::parse(&Json::Object(terms.clone())).ok();
+            let asked = [access.credential_kinds(), contract.and_then(|policy| policy.credential_kinds())];
+            for kinds in asked.into_iter().flatten() {
+                let all = snapshot.credential_kinds.get_or_insert_default();
+                all.extend(kinds);
+                all.sort();
+                all.dedup();
+            }
             // serde_json sorts the keys of a map, so the same terms always have the same text.
             let digest = Sha256::digest(Json::Object(terms.clone()).to_string());
             let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -84,6 +102,12 @@ impl Snapshot {
             snapshot.definitions.push(Resolved { definition, access, terms, digest });
         }
         (snapshot, incomplete)
+    }
+
+    /// The types of the credentials that access policies ask of participants; `None` where they ask for none.
+    #[must_use]
+    pub fn credential_kinds(&self) -> Option<&[String]> {
+        self.credential_kinds.as_deref()
     }
 
     /// Number of managed datasets.
@@ -106,26 +130,32 @@ impl Snapshot {
 
     /// Every dataset with an offer whose access policy admits `asker`, in the order of ids.
     #[must_use]
-    pub fn offered_to(&self, asker: &str, now: Timestamp, known: &Hierarchy) -> Vec<Offering<'_>> {
+    pub fn offered_to(&self, asker: Asker<'_>, now: Timestamp, known: &Hierarchy) -> Vec<Offering<'_>> {
         let admitted = self.admitted(asker, now, known);
         self.assets.values().filter_map(|asset| self.offering(asset, &admitted)).collect()
     }
 
     /// One dataset as `asker` may see it.
     #[must_use]
-    pub fn dataset(&self, id: &str, asker: &str, now: Timestamp, known: &Hierarchy) -> Option<Offering<'_>> {
+    pub fn dataset(
+        &self,
+        id: &str,
+        asker: Asker<'_>,
+        now: Timestamp,
+        known: &Hierarchy,
+    ) -> Option<Offering<'_>> {
         self.offering(self.assets.get(id)?, &self.admitted(asker, now, known))
     }
 
     /// What the offer `id` stands for, if `asker` may see it.
     #[must_use]
-    pub fn offer(&self, id: &str, asker: &str, now: Timestamp, known: &Hierarchy) -> Option<Offer> {
+    pub fn offer(&self, id: &str, asker: Asker<'_>, now: Timestamp, known: &Hierarchy) -> Option<Offer> {
         let (asset, place) = self.offers.get(id)?;
         let resolved = self.definitions.get(*place)?;
         admits(resolved, asker, now, known).then(|| resolved.offer(asset))
     }
 
-    fn admitted(&self, asker: &str, now: Timestamp, known: &Hierarchy) -> Vec<&Resolved> {
+    fn admitted(&self, asker: Asker<'_>, now: Timestamp, known: &Hierarchy) -> Vec<&Resolved> {
         self.definitions.iter().filter(|resolved| admits(resolved, asker, now, known)).collect()
     }
 
@@ -154,9 +184,10 @@ impl Resolved {
     }
 }
 
-fn admits(resolved: &Resolved, asker: &str, now: Timestamp, known: &Hierarchy) -> bool {
-    let request = Request { action: "use", party: asker, target: None };
-    decide(&resolved.access, &request, &World::at(now, known)).outcome == Outcome::Permit
+fn admits(resolved: &Resolved, asker: Asker<'_>, now: Timestamp, known: &Hierarchy) -> bool {
+    let request = Request { action: "use", party: asker.did, target: None };
+    let world = World { credentials: asker.credentials, ..World::at(now, known) };
+    decide(&resolved.access, &request, &world).outcome == Outcome::Permit
 }
 
 fn offer_id(definition: &str, asset: &str, digest: &str) -> String {
@@ -195,6 +226,29 @@ mod tests {
         .unwrap()
     }
 
+    fn by(did: &str) -> Asker<'_> {
+        Asker { did, credentials: &[] }
+    }
+
+    #[test]
+    fn credentials_open_what_an_access_policy_asks_for() {
+        let members = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+            {"leftOperand": "urn:concordat:membership", "operator": "eq", "rightOperand": "urn:space"}]}]});
+        let open = json!({"@type": "Set", "permission": [{"action": "use"}]});
+        let (made, _) = Snapshot::new(
+            [asset("x")],
+            [policy("members", members), policy("open", open)],
+            [definition("d", "members", "open", json!([]))],
+        );
+        assert_eq!(made.credential_kinds(), Some(&["MembershipCredential".to_owned()][..]));
+        let shown = [
+            json!({"type": ["VerifiableCredential", "MembershipCredential"], "credentialSubject": {"memberOf": "urn:space"}}),
+        ];
+        let (now, known) = (Timestamp::UNIX_EPOCH, Hierarchy::default());
+        assert!(made.offered_to(by("did:web:a"), now, &known).is_empty());
+        assert_eq!(made.offered_to(Asker { did: "did:web:a", credentials: &shown }, now, &known).len(), 1);
+    }
+
     fn snapshot() -> Snapshot {
         let open = json!({"@type": "Set", "permission": [{"action": "use"}]});
         let only_b = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
@@ -217,18 +271,18 @@ mod tests {
     fn each_sees_what_its_access_policy_admits_and_nothing_else() {
         let (made, known, now) = (snapshot(), Hierarchy::default(), Timestamp::UNIX_EPOCH);
         let ids = |asker: &str| {
-            made.offered_to(asker, now, &known)
+            made.offered_to(by(asker), now, &known)
                 .into_iter()
                 .map(|one| one.asset.id.clone())
                 .collect::<Vec<_>>()
         };
         assert_eq!(ids("did:web:a"), ["x"]);
         assert_eq!(ids("did:web:b"), ["x", "y"]);
-        assert!(made.dataset("y", "did:web:a", now, &known).is_none());
-        let offer = made.dataset("y", "did:web:b", now, &known).unwrap().offers.pop().unwrap();
-        assert_eq!(made.offer(&offer.id, "did:web:b", now, &known), Some(offer.clone()));
+        assert!(made.dataset("y", by("did:web:a"), now, &known).is_none());
+        let offer = made.dataset("y", by("did:web:b"), now, &known).unwrap().offers.pop().unwrap();
+        assert_eq!(made.offer(&offer.id, by("did:web:b"), now, &known), Some(offer.clone()));
         assert_eq!(
-            made.offer(&offer.id, "did:web:a", now, &known),
+            made.offer(&offer.id, by("did:web:a"), now, &known),
             None,
             "an offer id tells a stranger nothing"
         );

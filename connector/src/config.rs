@@ -34,6 +34,12 @@ pub struct Config {
     /// What policies are read with.
     #[serde(default)]
     pub policy: Policy,
+    /// This node's credentials, and those it asks of others.
+    #[serde(default)]
+    pub credentials: Credentials,
+    /// Set where this node issues credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Authority>,
     /// How messages are delivered.
     #[serde(default)]
     pub delivery: Delivery,
@@ -168,6 +174,56 @@ pub struct Policy {
     pub terms: Vec<PathBuf>,
 }
 
+/// `[credentials]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Credentials {
+    /// The file with the key of the vault, mode 0600; made where it is missing. `CONCORDAT_VAULT_KEY` takes its place.
+    pub vault_key: PathBuf,
+    /// Types that a participant must show before this node answers it at all.
+    pub required: Vec<String>,
+    /// Types that this node shows to others; all that it has where nothing is said.
+    pub shown: Option<Vec<String>>,
+    /// Whose word counts, beside what `concordat trust` adds.
+    pub issuers: Vec<TrustedIssuer>,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self { vault_key: "keys/vault.key".into(), required: Vec::new(), shown: None, issuers: Vec::new() }
+    }
+}
+
+/// An issuer and the types of credentials for which its word counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedIssuer {
+    /// Its DID.
+    pub did: String,
+    /// Credential types.
+    pub types: Vec<String>,
+}
+
+/// `[authority]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authority {
+    /// Types of the credentials that it issues.
+    pub types: Vec<String>,
+    /// The data space: `memberOf` in every credential, an IRI.
+    pub space: String,
+    /// Whether every participant gets what it asks for, without a person; for trials.
+    #[serde(default)]
+    pub automatic: bool,
+    /// Days that a credential is valid.
+    #[serde(default = "a_year")]
+    pub valid_days: u16,
+}
+
+const fn a_year() -> u16 {
+    365
+}
+
 /// `[delivery]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -218,10 +274,26 @@ pub struct ClosedTestNetwork {
     pub listen: SocketAddr,
     /// `http://host:port` under which the others reach it; no trailing slash.
     pub address: String,
+    /// How identities are shown.
+    #[serde(default)]
+    pub identity: ClosedIdentity,
     /// The `Authorization` header that this node sends.
+    #[serde(default)]
     pub authorization: String,
     /// Who the others are, by the header they send.
+    #[serde(default)]
     pub participants: Vec<FixedParticipant>,
+}
+
+/// How identities are shown in a closed test network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClosedIdentity {
+    /// By tokens, as everywhere; DID documents are fetched by plain HTTP.
+    Dcp,
+    /// By fixed headers.
+    #[default]
+    Fixed,
 }
 
 /// A participant that is known by a header alone.
@@ -274,6 +346,9 @@ impl Config {
         }
         let authority = address.trim_start_matches("https://");
         let did = &self.participant.did;
+        // In a closed test network with tokens, the DID is that of the plain address.
+        let plain = self.closed_test_network.as_ref().filter(|closed| closed.identity == ClosedIdentity::Dcp);
+        let authority = plain.map_or(authority, |closed| closed.address.trim_start_matches("http://"));
         let expected = trust::did::web(authority);
         if *did != expected && !did.starts_with("did:key:") {
             bail!("participant.did is `{did}`, but the DID of {address} is `{expected}`");
@@ -297,6 +372,13 @@ impl Config {
                 bail!("closed_test_network.address must be `http://host:port`, without trailing slash");
             }
             _ => {}
+        }
+        if self
+            .authority
+            .as_ref()
+            .is_some_and(|authority| authority.types.is_empty() || authority.valid_days == 0)
+        {
+            bail!("[authority] needs at least one type, and valid_days of at least 1");
         }
         if self.delivery.attempt_seconds == 0 || self.delivery.give_up_after_seconds == 0 {
             bail!("delivery.attempt_seconds and delivery.give_up_after_seconds must be at least 1");

@@ -6,8 +6,11 @@
 
 mod agreements;
 mod catalog;
+mod claims;
+mod credentials;
 mod duties;
 mod gate;
+mod issuer;
 mod keys;
 mod negotiations;
 mod peers;
@@ -25,12 +28,14 @@ use trust::TrustError;
 
 pub use self::agreements::{Import, Standing};
 pub use self::catalog::{Cursor, Managed, Write};
+use self::claims::Claims;
+pub use self::credentials::Held;
 use self::duties::Deadlines;
 pub use self::duties::{Duty, DutyReport, Statement};
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
-use crate::config::{Config, Signatures};
+use crate::config::{Authority, Config, Signatures, TrustedIssuer};
 use crate::identity::Identity;
 use crate::locks::Locks;
 use crate::network::Guard;
@@ -39,6 +44,7 @@ use crate::replay::Replays;
 use crate::resolver::Resolver;
 use crate::streams::Streams;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind};
+use crate::vault::Vault;
 
 /// An input that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,9 @@ pub enum EngineError {
     /// A fault of this node.
     #[error("signing failed")]
     Trust(#[from] TrustError),
+    /// A fault of this node.
+    #[error("the vault: {0}")]
+    Vault(String),
 }
 
 impl From<StoreError> for EngineError {
@@ -101,6 +110,15 @@ pub struct Engine {
     public_address: String,
     stream_key: Vec<u8>,
     known: Arc<Hierarchy>,
+    vault: Vault,
+    claims: Arc<Claims>,
+    /// Types of credentials that every caller must show.
+    required: Vec<String>,
+    /// Types that this node shows; all where nothing is said.
+    shown: Option<Vec<String>>,
+    /// Whose word counts, by the configuration.
+    issuers: Vec<TrustedIssuer>,
+    authority: Option<Authority>,
     deadlines: Deadlines,
     meters: Arc<Meters>,
     offered: RwLock<Arc<Snapshot>>,
@@ -132,6 +150,8 @@ pub struct Parts {
     pub stream_key: Vec<u8>,
     /// What is known of purposes and places.
     pub known: Hierarchy,
+    /// What seals credentials.
+    pub vault: Vault,
 }
 
 impl Engine {
@@ -155,12 +175,19 @@ impl Engine {
             public_address: config.reached_at().to_owned(),
             stream_key: parts.stream_key,
             known: Arc::new(parts.known),
+            vault: parts.vault,
+            claims: Arc::default(),
+            required: config.credentials.required.clone(),
+            shown: config.credentials.shown.clone(),
+            issuers: config.credentials.issuers.clone(),
+            authority: config.authority.clone(),
             deadlines: Deadlines::default(),
             meters: Arc::default(),
             offered: RwLock::default(),
             committed: watch::channel(0).0,
         };
         engine.reload_catalog()?;
+        engine.refresh_scopes()?;
         Ok(engine)
     }
 

@@ -2,6 +2,7 @@
 
 mod authenticate;
 mod data;
+mod dcp;
 mod dsp;
 pub mod listener;
 pub mod management;
@@ -26,6 +27,10 @@ use crate::engine::Engine;
 pub const DSP_PATH: &str = "/dsp/2025-1";
 /// Path of the data plane below the public address.
 pub const DATA_PATH: &str = "/data";
+/// Path of the credential service's endpoints below the public address.
+pub const HOLDER_PATH: &str = "/dcp/holder";
+/// Path of the issuer service's endpoints below the public address.
+pub const ISSUER_PATH: &str = "/dcp/issuer";
 
 /// Largest protocol message, in bytes.
 const MAX_MESSAGE: usize = 1024 * 1024;
@@ -57,6 +62,8 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .merge(well_known::routes())
         .nest(DSP_PATH, dsp::routes())
         .nest(DATA_PATH, data::routes())
+        .nest(HOLDER_PATH, dcp::holder())
+        .nest(ISSUER_PATH, dcp::issuer())
         .layer(middleware::from_fn(to_the_end))
         .with_state(Arc::clone(faces))
 }

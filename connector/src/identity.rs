@@ -1,10 +1,14 @@
 //! This node's identity: its DID, its key, its DID document.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Context as _;
 use jiff::Timestamp;
-use trust::{DidDocument, PrivateKey, SignerRole, TrustError};
+use trust::credential::Statement;
+use trust::{DidDocument, PrivateKey, Profile, SignerRole, TrustError};
 
-use crate::config::Config;
+use crate::config::{ClosedIdentity, Config};
 use crate::{ids, secrets};
 
 /// Who this node is, and how it signs.
@@ -16,7 +20,21 @@ pub struct Identity {
     document: DidDocument,
     /// In a closed test network: sent in place of tokens.
     fixed_header: Option<String>,
+    /// For what others may ask, and the access tokens that say so.
+    shown: Mutex<Shown>,
 }
+
+/// Access tokens by audience, so that a peer that asked once need not ask again for every message.
+#[derive(Debug, Default)]
+struct Shown {
+    scopes: Vec<String>,
+    tokens: HashMap<String, (String, Timestamp)>,
+}
+
+/// How long an access token is handed out again, in seconds; it is good for longer.
+const REUSE: i64 = trust::access::LIFETIME / 2;
+/// Most access tokens kept.
+const MAX_TOKENS: usize = 4096;
 
 impl Identity {
     /// Reads the key that the configuration names.
@@ -37,12 +55,23 @@ impl Identity {
             let key_id = format!("{did}#key-1");
             let versions = format!("{}/.well-known/dspace-version", config.reached_at());
             let catalog = format!("{}/catalog", config.dsp_address());
-            let services = [("dsp", "DataService", versions), ("catalog", "CatalogService", catalog)];
+            let holder = format!("{}{}", config.reached_at(), crate::http::HOLDER_PATH);
+            let issuer = format!("{}{}", config.reached_at(), crate::http::ISSUER_PATH);
+            let mut services = vec![
+                ("dsp", "DataService", versions),
+                ("catalog", "CatalogService", catalog),
+                ("credentials", "CredentialService", holder),
+            ];
+            if config.authority.is_some() {
+                services.push(("issuer", "IssuerService", issuer));
+            }
             let document = DidDocument::of_node(&did, &key_id, key.public_jwk(), &services);
             (key_id, document)
         };
-        let fixed_header = config.closed_test_network.as_ref().map(|closed| closed.authorization.clone());
-        Ok(Self { did, key_id, key, document, fixed_header })
+        let closed =
+            config.closed_test_network.as_ref().filter(|closed| closed.identity == ClosedIdentity::Fixed);
+        let fixed_header = closed.map(|closed| closed.authorization.clone());
+        Ok(Self { did, key_id, key, document, fixed_header, shown: Mutex::default() })
     }
 
     /// The participant id.
@@ -63,17 +92,96 @@ impl Identity {
         &self.document
     }
 
-    /// The `Authorization` header of one request to `audience`: a fresh self-issued ID token.
+    /// Lets others ask for `scopes` from now on.
+    pub fn show(&self, scopes: Vec<String>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = Shown { scopes, tokens: HashMap::new() };
+    }
+
+    /// An access token for `audience`, where this node has something to show.
+    fn access(&self, audience: &str, now: Timestamp) -> Result<Option<String>, TrustError> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.scopes.is_empty() {
+            return Ok(None);
+        }
+        let is_fresh = |made: Timestamp| now.as_second().saturating_sub(made.as_second()) < REUSE;
+        if let Some((token, made)) = shown.tokens.get(audience)
+            && is_fresh(*made)
+        {
+            return Ok(Some(token.clone()));
+        }
+        if shown.tokens.len() >= MAX_TOKENS {
+            shown.tokens.retain(|_, (_, made)| is_fresh(*made));
+            if shown.tokens.len() >= MAX_TOKENS {
+                shown.tokens.clear();
+            }
+        }
+        let token = self.access_for(audience, &shown.scopes, now)?;
+        shown.tokens.insert(audience.to_owned(), (token.clone(), now));
+        Ok(Some(token))
+    }
+
+    /// An access token with which `audience` may ask for `scopes`.
+    fn access_for(&self, audience: &str, scopes: &[String], now: Timestamp) -> Result<String, TrustError> {
+        trust::access::issue(&self.key, &self.key_id, &self.did, audience, scopes, now)
+    }
+
+    /// The `Authorization` header of one request to `audience`: a fresh self-issued ID token, with an access token where
+    /// this node has credentials to show.
     ///
     /// # Errors
     /// The key could not sign.
     pub fn authorization(&self, audience: &str, now: Timestamp) -> Result<String, TrustError> {
+        let access = self.access(audience, now)?;
+        self.authorization_with(audience, access.as_deref(), now)
+    }
+
+    /// As [`Self::authorization`], with the access token `access`: a verifier hands back the holder's own.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn authorization_with(
+        &self,
+        audience: &str,
+        access: Option<&str>,
+        now: Timestamp,
+    ) -> Result<String, TrustError> {
         if let Some(fixed) = &self.fixed_header {
             return Ok(fixed.clone());
         }
         let token =
-            trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), None, now)?;
+            trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), access, now)?;
         Ok(format!("Bearer {token}"))
+    }
+
+    /// A self-issued ID token for `audience`, with which it may ask for `scopes`.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn token_for(&self, audience: &str, scopes: &[String], now: Timestamp) -> Result<String, TrustError> {
+        let access = self.access_for(audience, scopes, now)?;
+        trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), Some(&access), now)
+    }
+
+    /// Shows `credentials` to `verifier`.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn present(
+        &self,
+        verifier: &str,
+        credentials: &[String],
+        now: Timestamp,
+    ) -> Result<String, TrustError> {
+        trust::presentation::make(&self.key, &self.key_id, &self.did, verifier, &ids::urn(), credentials, now)
+    }
+
+    /// Issues a credential.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn issue(&self, statement: &Statement<'_>, profile: Profile) -> Result<String, TrustError> {
+        trust::credential::issue(&self.key, &self.key_id, &self.did, statement, profile)
     }
 
     /// Signs an agreement in `role`.

@@ -21,3 +21,4 @@ mod streams;
 pub mod tables;
 pub mod telemetry;
 pub mod tls;
+mod vault;

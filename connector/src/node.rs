@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{ClosedIdentity, Config};
 use crate::engine::{Engine, Parts};
 use crate::http::management::Management;
 use crate::http::{self, Authentication, Faces};
@@ -18,6 +18,7 @@ use crate::identity::Identity;
 use crate::network::{self, Guard};
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
+use crate::vault::Vault;
 use crate::{secrets, tls};
 
 /// Name of the file with the key of stream tokens.
@@ -67,16 +68,34 @@ impl Node {
         let guard = if config.closed_test_network.is_some() { guard.with_plain() } else { guard };
         let client = network::peer_client(&guard, client_tls.clone())?;
         let upstream = network::upstream_client(client_tls)?;
-        let resolver = Arc::new(Resolver::new(client.clone(), identity.document().clone()));
+        let resolver = Arc::new(Resolver::new(
+            client.clone(),
+            identity.document().clone(),
+            config.closed_test_network.is_some(),
+        ));
         let stop = CancellationToken::new();
         let outbox = Outbox::new(config.delivery.clone(), stop.clone());
         let known = known_terms(config)?;
-        let parts =
-            Parts { store, identity, resolver, client, guard, outbox: outbox.clone(), stream_key, known };
+        let vault = Vault::open(config)?;
+        let parts = Parts {
+            store,
+            identity,
+            resolver,
+            client,
+            guard,
+            outbox: outbox.clone(),
+            stream_key,
+            known,
+            vault,
+        };
         let engine = Arc::new(Engine::new(config, parts)?);
 
         let authentication = match &config.closed_test_network {
             None => Authentication::Dcp,
+            Some(closed) if closed.identity == ClosedIdentity::Dcp => {
+                tracing::warn!(listen = %closed.listen, "CLOSED TEST NETWORK: this node speaks plain HTTP");
+                Authentication::Dcp
+            }
             Some(closed) => {
                 tracing::warn!(
                     listen = %closed.listen,

@@ -118,6 +118,10 @@ impl Outbox {
             (ProcessKind::Agreement, Outcome::Failed(failure)) => {
                 engine.duty_told(pid, &id, Err(failure)).await
             }
+            (ProcessKind::Issuance, Outcome::Taken(_)) => engine.issuance_told(pid, &id, Ok(())).await,
+            (ProcessKind::Issuance, Outcome::Failed(failure)) => {
+                engine.issuance_told(pid, &id, Err(failure)).await
+            }
             (ProcessKind::Negotiation, Outcome::Taken(body)) => {
                 let reply =
                     protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
@@ -259,7 +263,7 @@ fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>
     use protocol::progress::Act as _;
     Ok(match entry.kind {
         // A repeated report is simply taken again.
-        ProcessKind::Agreement => None,
+        ProcessKind::Agreement | ProcessKind::Issuance => None,
         ProcessKind::Negotiation => {
             let ours = engine.negotiation(&entry.pid)?.negotiation;
             let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);

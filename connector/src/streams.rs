@@ -36,6 +36,13 @@ impl Streams {
         }
     }
 
+    /// Lets every running read ask its policy again.
+    pub fn reconsider_all(&self) {
+        for switch in self.switches().values() {
+            switch.send_replace(Signal::Run);
+        }
+    }
+
     /// How many transfers are being read.
     #[must_use]
     pub fn running(&self) -> usize {

@@ -23,12 +23,24 @@ pub mod prefix {
     pub const API_KEY: &str = "api-key/";
     /// `catalog::Asset`.
     pub const ASSET: &str = "asset/";
+    /// [`super::HeldCredential`], by issuer and type.
+    pub const CREDENTIAL: &str = "credential/";
+    /// [`super::CredentialOffer`], by issuer.
+    pub const CREDENTIAL_OFFER: &str = "credential-offer/";
+    /// [`super::CredentialRequest`], by our id.
+    pub const CREDENTIAL_REQUEST: &str = "credential-request/";
     /// `catalog::ContractDefinition`.
     pub const CONTRACT_DEFINITION: &str = "contract-definition/";
     /// [`super::DutyLedger`], by agreement.
     pub const DUTY: &str = "duty/";
     /// [`super::Event`], in commit order.
     pub const EVENT: &str = "event/";
+    /// [`super::Issuance`], by our id.
+    pub const ISSUANCE: &str = "issuance/";
+    /// Our id of a holder's request, by holder and its id.
+    pub const ISSUANCE_OF: &str = "issuance-of/";
+    /// [`super::IssuedCredential`], by its place in the status list.
+    pub const ISSUED: &str = "issued/";
     /// [`super::NegotiationRecord`].
     pub const NEGOTIATION: &str = "negotiation/";
     /// [`super::OutboxEntry`].
@@ -41,6 +53,8 @@ pub mod prefix {
     pub const POLICY_DEFINITION: &str = "policy-definition/";
     /// Since when a read runs, by agreement and read; what is left after a kill is settled at the next start.
     pub const READ: &str = "read/";
+    /// [`super::Trusted`], by DID.
+    pub const TRUSTED: &str = "trusted/";
     /// [`super::TransferRecord`].
     pub const TRANSFER: &str = "transfer/";
     /// The transfers of an agreement.
@@ -193,6 +207,102 @@ pub struct ApiKey {
     pub created_at: Timestamp,
 }
 
+/// A credential of this node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldCredential {
+    /// Its type.
+    pub kind: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// Until when it is valid.
+    pub until: Option<Timestamp>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// The compact JWT, sealed by the vault under the record's key.
+    pub sealed: String,
+}
+
+/// What an issuer said that it would issue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CredentialOffer {
+    /// Who.
+    pub issuer: String,
+    /// Types, or ids where it named only these.
+    pub credentials: Vec<String>,
+    /// When.
+    pub received_at: Timestamp,
+}
+
+/// A request of this node for credentials.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CredentialRequest {
+    /// Our id (`holderPid`).
+    pub id: String,
+    /// Whom it asked.
+    pub issuer: String,
+    /// For what.
+    pub types: Vec<String>,
+    /// `REQUESTED`, `RECEIVED`, `ISSUED` or `REJECTED`.
+    pub status: String,
+    /// Where the issuer tells how it stands.
+    pub location: Option<String>,
+    /// Why it was rejected.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+/// A request to this node, as an issuer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issuance {
+    /// Our id (`issuerPid`).
+    pub id: String,
+    /// Who asks.
+    pub holder: String,
+    /// Its id of the request.
+    pub holder_pid: String,
+    /// Ids of what it wants.
+    pub wanted: Vec<String>,
+    /// `RECEIVED`, `ISSUED` or `REJECTED`.
+    pub status: String,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// A credential that this node issued.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedCredential {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// Of whom.
+    pub holder: String,
+    /// Its place in the status list.
+    pub index: usize,
+    /// When it was issued.
+    pub at: Timestamp,
+    /// Until when it is valid.
+    pub until: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// An issuer whose word counts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trusted {
+    /// Its DID.
+    pub did: String,
+    /// For credentials of these types.
+    pub types: Vec<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Another participant this node talked to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Peer {
@@ -210,6 +320,8 @@ pub struct Peer {
 pub enum ProcessKind {
     /// An agreement, whose duties are reported.
     Agreement,
+    /// The issuance of credentials.
+    Issuance,
     /// Contract negotiation.
     Negotiation,
     /// Transfer process.
@@ -222,6 +334,7 @@ impl ProcessKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Agreement => "agreement",
+            Self::Issuance => "issuance",
             Self::Negotiation => "negotiation",
             Self::Transfer => "transfer",
         }

@@ -63,6 +63,23 @@ impl Policy {
         conditions.flat_map(Constraint::atoms).any(|atom| atom.left == left)
     }
 
+    /// The types of the credentials that permissions and prohibitions ask of the party; `None` where they ask for none,
+    /// an empty list where any will do.
+    #[must_use]
+    pub fn credential_kinds(&self) -> Option<Vec<String>> {
+        let conditions = self.permissions.iter().chain(&self.prohibitions).flat_map(Rule::conditions);
+        let kinds = conditions
+            .flat_map(Constraint::atoms)
+            .filter_map(|atom| crate::operand::credential_kinds(&atom.left));
+        kinds.fold(None, |found: Option<Vec<String>>, more| {
+            let mut found = found.unwrap_or_default();
+            found.extend(more);
+            found.sort();
+            found.dedup();
+            Some(found)
+        })
+    }
+
     /// Every duty, wherever it stands: obligations, duties of permissions, their consequences, remedies.
     #[must_use]
     pub fn duties(&self) -> Vec<&Rule> {

@@ -206,6 +206,8 @@ pub fn find(left: &str) -> Option<&'static Operand> {
     ALL.iter().find(|operand| operand.name == left || (operand.reads)(left)).copied()
 }
 
+pub(crate) use credential::kinds as credential_kinds;
+
 /// What is known of `atomic`'s left operand. In a refinement of party or asset it is a property of these.
 pub(crate) fn fact<'w>(atomic: &Atomic, request: &Request<'_>, world: &'w World<'_>) -> Fact<'w> {
     match (atomic.operand, atomic.about) {

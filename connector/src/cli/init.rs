@@ -143,6 +143,8 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         network: Network { allow: arguments.allow_network.clone() },
         agreements: Agreements::default(),
         policy: crate::config::Policy::default(),
+        credentials: crate::config::Credentials::default(),
+        authority: None,
         delivery: Delivery::default(),
         log: Log::default(),
         closed_test_network: None,

@@ -189,6 +189,8 @@ impl Engine {
         let snapshot = self.snapshot();
         let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), self.did().to_owned());
         catalog.service.push(DataService::new(self.service_id(), self.own_address.clone()));
+        let credentials = self.credentials_of(asker);
+        let asker = ::catalog::Asker { did: asker, credentials: &credentials };
         let offered = snapshot.offered_to(asker, clock::now(), &self.known);
         let id = |place: usize| offered.get(place).map(|offering| offering.asset.id.as_str());
         // The places of the first dataset that is shown and of the first that is not any more.
@@ -217,6 +219,8 @@ impl Engine {
     /// Not offered to them, or not there: they cannot tell which.
     pub fn dataset_for(&self, asker: &str, id: &str) -> Result<Dataset, EngineError> {
         let snapshot = self.snapshot();
+        let credentials = self.credentials_of(asker);
+        let asker = ::catalog::Asker { did: asker, credentials: &credentials };
         let offering = snapshot.dataset(id, asker, clock::now(), &self.known);
         let offering =
             offering.ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("no dataset `{id}` here")))?;

@@ -10,7 +10,8 @@ use dataplane::{Grant, Judge, Metered, Signal};
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::{
-    Decision, Facts, Hierarchy, Outcome, Policy, Reason, Record, Request, World, advise, evaluate, promised,
+    Change, Decision, Facts, Hierarchy, Outcome, Policy, Reason, Record, Request, World, advise, evaluate,
+    promised,
 };
 use protocol::Role;
 use protocol::transfer::Transfer;
@@ -22,6 +23,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use trust::{DidDocument, SignerRole};
 
+use super::claims::Claims;
 use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
@@ -134,6 +136,7 @@ impl Engine {
         let judge = Arc::new(AgreementJudge {
             store: self.store.clone(),
             meters: Arc::clone(&self.meters),
+            claims: Arc::clone(&self.claims),
             known: Arc::clone(&self.known),
             promised: promised(policy, &self.known),
             policy: policy.clone(),
@@ -478,6 +481,7 @@ impl Meters {
 struct AgreementJudge {
     store: Store,
     meters: Arc<Meters>,
+    claims: Arc<Claims>,
     known: Arc<Hierarchy>,
     policy: Policy,
     /// What the consumer bound itself to by signing.
@@ -502,6 +506,7 @@ impl AgreementJudge {
         let usage = found.map_or_else(Usage::default, |(usage, _)| usage);
         let (running, metered) = self.meters.until(&self.agreement, now, usage.metered);
         let record: Record = super::duties::record(&self.store, &self.agreement, &self.policy)?;
+        let (credentials, _) = self.claims.of(&self.party, now);
         let request = Request { action: "use", party: &self.party, target: Some(&self.dataset) };
         let world = World {
             usage: policy_engine::Usage {
@@ -512,6 +517,7 @@ impl AgreementJudge {
             },
             since: Some(self.since),
             stated: &self.promised,
+            credentials: &credentials,
             record: &record,
             ..World::at(now, &self.known)
         };
@@ -536,7 +542,13 @@ impl Judge for AgreementJudge {
                     now.checked_add(left.max(SignedDuration::from_millis(1)))
                         .map_or(at, |sooner| at.min(sooner))
                 });
-                Decision { ask_again, ..decision }
+                // Claims run out too.
+                let proven = self
+                    .claims
+                    .of(&self.party, now)
+                    .1
+                    .filter(|_| decision.depends_on.contains(&Change::Credential));
+                Decision { ask_again: [ask_again, proven].into_iter().flatten().min(), ..decision }
             }
             Err(error) => {
                 tracing::error!(%error, agreement = self.agreement, "the gate cannot read the store");

@@ -1,5 +1,6 @@
 //! The terms of a negotiation: what this side wants, how that differs from what is on the table, and what would do.
 
+use ::catalog::Asker;
 use jiff::Timestamp;
 use policy_engine::{Constraint, Policy, Rule, difference, explain, propose, within};
 use protocol::negotiation::Negotiation;
@@ -19,7 +20,9 @@ impl Engine {
     pub(super) fn published(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Offer, EngineError> {
         let snapshot = self.snapshot();
         let (dataset, peer) = (negotiation.dataset.as_str(), negotiation.peer.as_str());
-        let offering = snapshot.dataset(dataset, peer, now, &self.known);
+        let credentials = self.credentials_of(peer);
+        let asker = Asker { did: peer, credentials: &credentials };
+        let offering = snapshot.dataset(dataset, asker, now, &self.known);
         let offer = offering.and_then(|offering| offering.offers.into_iter().next());
         let offer = offer.ok_or_else(|| {
             EngineError::refused(
@@ -80,8 +83,9 @@ impl Engine {
     /// Why a counter-offer is not within what is offered for the dataset now.
     pub(super) fn terms_refused(&self, negotiation: &Negotiation, now: Timestamp) -> Option<String> {
         let snapshot = self.snapshot();
-        let offering =
-            snapshot.dataset(negotiation.dataset.as_str(), negotiation.peer.as_str(), now, &self.known);
+        let credentials = self.credentials_of(negotiation.peer.as_str());
+        let asker = Asker { did: negotiation.peer.as_str(), credentials: &credentials };
+        let offering = snapshot.dataset(negotiation.dataset.as_str(), asker, now, &self.known);
         let Some(offering) = offering else {
             return Some(format!("`{}` is not offered any more", negotiation.dataset));
         };

@@ -19,8 +19,17 @@ pub enum Authentication {
     Fixed(Vec<FixedParticipant>),
 }
 
+/// Who calls.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    /// The participant.
+    pub did: String,
+    /// What it gave along so that it can be asked for credentials.
+    pub access: Option<String>,
+}
+
 /// The participant behind the `Authorization` header (DCP 1.0.1, self-issued ID tokens).
-pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<String, Problem> {
+pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<Visitor, Problem> {
     let engine = &faces.engine;
     let refuse = |reason: String| Problem::unauthenticated(reason);
     let header = headers
@@ -32,7 +41,7 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<S
         let known = participants.iter().find(same);
         let known = known
             .ok_or_else(|| refuse("its Authorization header is none of the configured ones".to_owned()))?;
-        return Ok(known.id.clone());
+        return Ok(Visitor { did: known.id.clone(), access: None });
     }
     let text = header.to_str().map_err(|_| refuse("its Authorization header is not text".to_owned()))?;
     // The scheme is case-insensitive; some peers send the token bare.
@@ -46,7 +55,7 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<S
     if !engine.replays().first_use(&caller, clock::now().as_second()) {
         return Err(refuse(format!("the token `{}` of {} was used before", caller.jti(), caller.did())));
     }
-    Ok(caller.did().to_owned())
+    Ok(Visitor { did: caller.did().to_owned(), access: caller.access().map(str::to_owned) })
 }
 
 async fn verify(engine: &Engine, claimed: &Claimed) -> Result<Caller, String> {

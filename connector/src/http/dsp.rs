@@ -98,8 +98,10 @@ impl<'a> Exchange<'a> {
 
     /// Authenticates, then reads the body.
     async fn open(&mut self, headers: &HeaderMap, body: Option<Body>) -> Result<String, Problem> {
-        let caller = authenticate(self.faces, headers).await?;
-        self.caller = Some(caller.clone());
+        let visitor = authenticate(self.faces, headers).await?;
+        let caller = self.caller.insert(visitor.did).clone();
+        let learnt = self.faces.engine.learn(&caller, visitor.access.as_deref()).await;
+        learnt.map_err(Problem::unauthenticated)?;
         if let Some(body) = body {
             let bytes = read_body(body, MAX_MESSAGE).await?;
             let json = serde_json::from_slice(&bytes)

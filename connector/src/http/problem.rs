@@ -59,7 +59,7 @@ impl From<EngineError> for Problem {
             EngineError::Peer(reason) => {
                 Self { status: StatusCode::BAD_GATEWAY, code: "peer-unreachable", reason, detail: None }
             }
-            EngineError::Store(_) | EngineError::Trust(_) => Self {
+            EngineError::Store(_) | EngineError::Trust(_) | EngineError::Vault(_) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 code: "internal",
                 reason: "this node has a fault; try again later".to_owned(),
@@ -86,6 +86,17 @@ impl Problem {
         let refusal =
             Refusal::new(RefusalKind::Unauthenticated, "the request carries no token that this node accepts");
         Self { detail: Some(detail), ..refusal.into() }
+    }
+
+    /// As an answer of the Decentralized Claims Protocol, which has no form of its own for errors.
+    pub(super) fn plain(&self) -> Response {
+        let unauthenticated = self.code == RefusalKind::Unauthenticated.code();
+        let status = if unauthenticated { StatusCode::UNAUTHORIZED } else { self.status };
+        let mut response = json_answer(status, &json!({"code": self.code, "reason": self.reason}));
+        if unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 
     /// As an answer in the protocol's own form. `message` is what was sent, for its pids; `pid` what the path named.

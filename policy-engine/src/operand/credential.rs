@@ -53,6 +53,15 @@ pub(super) static ROLE: Operand = Operand {
     ..BASE
 };
 
+/// The credential types that a left operand needs; `None` where it needs none, an empty list where any will do.
+pub(crate) fn kinds(left: &str) -> Option<Vec<String>> {
+    match left {
+        left if left == MEMBERSHIP.name => Some(vec!["MembershipCredential".to_owned()]),
+        left if left == ROLE.name || left == ISSUER.name => Some(Vec::new()),
+        left => split(left).map(|(kind, _)| vec![kind.to_owned()]),
+    }
+}
+
 fn split(left: &str) -> Option<(&str, &str)> {
     left.strip_prefix(CLAIM_PREFIX)?.split_once(':')
 }

@@ -1,0 +1,395 @@
+//! The credential service: this node as a holder (DCP 1.0.1, sections 5 and 6).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use protocol::RefusalKind;
+use serde_json::{Value as Json, json};
+use store::Batch;
+use trust::credential::Claimed;
+use trust::dcp::{
+    self, CredentialMessage, CredentialOfferMessage, CredentialRequestMessage, IssuerMetadata, Outcome,
+    PresentationQueryMessage, PresentationResponseMessage, Reference, scope_of,
+};
+
+use super::{Engine, EngineError};
+use crate::network::{bounded_body, describe};
+use crate::tables::{self, CredentialOffer, CredentialRequest, Event, HeldCredential, prefix};
+use crate::{clock, ids};
+
+/// Most credentials that this node keeps.
+const MAX_HELD: usize = 256;
+/// Most offers and requests that are kept; the oldest make way.
+const MAX_KEPT: usize = 200;
+/// Longest answer of an issuer, in bytes.
+const MAX_ANSWER: usize = 256 * 1024;
+/// Longest wait for an issuer.
+const WAIT: Duration = Duration::from_secs(15);
+
+/// A credential of this node, opened.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Its record.
+    pub record: HeldCredential,
+    /// The compact JWT.
+    pub compact: String,
+}
+
+impl Engine {
+    /// Takes what an issuer delivers, or its refusal.
+    ///
+    /// # Errors
+    /// It answers no request of ours and its word does not count; or a credential in it does not hold.
+    pub async fn take_credentials(
+        &self,
+        issuer: &str,
+        message: CredentialMessage,
+    ) -> Result<(), EngineError> {
+        let refuse = |reason: String| EngineError::refused(RefusalKind::Disagreement, reason);
+        let request_key = tables::key(prefix::CREDENTIAL_REQUEST, &message.holder_pid);
+        let _lock = self.locks.lock(&request_key).await;
+        let request = tables::load::<CredentialRequest>(&self.store, &request_key)?;
+        let request = request.filter(|(request, _)| request.issuer == issuer);
+        let now = clock::now();
+        let mut batch = Batch::new();
+        if let Some((request, version)) = &request {
+            let status = match message.status {
+                Outcome::Issued => "ISSUED",
+                Outcome::Rejected => "REJECTED",
+            };
+            let changed = CredentialRequest {
+                status: status.to_owned(),
+                reason: message.rejection_reason.clone(),
+                ..request.clone()
+            };
+            batch.expect(request_key.clone(), Some(*version));
+            tables::put(&mut batch, request_key, &changed)?;
+        }
+        let held = self.store.scan(prefix::CREDENTIAL, None, MAX_HELD + 1)?.len();
+        for container in &message.credentials {
+            let kind = &container.credential_type;
+            let claimed = Claimed::read(&container.payload).map_err(|error| refuse(error.to_string()))?;
+            if claimed.issuer() != issuer {
+                return Err(refuse(format!(
+                    "a `{kind}` in it was issued by `{}`, not by you",
+                    claimed.issuer()
+                )));
+            }
+            if request.is_none() && !self.counts(issuer, kind)? {
+                return Err(refuse(format!("nobody here asked `{issuer}` for a `{kind}`")));
+            }
+            let document = self.resolver.document(issuer).await.map_err(EngineError::Peer)?;
+            let credential = claimed.verify(&document, now).map_err(|error| refuse(error.to_string()))?;
+            if credential.subject() != self.did() {
+                return Err(refuse(format!("a `{kind}` in it is of `{}`", credential.subject())));
+            }
+            if !credential.types().contains(kind) {
+                return Err(refuse(format!("what it calls a `{kind}` is a `{}`", credential.kind())));
+            }
+            let key = held_key(issuer, kind);
+            if held >= MAX_HELD && self.store.get(&key)?.is_none() {
+                return Err(EngineError::refused(
+                    RefusalKind::TooMuch,
+                    format!("{MAX_HELD} credentials are kept"),
+                ));
+            }
+            let sealed = self.vault.seal(&key, &container.payload).map_err(sealing)?;
+            let record = HeldCredential {
+                kind: kind.clone(),
+                issuer: issuer.to_owned(),
+                until: credential.until(),
+                received_at: now,
+                sealed,
+            };
+            tables::put(&mut batch, key, &record)?;
+            let event = Event::new("credential", now, format!("a {kind} came")).with(issuer);
+            tables::append_event(&mut batch, &event)?;
+        }
+        if message.status == Outcome::Rejected {
+            let reason = message.rejection_reason.unwrap_or_default();
+            let event =
+                Event::new("credential", now, format!("a request was rejected: {reason}")).with(issuer);
+            tables::append_event(&mut batch, &event.about(message.holder_pid.as_str()))?;
+        }
+        if batch.is_empty() {
+            return Err(refuse(format!("there is no request `{}` of this node to you", message.holder_pid)));
+        }
+        self.commit(batch).await?;
+        self.refresh_scopes()
+    }
+
+    /// Takes note of what an issuer would issue.
+    ///
+    /// # Errors
+    /// Sent by another than the issuer it names.
+    pub async fn take_credential_offer(
+        &self,
+        caller: &str,
+        offer: CredentialOfferMessage,
+    ) -> Result<(), EngineError> {
+        if offer.issuer != caller {
+            let reason = format!("/issuer: `{}` is not you", offer.issuer);
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        let key = tables::key(prefix::CREDENTIAL_OFFER, &trust::did::segment(caller));
+        if self.store.get(&key)?.is_none()
+            && self.store.scan(prefix::CREDENTIAL_OFFER, None, MAX_KEPT)?.len() >= MAX_KEPT
+        {
+            let reason = format!("offers of {MAX_KEPT} issuers are kept; no more are taken");
+            return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+        }
+        let names = offer
+            .credentials
+            .into_iter()
+            .map(|one| one.credential_type.unwrap_or(one.id))
+            .collect::<Vec<_>>();
+        let now = clock::now();
+        let event =
+            Event::new("credential", now, format!("{} can be requested", names.join(", "))).with(caller);
+        let record = CredentialOffer { issuer: caller.to_owned(), credentials: names, received_at: now };
+        let mut batch = Batch::new();
+        tables::put(&mut batch, key, &record)?;
+        tables::append_event(&mut batch, &event)?;
+        self.commit(batch).await.map(|_| ())
+    }
+
+    /// Shows credentials to a verifier that this node gave an access token.
+    ///
+    /// # Errors
+    /// No access token, or one that was given to another or has expired.
+    pub fn present(
+        &self,
+        verifier: &str,
+        access: Option<&str>,
+        query: &PresentationQueryMessage,
+    ) -> Result<PresentationResponseMessage, EngineError> {
+        let unauthenticated = |reason: String| EngineError::refused(RefusalKind::Unauthenticated, reason);
+        let access = access
+            .ok_or_else(|| unauthenticated("the token carries no access token (`token`)".to_owned()))?;
+        let now = clock::now();
+        let allowed = trust::access::check(access, self.identity.document(), verifier, now)
+            .map_err(|error| unauthenticated(error.to_string()))?;
+        let asked = query.kinds();
+        let shown: Vec<String> = self
+            .held()?
+            .into_iter()
+            .filter(|held| allowed.contains(&held.record.kind) && asked.contains(&held.record.kind))
+            .filter(|held| held.record.until.is_none_or(|until| until > now))
+            .map(|held| held.compact)
+            .collect();
+        let submission =
+            query.presentation_definition.as_ref().map(|definition| submission(definition, shown.len()));
+        let presentation = self.identity.present(verifier, &shown, now)?;
+        Ok(PresentationResponseMessage {
+            presentation: vec![json!(presentation)],
+            presentation_submission: submission,
+        })
+    }
+
+    /// This node's credentials.
+    ///
+    /// # Errors
+    /// The store failed, or the vault's key is another.
+    pub fn held(&self) -> Result<Vec<Held>, EngineError> {
+        let records = tables::list::<HeldCredential>(&self.store, prefix::CREDENTIAL, None, MAX_HELD)?;
+        records
+            .into_iter()
+            .map(|(key, record)| {
+                let compact = self.vault.open_sealed(&key, &record.sealed).map_err(sealing)?;
+                Ok(Held { record, compact })
+            })
+            .collect()
+    }
+
+    /// Offers and requests.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn credential_requests(&self) -> Result<(Vec<CredentialOffer>, Vec<CredentialRequest>), EngineError> {
+        let offers = tables::list::<CredentialOffer>(&self.store, prefix::CREDENTIAL_OFFER, None, MAX_KEPT)?;
+        let requests =
+            tables::list::<CredentialRequest>(&self.store, prefix::CREDENTIAL_REQUEST, None, MAX_KEPT)?;
+        Ok((
+            offers.into_iter().map(|(_, one)| one).collect(),
+            requests.into_iter().map(|(_, one)| one).collect(),
+        ))
+    }
+
+    /// Asks `issuer` for credentials of `kinds`; all that it issues where none is named.
+    ///
+    /// # Errors
+    /// The issuer cannot be reached, does not issue them, or refuses.
+    pub async fn request_credentials(
+        &self,
+        issuer: &str,
+        kinds: &[String],
+    ) -> Result<CredentialRequest, EngineError> {
+        let document = self.resolver.document(issuer).await.map_err(EngineError::Peer)?;
+        let base = document
+            .service("IssuerService")
+            .ok_or_else(|| {
+                EngineError::Peer(format!("the DID document of `{issuer}` names no IssuerService"))
+            })?
+            .trim_end_matches('/')
+            .to_owned();
+        let metadata = self.ask_peer(issuer, &format!("{base}/metadata"), None, None).await?.0;
+        let metadata: IssuerMetadata =
+            dcp::parse(metadata).map_err(|error| EngineError::Peer(format!("{base}/metadata: {error}")))?;
+        // One of each type, in the newest profile that is offered.
+        let mut chosen: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for object in metadata.credentials_supported {
+            let (Some(kind), profile) = (object.credential_type, object.profile.unwrap_or_default()) else {
+                continue;
+            };
+            if (kinds.is_empty() || kinds.contains(&kind))
+                && chosen.get(&kind).is_none_or(|(_, best)| *best < profile)
+            {
+                chosen.insert(kind, (object.id, profile));
+            }
+        }
+        if let Some(missing) = kinds.iter().find(|kind| !chosen.contains_key(*kind)) {
+            return Err(EngineError::Peer(format!("`{issuer}` does not issue a `{missing}`")));
+        }
+        if chosen.is_empty() {
+            return Err(EngineError::Peer(format!("`{issuer}` issues nothing")));
+        }
+        let id = ids::urn();
+        let request = CredentialRequest {
+            id: id.clone(),
+            issuer: issuer.to_owned(),
+            types: chosen.keys().cloned().collect(),
+            status: "REQUESTED".to_owned(),
+            location: None,
+            reason: None,
+            at: clock::now(),
+        };
+        // Written first: the issuer may deliver before it has answered.
+        let key = tables::key(prefix::CREDENTIAL_REQUEST, &id);
+        let mut batch = Batch::new();
+        tables::put(&mut batch, key.clone(), &request)?;
+        let text = format!("asked for {}", request.types.join(", "));
+        tables::append_event(
+            &mut batch,
+            &Event::new("credential", request.at, text).about(&id).with(issuer),
+        )?;
+        self.commit(batch).await?;
+        let references = chosen.into_values().map(|(id, _)| Reference { id }).collect();
+        let message = CredentialRequestMessage { holder_pid: id, credentials: references };
+        let answered =
+            self.ask_peer(issuer, &format!("{base}/credentials"), Some(dcp::write(&message)), None).await;
+        let _lock = self.locks.lock(&key).await;
+        let Some((now_known, version)) = tables::load::<CredentialRequest>(&self.store, &key)? else {
+            return Ok(request);
+        };
+        let changed = match &answered {
+            Ok((_, location)) if now_known.status == "REQUESTED" => {
+                CredentialRequest { status: "RECEIVED".to_owned(), location: location.clone(), ..now_known }
+            }
+            Ok((_, location)) => CredentialRequest { location: location.clone(), ..now_known },
+            Err(error) => CredentialRequest {
+                status: "REJECTED".to_owned(),
+                reason: Some(error.to_string()),
+                ..now_known
+            },
+        };
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), Some(version));
+        tables::put(&mut batch, key, &changed)?;
+        self.commit(batch).await?;
+        answered.map(|_| changed)
+    }
+
+    /// Forgets a credential.
+    ///
+    /// # Errors
+    /// Not there.
+    pub async fn remove_credential(&self, issuer: &str, kind: &str) -> Result<(), EngineError> {
+        let key = held_key(issuer, kind);
+        if self.store.get(&key)?.is_none() {
+            return Err(EngineError::NotFound { kind: "credential", id: format!("{kind} of {issuer}") });
+        }
+        let mut batch = Batch::new();
+        batch.delete(key);
+        let event = Event::new("credential", clock::now(), format!("the {kind} was removed")).with(issuer);
+        tables::append_event(&mut batch, &event)?;
+        self.commit(batch).await?;
+        self.refresh_scopes()
+    }
+
+    /// Tells the identity for what others may ask from now on.
+    pub(super) fn refresh_scopes(&self) -> Result<(), EngineError> {
+        let records = tables::list::<HeldCredential>(&self.store, prefix::CREDENTIAL, None, MAX_HELD)?;
+        let shown = |kind: &String| self.shown.as_ref().is_none_or(|shown| shown.contains(kind));
+        let mut scopes: Vec<_> =
+            records.into_iter().map(|(_, one)| one.kind).filter(shown).map(|kind| scope_of(&kind)).collect();
+        scopes.sort();
+        scopes.dedup();
+        self.identity.show(scopes);
+        Ok(())
+    }
+
+    /// A request of the Decentralized Claims Protocol to a peer: the answer and its `Location`.
+    pub(super) async fn ask_peer(
+        &self,
+        peer: &str,
+        url: &str,
+        body: Option<Json>,
+        access: Option<&str>,
+    ) -> Result<(Json, Option<String>), EngineError> {
+        let failed = |reason: String| EngineError::Peer(format!("{url}: {reason}"));
+        self.guard.check_url(url).map_err(|error| failed(error.to_string()))?;
+        let authorization = self.identity.authorization_with(peer, access, clock::now())?;
+        let request = match &body {
+            Some(body) => self.client.post(url).json(body),
+            None => self.client.get(url),
+        };
+        let request = request.header(http::header::AUTHORIZATION, authorization).timeout(WAIT);
+        let response = request.send().await.map_err(|error| failed(describe(&error)))?;
+        let status = response.status();
+        let location = response.headers().get(http::header::LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.filter(|text| text.len() <= 2048).map(str::to_owned);
+        let body = bounded_body(response, MAX_ANSWER).await.map_err(&failed)?;
+        if !status.is_success() {
+            let said: String =
+                String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(300).collect();
+            return Err(failed(format!("the answer is {status} {said}")));
+        }
+        if body.is_empty() {
+            return Ok((Json::Null, location));
+        }
+        let json = serde_json::from_slice(&body)
+            .map_err(|error| failed(format!("the answer is not JSON: {error}")))?;
+        Ok((json, location))
+    }
+}
+
+fn held_key(issuer: &str, kind: &str) -> String {
+    format!("{}{}/{}", prefix::CREDENTIAL, trust::did::segment(issuer), trust::did::segment(kind))
+}
+
+fn sealing(error: anyhow::Error) -> EngineError {
+    EngineError::Vault(format!("{error:#}"))
+}
+
+/// Where each credential stands, for a presentation definition (DIF Presentation Exchange 2).
+fn submission(definition: &Json, shown: usize) -> Json {
+    let descriptors = definition.get("input_descriptors").and_then(Json::as_array).into_iter().flatten();
+    let map: Vec<_> = descriptors
+        .take(shown)
+        .enumerate()
+        .map(|(index, descriptor)| {
+            let id = descriptor.get("id").cloned().unwrap_or_default();
+            json!({
+                "id": id, "format": "jwt_vp", "path": "$.presentation[0]",
+                "path_nested": {"id": id, "format": "jwt_vc", "path": format!("$.vp.verifiableCredential[{index}]")},
+            })
+        })
+        .collect();
+    json!({"id": ids::urn(), "definition_id": definition.get("id"), "descriptor_map": map})
+}
+
+/// Until when something that holds until `until` is believed without asking again.
+pub(super) fn sooner(until: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    until.map_or(at, |until| until.min(at))
+}

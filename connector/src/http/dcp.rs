@@ -1,0 +1,153 @@
+//! The Decentralized Claims Protocol's endpoints (1.0.1): the credential service of a holder, the issuer service of an
+//! authority.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use protocol::{Refusal, RefusalKind};
+use serde_json::Value as Json;
+use trust::Profile;
+use trust::dcp::{self, DcpMessage};
+
+use super::authenticate::{Visitor, authenticate};
+use super::problem::{Problem, json_answer};
+use super::{Faces, ISSUER_PATH, MAX_MESSAGE, read_body};
+
+type Shared = State<Arc<Faces>>;
+
+/// What a holder answers.
+pub(super) fn holder() -> Router<Arc<Faces>> {
+    Router::new()
+        .route("/presentations/query", post(query))
+        .route("/credentials", post(deliver))
+        .route("/offers", post(offer))
+}
+
+/// What an authority answers; every other node says that there is nothing.
+pub(super) fn issuer() -> Router<Arc<Faces>> {
+    Router::new()
+        .route("/metadata", get(metadata))
+        .route("/credentials", post(request))
+        .route("/requests/{id}", get(status))
+        .route("/schemas/{kind}", get(schema))
+        .route("/status/{name}", get(status_list))
+}
+
+/// Who calls, by a bearer token only.
+async fn caller(faces: &Faces, headers: &HeaderMap) -> Result<Visitor, Problem> {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|text| text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer ")));
+    if !bearer {
+        return Err(Problem::unauthenticated("its Authorization header is not a bearer token".to_owned()));
+    }
+    authenticate(faces, headers).await
+}
+
+async fn read<T: DcpMessage>(body: Body) -> Result<T, Problem> {
+    let bytes = read_body(body, MAX_MESSAGE).await?;
+    let json: Json = serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::new(RefusalKind::Malformed, format!("not JSON: {error}")))?;
+    Ok(dcp::parse(json).map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?)
+}
+
+/// The answer, or what strangers may know of the problem; the operator learns the rest.
+async fn close(faces: &Faces, what: &str, who: Option<&str>, result: Result<Response, Problem>) -> Response {
+    match result {
+        Ok(response) => response,
+        Err(problem) => {
+            faces.audit(&problem, what, who, None).await;
+            problem.plain()
+        }
+    }
+}
+
+async fn query(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
+    let mut who = None;
+    let result = async {
+        let visitor = caller(&faces, &headers).await?;
+        let did = who.insert(visitor.did).as_str();
+        let message = read(body).await?;
+        let answer = faces.engine.present(did, visitor.access.as_deref(), &message)?;
+        Ok(json_answer(StatusCode::OK, &dcp::write(&answer)))
+    };
+    let result = result.await;
+    close(&faces, "a presentation query", who.as_deref(), result).await
+}
+
+async fn deliver(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        let message = read(body).await?;
+        faces.engine.take_credentials(did, message).await?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    close(&faces, "a delivery of credentials", who.as_deref(), result).await
+}
+
+async fn offer(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        let message = read(body).await?;
+        faces.engine.take_credential_offer(did, message).await?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    close(&faces, "an offer of credentials", who.as_deref(), result).await
+}
+
+async fn metadata(State(faces): Shared) -> Response {
+    let result =
+        faces.engine.issuer_metadata().map(|metadata| json_answer(StatusCode::OK, &dcp::write(&metadata)));
+    close(&faces, "a look at the issuer's metadata", None, result.map_err(Problem::from)).await
+}
+
+async fn request(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        let message = read(body).await?;
+        let issuance = faces.engine.take_issuance_request(did, message).await?;
+        let mut answer = StatusCode::CREATED.into_response();
+        let location = format!("{ISSUER_PATH}/requests/{}", issuance.id);
+        if let Ok(location) = HeaderValue::try_from(location) {
+            answer.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(answer)
+    };
+    let result = result.await;
+    close(&faces, "a request for credentials", who.as_deref(), result).await
+}
+
+async fn status(State(faces): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        Ok(json_answer(StatusCode::OK, &dcp::write(&faces.engine.issuance_status(did, &id)?)))
+    };
+    let result = result.await;
+    close(&faces, "a look at a request for credentials", who.as_deref(), result).await
+}
+
+async fn schema(State(faces): Shared, Path(kind): Path<String>) -> Response {
+    let result = faces.engine.credential_schema(&kind).map(|schema| json_answer(StatusCode::OK, &schema));
+    close(&faces, "a look at a credential's schema", None, result.map_err(Problem::from)).await
+}
+
+async fn status_list(State(faces): Shared, Path(name): Path<String>) -> Response {
+    let profile = if name == "2021" { Profile::V1 } else { Profile::V2 };
+    let result = faces.engine.status_list(profile).map(|list| {
+        let kind = if profile == Profile::V1 { "application/jwt" } else { "application/vc+jwt" };
+        ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=60")], list).into_response()
+    });
+    close(&faces, "a look at the status list", None, result.map_err(Problem::from)).await
+}

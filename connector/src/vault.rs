@@ -1,0 +1,106 @@
+//! What is kept sealed in the store: credentials, under a key that is not in it.
+
+use aes_gcm::aead::{Aead as _, Payload};
+use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::Config;
+use crate::secrets;
+
+/// The environment variable that takes the place of the key file.
+const VARIABLE: &str = "CONCORDAT_VAULT_KEY";
+/// Bytes of a key, and of a nonce.
+const KEY: usize = 32;
+const NONCE: usize = 12;
+
+/// Seals and opens (AES-256-GCM, a random nonce for each seal).
+pub struct Vault {
+    cipher: Aes256Gcm,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// The vault of a node: its key from the environment, else from `credentials.vault_key`, which is made where it is
+    /// missing.
+    ///
+    /// # Errors
+    /// The key is not 32 bytes in base64, or the file cannot be read or made.
+    pub fn open(config: &Config) -> anyhow::Result<Self> {
+        let path = config.path(&config.credentials.vault_key);
+        let text = match std::env::var(VARIABLE) {
+            Ok(text) => text,
+            Err(_) if path.exists() => secrets::read(&path)?,
+            Err(_) => {
+                let mut key = [0; KEY];
+                getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+                let text = STANDARD.encode(key);
+                secrets::create(&path, &text)?;
+                text
+            }
+        };
+        let key = STANDARD.decode(text.trim()).context("the vault's key is not base64")?;
+        if key.len() != KEY {
+            bail!("the vault's key has {} bytes, not {KEY}", key.len());
+        }
+        Ok(Self { cipher: Aes256Gcm::new_from_slice(&key).context("the vault's key")? })
+    }
+
+    /// Seals `text` as the record `name`: it opens under that name only.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub fn seal(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+        let payload = Payload { msg: text.as_bytes(), aad: name.as_bytes() };
+        let sealed = self.cipher.encrypt(Nonce::from_slice(&nonce), payload);
+        let sealed = sealed.map_err(|_| anyhow::anyhow!("`{name}` cannot be sealed"))?;
+        Ok(STANDARD.encode([nonce.as_slice(), &sealed].concat()))
+    }
+
+    /// Opens what was sealed as `name`.
+    ///
+    /// # Errors
+    /// Sealed with another key, as another record, or altered.
+    pub fn open_sealed(&self, name: &str, sealed: &str) -> anyhow::Result<String> {
+        let bytes = STANDARD.decode(sealed).context("a sealed record is not base64")?;
+        let (nonce, rest) = bytes.split_at_checked(NONCE).context("a sealed record is too short")?;
+        let payload = Payload { msg: rest, aad: name.as_bytes() };
+        let text = self.cipher.decrypt(Nonce::from_slice(nonce), payload);
+        let text = text.map_err(|_| {
+            anyhow::anyhow!(
+                "`{name}` was sealed with another key, or was altered; is {VARIABLE} or the key file right?"
+            )
+        })?;
+        String::from_utf8(text).context("a sealed record is not text")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(byte: u8) -> Vault {
+        Vault { cipher: Aes256Gcm::new_from_slice(&[byte; KEY]).unwrap() }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_its_key_and_name_only() {
+        let sealed = vault(1).seal("a", "secret").unwrap();
+        assert!(!sealed.contains("secret"));
+        assert_eq!(vault(1).open_sealed("a", &sealed).unwrap(), "secret");
+        assert!(vault(1).open_sealed("b", &sealed).is_err());
+        assert!(vault(2).open_sealed("a", &sealed).is_err());
+        let mut altered = sealed.into_bytes();
+        altered[20] ^= 1;
+        assert!(vault(1).open_sealed("a", &String::from_utf8(altered).unwrap()).is_err());
+        assert!(vault(1).open_sealed("a", "").is_err());
+    }
+}
