@@ -18,9 +18,11 @@ start() {
     read -r _ <"$work/$1.out" || { cat "$work/$1.log"; exit 1; }
 }
 
-# create NAME PUBLIC MANAGEMENT: makes a node for this machine, certified by the authority in $work.
+# create NAME PUBLIC MANAGEMENT [ARGUMENT...]: makes a node for this machine, certified by the authority in $work.
 create() {
-    target/debug/concordat --dir "$work/$1" init --name "$1" --address "https://localhost:$2" --listen "127.0.0.1:$2" \
-        --management "127.0.0.1:$3" --authority "$work/authority" --allow-network 127.0.0.0/8 --allow-network ::1/128 \
-        >/dev/null || exit 1
+    local name=$1 public=$2 management=$3
+    shift 3
+    target/debug/concordat --dir "$work/$name" init --name "$name" --address "https://localhost:$public" \
+        --listen "127.0.0.1:$public" --management "127.0.0.1:$management" --authority "$work/authority" \
+        --allow-network 127.0.0.0/8 --allow-network ::1/128 "$@" >/dev/null || exit 1
 }

@@ -1,6 +1,6 @@
 //! The catalog as one participant may see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use policy_engine::{Hierarchy, Outcome, Policy, Request, World, decide};
@@ -16,7 +16,7 @@ pub struct Snapshot {
     definitions: Vec<Resolved>,
     /// Offer id to (asset id, place in `definitions`).
     offers: BTreeMap<String, (String, usize)>,
-    credential_kinds: Option<Vec<String>>,
+    credential_kinds: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -84,12 +84,8 @@ impl Snapshot {
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
             let contract = Policy::parse(&Json::Object(terms.clone())).ok();
-            let asked = [access.credential_kinds(), contract.and_then(|policy| policy.credential_kinds())];
-            for kinds in asked.into_iter().flatten() {
-                let all = snapshot.credential_kinds.get_or_insert_default();
-                all.extend(kinds);
-                all.sort();
-                all.dedup();
+            for policy in [Some(&access), contract.as_ref()].into_iter().flatten() {
+                snapshot.credential_kinds.extend(policy.credential_kinds().into_iter().map(str::to_owned));
             }
             // serde_json sorts the keys of a map, so the same terms always have the same text.
             let digest = Sha256::digest(Json::Object(terms.clone()).to_string());
@@ -104,10 +100,10 @@ impl Snapshot {
         (snapshot, incomplete)
     }
 
-    /// The types of the credentials that access policies ask of participants; `None` where they ask for none.
+    /// The types of the credentials that policies ask of participants; an empty name stands for any type.
     #[must_use]
-    pub fn credential_kinds(&self) -> Option<&[String]> {
-        self.credential_kinds.as_deref()
+    pub const fn credential_kinds(&self) -> &BTreeSet<String> {
+        &self.credential_kinds
     }
 
     /// Number of managed datasets.
@@ -240,7 +236,7 @@ mod tests {
             [policy("members", members), policy("open", open)],
             [definition("d", "members", "open", json!([]))],
         );
-        assert_eq!(made.credential_kinds(), Some(&["MembershipCredential".to_owned()][..]));
+        assert!(made.credential_kinds().iter().eq(["MembershipCredential"]));
         let shown = [
             json!({"type": ["VerifiableCredential", "MembershipCredential"], "credentialSubject": {"memberOf": "urn:space"}}),
         ];

@@ -1,11 +1,13 @@
-//! The command line: a clerk's tool. Every command but `init`, `serve`, `doctor`, `store`, `demo`, `bench` and
-//! `agreements verify` talks to the running node over its management API.
+//! The command line: a clerk's tool. Every command but `init`, `authority init`, `serve`, `doctor`, `store`, `demo`,
+//! `bench` and `agreements verify` talks to the running node over its management API.
 
 mod agreements;
 mod api;
 mod authority;
 mod bench;
 mod catalog;
+mod certificates;
+mod credentials;
 mod demo;
 mod doctor;
 mod duties;
@@ -22,6 +24,7 @@ mod store;
 mod terms;
 mod testbed;
 mod transfers;
+mod trusted;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,6 +125,13 @@ enum Command {
     Transfers(transfers::Arguments),
     /// Read data under an agreement, to a file or to standard output.
     Pull(pull::Arguments),
+    /// What others say of this node: list, show, request, remove its credentials.
+    #[command(visible_alias = "credential")]
+    Credentials(credentials::Arguments),
+    /// As the data space's authority: invite, approve, reject, revoke.
+    Authority(authority::Arguments),
+    /// Whose word counts for which credentials: list, add, remove.
+    Trust(trusted::Arguments),
     /// Participants this node talked to.
     Peers,
     /// Who this node is.
@@ -183,6 +193,9 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Agreements(arguments) => agreements::run(dir, &arguments, output).await,
         Command::Transfers(arguments) => transfers::run(dir, &arguments, output).await,
         Command::Pull(arguments) => pull::run(dir, &arguments, output).await,
+        Command::Credentials(arguments) => credentials::run(dir, &arguments, output).await,
+        Command::Authority(arguments) => authority::run(dir, &arguments, output).await,
+        Command::Trust(arguments) => trusted::run(dir, &arguments, output).await,
         Command::Peers => peers::peers(dir, output).await,
         Command::Identity => peers::identity(dir, output).await,
         Command::Events(arguments) => peers::events(dir, &arguments, output).await,

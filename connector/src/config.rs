@@ -184,13 +184,32 @@ pub struct Credentials {
     pub required: Vec<String>,
     /// Types that this node shows to others; all that it has where nothing is said.
     pub shown: Option<Vec<String>>,
+    /// What the keys of others' DID documents may be used for.
+    pub key_use: KeyUse,
     /// Whose word counts, beside what `concordat trust` adds.
     pub issuers: Vec<TrustedIssuer>,
 }
 
+/// What the keys of others' DID documents may be used for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyUse {
+    /// For everything, where the document declares no use of any key: for participants that speak drafts of DCP 1.0.
+    Any,
+    /// Only for what the document declares (DCP 1.0.1).
+    #[default]
+    Declared,
+}
+
 impl Default for Credentials {
     fn default() -> Self {
-        Self { vault_key: "keys/vault.key".into(), required: Vec::new(), shown: None, issuers: Vec::new() }
+        Self {
+            vault_key: "keys/vault.key".into(),
+            required: Vec::new(),
+            shown: None,
+            key_use: KeyUse::default(),
+            issuers: Vec::new(),
+        }
     }
 }
 

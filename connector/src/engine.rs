@@ -7,6 +7,7 @@
 mod agreements;
 mod catalog;
 mod claims;
+mod credential_check;
 mod credentials;
 mod duties;
 mod gate;
@@ -14,8 +15,10 @@ mod issuer;
 mod keys;
 mod negotiations;
 mod peers;
+mod revocation;
 mod terms;
 mod transfers;
+mod trust_list;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -29,12 +32,15 @@ use trust::TrustError;
 pub use self::agreements::{Import, Standing};
 pub use self::catalog::{Cursor, Managed, Write};
 use self::claims::Claims;
+use self::credential_check::Fetched;
 pub use self::credentials::Held;
 use self::duties::Deadlines;
 pub use self::duties::{Duty, DutyReport, Statement};
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
+pub(crate) use self::revocation::NOTICE_PATH;
+use self::revocation::Published;
 use crate::config::{Authority, Config, Signatures, TrustedIssuer};
 use crate::identity::Identity;
 use crate::locks::Locks;
@@ -44,7 +50,7 @@ use crate::replay::Replays;
 use crate::resolver::Resolver;
 use crate::streams::Streams;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind};
-use crate::vault::Vault;
+use crate::vault::{Vault, VaultError};
 
 /// An input that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +79,12 @@ pub enum EngineError {
     /// A fault of this node.
     #[error("the vault: {0}")]
     Vault(String),
+}
+
+impl From<VaultError> for EngineError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error.to_string())
+    }
 }
 
 impl From<StoreError> for EngineError {
@@ -112,8 +124,10 @@ pub struct Engine {
     known: Arc<Hierarchy>,
     vault: Vault,
     claims: Arc<Claims>,
+    fetched: Fetched,
+    published: Published,
     /// Types of credentials that every caller must show.
-    required: Vec<String>,
+    required: Arc<[String]>,
     /// Types that this node shows; all where nothing is said.
     shown: Option<Vec<String>>,
     /// Whose word counts, by the configuration.
@@ -177,7 +191,9 @@ impl Engine {
             known: Arc::new(parts.known),
             vault: parts.vault,
             claims: Arc::default(),
-            required: config.credentials.required.clone(),
+            fetched: Fetched::default(),
+            published: Published::default(),
+            required: config.credentials.required.clone().into(),
             shown: config.credentials.shown.clone(),
             issuers: config.credentials.issuers.clone(),
             authority: config.authority.clone(),
@@ -211,6 +227,7 @@ impl Engine {
         self.finish_ending().await?;
         self.settle_reads().await?;
         self.expect_all_duties()?;
+        self.expect_agreed_claims()?;
         Ok(resumed)
     }
 

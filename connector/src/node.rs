@@ -72,6 +72,7 @@ impl Node {
             client.clone(),
             identity.document().clone(),
             config.closed_test_network.is_some(),
+            config.credentials.key_use,
         ));
         let stop = CancellationToken::new();
         let outbox = Outbox::new(config.delivery.clone(), stop.clone());
@@ -116,6 +117,7 @@ impl Node {
         listeners.spawn(http::listener::serve(management, None, routes, stop.clone()));
         let resumed = engine.resume().await?;
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
+        listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));
         Ok(Self { engine, outbox, stop, listeners, recovery, resumed })
     }
 

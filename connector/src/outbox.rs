@@ -122,6 +122,10 @@ impl Outbox {
             (ProcessKind::Issuance, Outcome::Failed(failure)) => {
                 engine.issuance_told(pid, &id, Err(failure)).await
             }
+            (ProcessKind::Notice, Outcome::Taken(_)) => engine.notice_told(pid, &id, Ok(())).await,
+            (ProcessKind::Notice, Outcome::Failed(failure)) => {
+                engine.notice_told(pid, &id, Err(failure)).await
+            }
             (ProcessKind::Negotiation, Outcome::Taken(body)) => {
                 let reply =
                     protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
@@ -263,7 +267,7 @@ fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>
     use protocol::progress::Act as _;
     Ok(match entry.kind {
         // A repeated report is simply taken again.
-        ProcessKind::Agreement | ProcessKind::Issuance => None,
+        ProcessKind::Agreement | ProcessKind::Issuance | ProcessKind::Notice => None,
         ProcessKind::Negotiation => {
             let ours = engine.negotiation(&entry.pid)?.negotiation;
             let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);

@@ -35,6 +35,8 @@ pub mod prefix {
     pub const DUTY: &str = "duty/";
     /// [`super::Event`], in commit order.
     pub const EVENT: &str = "event/";
+    /// [`super::Invitation`], by holder.
+    pub const INVITATION: &str = "invitation/";
     /// [`super::Issuance`], by our id.
     pub const ISSUANCE: &str = "issuance/";
     /// Our id of a holder's request, by holder and its id.
@@ -51,6 +53,8 @@ pub mod prefix {
     pub const PEER_PROCESS: &str = "peer-process/";
     /// `catalog::PolicyDefinition`.
     pub const POLICY_DEFINITION: &str = "policy-definition/";
+    /// [`super::ProvenRecord`], by participant.
+    pub const PROVEN: &str = "proven/";
     /// Since when a read runs, by agreement and read; what is left after a kill is settled at the next start.
     pub const READ: &str = "read/";
     /// [`super::Trusted`], by DID.
@@ -252,6 +256,27 @@ pub struct CredentialRequest {
     pub at: Timestamp,
 }
 
+/// What another participant showed and this node checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProvenRecord {
+    /// The credentials, sealed by the vault under the record's key.
+    pub sealed: String,
+}
+
+/// Who may have credentials as soon as it asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// Who.
+    pub holder: String,
+    /// Of these types.
+    pub types: Vec<String>,
+    /// With these claims about it.
+    pub claims: serde_json::Map<String, Json>,
+    /// Since when.
+    pub at: Timestamp,
+}
+
 /// A request to this node, as an issuer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -324,6 +349,8 @@ pub enum ProcessKind {
     Issuance,
     /// Contract negotiation.
     Negotiation,
+    /// The word that a status list has changed.
+    Notice,
     /// Transfer process.
     Transfer,
 }
@@ -336,6 +363,7 @@ impl ProcessKind {
             Self::Agreement => "agreement",
             Self::Issuance => "issuance",
             Self::Negotiation => "negotiation",
+            Self::Notice => "notice",
             Self::Transfer => "transfer",
         }
     }

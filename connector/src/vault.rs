@@ -15,6 +15,23 @@ const VARIABLE: &str = "CONCORDAT_VAULT_KEY";
 const KEY: usize = 32;
 const NONCE: usize = 12;
 
+/// What was not sealed or opened; never holds what is secret.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The operating system has none.
+    #[error("no randomness: {0}")]
+    Randomness(String),
+    /// It cannot be sealed.
+    #[error("`{0}` cannot be sealed")]
+    Seal(String),
+    /// Sealed with another key, as another record, or altered.
+    #[error(
+        "`{0}` was sealed with another key, or was altered; is the key in {VARIABLE} or in the file of \
+         credentials.vault_key the one it was sealed with?"
+    )]
+    Open(String),
+}
+
 /// Seals and opens (AES-256-GCM, a random nonce for each seal).
 pub struct Vault {
     cipher: Aes256Gcm,
@@ -56,12 +73,12 @@ impl Vault {
     ///
     /// # Errors
     /// No randomness.
-    pub fn seal(&self, name: &str, text: &str) -> anyhow::Result<String> {
+    pub fn seal(&self, name: &str, text: &str) -> Result<String, VaultError> {
         let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+        getrandom::fill(&mut nonce).map_err(|error| VaultError::Randomness(error.to_string()))?;
         let payload = Payload { msg: text.as_bytes(), aad: name.as_bytes() };
         let sealed = self.cipher.encrypt(Nonce::from_slice(&nonce), payload);
-        let sealed = sealed.map_err(|_| anyhow::anyhow!("`{name}` cannot be sealed"))?;
+        let sealed = sealed.map_err(|_| VaultError::Seal(name.to_owned()))?;
         Ok(STANDARD.encode([nonce.as_slice(), &sealed].concat()))
     }
 
@@ -69,17 +86,14 @@ impl Vault {
     ///
     /// # Errors
     /// Sealed with another key, as another record, or altered.
-    pub fn open_sealed(&self, name: &str, sealed: &str) -> anyhow::Result<String> {
-        let bytes = STANDARD.decode(sealed).context("a sealed record is not base64")?;
-        let (nonce, rest) = bytes.split_at_checked(NONCE).context("a sealed record is too short")?;
-        let payload = Payload { msg: rest, aad: name.as_bytes() };
-        let text = self.cipher.decrypt(Nonce::from_slice(nonce), payload);
-        let text = text.map_err(|_| {
-            anyhow::anyhow!(
-                "`{name}` was sealed with another key, or was altered; is {VARIABLE} or the key file right?"
-            )
-        })?;
-        String::from_utf8(text).context("a sealed record is not text")
+    pub fn open_sealed(&self, name: &str, sealed: &str) -> Result<String, VaultError> {
+        let open = || {
+            let bytes = STANDARD.decode(sealed).ok()?;
+            let (nonce, rest) = bytes.split_at_checked(NONCE)?;
+            let payload = Payload { msg: rest, aad: name.as_bytes() };
+            String::from_utf8(self.cipher.decrypt(Nonce::from_slice(nonce), payload).ok()?).ok()
+        };
+        open().ok_or_else(|| VaultError::Open(name.to_owned()))
     }
 }
 

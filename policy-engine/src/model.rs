@@ -1,5 +1,7 @@
 //! The policy as evaluated: rules, constraints, typed right operands (ODRL Information Model 2.2, section 2).
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::operand::Operand;
@@ -63,21 +65,13 @@ impl Policy {
         conditions.flat_map(Constraint::atoms).any(|atom| atom.left == left)
     }
 
-    /// The types of the credentials that permissions and prohibitions ask of the party; `None` where they ask for none,
-    /// an empty list where any will do.
+    /// The types of the credentials that permissions and prohibitions ask of the party; an empty name stands for any
+    /// type.
     #[must_use]
-    pub fn credential_kinds(&self) -> Option<Vec<String>> {
+    pub fn credential_kinds(&self) -> BTreeSet<&str> {
         let conditions = self.permissions.iter().chain(&self.prohibitions).flat_map(Rule::conditions);
-        let kinds = conditions
-            .flat_map(Constraint::atoms)
-            .filter_map(|atom| crate::operand::credential_kinds(&atom.left));
-        kinds.fold(None, |found: Option<Vec<String>>, more| {
-            let mut found = found.unwrap_or_default();
-            found.extend(more);
-            found.sort();
-            found.dedup();
-            Some(found)
-        })
+        let atoms = conditions.flat_map(Constraint::atoms);
+        atoms.filter_map(|atom| crate::operand::credential_kind(&atom.left)).collect()
     }
 
     /// Every duty, wherever it stands: obligations, duties of permissions, their consequences, remedies.

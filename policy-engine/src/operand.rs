@@ -206,7 +206,7 @@ pub fn find(left: &str) -> Option<&'static Operand> {
     ALL.iter().find(|operand| operand.name == left || (operand.reads)(left)).copied()
 }
 
-pub(crate) use credential::kinds as credential_kinds;
+pub(crate) use credential::kind as credential_kind;
 
 /// What is known of `atomic`'s left operand. In a refinement of party or asset it is a property of these.
 pub(crate) fn fact<'w>(atomic: &Atomic, request: &Request<'_>, world: &'w World<'_>) -> Fact<'w> {

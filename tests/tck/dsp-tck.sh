@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # Runs the official DSP TCK against a `concordat serve` process, its scenarios played by `operator.rs`.
-# The newest version of the suite that resolves comes from Maven Central into target/tck; TCK_CLASSPATH names one that is
-# built already.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d)
 . tests/nodes.sh
+. tests/tck/suite.sh
 public=$(free_port) management=$(free_port) plain=$(free_port) webhook=$(free_port) suite=$(free_port)
 
 cargo build --quiet -p connector --bin concordat --example tck-operator || exit 1
@@ -72,24 +71,8 @@ for kind, parts in groups.items():
                 print(f"{name}_AGREEMENTID={'ATP' if kind == 'TP' else 'ATPC'}{place}\n{name}_FORMAT=HttpData-PULL")
 EOF
 
-if [ -z "${TCK_CLASSPATH:-}" ]; then
-    for version in 1.0.1 1.0.0-RC6; do
-        if mvn -q -B -Dstyle.color=never -f tests/tck/pom.xml -P "$version" dependency:copy-dependencies \
-            -DincludeScope=runtime -DoutputDirectory="$PWD/target/tck/$version" >"$work/maven.log" 2>&1; then
-            TCK_CLASSPATH="target/tck/$version/*"
-            echo "the suite's version is $version"
-            break
-        fi
-        echo "the suite's version $version does not resolve"
-    done
-    if [ -z "${TCK_CLASSPATH:-}" ]; then
-        grep -m 1 ERROR "$work/maven.log"
-        exit 1
-    fi
-fi
-mkdir -p target/tck-launcher
-javac -proc:none -d target/tck-launcher -cp "$TCK_CLASSPATH" tests/tck/src/Launch.java || exit 1
-java -cp "target/tck-launcher:$TCK_CLASSPATH" Launch "$work/tck.properties"
+suite dsp 1.0.1 1.0.0-RC6
+launch dsp "$work/tck.properties" org.eclipse.dataspacetck.dsp.verification
 status=$?
 if [ $status -ne 0 ]; then
     echo "-- the operator's last acts"; tail -n 20 "$work/operator.acts"

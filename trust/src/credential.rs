@@ -141,6 +141,8 @@ pub struct Claimed {
     compact: String,
     issuer: String,
     kid: Option<String>,
+    /// Longest that it may be, in bytes.
+    limit: usize,
 }
 
 /// A credential whose signature and validity hold.
@@ -160,7 +162,19 @@ impl Claimed {
     /// # Errors
     /// Not a JWT, too large, no issuer, or its `kid` belongs to another DID.
     pub fn read(compact: &str) -> Result<Self, TrustError> {
-        let (header, payload) = jose::peek(compact)?;
+        Self::read_within(compact, jose::MAX_JWS)
+    }
+
+    /// As [`Self::read`], for a status list credential, which may be larger.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_list(compact: &str) -> Result<Self, TrustError> {
+        Self::read_within(compact, crate::status::MAX_CREDENTIAL)
+    }
+
+    fn read_within(compact: &str, limit: usize) -> Result<Self, TrustError> {
+        let (header, payload) = jose::peek_within(compact, limit)?;
         let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
         let issuer = claims
             .get("iss")
@@ -173,7 +187,7 @@ impl Claimed {
             Some(Json::String(kid)) if did::owns(&issuer, kid) => Some(kid.clone()),
             Some(_) => return Err(refuse("its `kid` is not a key of its issuer")),
         };
-        Ok(Self { compact: compact.to_owned(), issuer, kid })
+        Ok(Self { compact: compact.to_owned(), issuer, kid, limit })
     }
 
     /// Whose document is needed.
@@ -191,7 +205,7 @@ impl Claimed {
             return Err(refuse("the document is of another DID"));
         }
         let key = document.key(self.kid.as_deref(), Relationship::AssertionMethod)?;
-        let payload = key.verify(&self.compact)?;
+        let payload = key.verify_within(&self.compact, self.limit)?;
         let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
         let json = claims.get("vc").cloned().unwrap_or_else(|| claims.clone());
         if issuer_of(&json) != Some(self.issuer.as_str()) {

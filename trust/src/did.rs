@@ -20,16 +20,21 @@ const P256_PUB: [u8; 2] = [0x80, 0x24];
 /// What a key may be used for (DID Core, section 5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relationship {
-    /// Signs statements, such as agreements.
+    /// Signs statements, such as agreements and credentials.
     AssertionMethod,
+    /// Signs presentations (DCP 1.0.1, Presentation Validation).
+    Authentication,
     /// Signs self-issued ID tokens (DCP 1.0.1, Validating Self-Issued ID Tokens).
     CapabilityInvocation,
 }
 
 impl Relationship {
+    const ALL: [Self; 3] = [Self::AssertionMethod, Self::Authentication, Self::CapabilityInvocation];
+
     const fn name(self) -> &'static str {
         match self {
             Self::AssertionMethod => "assertionMethod",
+            Self::Authentication => "authentication",
             Self::CapabilityInvocation => "capabilityInvocation",
         }
     }
@@ -100,6 +105,7 @@ pub fn key_document(did: &str) -> Result<DidDocument, TrustError> {
             "id": did,
             "verificationMethod": [{"id": id, "type": "Multikey", "controller": did, "publicKeyMultibase": multibase}],
             "assertionMethod": [id],
+            "authentication": [id],
             "capabilityInvocation": [id],
         }),
         did,
@@ -148,6 +154,8 @@ fn multibase_key(text: &str) -> Result<PublicKey, TrustError> {
 pub struct DidDocument {
     id: String,
     json: Json,
+    /// A key may be used for everything where the document declares no use of any key.
+    undeclared: bool,
 }
 
 impl DidDocument {
@@ -166,7 +174,7 @@ impl DidDocument {
         if methods > MAX_METHODS {
             return Err(refuse(format!("it has {methods} verification methods, more than {MAX_METHODS}")));
         }
-        Ok(Self { id: did.to_owned(), json })
+        Ok(Self { id: did.to_owned(), json, undeclared: false })
     }
 
     /// The document of a node: one key for everything, and where its services are (Dataspace Protocol, section
@@ -190,7 +198,15 @@ impl DidDocument {
             "capabilityInvocation": [key_id],
             "service": services,
         });
-        Self { id: did.to_owned(), json }
+        Self { id: did.to_owned(), json, undeclared: false }
+    }
+
+    /// Lets every key be used for everything, where the document declares no use of any key: before DCP 1.0, documents
+    /// did not have to.
+    #[must_use]
+    pub const fn with_undeclared_keys(mut self) -> Self {
+        self.undeclared = true;
+        self
     }
 
     /// Whose it is.
@@ -237,12 +253,15 @@ impl DidDocument {
             },
         };
         let id = id_of(method).ok_or_else(|| refuse("a key of it has no `id`".to_owned()))?;
-        let related = self.json.get(relationship.name()).and_then(Json::as_array).is_some_and(|list| {
-            list.iter().any(|one| {
-                let named = one.as_str().or_else(|| one.get("id").and_then(Json::as_str));
-                named.is_some_and(|named| self.absolute(named) == id)
-            })
-        });
+        let uses = |relationship: Relationship| {
+            self.json.get(relationship.name()).and_then(Json::as_array).map_or(&[][..], Vec::as_slice)
+        };
+        let is_it = |one: &Json| {
+            let named = one.as_str().or_else(|| one.get("id").and_then(Json::as_str));
+            named.is_some_and(|named| self.absolute(named) == id)
+        };
+        let related = uses(relationship).iter().any(is_it)
+            || self.undeclared && Relationship::ALL.into_iter().all(|one| uses(one).is_empty());
         if !related {
             return Err(refuse(format!("its key `{id}` is not under `{}`", relationship.name())));
         }
@@ -338,7 +357,13 @@ mod tests {
         json["capabilityInvocation"] = json!([]);
         let weaker = DidDocument::parse(json.clone(), did).unwrap();
         assert!(weaker.key(Some("#k"), Relationship::CapabilityInvocation).is_err());
-        assert!(DidDocument::parse(json, "did:web:b.example").is_err());
+        assert!(weaker.with_undeclared_keys().key(Some("#k"), Relationship::CapabilityInvocation).is_err());
+        assert!(DidDocument::parse(json.clone(), "did:web:b.example").is_err());
+        json["assertionMethod"] = json!([]);
+        json["authentication"] = json!([]);
+        let silent = DidDocument::parse(json, did).unwrap();
+        assert!(silent.key(Some("#k"), Relationship::CapabilityInvocation).is_err());
+        assert!(silent.with_undeclared_keys().key(Some("#k"), Relationship::CapabilityInvocation).is_ok());
         assert_eq!(document.service("DataService"), Some("https://a/v"));
         assert!(owns(did, "did:web:a.example#k") && owns(did, "#k"));
         assert!(!owns(did, "did:web:a.example.evil#k") && !owns(did, "did:web:b.example#k"));

@@ -138,6 +138,18 @@ pub fn verify(
     Ok(AgreementSignature { signer: party.to_owned(), key_id: kid.to_owned(), role, signed_at })
 }
 
+/// A credential that a party showed, with what its revocation was checked with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CredentialEvidence {
+    /// The credential, a compact JWT.
+    pub credential: String,
+    /// The status lists, compact JWTs, in the order of the credential's entries.
+    pub status_lists: Vec<String>,
+    /// When it was checked.
+    pub checked_at: Timestamp,
+}
+
 /// An agreement with all that is needed to check it offline, as `concordat agreements export` writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -160,8 +160,16 @@ impl PublicKey {
     /// # Errors
     /// The signature does not hold, or the header names another algorithm.
     pub fn verify(&self, compact: &str) -> Result<Vec<u8>, TrustError> {
-        if compact.len() > MAX_JWS {
-            return Err(TrustError::Signature(format!("it is longer than {MAX_JWS} bytes")));
+        self.verify_within(compact, MAX_JWS)
+    }
+
+    /// As [`Self::verify`], for one of up to `limit` bytes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_within(&self, compact: &str, limit: usize) -> Result<Vec<u8>, TrustError> {
+        if compact.len() > limit {
+            return Err(TrustError::Signature(format!("it is longer than {limit} bytes")));
         }
         jws::deserialize_compact(compact, self.verifier.as_ref())
             .map(|(payload, _)| payload)
@@ -174,9 +182,17 @@ impl PublicKey {
 /// # Errors
 /// Not three base64url parts with a JSON header, or too long.
 pub fn peek(compact: &str) -> Result<(Map<String, Json>, Vec<u8>), TrustError> {
+    peek_within(compact, MAX_JWS)
+}
+
+/// As [`peek`], for one of up to `limit` bytes.
+///
+/// # Errors
+/// As there.
+pub fn peek_within(compact: &str, limit: usize) -> Result<(Map<String, Json>, Vec<u8>), TrustError> {
     let malformed = |reason: &str| TrustError::Signature(reason.to_owned());
-    if compact.len() > MAX_JWS {
-        return Err(malformed(&format!("it is longer than {MAX_JWS} bytes")));
+    if compact.len() > limit {
+        return Err(malformed(&format!("it is longer than {limit} bytes")));
     }
     let mut parts = compact.split('.');
     let (Some(header), Some(payload), Some(_), None) =

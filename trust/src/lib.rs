@@ -19,7 +19,7 @@ pub mod token;
 
 pub use credential::{Credential, Profile, StatusEntry};
 pub use did::{DidDocument, Relationship};
-pub use dossier::{AgreementSignature, Dossier, SignerRole};
+pub use dossier::{AgreementSignature, CredentialEvidence, Dossier, SignerRole};
 pub use error::TrustError;
 pub use jose::{Algorithm, PrivateKey, PublicKey};
 pub use status::StatusList;

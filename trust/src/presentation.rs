@@ -54,7 +54,7 @@ pub fn open(
         Some(Json::String(kid)) if did::owns(holder.id(), kid) => Some(kid.as_str()),
         Some(_) => return Err(refuse("its `kid` is not a key of the holder")),
     };
-    let payload = holder.key(kid, Relationship::AssertionMethod)?.verify(compact)?;
+    let payload = holder.key(kid, Relationship::Authentication)?.verify(compact)?;
     let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
     let text = |name: &str| claims.get(name).and_then(Json::as_str);
     if text("iss") != Some(holder.id()) || text("sub").is_some_and(|sub| sub != holder.id()) {

@@ -7,15 +7,20 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 
-use crate::credential::Profile;
+use crate::credential::{Credential, Profile};
 use crate::error::TrustError;
 
 /// Fewest places in a list, so that an index says little about its holder (Bitstring Status List, section 5.2).
 pub const MIN_BITS: usize = 131_072;
 /// Largest list that is unpacked, in bytes: eight million credentials.
 const MAX_BYTES: u64 = 1024 * 1024;
+/// Longest status list credential that is read, in bytes: a list of that many, and its envelope.
+pub const MAX_CREDENTIAL: usize = 2 * 1024 * 1024;
+/// How long others may keep a list of ours.
+pub const TTL: SignedDuration = SignedDuration::from_secs(60);
 
 /// A list of bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +39,21 @@ impl StatusList {
     ///
     /// # Errors
     /// Not a status list, or one that unpacks to more than a mebibyte.
-    pub fn of_credential(credential: &Json) -> Result<Self, TrustError> {
-        let subject =
-            credential.get("credentialSubject").ok_or_else(|| refuse("it has no `credentialSubject`"))?;
+    pub fn of_credential(credential: &Credential) -> Result<Self, TrustError> {
+        let is_list = ["BitstringStatusListCredential", "StatusList2021Credential"];
+        if !credential.types().iter().any(|kind| is_list.contains(&kind.as_str())) {
+            return Err(refuse("it is another kind of credential"));
+        }
+        Self::of_subject(credential.json().get("credentialSubject").unwrap_or(&Json::Null))
+    }
+
+    fn of_subject(subject: &Json) -> Result<Self, TrustError> {
         let encoded = subject
             .get("encodedList")
             .and_then(Json::as_str)
             .ok_or_else(|| refuse("it has no `encodedList`"))?;
         // Multibase base64url in the newer standard, plain base64 or base64url in the older.
-        let plain = encoded.strip_prefix('u').filter(|_| !encoded.starts_with("H4s")).unwrap_or(encoded);
+        let plain = encoded.strip_prefix('u').unwrap_or(encoded);
         let plain = plain.trim_end_matches('=');
         let packed = URL_SAFE_NO_PAD
             .decode(plain)
@@ -100,9 +111,25 @@ impl StatusList {
             }),
             Profile::V2 => json!({
                 "id": format!("{address}#list"), "type": "BitstringStatusList", "statusPurpose": "revocation",
-                "encodedList": format!("u{encoded}"),
+                "encodedList": format!("u{encoded}"), "ttl": TTL.as_millis(),
             }),
         })
+    }
+}
+
+/// How long a list says that it may be kept (`ttl`, in milliseconds).
+#[must_use]
+pub fn ttl(list: &Credential) -> Option<SignedDuration> {
+    list.json().pointer("/credentialSubject/ttl").and_then(Json::as_i64).map(SignedDuration::from_millis)
+}
+
+/// What a list is about (`statusPurpose`): `revocation`, `suspension`.
+#[must_use]
+pub fn purposes(list: &Credential) -> Vec<String> {
+    match list.json().pointer("/credentialSubject/statusPurpose") {
+        Some(Json::String(one)) => vec![one.clone()],
+        Some(Json::Array(all)) => all.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -121,8 +148,7 @@ mod tests {
             list.set(index, true);
         }
         for profile in Profile::ALL {
-            let credential = json!({"credentialSubject": list.subject("https://x/1", profile).unwrap()});
-            let read = StatusList::of_credential(&credential).unwrap();
+            let read = StatusList::of_subject(&list.subject("https://x/1", profile).unwrap()).unwrap();
             for index in [0, 7, 8, 94_567] {
                 assert_eq!(read.is_set(index), Ok(true));
             }
@@ -137,7 +163,7 @@ mod tests {
     fn the_list_of_the_standard_is_read() {
         // W3C Bitstring Status List 1.0, example 2: nothing is set.
         let list = "uH4sIAAAAAAAAA-3BMQEAAADCoPVPbQwfoAAAAAAAAAAAAAAAAAAAAIC3AYbSVKsAQAAA";
-        let read = StatusList::of_credential(&json!({"credentialSubject": {"encodedList": list}})).unwrap();
+        let read = StatusList::of_subject(&json!({"encodedList": list})).unwrap();
         assert_eq!(read.is_set(94_567), Ok(false));
     }
 
@@ -146,11 +172,10 @@ mod tests {
         let mut packer = GzEncoder::new(Vec::new(), Compression::best());
         (0..64).for_each(|_| packer.write_all(&[0; 1 << 20]).unwrap());
         let bomb = format!("u{}", URL_SAFE_NO_PAD.encode(packer.finish().unwrap()));
-        let error =
-            StatusList::of_credential(&json!({"credentialSubject": {"encodedList": bomb}})).unwrap_err();
+        let error = StatusList::of_subject(&json!({"encodedList": bomb})).unwrap_err();
         assert!(error.to_string().contains("more than a mebibyte"));
         for bad in ["u", "!!!", "uAAAA"] {
-            assert!(StatusList::of_credential(&json!({"credentialSubject": {"encodedList": bad}})).is_err());
+            assert!(StatusList::of_subject(&json!({"encodedList": bad})).is_err());
         }
     }
 }

@@ -1,83 +1,212 @@
-//! A certificate authority for trials: made on the spot, good for this machine only.
+//! `concordat authority`: the data space's governance body issues and takes back credentials.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context as _;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
 
-use crate::secrets;
+use super::Exit;
+use super::api::{Api, segment};
+use super::credentials::names;
+use super::output::{Output, table, text};
+use crate::config::{Authority, Config, FILE};
 
-/// Days a trial certificate is good.
-const DAYS: i64 = 365;
-
-/// The files of an authority in `folder`.
-fn files(folder: &Path) -> (PathBuf, PathBuf) {
-    (folder.join("authority.pem"), folder.join("authority.key"))
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
 }
 
-/// The authority's certificate, made where it is missing.
-pub(super) fn ensure(folder: &Path) -> anyhow::Result<PathBuf> {
-    let (certificate, key_file) = files(folder);
-    if certificate.exists() {
-        return Ok(certificate);
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Make this node an authority: it issues credentials from its next start on.
+    Init(Init),
+    /// Requests for credentials that wait for you, and those answered.
+    Requests,
+    /// Issue what was asked for; the holder gets it at once.
+    Approve {
+        /// The request's id.
+        id: String,
+        #[command(flatten)]
+        claims: Claims,
+    },
+    /// Refuse a request; the holder is told.
+    Reject {
+        /// The request's id.
+        id: String,
+        /// Why, for the holder.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let a participant have credentials as soon as it asks, and tell it so.
+    Invite {
+        /// Its DID.
+        holder: String,
+        /// A type; all that this authority issues otherwise. May be repeated.
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        #[command(flatten)]
+        claims: Claims,
+    },
+    /// Who was invited and has not asked yet.
+    Invitations,
+    /// Every credential issued here.
+    Issued,
+    /// Take a credential back: the status list says so at once, and every member is told.
+    Revoke {
+        /// The credential's id.
+        id: String,
+        /// Why, for your own records.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+struct Init {
+    /// The data space, an IRI: `memberOf` in every credential.
+    #[arg(long, value_name = "IRI")]
+    space: String,
+    /// A type of credential that it issues; may be repeated.
+    #[arg(long = "type", value_name = "TYPE", default_values = ["MembershipCredential", "RoleCredential"])]
+    types: Vec<String>,
+    /// Days that a credential is valid.
+    #[arg(long, default_value_t = 365)]
+    valid_days: u16,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Claims {
+    /// What the credential says of the holder beside its membership, for example role=air-quality-agency; may be
+    /// repeated.
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
+    claims: Vec<(String, String)>,
+}
+
+fn claim(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    match name {
+        "" => Err("expected NAME=VALUE".to_owned()),
+        "id" | "memberOf" => {
+            Err(format!("`{name}` is not yours to choose: it follows from holder and data space"))
+        }
+        _ => Ok((name.to_owned(), value.to_owned())),
     }
-    let key = KeyPair::generate().context("making the authority's key")?;
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.distinguished_name.push(DnType::CommonName, "Concordat trial authority");
-    period(&mut params)?;
-    let made = params.self_signed(&key).context("signing the authority's certificate")?;
-    secrets::create(&key_file, &key.serialize_pem())?;
-    std::fs::write(&certificate, made.pem()).with_context(|| format!("writing {}", certificate.display()))?;
-    Ok(certificate)
 }
 
-/// Issues a certificate for `host`; returns the PEM of certificate and key.
-pub(super) fn issue(folder: &Path, host: &str) -> anyhow::Result<(String, String)> {
-    let (certificate, key_file) = files(folder);
-    let authority = std::fs::read_to_string(&certificate)
-        .with_context(|| format!("reading {}", certificate.display()))?;
-    let authority_key =
-        KeyPair::from_pem(&secrets::read(&key_file)?).context("reading the authority's key")?;
-    let issuer =
-        Issuer::from_ca_cert_pem(&authority, authority_key).context("reading the authority's certificate")?;
-    let key = KeyPair::generate().context("making a key")?;
-    let mut params = params_for(host)?;
-    period(&mut params)?;
-    let made = params.signed_by(&key, &issuer).context("signing a certificate")?;
-    Ok((made.pem(), key.serialize_pem()))
+impl Claims {
+    fn json(&self) -> Map<String, Value> {
+        self.claims.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+    }
 }
 
-/// A certificate that vouches for itself: peers must be given it as a root.
-pub(super) fn self_signed(host: &str) -> anyhow::Result<(String, String)> {
-    let key = KeyPair::generate().context("making a key")?;
-    let mut params = params_for(host)?;
-    period(&mut params)?;
-    let made = params.self_signed(&key).context("signing a certificate")?;
-    Ok((made.pem(), key.serialize_pem()))
+pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    if let Command::Init(wanted) = &arguments.command {
+        return init(dir, wanted, output);
+    }
+    let api = Api::open(dir)?;
+    let of_request = |id: &str, what: &str| format!("/v4/authority/requests/{}/{what}", segment(id));
+    match &arguments.command {
+        Command::Init(_) => {}
+        Command::Requests => {
+            let found = api.get("/v4/authority/requests").await?;
+            output.result(&found, || {
+                let row = |one: &Value| {
+                    vec![
+                        text(one, "id"),
+                        text(one, "holder"),
+                        wanted(one),
+                        text(one, "status"),
+                        text(one, "at"),
+                    ]
+                };
+                let rows = found.as_array().into_iter().flatten().map(row).collect();
+                table(&["request", "holder", "wants", "status", "since"], rows)
+            });
+        }
+        Command::Approve { id, claims } => {
+            let found = api.post(&of_request(id, "approve"), json!({"claims": claims.json()})).await?;
+            output.result(&found, || format!("issued; {} gets it now", text(&found, "holder")));
+        }
+        Command::Reject { id, reason } => {
+            let found = api.post(&of_request(id, "reject"), json!({"reason": reason})).await?;
+            output.result(&found, || format!("refused; {} is told", text(&found, "holder")));
+        }
+        Command::Invite { holder, types, claims } => {
+            let body = json!({"holder": holder, "types": types, "claims": claims.json()});
+            let found = api.post("/v4/authority/invitations", body).await?;
+            output.result(&found, || format!("{holder} gets {} as soon as it asks", names(&found)));
+        }
+        Command::Invitations => {
+            let found = api.get("/v4/authority/invitations").await?;
+            output.result(&found, || {
+                let row = |one: &Value| vec![text(one, "holder"), names(one), text(one, "at")];
+                let rows = found.as_array().into_iter().flatten().map(row).collect();
+                table(&["holder", "types", "since"], rows)
+            });
+        }
+        Command::Issued => {
+            let found = api.get("/v4/authority/issued").await?;
+            output.result(&found, || {
+                let row = |one: &Value| {
+                    let revoked = match text(one, "revokedAt") {
+                        at if at.is_empty() => "valid".to_owned(),
+                        at => format!("revoked {at}: {}", text(one, "reason")),
+                    };
+                    vec![text(one, "id"), text(one, "kind"), text(one, "holder"), text(one, "until"), revoked]
+                };
+                let rows = found.as_array().into_iter().flatten().map(row).collect();
+                table(&["credential", "type", "holder", "valid until", "standing"], rows)
+            });
+        }
+        Command::Revoke { id, reason } => {
+            let path = format!("/v4/authority/issued/{}/revoke", segment(id));
+            let found = api.post(&path, json!({"reason": reason})).await?;
+            output.result(&found, || {
+                format!("revoked; the {} of {} counts no more", text(&found, "kind"), text(&found, "holder"))
+            });
+        }
+    }
+    Ok(Exit::Success)
 }
 
-fn params_for(host: &str) -> anyhow::Result<CertificateParams> {
-    let mut params = CertificateParams::new(vec![host.to_owned()])
-        .with_context(|| format!("`{host}` cannot stand in a certificate"))?;
-    params.distinguished_name.push(DnType::CommonName, host);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    Ok(params)
+/// The types that a request asks for, from the ids of credential objects.
+fn wanted(request: &Value) -> String {
+    let wanted = request.get("wanted").and_then(Value::as_array).into_iter().flatten();
+    let last = |id: &str| id.split(':').nth(3).unwrap_or(id).to_owned();
+    wanted.filter_map(Value::as_str).map(last).collect::<Vec<_>>().join(", ")
 }
 
-fn period(params: &mut CertificateParams) -> anyhow::Result<()> {
-    let now = crate::clock::now();
-    let day = |offset: i64| {
-        let at = now.checked_add(jiff::SignedDuration::from_hours(24 * offset))?;
-        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
-        Ok::<_, jiff::Error>((i32::from(date.year()), date.month(), date.day()))
+fn init(dir: &Path, wanted: &Init, output: &Output) -> anyhow::Result<Exit> {
+    let config = Config::load(dir)?;
+    if config.authority.is_some() {
+        bail!("the node in {} is an authority already (see [authority] in {FILE})", dir.display());
+    }
+    if config.participant.did.starts_with("did:key:") {
+        bail!("an authority needs a did:web: a did:key names no services, so nobody would find it");
+    }
+    let authority = Authority {
+        types: wanted.types.clone(),
+        space: wanted.space.clone(),
+        automatic: false,
+        valid_days: wanted.valid_days,
     };
-    let ymd = |(year, month, day): (i32, i8, i8)| {
-        rcgen::date_time_ymd(year, u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
-    };
-    params.not_before = ymd(day(-1)?);
-    params.not_after = ymd(day(DAYS)?);
-    Ok(())
+    let section = toml::to_string_pretty(&json!({"authority": authority})).context("writing the section")?;
+    let path = dir.join(FILE);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let text = format!("{}\n\n{section}", text.trim_end());
+    // What would not load is not written.
+    Config::parse(&text)?;
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    let shown = json!({"did": config.participant.did, "types": authority.types, "space": authority.space});
+    output.result(&shown, || {
+        let did = &config.participant.did;
+        format!(
+            "{did} issues {} from its next start on.\nTo invite a member: concordat authority invite DID\n\
+             The member then joins with: concordat credentials request {did} --trust",
+            authority.types.join(", ")
+        )
+    });
+    Ok(Exit::Success)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use trust::{Algorithm, PrivateKey};
 
 use super::output::{Output, fields};
-use super::{Exit, authority};
+use super::{Exit, certificates};
 use crate::config::{
     Agreements, Config, Delivery, FILE, Log, Management, Network, Participant, Public, Store, StoreEngine,
     Tls,
@@ -110,10 +110,10 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
             (read(certificate)?, read(key)?)
         }
         (_, _, Some(folder)) => {
-            roots.push(authority::ensure(folder)?);
-            authority::issue(folder, &host)?
+            roots.push(certificates::ensure(folder)?);
+            certificates::issue(folder, &host)?
         }
-        _ => authority::self_signed(&host)?,
+        _ => certificates::self_signed(&host)?,
     };
     let roots = roots
         .iter()

@@ -1,75 +1,167 @@
-//! The verifier: which claims about a caller are proven, and by whom (DCP 1.0.1, section 5.4.3).
+//! The verifier: which claims about a participant are proven, and by whom (DCP 1.0.1, section 5.4.3).
 //!
-//! A caller's token carries an access token; with it this node asks the caller's credential service once, checks what it
-//! shows, and believes that until it runs out. The policy engine reads the claims as left operands.
+//! A caller's token carries an access token; with it this node asks the caller's credential service once, checks what
+//! it shows ([`super::credential_check`]), and believes that until it must be looked at again. Before that moment this
+//! node looks by itself: validity, revocation, whether the issuer still counts. What was proven outlives a restart,
+//! sealed by the vault. The policy engine reads the claims as left operands.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
-use protocol::RefusalKind;
+use policy_engine::Policy;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use store::Batch;
-use trust::credential::Claimed;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use trust::CredentialEvidence;
 use trust::dcp::{self, PresentationQueryMessage, PresentationResponseMessage, scope_of};
-use trust::{Credential, StatusEntry, StatusList};
 
-use super::credentials::sooner;
+use super::credential_check::{BELIEVED, Checked, Doubt};
 use super::{Engine, EngineError};
-use crate::clock;
-use crate::config::TrustedIssuer;
-use crate::network::{bounded_body, describe};
-use crate::tables::{self, Event, Trusted, prefix};
+use crate::clock::{self, SystemClock};
+use crate::tables::{self, Event, ProvenRecord, prefix};
 
-/// Longest time that claims are believed without asking again.
-const BELIEVED: SignedDuration = SignedDuration::from_secs(300);
-/// Most callers, lists and schemas that are remembered.
+/// Most participants whose claims are remembered.
 const MAX_KNOWN: usize = 4096;
-/// Longest status list or schema that is fetched, in bytes.
-const MAX_DOCUMENT: usize = 256 * 1024;
-/// Longest wait for one of them.
-const WAIT: Duration = Duration::from_secs(10);
+/// Most presentations that are read of one answer.
+const MAX_PRESENTATIONS: usize = 8;
+/// How long before claims run out they are looked at again, so that a running stream does not notice.
+const AHEAD: SignedDuration = SignedDuration::from_secs(10);
+/// How long until what could not be looked at is tried again.
+const AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// How long the claims of a participant that nobody asks about are kept up.
+const UNUSED: SignedDuration = SignedDuration::from_hours(1);
+/// What is asked for where a policy takes any credential: these, and whatever the trust list names.
+const USUAL: [&str; 2] = ["MembershipCredential", "RoleCredential"];
 
 /// What is proven about a participant.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Proven {
-    /// With which access token it was asked for.
-    access: String,
-    credentials: Arc<Vec<Json>>,
+    /// With which access token it was asked for; `None` after a restart.
+    access: Option<String>,
+    checked: Vec<Checked>,
+    /// What could not be looked at for now.
+    doubtful: Vec<String>,
+    /// The credentials, as policies read them.
+    json: Arc<Vec<Json>>,
+    at: Timestamp,
     until: Timestamp,
+    /// When somebody last asked.
+    used: Timestamp,
 }
 
-/// What is proven about participants, and what was fetched to prove it.
+impl Proven {
+    fn new(access: Option<String>, checked: Vec<Checked>, now: Timestamp) -> Self {
+        let believed = now.checked_add(BELIEVED).unwrap_or(now);
+        let until = checked.iter().map(|one| one.until).fold(believed, Timestamp::min);
+        let json = Arc::new(checked.iter().map(|one| one.credential.json().clone()).collect());
+        Self { access, checked, doubtful: Vec::new(), json, at: now, until, used: now }
+    }
+
+    /// What was shown, as it came.
+    fn compacts(&self) -> Vec<String> {
+        let checked = self.checked.iter().map(|one| one.credential.compact().to_owned());
+        checked.chain(self.doubtful.iter().cloned()).collect()
+    }
+
+    /// When it is to be looked at again.
+    fn due(&self) -> Timestamp {
+        let early = self.until.checked_sub(AHEAD).unwrap_or(self.until);
+        if early > self.at { early } else { self.until }
+    }
+}
+
+/// What is proven about participants.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     proven: Mutex<HashMap<String, Proven>>,
-    lists: Mutex<HashMap<String, (Arc<StatusList>, Timestamp)>>,
-    schemas: Mutex<HashMap<String, (Arc<Json>, Timestamp)>>,
+    /// What the policies of agreements in force ask for; an empty name stands for any credential.
+    agreed: RwLock<BTreeSet<String>>,
+    changed: Notify,
 }
 
 impl Claims {
     /// The credentials of `did` that are proven at `now`, and until when.
     pub(super) fn of(&self, did: &str, now: Timestamp) -> (Arc<Vec<Json>>, Option<Timestamp>) {
-        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
-        match proven.get(did).filter(|one| one.until > now) {
-            Some(one) => (Arc::clone(&one.credentials), Some(one.until)),
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        match proven.get_mut(did).filter(|one| one.until > now) {
+            Some(one) => {
+                one.used = now;
+                (Arc::clone(&one.json), Some(one.until))
+            }
             None => (Arc::default(), None),
         }
     }
+
+    /// What was shown, as it came, with what its revocation was checked with.
+    pub(super) fn evidence(&self, did: &str) -> Vec<CredentialEvidence> {
+        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(one) = proven.get(did) else { return Vec::new() };
+        let evidence = |checked: &Checked| CredentialEvidence {
+            credential: checked.credential.compact().to_owned(),
+            status_lists: checked.lists.iter().map(|list| list.compact.clone()).collect(),
+            checked_at: one.at,
+        };
+        one.checked.iter().map(evidence).collect()
+    }
+
+    /// Remembers that policies of agreements ask for what `policy` asks for.
+    pub(super) fn expect(&self, policy: &Policy) {
+        let kinds = policy.credential_kinds();
+        self.agreed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(kinds.into_iter().map(str::to_owned));
+    }
+
+    /// Lets every caller be asked again at its next message.
+    pub(super) fn forget_answers(&self) {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.values_mut().for_each(|one| one.access = None);
+    }
+
+    fn put(&self, did: &str, one: Proven) {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if proven.len() >= MAX_KNOWN && !proven.contains_key(did) {
+            let oldest = proven.iter().min_by_key(|(_, one)| one.used).map(|(did, _)| did.clone());
+            oldest.map(|oldest| proven.remove(&oldest));
+        }
+        proven.insert(did.to_owned(), one);
+        drop(proven);
+        self.changed.notify_one();
+    }
+
+    /// Whether the answer to `access` is known and good.
+    fn answered(&self, did: &str, access: &str, now: Timestamp) -> Option<Arc<Vec<Json>>> {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = proven.get_mut(did)?;
+        one.used = now;
+        (one.access.as_deref() == Some(access) && one.until > now).then(|| Arc::clone(&one.json))
+    }
+
+    fn nearest(&self) -> Option<Timestamp> {
+        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.values().map(Proven::due).min()
+    }
+
+    /// Whose claims are to be looked at again; those that nobody asked about for long are let go.
+    fn due(&self, now: Timestamp) -> Vec<String> {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.retain(|_, one| one.due() > now || now.duration_since(one.used) < UNUSED);
+        proven.iter().filter(|(_, one)| one.due() <= now).map(|(did, _)| did.clone()).collect()
+    }
+
+    fn everybody(&self) -> Vec<String> {
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
 }
 
-fn remember<T>(cache: &Mutex<HashMap<String, T>>, key: &str, value: T, is_old: impl Fn(&T) -> bool) {
-    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-    if cache.len() >= MAX_KNOWN {
-        cache.retain(|_, one| !is_old(one));
-        if cache.len() >= MAX_KNOWN
-            && let Some(any) = cache.keys().next().cloned()
-        {
-            cache.remove(&any);
-        }
-    }
-    cache.insert(key.to_owned(), value);
+/// What the vault seals of a participant's claims.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sealed {
+    credentials: Vec<String>,
 }
 
 impl Engine {
@@ -78,8 +170,8 @@ impl Engine {
     /// # Errors
     /// Something is required of every caller, and it was not proven; the reason is for the operator.
     pub async fn learn(&self, did: &str, access: Option<&str>) -> Result<(), String> {
-        let snapshot = self.snapshot();
-        if self.required.is_empty() && snapshot.credential_kinds().is_none() {
+        let kinds = self.kinds_asked().map_err(|error| error.to_string())?;
+        if kinds.is_empty() {
             return Ok(());
         }
         let Some(access) = access else {
@@ -91,46 +183,49 @@ impl Engine {
                 self.required.join(", ")
             ));
         };
+        if let Some(known) = self.claims.answered(did, access, clock::now()) {
+            return self.missing(&known).map_or(Ok(()), Err);
+        }
         let _lock = self.locks.lock(&format!("claims/{did}")).await;
         let now = clock::now();
-        let known = {
-            let proven = self.claims.proven.lock().unwrap_or_else(PoisonError::into_inner);
-            proven.get(did).is_some_and(|one| one.access == access && one.until > now)
-        };
-        if known {
-            return Ok(());
+        if let Some(known) = self.claims.answered(did, access, now) {
+            return self.missing(&known).map_or(Ok(()), Err);
         }
-        let mut kinds = self.required.clone();
-        kinds.extend(snapshot.credential_kinds().unwrap_or_default().iter().cloned());
-        if snapshot.credential_kinds().is_some_and(<[String]>::is_empty) {
-            kinds.extend(["MembershipCredential".to_owned(), "RoleCredential".to_owned()]);
-        }
-        kinds.sort();
-        kinds.dedup();
         match self.prove(did, access, &kinds, now).await {
-            Ok(shown) => {
-                let missing =
-                    self.required.iter().find(|kind| !shown.iter().any(|one| one.types().contains(kind)));
-                let until = shown
-                    .iter()
-                    .fold(now.checked_add(BELIEVED).unwrap_or(now), |at, one| sooner(one.until(), at));
-                let credentials = Arc::new(shown.iter().map(|one| one.json().clone()).collect());
-                let proven = Proven { access: access.to_owned(), credentials, until };
-                remember(&self.claims.proven, did, proven, |one| one.until <= now);
-                match missing {
-                    Some(kind) => Err(format!("it showed no `{kind}` that counts here")),
-                    None => Ok(()),
-                }
+            Ok(checked) => {
+                let proven = Proven::new(Some(access.to_owned()), checked, now);
+                self.keep_proven(did, &proven).await.map_err(|error| error.to_string())?;
+                let missing = self.missing(&proven.json);
+                self.claims.put(did, proven);
+                missing.map_or(Ok(()), Err)
             }
             // Where nothing is required of everybody, a caller that proves nothing simply has no claims.
             Err(reason) if self.required.is_empty() => {
-                let event =
-                    Event::new("refusal", now, format!("its credentials do not count: {reason}")).with(did);
-                self.record(event).await;
+                let text = format!("its credentials do not count: {reason}");
+                self.record(Event::new("refusal", now, text).with(did)).await;
+                self.claims.put(did, Proven::new(Some(access.to_owned()), Vec::new(), now));
                 Ok(())
             }
             Err(reason) => Err(reason),
         }
+    }
+
+    /// Which types of credentials matter here at all.
+    fn kinds_asked(&self) -> Result<BTreeSet<String>, EngineError> {
+        let mut kinds = self.claims.agreed.read().unwrap_or_else(PoisonError::into_inner).clone();
+        kinds.extend(self.snapshot().credential_kinds().iter().cloned());
+        kinds.extend(self.required.iter().cloned());
+        let any = kinds.remove("");
+        if any {
+            kinds.extend(USUAL.map(str::to_owned));
+            kinds.extend(self.trusted_types()?);
+        }
+        Ok(kinds)
+    }
+
+    /// Why `credentials` are not what every participant must show here.
+    pub(super) fn missing(&self, credentials: &[Json]) -> Option<String> {
+        missing(&self.required, credentials)
     }
 
     /// Asks `did` for credentials of `kinds` and checks every one that it shows.
@@ -138,9 +233,9 @@ impl Engine {
         &self,
         did: &str,
         access: &str,
-        kinds: &[String],
+        kinds: &BTreeSet<String>,
         now: Timestamp,
-    ) -> Result<Vec<Credential>, String> {
+    ) -> Result<Vec<Checked>, String> {
         let document = self.resolver.document(did).await?;
         let service = document
             .service("CredentialService")
@@ -154,120 +249,21 @@ impl Engine {
         let answer = answer.map_err(|error| error.to_string())?.0;
         let answer: PresentationResponseMessage =
             dcp::parse(answer).map_err(|error| format!("its presentation: {error}"))?;
-        let mut shown = Vec::new();
-        for presentation in answer.presentation.iter().take(8) {
+        let mut counted = Vec::new();
+        for presentation in answer.presentation.iter().take(MAX_PRESENTATIONS) {
             let compact = presentation.as_str().ok_or("its presentation is not a JWT")?;
             let credentials = trust::presentation::open(compact, &document, self.did(), now);
             for compact in credentials.map_err(|error| error.to_string())? {
-                shown.push(self.check_credential(did, &compact, now).await?);
-            }
-        }
-        // What counts for nothing here is left out; what is wrong was refused above.
-        let mut counted = Vec::new();
-        for credential in shown {
-            if self.counts(credential.issuer(), credential.kind()).map_err(|error| error.to_string())? {
-                counted.push(credential);
+                let checked = self.check_credential(did, &compact, now, now).await;
+                let checked = checked.map_err(|doubt| doubt.to_string())?;
+                // What counts for nothing here is left out; what is wrong was refused.
+                let (issuer, kind) = (checked.credential.issuer(), checked.credential.kind());
+                if self.counts(issuer, kind).map_err(|error| error.to_string())? {
+                    counted.push(checked);
+                }
             }
         }
         Ok(counted)
-    }
-
-    /// Signature, holder, validity, revocation, schema.
-    async fn check_credential(
-        &self,
-        holder: &str,
-        compact: &str,
-        now: Timestamp,
-    ) -> Result<Credential, String> {
-        let claimed = Claimed::read(compact).map_err(|error| error.to_string())?;
-        let issuer = self.resolver.document(claimed.issuer()).await?;
-        let credential = claimed.verify(&issuer, now).map_err(|error| error.to_string())?;
-        let kind = credential.kind().to_owned();
-        if credential.subject() != holder {
-            return Err(format!("its `{kind}` is of `{}`", credential.subject()));
-        }
-        for entry in credential.status().map_err(|error| error.to_string())? {
-            let list = self.status_list_of(&entry, credential.issuer(), now).await?;
-            if list.is_set(entry.index).map_err(|error| error.to_string())? {
-                return Err(format!("its `{kind}` is revoked or suspended ({} {})", entry.list, entry.index));
-            }
-        }
-        if let Some(address) = credential.schema() {
-            let schema = self.schema_at(address, now).await?;
-            let validator = jsonschema::validator_for(&schema)
-                .map_err(|error| format!("the schema {address} of its `{kind}` cannot be used: {error}"))?;
-            if let Err(error) = validator.validate(credential.json()) {
-                return Err(format!("its `{kind}` does not follow its schema {address}: {error}"));
-            }
-        }
-        Ok(credential)
-    }
-
-    async fn status_list_of(
-        &self,
-        entry: &StatusEntry,
-        issuer: &str,
-        now: Timestamp,
-    ) -> Result<Arc<StatusList>, String> {
-        let address = entry.list.split('#').next().unwrap_or_default();
-        {
-            let lists = self.claims.lists.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((list, until)) = lists.get(address)
-                && *until > now
-            {
-                return Ok(Arc::clone(list));
-            }
-        }
-        let failed = |reason: String| format!("the status list {address} cannot be had: {reason}");
-        let body = self.fetch_document(address).await.map_err(failed)?;
-        let text = String::from_utf8(body).map_err(|_| failed("it is not text".to_owned()))?;
-        // A JWT, or a JSON string with one.
-        let claimed =
-            Claimed::read(text.trim().trim_matches('"')).map_err(|error| failed(error.to_string()))?;
-        if claimed.issuer() != issuer {
-            return Err(failed(format!("it is of `{}`, not of the credential's issuer", claimed.issuer())));
-        }
-        let document = self.resolver.document(issuer).await?;
-        let credential = claimed.verify(&document, now).map_err(|error| failed(error.to_string()))?;
-        let is_list = ["BitstringStatusListCredential", "StatusList2021Credential"];
-        if !credential.types().iter().any(|kind| is_list.contains(&kind.as_str())) {
-            return Err(failed("it is another kind of credential".to_owned()));
-        }
-        let list = Arc::new(
-            StatusList::of_credential(credential.json()).map_err(|error| failed(error.to_string()))?,
-        );
-        let until = sooner(credential.until(), now.checked_add(BELIEVED).unwrap_or(now));
-        remember(&self.claims.lists, address, (Arc::clone(&list), until), |(_, until)| *until <= now);
-        Ok(list)
-    }
-
-    async fn schema_at(&self, address: &str, now: Timestamp) -> Result<Arc<Json>, String> {
-        {
-            let schemas = self.claims.schemas.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((schema, until)) = schemas.get(address)
-                && *until > now
-            {
-                return Ok(Arc::clone(schema));
-            }
-        }
-        let failed = |reason: String| format!("the schema {address} cannot be had: {reason}");
-        let body = self.fetch_document(address).await.map_err(failed)?;
-        let schema =
-            serde_json::from_slice(&body).map_err(|error| failed(format!("it is not JSON: {error}")))?;
-        let schema: Arc<Json> = Arc::new(schema);
-        let until = now.checked_add(SignedDuration::from_hours(1)).unwrap_or(now);
-        remember(&self.claims.schemas, address, (Arc::clone(&schema), until), |(_, until)| *until <= now);
-        Ok(schema)
-    }
-
-    /// An address that a credential names, through the guard.
-    async fn fetch_document(&self, url: &str) -> Result<Vec<u8>, String> {
-        self.guard.check_url(url).map_err(|error| error.to_string())?;
-        let response = self.client.get(url).timeout(WAIT).send().await.map_err(|error| describe(&error))?;
-        if !response.status().is_success() {
-            return Err(format!("the answer is {}", response.status()));
-        }
-        bounded_body(response, MAX_DOCUMENT).await
     }
 
     /// The proven credentials of `did`.
@@ -275,72 +271,182 @@ impl Engine {
         self.claims.of(did, clock::now()).0
     }
 
-    /// Whether the word of `issuer` counts for credentials of `kind`.
-    pub(super) fn counts(&self, issuer: &str, kind: &str) -> Result<bool, EngineError> {
-        let of_kind = |types: &[String]| types.iter().any(|one| one == kind);
-        if self.issuers.iter().any(|one| one.did == issuer && of_kind(&one.types)) {
-            return Ok(true);
+    /// Makes sure that what is known of `did` is good now: read from the store after a restart, looked at again where
+    /// it has run out.
+    pub(super) async fn refresh_claims(&self, did: &str) -> Result<(), EngineError> {
+        if self.claims.of(did, clock::now()).1.is_some() || self.kinds_asked()?.is_empty() {
+            return Ok(());
         }
-        let stored = tables::load::<Trusted>(&self.store, &trusted_key(issuer))?;
-        Ok(stored.is_some_and(|(one, _)| of_kind(&one.types)))
+        self.recheck(did).await
     }
 
-    /// Every issuer whose word counts: those of the configuration, and those added since.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn trusted(&self) -> Result<(Vec<TrustedIssuer>, Vec<Trusted>), EngineError> {
-        let stored = tables::list::<Trusted>(&self.store, prefix::TRUSTED, None, MAX_KNOWN)?;
-        Ok((self.issuers.clone(), stored.into_iter().map(|(_, one)| one).collect()))
-    }
-
-    /// Lets the word of `did` count for credentials of `types` from now on.
-    ///
-    /// # Errors
-    /// The DID cannot be one.
-    pub async fn trust_issuer(&self, did: &str, types: Vec<String>) -> Result<Trusted, EngineError> {
-        trust::did::document_url(did)
-            .map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))?;
+    /// Looks again at what `did` has shown. What counts no more is let go, and the streams that rest on it are cut.
+    async fn recheck(&self, did: &str) -> Result<(), EngineError> {
+        let _lock = self.locks.lock(&format!("claims/{did}")).await;
         let now = clock::now();
-        let record = Trusted { did: did.to_owned(), types, since: now };
-        let mut batch = Batch::new();
-        tables::put(&mut batch, trusted_key(did), &record)?;
-        let text = format!("its word counts for {}", record.types.join(", "));
-        tables::append_event(&mut batch, &Event::new("trust", now, text).with(did))?;
-        self.commit(batch).await?;
-        self.forget_claims();
-        Ok(record)
-    }
-
-    /// Lets the word of `did` count no more; what was proven by it is asked for again.
-    ///
-    /// # Errors
-    /// It does not count, or it is in the configuration.
-    pub async fn distrust_issuer(&self, did: &str) -> Result<(), EngineError> {
-        let key = trusted_key(did);
-        if self.store.get(&key)?.is_none() {
-            return Err(EngineError::NotFound {
-                kind: "trusted issuer (beside the configuration)",
-                id: did.to_owned(),
-            });
+        let (access, used, compacts) = match self.shown(did) {
+            Some(shown) => shown,
+            None => (None, now, self.kept_proven(did)?),
+        };
+        let (mut checked, mut doubtful) = (Vec::new(), Vec::new());
+        let mut lost = false;
+        let beyond = now.checked_add(AHEAD).unwrap_or(now);
+        for compact in &compacts {
+            let result = match self.check_credential(did, compact, now, beyond).await {
+                Ok(one) if self.counts(one.credential.issuer(), one.credential.kind())? => Ok(one),
+                Ok(one) => {
+                    let (issuer, kind) = (one.credential.issuer(), one.credential.kind());
+                    Err(Doubt::Wrong(format!(
+                        "the word of `{issuer}` does not count for a `{kind}` any more"
+                    )))
+                }
+                Err(doubt) => Err(doubt),
+            };
+            let doubt = match result {
+                Ok(one) => {
+                    checked.push(one);
+                    continue;
+                }
+                Err(doubt) => doubt,
+            };
+            lost = true;
+            let text = match &doubt {
+                Doubt::Passing(reason) => {
+                    doubtful.push(compact.clone());
+                    format!("a credential of it cannot be looked at for now and does not count: {reason}")
+                }
+                Doubt::Wrong(reason) => format!("a credential of it counts no more: {reason}"),
+            };
+            self.record(Event::new("trust", now, text).with(did)).await;
         }
-        let mut batch = Batch::new();
-        batch.delete(key);
-        tables::append_event(
-            &mut batch,
-            &Event::new("trust", clock::now(), "its word counts no more").with(did),
-        )?;
-        self.commit(batch).await?;
-        self.forget_claims();
-        self.streams.reconsider_all();
+        // Whoever lost one may show another at its next message.
+        let access = access.filter(|_| !lost);
+        let mut proven = Proven { used, doubtful, ..Proven::new(access, checked, now) };
+        if !proven.doubtful.is_empty() {
+            proven.until = proven.until.min(now.checked_add(AGAIN).unwrap_or(now));
+        }
+        if lost {
+            self.keep_proven(did, &proven).await?;
+        }
+        self.claims.put(did, proven);
+        if lost {
+            self.streams.reconsider_all();
+        }
         Ok(())
     }
 
-    fn forget_claims(&self) {
-        self.claims.proven.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    fn shown(&self, did: &str) -> Option<(Option<String>, Timestamp, Vec<String>)> {
+        let proven = self.claims.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = proven.get(did)?;
+        Some((one.access.clone(), one.used, one.compacts()))
+    }
+
+    /// Looks again at everything that anybody has shown.
+    pub(super) async fn recheck_all(&self) {
+        for did in self.claims.everybody() {
+            self.recheck_one(&did).await;
+        }
+    }
+
+    /// As [`Self::recheck`]; where it cannot be done, nothing is believed of `did` until it is asked for.
+    async fn recheck_one(&self, did: &str) {
+        if let Err(error) = self.recheck(did).await {
+            tracing::error!(%error, did, "claims were not looked at again");
+            self.claims.proven.lock().unwrap_or_else(PoisonError::into_inner).remove(did);
+            self.streams.reconsider_all();
+        }
+    }
+
+    /// An issuer says that its status lists have changed: they are fetched anew at once.
+    ///
+    /// # Errors
+    /// Its word counts for nothing here.
+    pub async fn take_status_notice(&self, issuer: &str) -> Result<(), EngineError> {
+        if !self.is_trusted(issuer)? {
+            let reason = format!("the word of `{issuer}` counts for nothing here");
+            return Err(EngineError::refused(protocol::RefusalKind::NotFound, reason));
+        }
+        self.record(Event::new("trust", clock::now(), "its status lists have changed").with(issuer)).await;
+        self.statuses_changed(issuer).await;
+        Ok(())
+    }
+
+    /// Looks again at everything, without what was kept of the lists of `issuer`.
+    pub(super) async fn statuses_changed(&self, issuer: &str) {
+        self.fetched.forget_lists(issuer);
+        self.recheck_all().await;
+    }
+
+    /// Looks again at claims before they run out, until `stop`.
+    pub async fn watch_claims(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            for did in self.claims.due(clock::now()) {
+                self.recheck_one(&did).await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.claims.changed.notified() => {}
+                () = dataplane::guard::reached(self.claims.nearest(), &SystemClock) => {}
+            }
+        }
+    }
+
+    /// Expects of participants what the agreements in force ask for.
+    pub(super) fn expect_agreed_claims(&self) -> Result<(), EngineError> {
+        self.each_agreement(|record| {
+            if record.ended.is_none() {
+                self.claims.expect(record.agreement.policy());
+            }
+            Ok(())
+        })
+    }
+
+    async fn keep_proven(&self, did: &str, proven: &Proven) -> Result<(), EngineError> {
+        let key = proven_key(did);
+        let credentials = proven.compacts();
+        let mut batch = Batch::new();
+        if credentials.is_empty() {
+            if self.store.get(&key)?.is_none() {
+                return Ok(());
+            }
+            batch.delete(key);
+        } else {
+            if self.kept_proven(did)? == credentials {
+                return Ok(());
+            }
+            let text = serde_json::to_string(&Sealed { credentials })
+                .map_err(|error| EngineError::Vault(error.to_string()))?;
+            let sealed = self.vault.seal(&key, &text)?;
+            tables::put(&mut batch, key, &ProvenRecord { sealed })?;
+        }
+        self.commit(batch).await.map(|_| ())
+    }
+
+    fn kept_proven(&self, did: &str) -> Result<Vec<String>, EngineError> {
+        let key = proven_key(did);
+        let Some((record, _)) = tables::load::<ProvenRecord>(&self.store, &key)? else {
+            return Ok(Vec::new());
+        };
+        let text = self.vault.open_sealed(&key, &record.sealed)?;
+        let sealed: Sealed =
+            serde_json::from_str(&text).map_err(|error| EngineError::Vault(error.to_string()))?;
+        Ok(sealed.credentials)
     }
 }
 
-fn trusted_key(did: &str) -> String {
-    tables::key(prefix::TRUSTED, &trust::did::segment(did))
+/// Why `credentials` are not all of the types in `required`.
+pub(super) fn missing(required: &[String], credentials: &[Json]) -> Option<String> {
+    let has = |kind: &String| {
+        credentials.iter().any(|one| match one.get("type") {
+            Some(Json::String(one)) => one == kind,
+            Some(Json::Array(all)) => all.iter().any(|one| one.as_str() == Some(kind)),
+            _ => false,
+        })
+    };
+    let kind = required.iter().find(|kind| !has(kind))?;
+    Some(format!("it has shown no `{kind}` that counts here"))
+}
+
+fn proven_key(did: &str) -> String {
+    tables::key(prefix::PROVEN, &trust::did::segment(did))
 }

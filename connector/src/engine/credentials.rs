@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use protocol::RefusalKind;
 use serde_json::{Value as Json, json};
 use store::Batch;
@@ -94,7 +93,7 @@ impl Engine {
                     format!("{MAX_HELD} credentials are kept"),
                 ));
             }
-            let sealed = self.vault.seal(&key, &container.payload).map_err(sealing)?;
+            let sealed = self.vault.seal(&key, &container.payload)?;
             let record = HeldCredential {
                 kind: kind.clone(),
                 issuer: issuer.to_owned(),
@@ -104,7 +103,7 @@ impl Engine {
             };
             tables::put(&mut batch, key, &record)?;
             let event = Event::new("credential", now, format!("a {kind} came")).with(issuer);
-            tables::append_event(&mut batch, &event)?;
+            tables::append_event(&mut batch, &event.about(message.holder_pid.as_str()))?;
         }
         if message.status == Outcome::Rejected {
             let reason = message.rejection_reason.unwrap_or_default();
@@ -196,24 +195,51 @@ impl Engine {
         records
             .into_iter()
             .map(|(key, record)| {
-                let compact = self.vault.open_sealed(&key, &record.sealed).map_err(sealing)?;
+                let compact = self.vault.open_sealed(&key, &record.sealed)?;
                 Ok(Held { record, compact })
             })
             .collect()
     }
 
-    /// Offers and requests.
+    /// What issuers said that this node can ask for.
     ///
     /// # Errors
     /// The store failed.
-    pub fn credential_requests(&self) -> Result<(Vec<CredentialOffer>, Vec<CredentialRequest>), EngineError> {
-        let offers = tables::list::<CredentialOffer>(&self.store, prefix::CREDENTIAL_OFFER, None, MAX_KEPT)?;
-        let requests =
+    pub fn credential_offers(&self) -> Result<Vec<CredentialOffer>, EngineError> {
+        let found = tables::list::<CredentialOffer>(&self.store, prefix::CREDENTIAL_OFFER, None, MAX_KEPT)?;
+        Ok(found.into_iter().map(|(_, one)| one).collect())
+    }
+
+    /// This node's requests, the oldest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn credential_requests(&self) -> Result<Vec<CredentialRequest>, EngineError> {
+        let found =
             tables::list::<CredentialRequest>(&self.store, prefix::CREDENTIAL_REQUEST, None, MAX_KEPT)?;
-        Ok((
-            offers.into_iter().map(|(_, one)| one).collect(),
-            requests.into_iter().map(|(_, one)| one).collect(),
-        ))
+        let mut found: Vec<_> = found.into_iter().map(|(_, one)| one).collect();
+        found.sort_by_key(|one| one.at);
+        Ok(found)
+    }
+
+    /// One request.
+    ///
+    /// # Errors
+    /// Not there.
+    pub fn credential_request(&self, id: &str) -> Result<CredentialRequest, EngineError> {
+        let found = tables::load(&self.store, &tables::key(prefix::CREDENTIAL_REQUEST, id))?;
+        let found = found.map(|(one, _)| one);
+        found.ok_or_else(|| EngineError::NotFound { kind: "request for credentials", id: id.to_owned() })
+    }
+
+    /// A self-issued ID token for `audience`, with which it may ask for credentials of `kinds`: for programs that speak
+    /// for this node.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn self_issued_token(&self, audience: &str, kinds: &[String]) -> Result<String, EngineError> {
+        let scopes: Vec<_> = kinds.iter().map(|kind| scope_of(kind)).collect();
+        Ok(self.identity.token_for(audience, &scopes, clock::now())?)
     }
 
     /// Asks `issuer` for credentials of `kinds`; all that it issues where none is named.
@@ -267,6 +293,10 @@ impl Engine {
         // Written first: the issuer may deliver before it has answered.
         let key = tables::key(prefix::CREDENTIAL_REQUEST, &id);
         let mut batch = Batch::new();
+        let known = self.credential_requests()?;
+        if let Some(oldest) = known.first().filter(|_| known.len() >= MAX_KEPT) {
+            batch.delete(tables::key(prefix::CREDENTIAL_REQUEST, &oldest.id));
+        }
         tables::put(&mut batch, key.clone(), &request)?;
         let text = format!("asked for {}", request.types.join(", "));
         tables::append_event(
@@ -368,10 +398,6 @@ fn held_key(issuer: &str, kind: &str) -> String {
     format!("{}{}/{}", prefix::CREDENTIAL, trust::did::segment(issuer), trust::did::segment(kind))
 }
 
-fn sealing(error: anyhow::Error) -> EngineError {
-    EngineError::Vault(format!("{error:#}"))
-}
-
 /// Where each credential stands, for a presentation definition (DIF Presentation Exchange 2).
 fn submission(definition: &Json, shown: usize) -> Json {
     let descriptors = definition.get("input_descriptors").and_then(Json::as_array).into_iter().flatten();
@@ -387,9 +413,4 @@ fn submission(definition: &Json, shown: usize) -> Json {
         })
         .collect();
     json!({"id": ids::urn(), "definition_id": definition.get("id"), "descriptor_map": map})
-}
-
-/// Until when something that holds until `until` is believed without asking again.
-pub(super) fn sooner(until: Option<Timestamp>, at: Timestamp) -> Timestamp {
-    until.map_or(at, |until| until.min(at))
 }

@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use trust::{DidDocument, SignerRole};
 
-use super::claims::Claims;
+use super::claims::{Claims, missing};
 use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
@@ -124,6 +124,8 @@ impl Engine {
         if let Err(reason) = self.is_signed(&record) {
             return denied(reason);
         }
+        // After a restart, what the party has shown is read from the store.
+        self.refresh_claims(&record.peer).await.map_err(Denial::Failed)?;
         let snapshot = self.snapshot();
         let dataset = transfer.dataset.as_str();
         let Some(asset) = snapshot.asset(dataset) else {
@@ -137,6 +139,7 @@ impl Engine {
             store: self.store.clone(),
             meters: Arc::clone(&self.meters),
             claims: Arc::clone(&self.claims),
+            required: Arc::clone(&self.required),
             known: Arc::clone(&self.known),
             promised: promised(policy, &self.known),
             policy: policy.clone(),
@@ -482,6 +485,8 @@ struct AgreementJudge {
     store: Store,
     meters: Arc<Meters>,
     claims: Arc<Claims>,
+    /// Types of credentials that every participant must show.
+    required: Arc<[String]>,
     known: Arc<Hierarchy>,
     policy: Policy,
     /// What the consumer bound itself to by signing.
@@ -533,6 +538,10 @@ impl AgreementJudge {
 
 impl Judge for AgreementJudge {
     fn judge(&self, now: Timestamp) -> Decision {
+        let (credentials, proven_until) = self.claims.of(&self.party, now);
+        if let Some(text) = missing(&self.required, &credentials) {
+            return deny(text, vec![Change::Credential]);
+        }
         match self.in_world(now, |request, world| evaluate(&self.policy, request, world)) {
             Ok((decision, reads)) => {
                 // Several reads at once use up a metered time together.
@@ -543,24 +552,20 @@ impl Judge for AgreementJudge {
                         .map_or(at, |sooner| at.min(sooner))
                 });
                 // Claims run out too.
-                let proven = self
-                    .claims
-                    .of(&self.party, now)
-                    .1
-                    .filter(|_| decision.depends_on.contains(&Change::Credential));
+                let on_claims =
+                    !self.required.is_empty() || decision.depends_on.contains(&Change::Credential);
+                let proven = proven_until.filter(|_| on_claims);
                 Decision { ask_again: [ask_again, proven].into_iter().flatten().min(), ..decision }
             }
             Err(error) => {
                 tracing::error!(%error, agreement = self.agreement, "the gate cannot read the store");
-                let text = "the provider cannot look up what was used under the agreement".to_owned();
-                Decision {
-                    outcome: Outcome::Deny,
-                    reasons: vec![Reason { rule: String::new(), text }],
-                    duties: Vec::new(),
-                    ask_again: None,
-                    depends_on: Vec::new(),
-                }
+                deny("the provider cannot look up what was used under the agreement".to_owned(), Vec::new())
             }
         }
     }
+}
+
+fn deny(text: String, depends_on: Vec<Change>) -> Decision {
+    let reasons = vec![Reason { rule: String::new(), text }];
+    Decision { outcome: Outcome::Deny, reasons, duties: Vec::new(), ask_again: None, depends_on }
 }

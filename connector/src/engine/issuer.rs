@@ -1,37 +1,35 @@
 //! The issuer service: this node as the data space's authority (DCP 1.0.1, section 6).
 
-use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
 use protocol::{Failure, MessageId, Outgoing, RefusalKind};
 use serde_json::{Map, Value as Json, json};
 use store::Batch;
+use trust::StatusEntry;
 use trust::credential::{Profile, Statement};
 use trust::dcp::{
-    self, CredentialContainer, CredentialMessage, CredentialObject, CredentialRequestMessage,
-    CredentialStatus, IssuerMetadata, Outcome,
+    self, CredentialContainer, CredentialMessage, CredentialObject, CredentialOfferMessage,
+    CredentialRequestMessage, CredentialStatus, IssuerMetadata, Outcome,
 };
-use trust::status::MIN_BITS;
-use trust::{StatusEntry, StatusList};
 
-use std::sync::Arc;
-
+use super::revocation::issued_key;
 use super::{Engine, EngineError, message_id};
 use crate::config::Authority;
-use crate::tables::{self, Event, Issuance, IssuedCredential, OutboxEntry, ProcessKind, prefix};
+use crate::tables::{self, Event, Invitation, Issuance, IssuedCredential, OutboxEntry, ProcessKind, prefix};
 use crate::{clock, ids};
 
 /// Most requests that wait for a decision.
 const MAX_WAITING: usize = 10_000;
-/// How long a status list may be kept by others.
-const LIST_TTL: SignedDuration = SignedDuration::from_secs(300);
 
 impl Engine {
-    fn authority(&self) -> Result<&Authority, EngineError> {
+    pub(super) fn authority(&self) -> Result<&Authority, EngineError> {
         self.authority
             .as_ref()
             .ok_or(EngineError::NotFound { kind: "issuer service at", id: self.did().to_owned() })
     }
 
-    fn issuer_address(&self) -> String {
+    pub(super) fn issuer_address(&self) -> String {
         format!("{}{}", self.public_address, crate::http::ISSUER_PATH)
     }
 
@@ -90,7 +88,8 @@ impl Engine {
         message: CredentialRequestMessage,
     ) -> Result<Issuance, EngineError> {
         let supported = self.issuer_metadata()?.credentials_supported;
-        let automatic = self.authority()?.automatic;
+        let invited = self.invitation(holder)?;
+        let automatic = self.authority()?.automatic || invited.is_some();
         for (index, wanted) in message.credentials.iter().enumerate() {
             if !supported.iter().any(|object| object.id == wanted.id) {
                 let reason = format!("/credentials/{index}/id: `{}` is not issued here", wanted.id);
@@ -133,7 +132,13 @@ impl Engine {
         tables::append_event(&mut batch, &event)?;
         self.commit(batch).await?;
         if automatic {
-            self.grant_issuance(&issuance.id, &Map::new()).await?;
+            let claims = invited.map(|invited| invited.claims).unwrap_or_default();
+            // What cannot be granted at once waits for a person.
+            if let Err(error) = self.grant_issuance(&issuance.id, &claims).await {
+                let text = format!("a request was not granted at once: {error}");
+                self.record(Event::new("issuance", clock::now(), text).about(&issuance.id).with(holder))
+                    .await;
+            }
         }
         Ok(issuance)
     }
@@ -163,21 +168,6 @@ impl Engine {
         Ok(page.into_iter().map(|(_, one)| one).collect())
     }
 
-    /// Every credential that this node issued.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn issued(&self) -> Result<Vec<IssuedCredential>, EngineError> {
-        let mut all = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = tables::list::<IssuedCredential>(&self.store, prefix::ISSUED, after.as_deref(), 1000)?;
-            let Some((last, _)) = page.last() else { return Ok(all) };
-            after = Some(last.clone());
-            all.extend(page.into_iter().map(|(_, one)| one));
-        }
-    }
-
     /// Issues what a request asks for, with further `claims` about the holder.
     ///
     /// # Errors
@@ -188,7 +178,7 @@ impl Engine {
         claims: &Map<String, Json>,
     ) -> Result<Issuance, EngineError> {
         let authority = self.authority()?.clone();
-        let _lock = self.locks.lock("issuer").await;
+        let _lock = self.locks.lock(prefix::ISSUED).await;
         let (issuance, version) = self.open_issuance(id)?;
         let now = clock::now();
         let until = now
@@ -197,6 +187,7 @@ impl Engine {
         let mut claims = claims.clone();
         claims.insert("memberOf".to_owned(), json!(authority.space));
         let mut batch = Batch::new();
+        batch.delete(invitation_key(&issuance.holder));
         let mut credentials = Vec::new();
         let mut taken = Vec::new();
         for object in &issuance.wanted {
@@ -253,7 +244,7 @@ impl Engine {
     /// # Errors
     /// No such request, or it was answered.
     pub async fn reject_issuance(self: &Arc<Self>, id: &str, reason: &str) -> Result<Issuance, EngineError> {
-        let _lock = self.locks.lock("issuer").await;
+        let _lock = self.locks.lock(prefix::ISSUED).await;
         let (issuance, version) = self.open_issuance(id)?;
         let mut batch = Batch::new();
         let event = Event::new("issuance", clock::now(), format!("a request was rejected: {reason}"));
@@ -276,18 +267,8 @@ impl Engine {
         message: &CredentialMessage,
         mut batch: Batch,
     ) -> Result<Issuance, EngineError> {
-        let document = self.resolver.document(&issuance.holder).await.map_err(EngineError::Peer)?;
-        let address = document.service("CredentialService").ok_or_else(|| {
-            EngineError::Peer(format!("the DID document of `{}` names no CredentialService", issuance.holder))
-        })?;
-        let entry = OutboxEntry {
-            kind: ProcessKind::Issuance,
-            pid: issuance.id.clone(),
-            peer: issuance.holder.clone(),
-            address: address.trim_end_matches('/').to_owned(),
-            message: Outgoing { id: message_id(), path: "credentials".to_owned(), body: dcp::write(message) },
-            since: clock::now(),
-        };
+        let entry =
+            self.to_holder(&issuance.holder, &issuance.id, "credentials", dcp::write(message)).await?;
         let key = tables::key(prefix::ISSUANCE, &issuance.id);
         let issuance = Issuance { status: status.to_owned(), ..issuance };
         batch.expect(key.clone(), Some(version));
@@ -296,6 +277,82 @@ impl Engine {
         self.commit(batch).await?;
         self.outbox.deliver(self, entry);
         Ok(issuance)
+    }
+
+    /// A message to the credential service of `holder`.
+    pub(super) async fn to_holder(
+        &self,
+        holder: &str,
+        pid: &str,
+        path: &str,
+        body: Json,
+    ) -> Result<OutboxEntry, EngineError> {
+        let document = self.resolver.document(holder).await.map_err(EngineError::Peer)?;
+        let address = document.service("CredentialService").ok_or_else(|| {
+            EngineError::Peer(format!("the DID document of `{holder}` names no CredentialService"))
+        })?;
+        Ok(OutboxEntry {
+            kind: ProcessKind::Issuance,
+            pid: pid.to_owned(),
+            peer: holder.to_owned(),
+            address: address.trim_end_matches('/').to_owned(),
+            message: Outgoing { id: message_id(), path: path.to_owned(), body },
+            since: clock::now(),
+        })
+    }
+
+    /// Lets `holder` have credentials of `kinds` with `claims` as soon as it asks, and tells it so
+    /// (DCP 1.0.1, section 6.6).
+    ///
+    /// # Errors
+    /// This node does not issue them, or the holder's DID document cannot be had.
+    pub async fn invite(
+        self: &Arc<Self>,
+        holder: &str,
+        kinds: &[String],
+        claims: Map<String, Json>,
+    ) -> Result<Invitation, EngineError> {
+        let metadata = self.issuer_metadata()?;
+        let is_of = |kind: &str| {
+            let kind = kind.to_owned();
+            move |object: &&CredentialObject| object.credential_type.as_deref() == Some(kind.as_str())
+        };
+        let kinds = if kinds.is_empty() { self.authority()?.types.clone() } else { kinds.to_vec() };
+        if let Some(unknown) =
+            kinds.iter().find(|kind| !metadata.credentials_supported.iter().any(|one| is_of(kind)(&one)))
+        {
+            let reason = format!("types: `{unknown}` is not issued here; add it to authority.types");
+            return Err(EngineError::refused(RefusalKind::Malformed, reason));
+        }
+        let offered = metadata
+            .credentials_supported
+            .into_iter()
+            .filter(|object| object.credential_type.as_ref().is_some_and(|kind| kinds.contains(kind)));
+        let offer = CredentialOfferMessage { issuer: self.did().to_owned(), credentials: offered.collect() };
+        let entry = self.to_holder(holder, holder, "offers", dcp::write(&offer)).await?;
+        let now = clock::now();
+        let invitation = Invitation { holder: holder.to_owned(), types: kinds, claims, at: now };
+        let mut batch = Batch::new();
+        tables::put(&mut batch, invitation_key(holder), &invitation)?;
+        tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;
+        let text = format!("may have {} when it asks", invitation.types.join(", "));
+        tables::append_event(&mut batch, &Event::new("issuance", now, text).with(holder))?;
+        self.commit(batch).await?;
+        self.outbox.deliver(self, entry);
+        Ok(invitation)
+    }
+
+    fn invitation(&self, holder: &str) -> Result<Option<Invitation>, EngineError> {
+        Ok(tables::load::<Invitation>(&self.store, &invitation_key(holder))?.map(|(one, _)| one))
+    }
+
+    /// Who may have credentials as soon as it asks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn invitations(&self) -> Result<Vec<Invitation>, EngineError> {
+        let page = tables::list::<Invitation>(&self.store, prefix::INVITATION, None, MAX_WAITING)?;
+        Ok(page.into_iter().map(|(_, one)| one).collect())
     }
 
     /// A message of an issuance was taken, or could not be delivered.
@@ -308,87 +365,11 @@ impl Engine {
         let mut batch = Batch::new();
         batch.delete(tables::outbox(message.as_str()));
         let text = match outcome {
-            Ok(()) => "the holder has the answer".to_owned(),
-            Err(failure) => format!("the holder did not take the answer: {}", failure.reason),
+            Ok(()) => "the holder took the message".to_owned(),
+            Err(failure) => format!("the holder did not take the message: {}", failure.reason),
         };
         tables::append_event(&mut batch, &Event::new("issuance", clock::now(), text).about(id))?;
         self.commit(batch).await.map(|_| ())
-    }
-
-    /// Revokes an issued credential, by its id; the status list says so at once.
-    ///
-    /// # Errors
-    /// Not issued here, or revoked before.
-    pub async fn revoke_credential(&self, id: &str, reason: &str) -> Result<IssuedCredential, EngineError> {
-        let _lock = self.locks.lock("issuer").await;
-        let found = self.issued()?.into_iter().find(|one| one.id == id);
-        let found =
-            found.ok_or_else(|| EngineError::NotFound { kind: "issued credential", id: id.to_owned() })?;
-        if let Some(at) = found.revoked_at {
-            let reason = format!("it was revoked on {at} already");
-            return Err(EngineError::refused(RefusalKind::IllegalTransition, reason));
-        }
-        let now = clock::now();
-        let record = IssuedCredential { revoked_at: Some(now), reason: Some(reason.to_owned()), ..found };
-        let mut batch = Batch::new();
-        tables::put(&mut batch, issued_key(record.index), &record)?;
-        let event = Event::new("issuance", now, format!("the {} was revoked: {reason}", record.kind));
-        tables::append_event(&mut batch, &event.about(id).with(&record.holder))?;
-        self.commit(batch).await?;
-        Ok(record)
-    }
-
-    /// The status list in a data model, as a signed credential.
-    ///
-    /// # Errors
-    /// This node is no authority.
-    pub fn status_list(&self, profile: Profile) -> Result<String, EngineError> {
-        self.authority()?;
-        let mut list = StatusList::default();
-        for one in self.issued()?.iter().filter(|one| one.revoked_at.is_some()) {
-            list.set(one.index, true);
-        }
-        let address = self.status_list_address(profile);
-        let now = clock::now();
-        let mut claims = match list.subject(&address, profile)? {
-            Json::Object(map) => map,
-            _ => Map::new(),
-        };
-        let subject = claims.remove("id").and_then(|id| id.as_str().map(str::to_owned)).unwrap_or_default();
-        let statement = Statement {
-            id: &address,
-            kind: match profile {
-                Profile::V1 => "StatusList2021Credential",
-                Profile::V2 => "BitstringStatusListCredential",
-            },
-            subject: &subject,
-            claims: &claims,
-            from: now,
-            until: now.checked_add(LIST_TTL).unwrap_or(Timestamp::MAX),
-            status: None,
-        };
-        Ok(self.identity.issue(&statement, profile)?)
-    }
-
-    fn status_list_address(&self, profile: Profile) -> String {
-        let name = match profile {
-            Profile::V1 => "2021",
-            Profile::V2 => "bitstring",
-        };
-        format!("{}/status/{name}", self.issuer_address())
-    }
-
-    /// A place that no credential has, at random, so that it tells nothing of who joined when.
-    fn free_index(&self, taken: &[usize]) -> Result<usize, EngineError> {
-        for _ in 0..10_000 {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).map_err(|error| EngineError::Vault(error.to_string()))?;
-            let index = usize::try_from(u64::from_le_bytes(bytes) % 131_072).unwrap_or_default() % MIN_BITS;
-            if !taken.contains(&index) && self.store.get(&issued_key(index))?.is_none() {
-                return Ok(index);
-            }
-        }
-        Err(EngineError::refused(RefusalKind::TooMuch, "the status list is full"))
     }
 
     fn load_issuance(&self, id: &str) -> Result<(Issuance, u64), EngineError> {
@@ -406,8 +387,8 @@ impl Engine {
     }
 }
 
-fn issued_key(index: usize) -> String {
-    format!("{}{index:09}", prefix::ISSUED)
+fn invitation_key(holder: &str) -> String {
+    tables::key(prefix::INVITATION, &trust::did::segment(holder))
 }
 
 fn object_id(kind: &str, profile: Profile) -> String {

@@ -17,6 +17,7 @@ use trust::dcp::{self, DcpMessage};
 use super::authenticate::{Visitor, authenticate};
 use super::problem::{Problem, json_answer};
 use super::{Faces, ISSUER_PATH, MAX_MESSAGE, read_body};
+use crate::engine::NOTICE_PATH;
 
 type Shared = State<Arc<Faces>>;
 
@@ -26,6 +27,7 @@ pub(super) fn holder() -> Router<Arc<Faces>> {
         .route("/presentations/query", post(query))
         .route("/credentials", post(deliver))
         .route("/offers", post(offer))
+        .route(&format!("/{NOTICE_PATH}"), post(status_changed))
 }
 
 /// What an authority answers; every other node says that there is nothing.
@@ -105,6 +107,18 @@ async fn offer(State(faces): Shared, headers: HeaderMap, body: Body) -> Response
     close(&faces, "an offer of credentials", who.as_deref(), result).await
 }
 
+/// Ours, beside the protocol: an issuer says that one of its status lists has changed.
+async fn status_changed(State(faces): Shared, headers: HeaderMap) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        faces.engine.take_status_notice(did).await?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    close(&faces, "a notice of a changed status list", who.as_deref(), result).await
+}
+
 async fn metadata(State(faces): Shared) -> Response {
     let result =
         faces.engine.issuer_metadata().map(|metadata| json_answer(StatusCode::OK, &dcp::write(&metadata)));
@@ -145,7 +159,7 @@ async fn schema(State(faces): Shared, Path(kind): Path<String>) -> Response {
 
 async fn status_list(State(faces): Shared, Path(name): Path<String>) -> Response {
     let profile = if name == "2021" { Profile::V1 } else { Profile::V2 };
-    let result = faces.engine.status_list(profile).map(|list| {
+    let result = faces.engine.status_list(profile).await.map(|list| {
         let kind = if profile == Profile::V1 { "application/jwt" } else { "application/vc+jwt" };
         ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=60")], list).into_response()
     });

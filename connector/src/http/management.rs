@@ -2,12 +2,15 @@
 //!
 //! On loopback, behind one key. Errors are a list of `{message, type}` as there.
 
+mod authority;
+mod credentials;
 mod events;
 mod keys;
 mod operations;
 mod processes;
 mod pull;
 mod resources;
+mod trusted;
 mod v3;
 mod views;
 
@@ -57,7 +60,8 @@ impl Management {
 pub fn routes(management: &Arc<Management>) -> Router {
     let shared = || Router::new().merge(resources::routes()).merge(processes::routes());
     let ours = Router::new().route("/identity", get(identity)).merge(events::routes()).merge(pull::routes());
-    let ours = ours.merge(keys::routes());
+    let ours = ours.merge(keys::routes()).merge(credentials::routes());
+    let ours = ours.merge(authority::routes()).merge(trusted::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
@@ -138,6 +142,11 @@ fn respond(result: Result<Response, EngineError>) -> Response {
             error(StatusCode::INTERNAL_SERVER_ERROR, "ServiceError", &chain)
         }
     }
+}
+
+/// As [`respond`], for what has a JSON form.
+fn answer<T: serde::Serialize>(result: Result<T, EngineError>) -> Response {
+    respond(result.map(|found| json_answer(StatusCode::OK, &json!(found))))
 }
 
 fn malformed(reason: impl Into<String>) -> EngineError {

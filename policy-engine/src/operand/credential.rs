@@ -53,12 +53,12 @@ pub(super) static ROLE: Operand = Operand {
     ..BASE
 };
 
-/// The credential types that a left operand needs; `None` where it needs none, an empty list where any will do.
-pub(crate) fn kinds(left: &str) -> Option<Vec<String>> {
+/// The credential type that a left operand needs; `None` where it needs none, an empty name where any will do.
+pub(crate) fn kind(left: &str) -> Option<&str> {
     match left {
-        left if left == MEMBERSHIP.name => Some(vec!["MembershipCredential".to_owned()]),
-        left if left == ROLE.name || left == ISSUER.name => Some(Vec::new()),
-        left => split(left).map(|(kind, _)| vec![kind.to_owned()]),
+        left if left == MEMBERSHIP.name => Some("MembershipCredential"),
+        left if left == ROLE.name || left == ISSUER.name => Some(""),
+        left => split(left).map(|(kind, _)| kind),
     }
 }
 
