@@ -184,21 +184,24 @@ pub struct Credentials {
     pub required: Vec<String>,
     /// Types that this node shows to others; all that it has where nothing is said.
     pub shown: Option<Vec<String>>,
-    /// What the keys of others' DID documents may be used for.
-    pub key_use: KeyUse,
+    /// Which version of the Decentralized Claims Protocol the others speak.
+    pub dialect: Dialect,
     /// Whose word counts, beside what `concordat trust` adds.
     pub issuers: Vec<TrustedIssuer>,
 }
 
-/// What the keys of others' DID documents may be used for.
+/// Which version of the Decentralized Claims Protocol the others speak.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyUse {
-    /// For everything, where the document declares no use of any key: for participants that speak drafts of DCP 1.0.
-    Any,
-    /// Only for what the document declares (DCP 1.0.1).
+pub enum Dialect {
+    /// Release candidates of 1.0, as deployed before it: keys of DID documents that declare no use of any key may be
+    /// used for everything; credentials are delivered under the names of formats, not profiles; a query for more than
+    /// the access token allows is refused as a whole.
+    #[serde(rename = "draft")]
+    Draft,
+    /// 1.0.1.
     #[default]
-    Declared,
+    #[serde(rename = "1.0")]
+    One,
 }
 
 impl Default for Credentials {
@@ -207,7 +210,7 @@ impl Default for Credentials {
             vault_key: "keys/vault.key".into(),
             required: Vec::new(),
             shown: None,
-            key_use: KeyUse::default(),
+            dialect: Dialect::default(),
             issuers: Vec::new(),
         }
     }

@@ -41,7 +41,7 @@ pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
-use crate::config::{Authority, Config, Signatures, TrustedIssuer};
+use crate::config::{Authority, Config, Dialect, Signatures, TrustedIssuer};
 use crate::identity::Identity;
 use crate::locks::Locks;
 use crate::network::Guard;
@@ -130,6 +130,7 @@ pub struct Engine {
     required: Arc<[String]>,
     /// Types that this node shows; all where nothing is said.
     shown: Option<Vec<String>>,
+    dialect: Dialect,
     /// Whose word counts, by the configuration.
     issuers: Vec<TrustedIssuer>,
     authority: Option<Authority>,
@@ -195,6 +196,7 @@ impl Engine {
             published: Published::default(),
             required: config.credentials.required.clone().into(),
             shown: config.credentials.shown.clone(),
+            dialect: config.credentials.dialect,
             issuers: config.credentials.issuers.clone(),
             authority: config.authority.clone(),
             deadlines: Deadlines::default(),

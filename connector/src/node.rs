@@ -72,7 +72,7 @@ impl Node {
             client.clone(),
             identity.document().clone(),
             config.closed_test_network.is_some(),
-            config.credentials.key_use,
+            config.credentials.dialect,
         ));
         let stop = CancellationToken::new();
         let outbox = Outbox::new(config.delivery.clone(), stop.clone());

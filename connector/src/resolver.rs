@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use trust::DidDocument;
 
-use crate::config::KeyUse;
+use crate::config::Dialect;
 use crate::network;
 
 /// How long a document is used before it is fetched again.
@@ -34,15 +34,15 @@ pub struct Resolver {
     own: Arc<DidDocument>,
     /// In a closed test network documents come by plain HTTP.
     plain: bool,
-    key_use: KeyUse,
+    dialect: Dialect,
     cache: Mutex<HashMap<String, Entry>>,
 }
 
 impl Resolver {
     /// A resolver that knows this node's own document.
     #[must_use]
-    pub fn new(client: reqwest::Client, own: DidDocument, plain: bool, key_use: KeyUse) -> Self {
-        Self { client, own: Arc::new(own), plain, key_use, cache: Mutex::default() }
+    pub fn new(client: reqwest::Client, own: DidDocument, plain: bool, dialect: Dialect) -> Self {
+        Self { client, own: Arc::new(own), plain, dialect, cache: Mutex::default() }
     }
 
     /// The document of `did`. Failures are kept for a few seconds, so that a stranger cannot make this node fetch
@@ -111,9 +111,9 @@ impl Resolver {
             Err(reason) => return failed(reason),
         };
         match serde_json::from_slice(&body) {
-            Ok(json) => match (DidDocument::parse(json, did), self.key_use) {
-                (Ok(document), KeyUse::Any) => Ok(Arc::new(document.with_undeclared_keys())),
-                (Ok(document), KeyUse::Declared) => Ok(Arc::new(document)),
+            Ok(json) => match (DidDocument::parse(json, did), self.dialect) {
+                (Ok(document), Dialect::Draft) => Ok(Arc::new(document.with_undeclared_keys())),
+                (Ok(document), Dialect::One) => Ok(Arc::new(document)),
                 (Err(error), _) => Err(error.to_string()),
             },
             Err(error) => failed(format!("it is not JSON: {error}")),

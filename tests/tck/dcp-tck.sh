@@ -30,8 +30,8 @@ identity = "dcp"
 EOF
 }
 
-# Until 1.0.0-RC6 the suite's own DID documents declare no use of their keys, as DCP 1.0.1 demands.
-case "$TCK_CLASSPATH" in *1.0.0-RC*) key_use='key_use = "any"' ;; *) key_use='key_use = "declared"' ;; esac
+# Release candidates of the suite test release candidates of the protocol.
+case "$TCK_CLASSPATH" in *1.0.0-RC*) dialect='dialect = "draft"' ;; *) dialect='dialect = "1.0"' ;; esac
 
 # setting NAME TEXT: adds a section to a node's configuration.
 setting() { printf '\n%s\n' "$2" >>"$work/$1/concordat.toml"; }
@@ -47,9 +47,7 @@ properties() {
     shift
     printf '%s\n' dataspacetck.debug=false dataspacetck.ansi=false \
         dataspacetck.launcher=org.eclipse.dataspacetck.dcp.system.DcpSystemLauncher \
-        dataspacetck.host=127.0.0.1 "dataspacetck.port=$suite_port" "dataspacetck.callback.address=$callback" \
-        "dataspacetck.sts.url=http://localhost:$tokens_port" dataspacetck.sts.client.id=suite \
-        dataspacetck.sts.client.secret=suite "$@" | sed 's/did:web:/did\\:web\\:/g' >"$file"
+        dataspacetck.host=127.0.0.1 "dataspacetck.port=$suite_port" "dataspacetck.callback.address=$callback" "$@" | sed 's/did:web:/did\\:web\\:/g' >"$file"
 }
 
 status=0
@@ -67,19 +65,20 @@ judge() {
 member holder
 sed -i '/^\[credentials\]/,/^$/d' "$work/holder/concordat.toml"
 setting holder "[credentials]
-$key_use
+$dialect
 $trusted"
 start holder
 # The suite asks an OAuth server for the holder's tokens, as EDC has one; here the management API makes them.
 python3 tests/tck/tokens.py "$tokens_port" "$work/holder" >"$work/tokens.log" 2>&1 &
 children+=($!)
-properties "$work/holder.properties" "dataspacetck.did.holder=$did"
+properties "$work/holder.properties" "dataspacetck.did.holder=$did" \
+    "dataspacetck.sts.url=http://localhost:$tokens_port" dataspacetck.sts.client.id=suite dataspacetck.sts.client.secret=suite
 judge "credential service" holder "$work/holder.properties" $verification.presentation.cs $verification.issuance.cs
 
 member issuer
 sed -i '/^\[credentials\]/,/^$/d' "$work/issuer/concordat.toml"
 setting issuer "[credentials]
-$key_use
+$dialect
 
 [authority]
 types = [\"MembershipCredential\", \"SensitiveDataCredential\"]
@@ -93,7 +92,7 @@ member verifier
 sed -i '/^\[credentials\]/,/^$/d' "$work/verifier/concordat.toml"
 setting verifier "[credentials]
 required = [\"MembershipCredential\"]
-$key_use
+$dialect
 $trusted"
 start verifier
 properties "$work/verifier.properties" "dataspacetck.did.verifier=$did" \

@@ -216,7 +216,9 @@ impl Claimed {
             .and_then(Json::as_str)
             .ok_or_else(|| refuse("it has no `credentialSubject.id`, so it is nobody's"))?
             .to_owned();
-        if claims.get("sub").is_some_and(|sub| sub.as_str() != Some(subject.as_str())) {
+        // Some issuers put the credential's own id there; whom it is about is for `credentialSubject.id` to say.
+        let named = [Some(subject.as_str()), json.get("id").and_then(Json::as_str)];
+        if claims.get("sub").is_some_and(|sub| !named.contains(&sub.as_str())) {
             return Err(refuse("its `sub` is not its `credentialSubject.id`"));
         }
         let types: Vec<String> = match json.get("type") {

@@ -13,6 +13,7 @@ use trust::dcp::{
 };
 
 use super::{Engine, EngineError};
+use crate::config::Dialect;
 use crate::network::{bounded_body, describe};
 use crate::tables::{self, CredentialOffer, CredentialRequest, Event, HeldCredential, prefix};
 use crate::{clock, ids};
@@ -170,6 +171,11 @@ impl Engine {
         let allowed = trust::access::check(access, self.identity.document(), verifier, now)
             .map_err(|error| unauthenticated(error.to_string()))?;
         let asked = query.kinds();
+        if self.dialect == Dialect::Draft
+            && let Some(beyond) = asked.iter().find(|kind| !allowed.contains(kind))
+        {
+            return Err(unauthenticated(format!("the access token does not allow to ask for a `{beyond}`")));
+        }
         let shown: Vec<String> = self
             .held()?
             .into_iter()

@@ -15,7 +15,7 @@ use trust::dcp::{
 
 use super::revocation::issued_key;
 use super::{Engine, EngineError, message_id};
-use crate::config::Authority;
+use crate::config::{Authority, Dialect};
 use crate::tables::{self, Event, Invitation, Issuance, IssuedCredential, OutboxEntry, ProcessKind, prefix};
 use crate::{clock, ids};
 
@@ -223,10 +223,15 @@ impl Engine {
             tables::put(&mut batch, issued_key(index), &record)?;
             let event = Event::new("issuance", now, format!("a {kind} was issued until {until}"));
             tables::append_event(&mut batch, &event.about(&record.id).with(&issuance.holder))?;
+            let format = match (self.dialect, profile) {
+                (Dialect::One, _) => profile.name(),
+                (Dialect::Draft, Profile::V1) => "VC1_0_JWT",
+                (Dialect::Draft, Profile::V2) => "VC2_0_JOSE",
+            };
             credentials.push(CredentialContainer {
                 credential_type: kind,
                 payload,
-                format: profile.name().to_owned(),
+                format: format.to_owned(),
             });
         }
         let message = CredentialMessage {

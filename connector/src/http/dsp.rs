@@ -141,7 +141,9 @@ async fn catalog(
             Method::POST => exchange.read::<CatalogRequestMessage>()?.message,
             _ => CatalogRequestMessage::default(),
         };
-        if request.filter.is_some_and(|filter| !filter.is_empty()) {
+        // An empty object asks for nothing in particular.
+        let asks = |one: &Json| one.as_object().is_none_or(|map| !map.is_empty());
+        if request.filter.is_some_and(|filter| filter.iter().any(asks)) {
             let reason = "/filter: this node knows no filters; ask without";
             return Err(Refusal::new(RefusalKind::Malformed, reason).into());
         }
