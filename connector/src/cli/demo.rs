@@ -199,6 +199,7 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         },
         policy: None,
         only_for: Vec::new(),
+        only_for_members_of: None,
         automation: publish::Automation::Auto,
         auth_header: None,
         secret_file: None,

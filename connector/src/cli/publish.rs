@@ -9,9 +9,9 @@ use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
 
 use super::Exit;
-use super::api::{Api, segment};
+use super::api::{Api, segment, set};
 use super::output::{Output, table, text};
-use super::terms::Terms;
+use super::terms::{MEMBERSHIP, Terms};
 use crate::sources;
 
 #[derive(Debug, Clone, Args)]
@@ -56,6 +56,9 @@ pub(super) struct Publish {
     /// Who may see the offer: a DID; may be repeated. Everybody otherwise.
     #[arg(long = "only-for", value_name = "DID")]
     pub only_for: Vec<String>,
+    /// Only members of this data space may see the offer, an IRI.
+    #[arg(long, value_name = "SPACE")]
+    pub only_for_members_of: Option<String>,
     /// Who answers requests.
     #[arg(long, value_enum, default_value = "auto")]
     pub automation: Automation,
@@ -139,7 +142,7 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
             &id,
             json!({"@id": id, "properties": description.to_properties(), "dataAddress": address}),
         ),
-        ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access(&arguments.only_for)})),
+        ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access(arguments)})),
         ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
         (
             "contractdefinitions",
@@ -165,13 +168,19 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
     Ok(Exit::Success)
 }
 
-/// Everybody, or the named participants.
-fn access(only_for: &[String]) -> Value {
-    if only_for.is_empty() {
-        return json!({"@type": "Set", "permission": [{"action": "use"}]});
+/// Everybody, or the named participants, or the members of a data space.
+fn access(arguments: &Publish) -> Value {
+    let constraint = |left: &str, operator: &str, right: Value| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
+    let named = (!arguments.only_for.is_empty())
+        .then(|| constraint("assignee", "isAnyOf", json!(arguments.only_for)));
+    let members =
+        arguments.only_for_members_of.as_ref().map(|space| constraint(MEMBERSHIP, "eq", json!(space)));
+    let constraints: Vec<_> = named.into_iter().chain(members).collect();
+    let mut permission = json!({"action": "use"});
+    if !constraints.is_empty() {
+        set(&mut permission, "constraint", Value::Array(constraints));
     }
-    json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
-        {"leftOperand": "assignee", "operator": "isAnyOf", "rightOperand": only_for}]}]})
+    json!({"@type": "Set", "permission": [permission]})
 }
 
 fn terms(arguments: &Publish) -> anyhow::Result<Value> {

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::api::set;
 
+/// The left operand for the data space that a participant is a member of.
+pub(super) const MEMBERSHIP: &str = "urn:concordat:membership";
+
 /// Terms of use; none of them is an open licence.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Terms {
@@ -23,6 +26,12 @@ pub(super) struct Terms {
     /// Terms: who may use it, a DID; may be repeated.
     #[arg(long = "member", value_name = "DID")]
     pub members: Vec<String>,
+    /// Terms: only members of this data space may use it, an IRI.
+    #[arg(long, value_name = "SPACE")]
+    pub members_of: Option<String>,
+    /// Terms: only participants of whom a credential states this role may use it; may be repeated.
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
     /// Terms: it must not be passed on.
     #[arg(long)]
     pub no_distribution: bool,
@@ -65,6 +74,7 @@ impl Terms {
     /// The policy that says so, a Set.
     pub(super) fn policy(&self) -> Value {
         let constraint = |left: &str, operator: &str, right: Value| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
+        let roles = (!self.roles.is_empty()).then(|| json!(self.roles));
         let members = (!self.members.is_empty()).then(|| json!(self.members));
         let constraints: Vec<_> = [
             ("purpose", "isA", self.purpose.as_ref().map(|one| json!(one))),
@@ -72,6 +82,8 @@ impl Terms {
             ("spatial", "isPartOf", self.used_in.as_ref().map(|one| json!(one))),
             ("count", "lteq", self.at_most.map(|count| json!(count.to_string()))),
             ("assignee", "isAnyOf", members),
+            (MEMBERSHIP, "eq", self.members_of.as_ref().map(|one| json!(one))),
+            ("urn:concordat:role", "isAnyOf", roles),
         ]
         .into_iter()
         .filter_map(|(left, operator, right)| Some(constraint(left, operator, right?)))

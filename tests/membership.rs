@@ -1,0 +1,259 @@
+//! Who belongs to a data space: joining it, what membership opens, and how it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::streams::{broke_off, door, endless, open};
+use crate::support::{Node, Stranger, World};
+
+const SPACE: &str = "https://space.example";
+const DATASET: &str = "urn:test:members";
+
+/// An authority that runs.
+fn authority(world: &World) -> Node {
+    let mut authority = world.local_node("authority");
+    let made = authority.text(&["authority", "init", "--space", SPACE]);
+    assert!(made.contains("issues MembershipCredential, RoleCredential from its next start on"), "{made}");
+    authority.stop();
+    authority.start();
+    authority
+}
+
+/// Two commands, one at each side.
+fn join(authority: &Node, member: &Node) {
+    authority.text(&["authority", "invite", &member.did, "--claim", "role=air-quality-agency"]);
+    let joined = member.text(&["credentials", "request", &authority.did, "--trust"]);
+    assert!(joined.contains("issued MembershipCredential, RoleCredential"), "{joined}");
+}
+
+/// A provider that believes the authority, with a dataset that members only see and may use.
+fn provider(world: &World, authority: &Node, source: &str) -> Node {
+    let provider = world.local_node("provider");
+    provider.text(&[
+        "trust",
+        "add",
+        &authority.did,
+        "--type",
+        "MembershipCredential",
+        "--type",
+        "RoleCredential",
+    ]);
+    provider.json(&[
+        "publish",
+        source,
+        "--id",
+        DATASET,
+        "--title",
+        "For members",
+        "--only-for-members-of",
+        SPACE,
+        "--members-of",
+        SPACE,
+        "--role",
+        "air-quality-agency",
+    ]);
+    provider
+}
+
+fn sees(node: &Node, provider: &Node) -> bool {
+    let catalog = node.json(&["catalog", &provider.did]);
+    catalog["dataset"].as_array().is_some_and(|all| all.iter().any(|one| one["@id"] == DATASET))
+}
+
+fn agree(member: &Node, provider: &Node) -> String {
+    let found = member.json(&["negotiate", &provider.did, DATASET]);
+    assert_eq!(found["state"], "FINALIZED", "{found}");
+    found["contractAgreementId"].as_str().unwrap().to_owned()
+}
+
+/// The ids of the credentials that the authority issued to `holder`.
+fn issued(authority: &Node, holder: &Node) -> Vec<String> {
+    let issued = authority.json(&["authority", "issued"]);
+    let of_holder = issued.as_array().unwrap().iter().filter(|one| one["holder"] == holder.did.as_str());
+    of_holder.map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
+    let world = World::new();
+    let authority = authority(&world);
+    let (upstream, _stop) = endless(Arc::default()).await;
+    let mut provider = provider(&world, &authority, &upstream);
+    let (mut member, outsider) = (world.local_node("member"), world.local_node("outsider"));
+    assert!(!sees(&member, &provider), "nobody is a member yet");
+    join(&authority, &member);
+    assert!(sees(&member, &provider));
+    assert!(!sees(&outsider, &provider));
+    let refused = outsider.run(&["negotiate", &provider.did, DATASET]);
+    assert_eq!(refused.status.code(), Some(1), "an outsider knows of no such dataset");
+
+    let held = member.json(&["credentials", "list"]);
+    assert_eq!(held["credentials"].as_array().unwrap().len(), 2);
+    let shown = member.json(&["credentials", "show", &authority.did, "RoleCredential"]);
+    assert_eq!(shown["credential"]["credentialSubject"]["role"], "air-quality-agency");
+    assert_eq!(shown["credential"]["credentialSubject"]["id"], member.did);
+
+    let agreement = agree(&member, &provider);
+    let door = door(&member, &agreement).await;
+    drop(open(&member.client, &door).await);
+
+    // What was proven outlives kill -9 on both sides: the door needs no new message of the protocol.
+    provider.kill();
+    member.kill();
+    provider.start();
+    member.start();
+    drop(open(&member.client, &door).await);
+    let held = member.json(&["credentials", "list"]);
+    assert_eq!(held["credentials"].as_array().unwrap().len(), 2);
+
+    // The store tells nothing of it without the vault's key.
+    let compact = shown["compact"].as_str().unwrap();
+    for node in [&member, &provider] {
+        assert!(!holds(&node.dir.join("store"), compact.as_bytes()), "sealed");
+    }
+    member.text(&["credentials", "remove", &authority.did, "RoleCredential"]);
+    assert!(member.json(&["credentials", "list"])["credentials"].as_array().unwrap().len() == 1);
+}
+
+/// Whether a file below `folder` has `needle` in it.
+fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        std::fs::read(path).unwrap().windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+#[tokio::test]
+async fn a_revocation_cuts_the_running_stream_at_once() {
+    let world = World::new();
+    let authority = authority(&world);
+    let (upstream, _stop) = endless(Arc::default()).await;
+    let provider = provider(&world, &authority, &upstream);
+    // Members are told of revocations, and the provider is one.
+    join(&authority, &provider);
+    let member = world.local_node("member");
+    join(&authority, &member);
+    let agreement = agree(&member, &provider);
+    let door = door(&member, &agreement).await;
+    let stream = open(&member.client, &door).await;
+
+    let began = Instant::now();
+    for id in issued(&authority, &member) {
+        authority.text(&["authority", "revoke", &id, "--reason", "left the data space"]);
+    }
+    broke_off(stream).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "told, not found out a minute later");
+    let denied = member.client.get(&door.0).bearer_auth(&door.1).send().await.unwrap();
+    assert_eq!(denied.status(), 403);
+    assert!(!sees(&member, &provider));
+    let why = provider.events().join("\n");
+    assert!(why.contains("a credential of it counts no more") && why.contains("under revocation"), "{why}");
+
+    for id in [issued(&authority, &member)[0].as_str(), "urn:none"] {
+        let refused = authority.run(&["authority", "revoke", id, "--reason", "x"]);
+        assert_eq!(refused.status.code(), Some(3), "revoked already, or never issued");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_not_trusted_any_more_opens_nothing() {
+    let world = World::new();
+    let authority = authority(&world);
+    let (upstream, _stop) = endless(Arc::default()).await;
+    let provider = provider(&world, &authority, &upstream);
+    let member = world.local_node("member");
+    join(&authority, &member);
+    let agreement = agree(&member, &provider);
+    let door = door(&member, &agreement).await;
+    let stream = open(&member.client, &door).await;
+    provider.text(&["trust", "remove", &authority.did]);
+    broke_off(stream).await;
+    assert!(!sees(&member, &provider));
+    assert!(provider.text(&["trust", "list"]).contains("nobody's word counts"));
+    assert!(provider.events().iter().any(|line| line.contains("its word counts no more")));
+    let missing = provider.run(&["trust", "remove", &authority.did]);
+    assert_eq!(missing.status.code(), Some(3));
+    provider.text(&[
+        "trust",
+        "add",
+        &authority.did,
+        "--type",
+        "MembershipCredential",
+        "--type",
+        "RoleCredential",
+    ]);
+    assert!(sees(&member, &provider), "asked again at its next message");
+}
+
+#[tokio::test]
+async fn requests_wait_for_a_person_and_can_be_refused() {
+    let world = World::new();
+    let authority = authority(&world);
+    let member = world.local_node("member");
+    let asked = member.json(&[
+        "credentials",
+        "request",
+        &authority.did,
+        "--type",
+        "MembershipCredential",
+        "--no-wait",
+    ]);
+    assert_eq!(asked["status"], "RECEIVED");
+    let waiting = authority.json(&["authority", "requests"]);
+    let id = waiting[0]["id"].as_str().unwrap();
+    assert_eq!((&waiting[0]["holder"], &waiting[0]["status"]), (&json!(member.did), &json!("RECEIVED")));
+    authority.text(&["authority", "reject", id, "--reason", "not a public body"]);
+    let path = format!("/v4/credentialrequests/{}", trust::did::segment(asked["@id"].as_str().unwrap()));
+    let found = member.until(&path, |one| one["status"] == "REJECTED").await;
+    assert_eq!(found["reason"], "not a public body");
+    let twice = authority.run(&["authority", "approve", id]);
+    assert_eq!(twice.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("answered already (REJECTED)"));
+
+    member.json(&["credentials", "request", &authority.did, "--type", "MembershipCredential", "--no-wait"]);
+    let waiting = authority.json(&["authority", "requests"]);
+    let open = waiting.as_array().unwrap().iter().find(|one| one["status"] == "RECEIVED").unwrap();
+    authority.text(&["authority", "approve", open["id"].as_str().unwrap()]);
+    let held = member.until("/v4/credentials", |all| all.as_array().is_some_and(|all| !all.is_empty())).await;
+    assert_eq!(held[0]["type"], "MembershipCredential");
+
+    let unknown = member.run(&["credentials", "request", &authority.did, "--type", "DriverCredential"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("does not issue a `DriverCredential`"));
+    let none = world.local_node("plain").run(&["credentials", "request", &member.did]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("names no IssuerService"));
+}
+
+#[tokio::test]
+async fn who_must_show_a_credential_and_has_none_is_shut_out_and_learns_no_more() {
+    let world = World::new();
+    let authority = authority(&world);
+    let mut provider = world.local_node("provider");
+    provider.stop();
+    let file = provider.dir.join("concordat.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("required = []", "required = [\"MembershipCredential\"]");
+    let issuers =
+        format!("issuers = [{{ did = \"{}\", types = [\"MembershipCredential\"] }}]", authority.did);
+    std::fs::write(&file, text.replace("issuers = []", &issuers)).unwrap();
+    provider.start();
+    let (member, outsider) = (world.local_node("member"), world.local_node("outsider"));
+    join(&authority, &member);
+    member.json(&["catalog", &provider.did]);
+    let refused = outsider.run(&["catalog", &provider.did]);
+    assert_ne!(refused.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&refused.stderr).to_string();
+    assert!(!said.contains("MembershipCredential"), "a stranger learns no more than that: {said}");
+    assert!(provider.events().iter().any(|line| line.contains("MembershipCredential")), "the operator does");
+
+    // A token that was meant for another, and one of a stranger with nothing to show.
+    let stranger = Stranger::new(&world);
+    let (status, _): (u16, Value) =
+        stranger.send(&provider, "GET", "/catalog/datasets/urn:x", &json!(null)).await;
+    assert_eq!(status, 401);
+}
