@@ -24,9 +24,8 @@ const MAX_WAITING: usize = 10_000;
 
 impl Engine {
     pub(super) fn authority(&self) -> Result<&Authority, EngineError> {
-        self.authority
-            .as_ref()
-            .ok_or(EngineError::NotFound { kind: "issuer service at", id: self.did().to_owned() })
+        let none = || EngineError::NotFound { kind: "issuer service at", id: self.did().to_owned() };
+        self.authority.as_ref().ok_or_else(none)
     }
 
     pub(super) fn issuer_address(&self) -> String {
