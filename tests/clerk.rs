@@ -70,10 +70,16 @@ async fn from_offer_to_rows_and_back_to_no() {
         Command::new(PROGRAM).args(["agreement", "verify", dossier.to_str().unwrap()]).output().unwrap();
     let text = String::from_utf8(verified.stdout).unwrap();
     assert!(
-        verified.status.success() && text.contains("Both signatures hold over exactly these terms."),
+        verified.status.success()
+            && text.contains("Everything holds: both parties signed exactly these terms."),
         "{text}"
     );
     assert!(text.contains(&format!("signed by {}#key-1", provider.did)), "{text}");
+    for kind in ["ContractRequestMessage", "ContractAgreementMessage", "ContractAgreementVerificationMessage"]
+    {
+        assert!(text.contains(&format!("{kind} of did:web:")), "{text}");
+    }
+    assert!(text.contains("with its token") && !text.contains("without a token"), "{text}");
     let altered = std::fs::read_to_string(&dossier).unwrap().replace("\"distribute\"", "\"sell\"");
     std::fs::write(&dossier, altered).unwrap();
     let verified =

@@ -108,6 +108,21 @@ async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
     let held = member.json(&["credentials", "list"]);
     assert_eq!(held["credentials"].as_array().unwrap().len(), 2);
 
+    // The agreement can be proven with what the member had shown, offline, and no byte of that can be changed.
+    let file = world.folder.path().join("dossier.json");
+    provider.text(&["agreements", "export", &agreement, "-o", file.to_str().unwrap()]);
+    let proven = outsider.text(&["agreements", "verify", file.to_str().unwrap()]);
+    assert!(proven.contains("RoleCredential by") && proven.contains("not revoked on"), "{proven}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let place = text.find("checkedAt").unwrap() + 14;
+    let mut altered = text.into_bytes();
+    altered[place] ^= 1;
+    std::fs::write(&file, altered).unwrap();
+    let refused = outsider.run(&["agreements", "verify", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(5));
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains(&format!("WRONG credentials/{}/0", member.did)), "{said}");
+
     // The store tells nothing of it without the vault's key.
     let compact = shown["compact"].as_str().unwrap();
     for node in [&member, &provider] {

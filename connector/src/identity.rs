@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use trust::credential::Statement;
-use trust::{DidDocument, PrivateKey, Profile, SignerRole, TrustError};
+use trust::{DidDocument, Dossier, PrivateKey, Profile, SignerRole, TrustError};
 
 use crate::config::{ClosedIdentity, Config};
 use crate::{ids, secrets};
@@ -194,7 +194,15 @@ impl Identity {
         agreement: &serde_json::Value,
         now: Timestamp,
     ) -> Result<String, TrustError> {
-        trust::dossier::sign(&self.key, &self.key_id, role, agreement, now)
+        trust::agreement::sign(&self.key, &self.key_id, role, agreement, now)
+    }
+
+    /// Seals a dossier.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn seal(&self, dossier: Dossier) -> Result<Dossier, TrustError> {
+        dossier.sealed(&self.key, &self.key_id)
     }
 
     /// Signs the statement of a journal checkpoint; empty where the key could not sign.

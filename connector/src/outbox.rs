@@ -51,12 +51,13 @@ struct Inner {
 
 enum Outcome {
     Failed(Failure),
-    Taken(Vec<u8>),
+    /// With the body of the answer, and the token of the attempt that was taken if that is known.
+    Taken(Vec<u8>, Option<String>),
 }
 
 enum Attempt {
-    /// Taken, with the body of the answer.
-    Taken(Vec<u8>),
+    /// Taken, with the body of the answer and the token that was sent.
+    Taken(Vec<u8>, Option<String>),
     /// Refused for good, with the status.
     Refused(StatusCode, String),
     /// Worth another try; the peer may have taken it all the same.
@@ -114,27 +115,27 @@ impl Outbox {
         let Some(outcome) = outcome else { return };
         let (pid, id) = (entry.pid.as_str(), entry.message.id.clone());
         let reported = match (entry.kind, outcome) {
-            (ProcessKind::Agreement, Outcome::Taken(_)) => engine.duty_told(pid, &id, Ok(())).await,
+            (ProcessKind::Agreement, Outcome::Taken(..)) => engine.duty_told(pid, &id, Ok(())).await,
             (ProcessKind::Agreement, Outcome::Failed(failure)) => {
                 engine.duty_told(pid, &id, Err(failure)).await
             }
-            (ProcessKind::Issuance, Outcome::Taken(_)) => engine.issuance_told(pid, &id, Ok(())).await,
+            (ProcessKind::Issuance, Outcome::Taken(..)) => engine.issuance_told(pid, &id, Ok(())).await,
             (ProcessKind::Issuance, Outcome::Failed(failure)) => {
                 engine.issuance_told(pid, &id, Err(failure)).await
             }
-            (ProcessKind::Notice, Outcome::Taken(_)) => engine.notice_told(pid, &id, Ok(())).await,
+            (ProcessKind::Notice, Outcome::Taken(..)) => engine.notice_told(pid, &id, Ok(())).await,
             (ProcessKind::Notice, Outcome::Failed(failure)) => {
                 engine.notice_told(pid, &id, Err(failure)).await
             }
-            (ProcessKind::Negotiation, Outcome::Taken(body)) => {
+            (ProcessKind::Negotiation, Outcome::Taken(body, token)) => {
                 let reply =
                     protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
-                engine.negotiation_acknowledged(pid, id, reply).await
+                engine.negotiation_acknowledged(pid, id, reply, engine.said(&entry, token)).await
             }
             (ProcessKind::Negotiation, Outcome::Failed(failure)) => {
                 engine.negotiation_failed(pid, id, failure).await
             }
-            (ProcessKind::Transfer, Outcome::Taken(body)) => {
+            (ProcessKind::Transfer, Outcome::Taken(body, _)) => {
                 let reply = protocol::wire::parse::<TransferProcess>(&body).ok().map(|reply| reply.message);
                 engine.transfer_acknowledged(pid, id, reply).await
             }
@@ -161,7 +162,7 @@ impl Outbox {
                 self.attempt(engine, entry).await
             };
             let reason = match attempt {
-                Attempt::Taken(body) => return Some(Outcome::Taken(body)),
+                Attempt::Taken(body, token) => return Some(Outcome::Taken(body, token)),
                 Attempt::Refused(status, reason) => {
                     let age = clock::now().duration_since(entry.since);
                     let passing = matches!(
@@ -170,7 +171,7 @@ impl Outbox {
                     ) && age < SETTLING;
                     if !passing {
                         if uncertain && self.was_taken(engine, entry).await {
-                            return Some(Outcome::Taken(Vec::new()));
+                            return Some(Outcome::Taken(Vec::new(), None));
                         }
                         return Some(Outcome::Failed(Failure { reason, refused: true }));
                     }
@@ -198,6 +199,8 @@ impl Outbox {
             Ok(authorization) => authorization,
             Err(error) => return Attempt::Later(error.to_string()),
         };
+        // A fixed header of a closed test network is no token.
+        let token = authorization.strip_prefix("Bearer ").map(str::to_owned);
         let url = format!("{}/{}", entry.address, entry.message.path);
         if let Err(error) = engine.guard().check_url(&url) {
             return Attempt::Refused(StatusCode::FORBIDDEN, error.to_string());
@@ -219,7 +222,7 @@ impl Outbox {
         let body = bounded_body(response, MAX_ANSWER).await;
         if status.is_success() {
             return match body {
-                Ok(body) => Attempt::Taken(body),
+                Ok(body) => Attempt::Taken(body, token),
                 Err(reason) => Attempt::Later(reason),
             };
         }

@@ -43,6 +43,8 @@ pub mod prefix {
     pub const ISSUANCE_OF: &str = "issuance-of/";
     /// [`super::IssuedCredential`], by its place in the status list.
     pub const ISSUED: &str = "issued/";
+    /// `trust::MessageEvidence`, by our pid of the negotiation, in commit order.
+    pub const MESSAGE: &str = "message/";
     /// [`super::NegotiationRecord`].
     pub const NEGOTIATION: &str = "negotiation/";
     /// [`super::OutboxEntry`].
@@ -106,6 +108,10 @@ pub struct AgreementRecord {
     pub consumer_signature: Option<String>,
     /// Both parties' DID documents when the agreement was made, by DID.
     pub did_documents: BTreeMap<String, Json>,
+    /// What the other party had shown then (a list of `trust::CredentialEvidence`), sealed by the vault under
+    /// [`shown`].
+    #[serde(default)]
+    pub shown: Option<String>,
     /// Provider: who starts transfers under it.
     pub automation: Automation,
     /// It was made elsewhere and taken over.
@@ -446,6 +452,12 @@ pub fn key(prefix: &str, id: &str) -> String {
 #[must_use]
 pub fn peer_process(kind: ProcessKind, peer: &str, theirs: &str) -> String {
     format!("{}{}/{}/{theirs}", prefix::PEER_PROCESS, kind.name(), trust::did::segment(peer))
+}
+
+/// Under which name the vault seals what the other party of an agreement had shown.
+#[must_use]
+pub fn shown(agreement: &str) -> String {
+    format!("{}{agreement}#shown", prefix::AGREEMENT)
 }
 
 /// The key of a running read under an agreement.

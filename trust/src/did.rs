@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde_json::{Value as Json, json};
 
 use crate::error::TrustError;
-use crate::jose::{PublicKey, ed25519_jwk};
+use crate::jose::{self, PublicKey, ed25519_jwk};
 
 /// Largest DID document that is read, in bytes.
 pub const MAX_DOCUMENT: usize = 64 * 1024;
@@ -272,6 +272,24 @@ impl DidDocument {
             Some(text) => multibase_key(text),
             None => Err(refuse(format!("its key `{id}` has neither publicKeyJwk nor publicKeyMultibase"))),
         }
+    }
+
+    /// The thumbprints of its keys (RFC 7638), or their multibase text where that is what it has.
+    ///
+    /// # Errors
+    /// A key that cannot be read.
+    pub fn thumbprints(&self) -> Result<Vec<String>, TrustError> {
+        let methods = self.json.get("verificationMethod").and_then(Json::as_array).into_iter().flatten();
+        methods
+            .map(|method| match (method.get("publicKeyJwk"), method.get("publicKeyMultibase")) {
+                (Some(jwk), _) => jose::thumbprint(jwk),
+                (None, Some(Json::String(text))) => Ok(text.clone()),
+                _ => Err(TrustError::Document {
+                    did: self.id.clone(),
+                    reason: "a key has neither publicKeyJwk nor publicKeyMultibase".to_owned(),
+                }),
+            })
+            .collect()
     }
 
     fn absolute(&self, id: &str) -> String {

@@ -1,141 +1,47 @@
-//! The signed agreement: signatures over its canonical form (RFC 8785), and the file that proves it offline.
+//! The file that proves an agreement years later, to somebody who has nothing but the file: the agreement with both
+//! signatures, the offer, every message with its token, DID documents, credentials and status lists as they were.
+//!
+//! Whoever exports it seals it: a signature over the digest of every part, so that an altered part is found and named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
+use crate::agreement::{self, SignerRole};
+use crate::credential;
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
 use crate::jose::{self, PrivateKey};
+use crate::status::StatusList;
+use crate::token;
 
-/// `typ` of a signature over an agreement.
-const TYPE: &str = "concordat-agreement+jws";
+/// `typ` of a seal.
+const TYPE: &str = "concordat-dossier+jws";
+/// The member of a message that carries the signature over the agreement.
+const SIGNATURE: &str = "urn:concordat:signature";
+/// What makes up the terms.
+const RULES: [&str; 3] = ["permission", "prohibition", "obligation"];
 
-/// On which side of the agreement a signer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SignerRole {
-    /// Countersigns, in the verification message.
-    Consumer,
-    /// Signs first, in the agreement message.
-    Provider,
-}
-
-impl SignerRole {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Consumer => "consumer",
-            Self::Provider => "provider",
-        }
-    }
-
-    /// Who must sign in this role, by the agreement itself.
-    fn party(self, agreement: &Json) -> Option<&str> {
-        let property = match self {
-            Self::Consumer => "assignee",
-            Self::Provider => "assigner",
-        };
-        agreement.get(property).and_then(Json::as_str)
-    }
-}
-
-/// What a signature said, after it held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AgreementSignature {
-    /// Who signed.
-    pub signer: String,
-    /// With which key.
-    pub key_id: String,
-    /// In which role.
-    pub role: SignerRole,
-    /// When, by the signer's clock.
-    pub signed_at: Timestamp,
-}
-
-/// SHA-256 of the canonical form, base64url without padding.
-///
-/// # Errors
-/// The document has no canonical form (a number that is not finite).
-pub fn digest(agreement: &Json) -> Result<String, TrustError> {
-    let canonical = serde_json_canonicalizer::to_vec(agreement)
-        .map_err(|error| TrustError::Signature(format!("the agreement has no canonical form: {error}")))?;
-    Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(canonical)))
-}
-
-/// Signs an agreement as sent.
-///
-/// # Errors
-/// The key could not sign.
-pub fn sign(
-    key: &PrivateKey,
-    kid: &str,
-    role: SignerRole,
-    agreement: &Json,
-    now: Timestamp,
-) -> Result<String, TrustError> {
-    let payload = json!({
-        "agreement": agreement.get("@id"),
-        "sha-256": digest(agreement)?,
-        "role": role.name(),
-        "iat": now.as_second(),
-    });
-    key.sign(kid, TYPE, payload.to_string().as_bytes())
-}
-
-/// Checks that `compact` is the signature of the party in `role` over exactly this agreement.
-///
-/// # Errors
-/// Another signer, another agreement, another role, or a signature that does not hold.
-pub fn verify(
-    compact: &str,
-    role: SignerRole,
-    agreement: &Json,
-    document: &DidDocument,
-) -> Result<AgreementSignature, TrustError> {
-    let refuse = |reason: String| TrustError::Signature(reason);
-    let party =
-        role.party(agreement).ok_or_else(|| refuse(format!("the agreement names no {}", role.name())))?;
-    if document.id() != party {
-        return Err(refuse(format!(
-            "the {} is `{party}`, the DID document is of `{}`",
-            role.name(),
-            document.id()
-        )));
-    }
-    let (header, _) = jose::peek(compact)?;
-    if header.get("typ").and_then(Json::as_str) != Some(TYPE) {
-        return Err(refuse(format!("its `typ` is not `{TYPE}`")));
-    }
-    let kid = header
-        .get("kid")
-        .and_then(Json::as_str)
-        .ok_or_else(|| refuse("it names no key (`kid`)".to_owned()))?;
-    if !did::owns(party, kid) {
-        return Err(refuse(format!("its key `{kid}` is not one of `{party}`")));
-    }
-    let payload = document.key(Some(kid), Relationship::AssertionMethod)?.verify(compact)?;
-    let said: Json =
-        serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON".to_owned()))?;
-    if said.get("agreement") != agreement.get("@id") {
-        return Err(refuse("it is over another agreement".to_owned()));
-    }
-    if said.get("sha-256").and_then(Json::as_str) != Some(digest(agreement)?.as_str()) {
-        return Err(refuse("the agreement was altered after it was signed".to_owned()));
-    }
-    if said.get("role").and_then(Json::as_str) != Some(role.name()) {
-        return Err(refuse(format!("it was made in another role than {}", role.name())));
-    }
-    let signed_at = said
-        .get("iat")
-        .and_then(Json::as_i64)
-        .and_then(|at| Timestamp::from_second(at).ok())
-        .ok_or_else(|| refuse("it does not say when it was made (`iat`)".to_owned()))?;
-    Ok(AgreementSignature { signer: party.to_owned(), key_id: kid.to_owned(), role, signed_at })
+/// A message of the negotiation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MessageEvidence {
+    /// When it was received, or made.
+    pub at: Timestamp,
+    /// Who sent it.
+    pub from: String,
+    /// To whom.
+    pub to: String,
+    /// The self-issued ID token that came with it; `None` where identities were shown otherwise, or where it is not
+    /// known which of several attempts was taken.
+    pub token: Option<String>,
+    /// The message.
+    pub body: Json,
 }
 
 /// A credential that a party showed, with what its revocation was checked with.
@@ -154,7 +60,7 @@ pub struct CredentialEvidence {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dossier {
-    /// Format of this file: `concordat-dossier/1`.
+    /// Format of this file: `concordat-dossier/2`.
     pub format: String,
     /// As sent by the provider.
     pub agreement: Json,
@@ -162,15 +68,42 @@ pub struct Dossier {
     pub provider_signature: Option<String>,
     /// The consumer's signature.
     pub consumer_signature: Option<String>,
-    /// The parties' DID documents as they were when the agreement was made, by DID.
+    /// The offer that was agreed to; `None` for an agreement made elsewhere.
+    pub offer: Option<Json>,
+    /// The negotiation's messages, the oldest first.
+    pub messages: Vec<MessageEvidence>,
+    /// DID documents of the parties and of issuers as they were when the agreement was made, by DID.
     pub did_documents: BTreeMap<String, Json>,
-    /// When it was exported.
+    /// What the other party showed when the agreement was made, by DID.
+    pub credentials: BTreeMap<String, Vec<CredentialEvidence>>,
+    /// Whether keys counted whose DID document declares no use of any key (drafts of DCP 1.0).
+    pub undeclared_keys: bool,
+    /// When the agreement came into force with the exporter.
+    pub concluded_at: Timestamp,
+    /// When this file was made.
     pub exported_at: Timestamp,
+    /// The party that made it.
+    pub exported_by: String,
+    /// Its DID document then.
+    pub exporter_document: Json,
+    /// Its signature over the digests of all parts.
+    pub seal: Option<String>,
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The part of the file, as a path: `messages/2`.
+    pub part: String,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What it says, or what is wrong.
+    pub text: String,
 }
 
 impl Dossier {
     /// The value of `format`.
-    pub const FORMAT: &'static str = "concordat-dossier/1";
+    pub const FORMAT: &'static str = "concordat-dossier/2";
 
     /// Reads a dossier file.
     ///
@@ -189,13 +122,161 @@ impl Dossier {
         Ok(dossier)
     }
 
-    /// Checks both signatures against the documents in the file: which key signed what and when, or what is wrong.
-    #[must_use = "the file proves nothing unless both hold"]
-    pub fn check(&self) -> [(SignerRole, Result<AgreementSignature, TrustError>); 2] {
-        [SignerRole::Provider, SignerRole::Consumer].map(|role| (role, self.check_one(role)))
+    /// The file's text.
+    #[must_use]
+    pub fn write(&self) -> String {
+        format!("{:#}\n", self.json())
     }
 
-    fn check_one(&self, role: SignerRole) -> Result<AgreementSignature, TrustError> {
+    fn json(&self) -> Json {
+        // A struct of JSON values, so it always has a JSON form.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// Seals it with a key of the exporter.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn sealed(self, key: &PrivateKey, kid: &str) -> Result<Self, TrustError> {
+        let payload = json!({"format": self.format, "parts": self.digests()?});
+        let seal = key.sign(kid, TYPE, payload.to_string().as_bytes())?;
+        Ok(Self { seal: Some(seal), ..self })
+    }
+
+    /// The digest of each part, by its path.
+    fn digests(&self) -> Result<BTreeMap<String, String>, TrustError> {
+        fn visit(path: &str, json: &Json, found: &mut BTreeMap<String, String>) -> Result<(), TrustError> {
+            match json {
+                Json::Array(all) if path == "messages" || path.starts_with("credentials/") => {
+                    found.insert(path.to_owned(), all.len().to_string());
+                    all.iter()
+                        .enumerate()
+                        .try_for_each(|(index, one)| visit(&format!("{path}/{index}"), one, found))
+                }
+                Json::Object(map) if ["", "didDocuments", "credentials"].contains(&path) => map
+                    .iter()
+                    .filter(|(name, _)| !path.is_empty() || *name != "seal")
+                    .try_for_each(|(name, one)| {
+                        let name = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+                        visit(&name, one, found)
+                    }),
+                one => {
+                    found.insert(path.to_owned(), digest(one)?);
+                    Ok(())
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        visit("", &self.json(), &mut found)?;
+        Ok(found)
+    }
+
+    /// Checks everything in a file, as far as that can be done with nothing but the file.
+    #[must_use = "the file proves nothing unless all of it holds"]
+    pub fn check(&self, file: &[u8]) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        findings.add("file", self.check_form(file));
+        self.check_seal(&mut findings);
+        findings.add("agreement", self.check_offer());
+        for role in [SignerRole::Provider, SignerRole::Consumer] {
+            findings.add(&format!("{}Signature", role.name()), self.check_signature(role));
+        }
+        for (index, message) in self.messages.iter().enumerate() {
+            findings.add(&format!("messages/{index}"), self.check_message(message));
+        }
+        for did in self.did_documents.keys() {
+            let text = self.document(did).and_then(|document| document.thumbprints());
+            findings.add(
+                &format!("didDocuments/{did}"),
+                text.map(|keys| format!("keys as they were then, by thumbprint: {}", keys.join(", "))),
+            );
+        }
+        for (did, shown) in &self.credentials {
+            for (index, one) in shown.iter().enumerate() {
+                findings.add(&format!("credentials/{did}/{index}"), self.check_credential(did, one));
+            }
+        }
+        findings.0
+    }
+
+    fn check_form(&self, file: &[u8]) -> Result<String, TrustError> {
+        let written = self.write();
+        let same = written.bytes().zip(file).take_while(|(ours, theirs)| ours == *theirs).count();
+        if same == written.len() && same == file.len() {
+            return Ok("every byte is as it was exported".to_owned());
+        }
+        Err(TrustError::Dossier(format!("the text was changed after the export, first at byte {same}")))
+    }
+
+    fn check_seal(&self, findings: &mut Findings) {
+        let Some(seal) = &self.seal else {
+            return findings.add("seal", Err(refuse("it has no seal")));
+        };
+        let altered = match self.altered(seal) {
+            Ok(altered) => altered,
+            Err(error) => return findings.add("seal", Err(error)),
+        };
+        let count = altered.len();
+        for (part, what) in altered {
+            findings.add(&part, Err(refuse(&format!("this part was {what} after the export"))));
+        }
+        let sealed = self.check_sealer(seal).and_then(|kid| match count {
+            0 => Ok(format!("sealed by {kid} on {}, every part as it was", self.exported_at)),
+            _ => Err(refuse(&format!("{count} parts are not as {kid} sealed them"))),
+        });
+        findings.add("seal", sealed);
+    }
+
+    /// The parts that are not as the seal says, and what was done to them.
+    fn altered(&self, seal: &str) -> Result<Vec<(String, &'static str)>, TrustError> {
+        let (_, payload) = jose::peek_within(seal, jose::MAX_SEAL)?;
+        let said: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its seal is not JSON"))?;
+        let sealed: BTreeMap<String, String> = said
+            .get("parts")
+            .and_then(|parts| serde_json::from_value(parts.clone()).ok())
+            .ok_or_else(|| refuse("its seal names no parts"))?;
+        let found = self.digests()?;
+        let names: BTreeSet<_> = sealed.keys().chain(found.keys()).collect();
+        let what = |name: &String| match (sealed.get(name), found.get(name)) {
+            (Some(then), Some(now)) if then == now => None,
+            (Some(_), Some(_)) => Some("altered"),
+            (Some(_), None) => Some("removed"),
+            (None, _) => Some("added"),
+        };
+        Ok(names.into_iter().filter_map(|name| Some((name.clone(), what(name)?))).collect())
+    }
+
+    /// Whether the seal is the exporter's, who is a party; the id of its key.
+    fn check_sealer(&self, seal: &str) -> Result<String, TrustError> {
+        let parties = [SignerRole::Provider, SignerRole::Consumer].map(|role| role.party(&self.agreement));
+        if !parties.contains(&Some(self.exported_by.as_str())) {
+            return Err(refuse("who exported it is no party of the agreement"));
+        }
+        let document = DidDocument::parse(self.exporter_document.clone(), &self.exported_by)?;
+        let (header, _) = jose::peek_within(seal, jose::MAX_SEAL)?;
+        let kid = header.get("kid").and_then(Json::as_str).filter(|kid| did::owns(&self.exported_by, kid));
+        let kid = kid.ok_or_else(|| refuse("its seal names no key of the exporter"))?;
+        if header.get("typ").and_then(Json::as_str) != Some(TYPE) {
+            return Err(refuse("its seal is another kind of signature"));
+        }
+        document.key(Some(kid), Relationship::AssertionMethod)?.verify_within(seal, jose::MAX_SEAL)?;
+        Ok(kid.to_owned())
+    }
+
+    fn check_offer(&self) -> Result<String, TrustError> {
+        let Some(offer) = &self.offer else {
+            return Ok("it was made elsewhere; there is no offer to compare with".to_owned());
+        };
+        for rules in RULES {
+            let of = |document: &Json| digest(document.get(rules).unwrap_or(&Json::Null));
+            if of(offer)? != of(&self.agreement)? {
+                return Err(TrustError::Dossier(format!("its {rules}s are not those of the offer")));
+            }
+        }
+        Ok("its terms are those of the offer".to_owned())
+    }
+
+    fn check_signature(&self, role: SignerRole) -> Result<String, TrustError> {
         let compact = match role {
             SignerRole::Consumer => &self.consumer_signature,
             SignerRole::Provider => &self.provider_signature,
@@ -206,78 +287,96 @@ impl Dossier {
         let party = role
             .party(&self.agreement)
             .ok_or_else(|| TrustError::Dossier(format!("the agreement names no {}", role.name())))?;
-        let json = self.did_documents.get(party).ok_or_else(|| {
-            TrustError::Dossier(format!("the DID document of `{party}` is not in the file"))
-        })?;
-        verify(compact, role, &self.agreement, &DidDocument::parse(json.clone(), party)?)
+        let signature = agreement::verify(compact, role, &self.agreement, &self.document(party)?)?;
+        Ok(format!("signed by {} on {}", signature.key_id, signature.signed_at))
+    }
+
+    fn check_message(&self, message: &MessageEvidence) -> Result<String, TrustError> {
+        let kind = message.body.get("@type").and_then(Json::as_str).unwrap_or("a message without a type");
+        if let Some(sent) = message.body.get("agreement")
+            && digest(sent)? != digest(&self.agreement)?
+        {
+            return Err(refuse(&format!("this {kind} carries another agreement")));
+        }
+        let signature = match kind {
+            "ContractAgreementMessage" => &self.provider_signature,
+            "ContractAgreementVerificationMessage" => &self.consumer_signature,
+            _ => &None,
+        };
+        if signature.is_some() && message.body.get(SIGNATURE).and_then(Json::as_str) != signature.as_deref() {
+            return Err(refuse(&format!("this {kind} carries another signature")));
+        }
+        let said = format!("{kind} of {} on {}", message.from, message.at);
+        let Some(compact) = &message.token else { return Ok(format!("{said}, without a token")) };
+        let claimed = token::Claimed::read(compact)?;
+        if claimed.did() != message.from {
+            return Err(refuse(&format!("the token of this {kind} is of `{}`", claimed.did())));
+        }
+        let issued = claimed.issued_at()?;
+        claimed.verify(&self.document(&message.from)?, &message.to, issued)?;
+        Ok(format!("{said}, with its token"))
+    }
+
+    fn check_credential(&self, did: &str, evidence: &CredentialEvidence) -> Result<String, TrustError> {
+        let at = evidence.checked_at;
+        let claimed = credential::Claimed::read(&evidence.credential)?;
+        let issuer = self.document(claimed.issuer())?;
+        let credential = claimed.verify(&issuer, at)?;
+        let (kind, refuse) = (credential.kind(), |reason: String| TrustError::Credential(reason));
+        if credential.subject() != did {
+            return Err(refuse(format!("this `{kind}` is of `{}`", credential.subject())));
+        }
+        let entries = credential.status()?;
+        if entries.len() != evidence.status_lists.len() {
+            return Err(refuse(format!("a status list of this `{kind}` is not in the file")));
+        }
+        for (entry, list) in entries.iter().zip(&evidence.status_lists) {
+            let claimed = credential::Claimed::read_list(list)?;
+            if claimed.issuer() != credential.issuer() {
+                return Err(refuse(format!("a status list of this `{kind}` is of another issuer")));
+            }
+            let list = claimed.verify(&issuer, at)?;
+            if StatusList::of_credential(&list)?.is_set(entry.index)? {
+                return Err(refuse(format!("this `{kind}` was under {} then", entry.purpose)));
+            }
+        }
+        let checked = if entries.is_empty() { "it cannot be revoked" } else { "not revoked" };
+        Ok(format!("{kind} by {}; {checked} on {at}", credential.issuer()))
+    }
+
+    fn document(&self, did: &str) -> Result<DidDocument, TrustError> {
+        if did.starts_with("did:key:") && !self.did_documents.contains_key(did) {
+            return did::key_document(did);
+        }
+        let json = self
+            .did_documents
+            .get(did)
+            .ok_or_else(|| TrustError::Dossier(format!("the DID document of `{did}` is not in the file")))?;
+        let document = DidDocument::parse(json.clone(), did)?;
+        Ok(if self.undeclared_keys { document.with_undeclared_keys() } else { document })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jose::Algorithm;
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
 
-    fn party(name: &str) -> (PrivateKey, String, DidDocument) {
-        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
-        let did = format!("did:web:{name}.example");
-        let kid = format!("{did}#k");
-        let document = DidDocument::of_node(&did, &kid, key.public_jwk(), &[]);
-        (key, kid, document)
-    }
-
-    fn dossier() -> Dossier {
-        let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let (provider, provider_kid, provider_document) = party("provider");
-        let (consumer, consumer_kid, consumer_document) = party("consumer");
-        let agreement = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": provider_document.id(),
-            "assignee": consumer_document.id(), "timestamp": "2026-01-01T00:00:00Z", "permission": [{"action": "use"}]});
-        Dossier {
-            format: Dossier::FORMAT.to_owned(),
-            provider_signature: Some(
-                sign(&provider, &provider_kid, SignerRole::Provider, &agreement, now).unwrap(),
-            ),
-            consumer_signature: Some(
-                sign(&consumer, &consumer_kid, SignerRole::Consumer, &agreement, now).unwrap(),
-            ),
-            did_documents: [provider_document, consumer_document]
-                .into_iter()
-                .map(|document| (document.id().to_owned(), document.json().clone()))
-                .collect(),
-            agreement,
-            exported_at: now,
-        }
-    }
-
-    #[test]
-    fn a_dossier_says_who_signed_with_which_key_and_when() {
-        let text = serde_json::to_vec(&dossier()).unwrap();
-        let [(_, provider), (_, consumer)] = Dossier::parse(&text).unwrap().check();
-        let (provider, consumer) = (provider.unwrap(), consumer.unwrap());
-        assert_eq!(provider.key_id, "did:web:provider.example#k");
-        assert_eq!(consumer.signer, "did:web:consumer.example");
-        assert_eq!(provider.signed_at.as_second(), 1_800_000_000);
-    }
-
-    #[test]
-    fn key_order_does_not_matter_and_any_change_does() {
-        let good = dossier();
-        let reordered: Json = serde_json::from_str(&good.agreement.to_string()).unwrap();
-        assert_eq!(digest(&reordered).unwrap(), digest(&good.agreement).unwrap());
-        let wrong = |change: &dyn Fn(&mut Dossier)| {
-            let mut changed = good.clone();
-            change(&mut changed);
-            let [(_, provider), (_, consumer)] = changed.check();
-            assert!(provider.is_err() || consumer.is_err());
+impl Findings {
+    fn add(&mut self, part: &str, result: Result<String, TrustError>) {
+        let (holds, text) = match result {
+            Ok(text) => (true, text),
+            Err(error) => (false, error.to_string()),
         };
-        wrong(&|d| d.agreement["permission"] = json!([{"action": "sell"}]));
-        wrong(&|d| d.agreement["@id"] = json!("urn:b"));
-        wrong(&|d| std::mem::swap(&mut d.provider_signature, &mut d.consumer_signature));
-        wrong(&|d| d.consumer_signature = None);
-        wrong(&|d| d.did_documents = BTreeMap::new());
-        wrong(&|d| {
-            let (_, _, stranger) = party("provider");
-            d.did_documents.insert(stranger.id().to_owned(), stranger.json().clone());
-        });
+        self.0.push(Finding { part: part.to_owned(), holds, text });
     }
+}
+
+fn refuse(reason: &str) -> TrustError {
+    TrustError::Dossier(reason.to_owned())
+}
+
+/// SHA-256 of the canonical form (RFC 8785), base64url without padding.
+fn digest(json: &Json) -> Result<String, TrustError> {
+    let canonical = serde_json_canonicalizer::to_vec(json)
+        .map_err(|error| TrustError::Dossier(format!("a part has no canonical form: {error}")))?;
+    Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(canonical)))
 }

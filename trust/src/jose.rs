@@ -9,11 +9,15 @@ use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
 use josekit::jws::{self, ES256, EdDSA, JwsHeader, JwsSigner, JwsVerifier};
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::TrustError;
 
 /// Longest compact JWS that is read, in bytes.
 pub const MAX_JWS: usize = 16 * 1024;
+
+/// Longest seal of a dossier, in bytes.
+pub const MAX_SEAL: usize = 1024 * 1024;
 
 /// The signature algorithms this product speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +175,11 @@ impl PublicKey {
         if compact.len() > limit {
             return Err(TrustError::Signature(format!("it is longer than {limit} bytes")));
         }
+        // One signature has one text: what follows its last bit must be zero.
+        let signature = compact.rsplit('.').next().unwrap_or_default();
+        if URL_SAFE_NO_PAD.decode(signature).is_err() {
+            return Err(TrustError::Signature("its signature is not base64url".to_owned()));
+        }
         jws::deserialize_compact(compact, self.verifier.as_ref())
             .map(|(payload, _)| payload)
             .map_err(|error| TrustError::Signature(error.to_string()))
@@ -232,6 +241,23 @@ fn bare(json: &Json, members: &[&str]) -> Result<Jwk, TrustError> {
 
 fn key(error: josekit::JoseError) -> TrustError {
     TrustError::Key(error.to_string())
+}
+
+/// The thumbprint of a public JWK (RFC 7638), base64url.
+///
+/// # Errors
+/// Not an Ed25519 or P-256 key.
+pub fn thumbprint(jwk: &Json) -> Result<String, TrustError> {
+    let members: &[&str] = match algorithm_of(jwk)? {
+        Algorithm::Ed25519 => &["crv", "kty", "x"],
+        Algorithm::P256 => &["crv", "kty", "x", "y"],
+    };
+    let bare: Map<String, Json> = members
+        .iter()
+        .filter_map(|name| jwk.get(*name).map(|value| ((*name).to_owned(), value.clone())))
+        .collect();
+    // serde_json sorts the members, as the thumbprint demands.
+    Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(Json::Object(bare).to_string())))
 }
 
 /// An Ed25519 public JWK of 32 raw bytes, as did:key carries it.

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod agreement;
 pub mod credential;
 pub mod dcp;
 pub mod did;
@@ -17,9 +18,10 @@ pub mod presentation;
 pub mod status;
 pub mod token;
 
+pub use agreement::{AgreementSignature, SignerRole};
 pub use credential::{Credential, Profile, StatusEntry};
 pub use did::{DidDocument, Relationship};
-pub use dossier::{AgreementSignature, CredentialEvidence, Dossier, SignerRole};
+pub use dossier::{CredentialEvidence, Dossier, Finding, MessageEvidence};
 pub use error::TrustError;
 pub use jose::{Algorithm, PrivateKey, PublicKey};
 pub use status::StatusList;

@@ -107,6 +107,16 @@ impl Claimed {
         &self.did
     }
 
+    /// When it says that it was issued.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn issued_at(&self) -> Result<Timestamp, TrustError> {
+        let (_, payload) = jose::peek(&self.compact)?;
+        let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
+        Timestamp::from_second(seconds(&claims, "iat")?).map_err(|_| refuse("its `iat` is no time"))
+    }
+
     /// Checks the token against its issuer's document. Whether `jti` was used before is for the caller to ask.
     ///
     /// # Errors

@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use protocol::wire::Agreement;
 use serde_json::{Value, json};
-use trust::{AgreementSignature, Dossier, SignerRole, TrustError};
+use trust::{Dossier, Finding};
 
 use super::api::{Api, newest, segment, set};
 use super::negotiations::read_json;
-use super::output::{Output, bytes, fields, short_time, table, text, time_of_seconds};
+use super::output::{Output, bytes, fields, table, text, time_of_seconds};
 use super::{Exit, catalog, publish};
 
 #[derive(Debug, Clone, Args)]
@@ -40,7 +40,7 @@ enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Check an exported agreement offline: who signed what, with which key, when.
+    /// Check an exported agreement offline, line by line: signatures, messages, keys, credentials.
     Verify {
         /// The exported file.
         file: PathBuf,
@@ -163,51 +163,49 @@ fn show(found: &Value) -> String {
 fn verify(file: &Path, output: &Output) -> anyhow::Result<Exit> {
     let content = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let dossier = Dossier::parse(&content)?;
-    let checks = dossier.check();
-    let words = Agreement::parse(dossier.agreement.clone()).and_then(|agreement| agreement.check_words());
-    let holds = words.is_ok() && checks.iter().all(|(_, result)| result.is_ok());
+    let findings = checked(&dossier, &content);
+    let holds = findings.iter().all(|one| one.holds);
     let machine = json!({
         "agreement": dossier.agreement.get("@id"),
         "valid": holds,
-        "words": words.as_ref().err(),
-        "signatures": checks.iter().map(|(role, result)| match result {
-            Ok(signature) => json!(signature),
-            Err(error) => json!({"role": role, "error": error.to_string()}),
-        }).collect::<Vec<_>>(),
+        "findings": findings,
     });
-    output.result(&machine, || report(&dossier, &checks, &words, holds));
+    output.result(&machine, || report(&dossier, &findings, holds));
     Ok(if holds { Exit::Success } else { Exit::Invalid })
 }
 
-fn report(
-    dossier: &Dossier,
-    checks: &[(SignerRole, Result<AgreementSignature, TrustError>)],
-    words: &Result<(), String>,
-    holds: bool,
-) -> String {
+/// Everything that can be checked in a dossier, the words of the agreement among it.
+pub(super) fn checked(dossier: &Dossier, file: &[u8]) -> Vec<Finding> {
+    let words = Agreement::parse(dossier.agreement.clone()).and_then(|agreement| agreement.check_words());
+    let mut findings = dossier.check(file);
+    let (holds, text) = match words {
+        Ok(()) => (true, "what both signed says what its rules say".to_owned()),
+        Err(error) => (false, error),
+    };
+    findings.push(Finding { part: "agreement".to_owned(), holds, text });
+    findings
+}
+
+fn report(dossier: &Dossier, findings: &[Finding], holds: bool) -> String {
     let agreement = &dossier.agreement;
     let mut lines = vec![
         format!("agreement  {}", text(agreement, "@id")),
         format!("dataset    {}", text(agreement, "target")),
+        format!("provider   {}", text(agreement, "assigner")),
+        format!("consumer   {}", text(agreement, "assignee")),
         format!("terms      {}", catalog::words(agreement).replace('\n', "\n           ")),
+        String::new(),
     ];
-    lines.extend(words.as_ref().err().map(|error| format!("words      NOT VALID: {error}")));
-    for (role, result) in checks {
-        let name = match role {
-            SignerRole::Consumer => "consumer ",
-            SignerRole::Provider => "provider ",
-        };
-        lines.push(match result {
-            Ok(signature) => {
-                format!("{name}  signed by {} on {}", signature.key_id, short_time(signature.signed_at))
-            }
-            Err(error) => format!("{name}  NOT VALID: {error}"),
-        });
-    }
+    let line =
+        |one: &Finding| format!("{} {:24} {}", if one.holds { "holds" } else { "WRONG" }, one.part, one.text);
+    lines.extend(findings.iter().map(line));
+    let wrong = findings.iter().filter(|one| !one.holds).count();
     lines.push(if holds {
-        "Both signatures hold over exactly these terms.".to_owned()
+        "\nEverything holds: both parties signed exactly these terms. Compare the thumbprints of their keys with what you \
+         know of them from elsewhere."
+            .to_owned()
     } else {
-        "This file does not prove an agreement of both parties.".to_owned()
+        format!("\nThis file does not prove an agreement of both parties: {wrong} of {} checks fail.", findings.len())
     });
     lines.join("\n")
 }

@@ -9,7 +9,7 @@ use protocol::wire::Agreement;
 use protocol::{RefusalKind, Role};
 use serde_json::Value as Json;
 use store::Batch;
-use trust::{DidDocument, Dossier, SignerRole};
+use trust::{DidDocument, SignerRole};
 
 use super::{Engine, EngineError};
 use crate::clock;
@@ -73,7 +73,7 @@ impl Engine {
             let Some(signature) = signature else { continue };
             let document = import.did_documents.get(party.as_str()).cloned().unwrap_or_default();
             DidDocument::parse(document, party.as_str())
-                .and_then(|document| trust::dossier::verify(signature, role, agreement.json(), &document))
+                .and_then(|document| trust::agreement::verify(signature, role, agreement.json(), &document))
                 .map_err(|error| refuse(error.to_string()))?;
         }
         let id = agreement.id().to_string();
@@ -91,6 +91,7 @@ impl Engine {
             provider_signature: import.provider_signature,
             consumer_signature: import.consumer_signature,
             did_documents: import.did_documents,
+            shown: None,
             automation: import.automation,
             imported: true,
             concluded_at: now,
@@ -103,6 +104,7 @@ impl Engine {
             Event::new("agreement", now, "an agreement made elsewhere was imported").about(&id).with(&peer);
         tables::append_event(&mut batch, &event)?;
         self.commit(batch).await?;
+        self.claims.expect(record.agreement.policy());
         self.expect_duties(&record);
         self.agreement(&id)
     }
@@ -113,31 +115,16 @@ impl Engine {
     /// Not there.
     pub fn agreement(&self, id: &str) -> Result<Standing, EngineError> {
         let (record, _) = self.load_agreement(id)?;
+        // In this order: once no read is open, the store has all of them.
+        let reads = self.meters.unsettled(id);
         let usage = tables::load(&self.store, &tables::key(prefix::USAGE, id))?
             .map_or_else(Usage::default, |(usage, _)| usage);
-        let (reads, _) = self.meters.until(id, clock::now(), usage.metered);
         Ok(Standing { record, usage, reads })
     }
 
     pub(super) fn load_agreement(&self, id: &str) -> Result<(AgreementRecord, u64), EngineError> {
         let found = tables::load(&self.store, &tables::key(prefix::AGREEMENT, id))?;
         found.ok_or_else(|| EngineError::NotFound { kind: "agreement", id: id.to_owned() })
-    }
-
-    /// Everything needed to check the agreement offline.
-    ///
-    /// # Errors
-    /// Not there.
-    pub fn dossier(&self, id: &str) -> Result<Dossier, EngineError> {
-        let (record, _) = self.load_agreement(id)?;
-        Ok(Dossier {
-            format: Dossier::FORMAT.to_owned(),
-            agreement: record.agreement.json().clone(),
-            provider_signature: record.provider_signature,
-            consumer_signature: record.consumer_signature,
-            did_documents: record.did_documents,
-            exported_at: clock::now(),
-        })
     }
 
     /// Ends an agreement from this side: no data flows under it from this moment, running streams are cut, and the

@@ -340,7 +340,7 @@ impl Engine {
             };
             let document = record.did_documents.get(party.as_str()).cloned().unwrap_or_default();
             DidDocument::parse(document, party.as_str())
-                .and_then(|document| trust::dossier::verify(signature, role, agreement, &document))
+                .and_then(|document| trust::agreement::verify(signature, role, agreement, &document))
                 .map_err(|error| format!("a signature under the agreement does not hold: {error}"))?;
         }
         Ok(())
@@ -458,6 +458,11 @@ impl Meters {
 
     fn written(&self, agreement: &str) {
         self.with(agreement, |meter| meter.writing = meter.writing.saturating_sub(1));
+    }
+
+    /// How many reads run, or have ended and are not written yet.
+    pub(super) fn unsettled(&self, agreement: &str) -> usize {
+        self.with(agreement, |meter| meter.running + meter.ended.len() + meter.writing)
     }
 
     /// How many reads run, and for how long data was streamed until `now`, where the store knows of `stored`.

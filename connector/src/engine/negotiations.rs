@@ -15,9 +15,9 @@ use protocol::{
     RefusalKind, Role,
 };
 use store::Batch;
-use trust::SignerRole;
+use trust::{MessageEvidence, SignerRole};
 
-use super::{Engine, EngineError, message_id};
+use super::{Engine, EngineError, Heard, message_id};
 use crate::clock;
 use crate::config::Signatures;
 use crate::ids;
@@ -51,7 +51,7 @@ impl Engine {
             clock::now(),
         );
         let record = NegotiationRecord { negotiation: step.next, automation, wanted: Some(offer) };
-        self.save_negotiation(record, None, step.effects, BTreeMap::new()).await
+        self.save_negotiation(record, Saving { effects: step.effects, ..Saving::default() }).await
     }
 
     /// Offers a dataset to a participant that did not ask, as the provider.
@@ -77,7 +77,7 @@ impl Engine {
         let step = negotiation::begin(Role::Provider, ids::urn(), parties, terms, message_id(), clock::now());
         let record =
             NegotiationRecord { negotiation: step.next, automation: offered.automation, wanted: None };
-        self.save_negotiation(record, None, step.effects, BTreeMap::new()).await
+        self.save_negotiation(record, Saving { effects: step.effects, ..Saving::default() }).await
     }
 
     /// Takes a consumer's first request.
@@ -86,9 +86,10 @@ impl Engine {
     /// No such offer for this participant, terms that are not within it, or an address that cannot be used.
     pub async fn take_request(
         self: &Arc<Self>,
-        caller: &str,
+        heard: &Heard,
         received: Received<ContractRequestMessage>,
     ) -> Result<ContractNegotiation, EngineError> {
+        let caller = heard.from.as_str();
         let request = &received.message;
         let key = tables::peer_process(KIND, caller, request.consumer_pid.as_str());
         let _lock = self.locks.lock(&key).await;
@@ -130,7 +131,8 @@ impl Engine {
         let answer = acknowledgement(&negotiation)?;
         let record = NegotiationRecord { negotiation, automation: offered.automation, wanted: None };
         let (record, effects) = self.decide_on(record, Vec::new(), now)?;
-        self.save_negotiation(record, None, effects, BTreeMap::new()).await?;
+        let saving = Saving { effects, message: Some(self.heard(heard)), ..Saving::default() };
+        self.save_negotiation(record, saving).await?;
         Ok(answer)
     }
 
@@ -140,9 +142,10 @@ impl Engine {
     /// The offer has no target, or an address that cannot be used.
     pub async fn take_offer(
         self: &Arc<Self>,
-        caller: &str,
+        heard: &Heard,
         received: Received<ContractOfferMessage>,
     ) -> Result<ContractNegotiation, EngineError> {
+        let caller = heard.from.as_str();
         let message = &received.message;
         let key = tables::peer_process(KIND, caller, message.provider_pid.as_str());
         let _lock = self.locks.lock(&key).await;
@@ -158,7 +161,8 @@ impl Engine {
         negotiation.progress.note(clock::now(), "it waits for you to accept or reject it");
         let answer = acknowledgement(&negotiation)?;
         let record = NegotiationRecord { negotiation, automation: Automation::Manual, wanted: None };
-        self.save_negotiation(record, None, Vec::new(), BTreeMap::new()).await?;
+        let saving = Saving { message: Some(self.heard(heard)), ..Saving::default() };
+        self.save_negotiation(record, saving).await?;
         Ok(answer)
     }
 
@@ -168,13 +172,13 @@ impl Engine {
     /// No such process for this participant, not allowed now, or a signature that does not hold.
     pub async fn take_negotiation_message(
         self: &Arc<Self>,
-        caller: &str,
+        heard: &Heard,
         role: Option<Role>,
         pid: &str,
         received: Received<Message>,
     ) -> Result<(), EngineError> {
         let _lock = self.locks.lock(pid).await;
-        let (record, version) = self.own_negotiation(caller, role, pid)?;
+        let (record, version) = self.own_negotiation(&heard.from, role, pid)?;
         let now = clock::now();
         let act = received.message.act();
         let Step { next, effects, repeat } =
@@ -199,7 +203,8 @@ impl Engine {
         } else {
             documents
         };
-        self.save_negotiation(record, Some(version), effects, documents).await?;
+        let message = Some(self.heard(heard));
+        self.save_negotiation(record, Saving { version: Some(version), effects, documents, message }).await?;
         Ok(())
     }
 
@@ -301,7 +306,11 @@ impl Engine {
         let input = Input::Decided { decision, message: message_id() };
         let step = negotiation::step(record.negotiation, input, clock::now())?;
         let record = NegotiationRecord { negotiation: step.next, ..record };
-        self.save_negotiation(record, Some(version), step.effects, BTreeMap::new()).await
+        self.save_negotiation(
+            record,
+            Saving { version: Some(version), effects: step.effects, ..Saving::default() },
+        )
+        .await
     }
 
     /// A message of ours was taken by the peer.
@@ -310,8 +319,10 @@ impl Engine {
         pid: &str,
         message: MessageId,
         reply: Option<ContractNegotiation>,
+        said: MessageEvidence,
     ) -> Result<(), EngineError> {
-        self.negotiation_outcome(pid, &message, |id| Input::Acknowledged { message: id, reply }).await
+        let input = |id| Input::Acknowledged { message: id, reply };
+        self.negotiation_outcome(pid, &message, Some(said), input).await
     }
 
     /// A message of ours cannot be delivered.
@@ -322,13 +333,14 @@ impl Engine {
         failure: Failure,
     ) -> Result<(), EngineError> {
         let make = |failed| Input::Failed { failed, failure, message: message_id() };
-        self.negotiation_outcome(pid, &message, make).await
+        self.negotiation_outcome(pid, &message, None, make).await
     }
 
     async fn negotiation_outcome(
         self: &Arc<Self>,
         pid: &str,
         message: &MessageId,
+        said: Option<MessageEvidence>,
         input: impl FnOnce(MessageId) -> Input,
     ) -> Result<(), EngineError> {
         let _lock = self.locks.lock(pid).await;
@@ -342,7 +354,8 @@ impl Engine {
         let mut effects = vec![Effect::Withdraw(message.clone())];
         effects.extend(step.effects);
         let (record, effects) = self.decide_on(record, effects, now)?;
-        self.save_negotiation(record, Some(version), effects, BTreeMap::new()).await?;
+        let saving = Saving { version: Some(version), effects, message: said, ..Saving::default() };
+        self.save_negotiation(record, saving).await?;
         Ok(())
     }
 
@@ -447,7 +460,7 @@ impl Engine {
         let agreement = agreement.ok_or_else(|| refuse("there is no agreement to sign".to_owned()))?;
         let document = documents.get(signer.as_str()).cloned().unwrap_or_default();
         trust::DidDocument::parse(document, signer.as_str())
-            .and_then(|document| trust::dossier::verify(signature, role, agreement, &document))
+            .and_then(|document| trust::agreement::verify(signature, role, agreement, &document))
             .map_err(|error| refuse(format!("/urn:concordat:signature: {error}")))?;
         Ok(())
     }
@@ -485,10 +498,9 @@ impl Engine {
     async fn save_negotiation(
         self: &Arc<Self>,
         record: NegotiationRecord,
-        version: Option<u64>,
-        effects: Vec<Effect>,
-        documents: BTreeMap<String, serde_json::Value>,
+        saving: Saving,
     ) -> Result<NegotiationRecord, EngineError> {
+        let Saving { version, effects, documents, message } = saving;
         let negotiation = &record.negotiation;
         let (pid, peer) = (negotiation.pid().to_owned(), negotiation.peer.to_string());
         let key = tables::key(prefix::NEGOTIATION, &pid);
@@ -505,12 +517,16 @@ impl Engine {
         let last = negotiation.progress.history.last().map_or("", |entry| entry.text.as_str());
         let event = Event::new(KIND.name(), clock::now(), last).about(&pid).with(&peer).reached(&state);
         tables::append_event(&mut batch, &event)?;
+        if let Some(message) = &message {
+            self.keep_message(&pid, message, &mut batch)?;
+        }
         let mut concluded = None;
         if effects.contains(&Effect::Conclude)
             && let Some(agreement) = &negotiation.agreement
         {
-            let documents =
+            let mut documents =
                 if documents.is_empty() { self.parties_documents(negotiation).await? } else { documents };
+            let shown = self.shown_by(negotiation, agreement.id().as_str(), &mut documents).await?;
             let conclusion = AgreementRecord {
                 agreement: agreement.clone(),
                 role: negotiation.role,
@@ -520,6 +536,7 @@ impl Engine {
                 provider_signature: negotiation.provider_signature.clone(),
                 consumer_signature: negotiation.consumer_signature.clone(),
                 did_documents: documents,
+                shown,
                 automation: record.automation,
                 imported: false,
                 concluded_at: clock::now(),
@@ -540,6 +557,7 @@ impl Engine {
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
         if let Some(record) = &concluded {
+            self.claims.expect(record.agreement.policy());
             self.expect_duties(record);
         }
         self.follow(after);
@@ -548,6 +566,18 @@ impl Engine {
         }
         Ok(record)
     }
+}
+
+/// What is saved with a negotiation.
+#[derive(Debug, Default)]
+struct Saving {
+    /// The version that it replaces; `None` for a new one.
+    version: Option<u64>,
+    effects: Vec<Effect>,
+    /// The parties' DID documents, where they are at hand.
+    documents: BTreeMap<String, serde_json::Value>,
+    /// The message that led to it.
+    message: Option<MessageEvidence>,
 }
 
 /// One move of a negotiation.

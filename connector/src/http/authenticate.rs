@@ -26,6 +26,8 @@ pub(super) struct Visitor {
     pub did: String,
     /// What it gave along so that it can be asked for credentials.
     pub access: Option<String>,
+    /// The token itself; `None` for a fixed header.
+    pub token: Option<String>,
 }
 
 /// The participant behind the `Authorization` header (DCP 1.0.1, self-issued ID tokens).
@@ -41,7 +43,7 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<V
         let known = participants.iter().find(same);
         let known = known
             .ok_or_else(|| refuse("its Authorization header is none of the configured ones".to_owned()))?;
-        return Ok(Visitor { did: known.id.clone(), access: None });
+        return Ok(Visitor { did: known.id.clone(), access: None, token: None });
     }
     let text = header.to_str().map_err(|_| refuse("its Authorization header is not text".to_owned()))?;
     // The scheme is case-insensitive; some peers send the token bare.
@@ -55,7 +57,11 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<V
     if !engine.replays().first_use(&caller, clock::now().as_second()) {
         return Err(refuse(format!("the token `{}` of {} was used before", caller.jti(), caller.did())));
     }
-    Ok(Visitor { did: caller.did().to_owned(), access: caller.access().map(str::to_owned) })
+    Ok(Visitor {
+        did: caller.did().to_owned(),
+        access: caller.access().map(str::to_owned),
+        token: Some(token.to_owned()),
+    })
 }
 
 async fn verify(engine: &Engine, claimed: &Claimed) -> Result<Caller, String> {

@@ -19,7 +19,7 @@ use tower_http::compression::CompressionLayer;
 use super::authenticate::authenticate;
 use super::problem::{Problem, Protocol, message_answer};
 use super::{Faces, MAX_MESSAGE, read_body};
-use crate::engine::Cursor;
+use crate::engine::{Cursor, Heard};
 
 type Shared = State<Arc<Faces>>;
 
@@ -88,18 +88,20 @@ struct Exchange<'a> {
     what: &'a str,
     pid: Option<&'a str>,
     caller: Option<String>,
+    token: Option<String>,
     message: Json,
 }
 
 impl<'a> Exchange<'a> {
     const fn new(faces: &'a Faces, protocol: Protocol, what: &'a str, pid: Option<&'a str>) -> Self {
-        Self { faces, protocol, what, pid, caller: None, message: Json::Null }
+        Self { faces, protocol, what, pid, caller: None, token: None, message: Json::Null }
     }
 
     /// Authenticates, then reads the body.
     async fn open(&mut self, headers: &HeaderMap, body: Option<Body>) -> Result<String, Problem> {
         let visitor = authenticate(self.faces, headers).await?;
         let caller = self.caller.insert(visitor.did).clone();
+        self.token = visitor.token;
         let learnt = self.faces.engine.learn(&caller, visitor.access.as_deref()).await;
         learnt.map_err(Problem::unauthenticated)?;
         if let Some(body) = body {
@@ -113,6 +115,15 @@ impl<'a> Exchange<'a> {
 
     fn read<T: wire::DspMessage>(&self) -> Result<wire::Received<T>, Problem> {
         Ok(wire::from_json(self.message.clone())?)
+    }
+
+    /// What came, for the evidence.
+    fn heard(&self) -> Heard {
+        Heard {
+            from: self.caller.clone().unwrap_or_default(),
+            token: self.token.clone(),
+            body: self.message.clone(),
+        }
     }
 
     async fn close(self, result: Result<Response, Problem>) -> Response {
@@ -173,8 +184,8 @@ async fn dataset(State(faces): Shared, Path(id): Path<String>, headers: HeaderMa
 async fn request(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
     let mut exchange = Exchange::new(&faces, Protocol::Negotiation, "a contract request", None);
     let result = async {
-        let caller = exchange.open(&headers, Some(body)).await?;
-        let answer = faces.engine.take_request(&caller, exchange.read()?).await?;
+        exchange.open(&headers, Some(body)).await?;
+        let answer = faces.engine.take_request(&exchange.heard(), exchange.read()?).await?;
         Ok(message_answer(StatusCode::CREATED, &answer))
     };
     let result = result.await;
@@ -184,8 +195,8 @@ async fn request(State(faces): Shared, headers: HeaderMap, body: Body) -> Respon
 async fn offer(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
     let mut exchange = Exchange::new(&faces, Protocol::Negotiation, "a contract offer", None);
     let result = async {
-        let caller = exchange.open(&headers, Some(body)).await?;
-        let answer = faces.engine.take_offer(&caller, exchange.read()?).await?;
+        exchange.open(&headers, Some(body)).await?;
+        let answer = faces.engine.take_offer(&exchange.heard(), exchange.read()?).await?;
         Ok(message_answer(StatusCode::CREATED, &answer))
     };
     let result = result.await;
@@ -216,7 +227,7 @@ async fn negotiation_message(
     let what = format!("a message to negotiations/{{pid}}/{leaf}");
     let mut exchange = Exchange::new(&faces, Protocol::Negotiation, &what, Some(&pid));
     let result = async {
-        let caller = exchange.open(&headers, Some(body)).await?;
+        exchange.open(&headers, Some(body)).await?;
         let (role, received) = match leaf.as_str() {
             "agreement" => (Some(Role::Consumer), wrap(exchange.read()?, Message::Agreement)),
             "agreement/verification" => (Some(Role::Provider), wrap(exchange.read()?, Message::Verification)),
@@ -226,7 +237,7 @@ async fn negotiation_message(
             "termination" => (None, wrap(exchange.read()?, Message::Termination)),
             _ => return Err(no_such_path()),
         };
-        faces.engine.take_negotiation_message(&caller, role, &pid, received).await?;
+        faces.engine.take_negotiation_message(&exchange.heard(), role, &pid, received).await?;
         Ok(StatusCode::OK.into_response())
     };
     let result = result.await;

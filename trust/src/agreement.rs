@@ -1,0 +1,174 @@
+//! The signed agreement: signatures over its canonical form (RFC 8785).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use crate::did::{self, DidDocument, Relationship};
+use crate::error::TrustError;
+use crate::jose::{self, PrivateKey};
+
+/// `typ` of a signature over an agreement.
+const TYPE: &str = "concordat-agreement+jws";
+
+/// On which side of the agreement a signer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignerRole {
+    /// Countersigns, in the verification message.
+    Consumer,
+    /// Signs first, in the agreement message.
+    Provider,
+}
+
+impl SignerRole {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Consumer => "consumer",
+            Self::Provider => "provider",
+        }
+    }
+
+    /// Who must sign in this role, by the agreement itself.
+    pub(crate) fn party(self, agreement: &Json) -> Option<&str> {
+        let property = match self {
+            Self::Consumer => "assignee",
+            Self::Provider => "assigner",
+        };
+        agreement.get(property).and_then(Json::as_str)
+    }
+}
+
+/// What a signature said, after it held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AgreementSignature {
+    /// Who signed.
+    pub signer: String,
+    /// With which key.
+    pub key_id: String,
+    /// In which role.
+    pub role: SignerRole,
+    /// When, by the signer's clock.
+    pub signed_at: Timestamp,
+}
+
+/// SHA-256 of the canonical form, base64url without padding.
+///
+/// # Errors
+/// The document has no canonical form (a number that is not finite).
+pub fn digest(agreement: &Json) -> Result<String, TrustError> {
+    let canonical = serde_json_canonicalizer::to_vec(agreement)
+        .map_err(|error| TrustError::Signature(format!("the agreement has no canonical form: {error}")))?;
+    Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(canonical)))
+}
+
+/// Signs an agreement as sent.
+///
+/// # Errors
+/// The key could not sign.
+pub fn sign(
+    key: &PrivateKey,
+    kid: &str,
+    role: SignerRole,
+    agreement: &Json,
+    now: Timestamp,
+) -> Result<String, TrustError> {
+    let payload = json!({
+        "agreement": agreement.get("@id"),
+        "sha-256": digest(agreement)?,
+        "role": role.name(),
+        "iat": now.as_second(),
+    });
+    key.sign(kid, TYPE, payload.to_string().as_bytes())
+}
+
+/// Checks that `compact` is the signature of the party in `role` over exactly this agreement.
+///
+/// # Errors
+/// Another signer, another agreement, another role, or a signature that does not hold.
+pub fn verify(
+    compact: &str,
+    role: SignerRole,
+    agreement: &Json,
+    document: &DidDocument,
+) -> Result<AgreementSignature, TrustError> {
+    let refuse = |reason: String| TrustError::Signature(reason);
+    let party =
+        role.party(agreement).ok_or_else(|| refuse(format!("the agreement names no {}", role.name())))?;
+    if document.id() != party {
+        return Err(refuse(format!(
+            "the {} is `{party}`, the DID document is of `{}`",
+            role.name(),
+            document.id()
+        )));
+    }
+    let (header, _) = jose::peek(compact)?;
+    if header.get("typ").and_then(Json::as_str) != Some(TYPE) {
+        return Err(refuse(format!("its `typ` is not `{TYPE}`")));
+    }
+    let kid = header
+        .get("kid")
+        .and_then(Json::as_str)
+        .ok_or_else(|| refuse("it names no key (`kid`)".to_owned()))?;
+    if !did::owns(party, kid) {
+        return Err(refuse(format!("its key `{kid}` is not one of `{party}`")));
+    }
+    let payload = document.key(Some(kid), Relationship::AssertionMethod)?.verify(compact)?;
+    let said: Json =
+        serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON".to_owned()))?;
+    if said.get("agreement") != agreement.get("@id") {
+        return Err(refuse("it is over another agreement".to_owned()));
+    }
+    if said.get("sha-256").and_then(Json::as_str) != Some(digest(agreement)?.as_str()) {
+        return Err(refuse("the agreement was altered after it was signed".to_owned()));
+    }
+    if said.get("role").and_then(Json::as_str) != Some(role.name()) {
+        return Err(refuse(format!("it was made in another role than {}", role.name())));
+    }
+    let signed_at = said
+        .get("iat")
+        .and_then(Json::as_i64)
+        .and_then(|at| Timestamp::from_second(at).ok())
+        .ok_or_else(|| refuse("it does not say when it was made (`iat`)".to_owned()))?;
+    Ok(AgreementSignature { signer: party.to_owned(), key_id: kid.to_owned(), role, signed_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::Algorithm;
+
+    #[test]
+    fn key_order_does_not_matter_and_any_change_does() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let (did, kid) = ("did:web:p.example", "did:web:p.example#k");
+        let document = DidDocument::of_node(did, kid, key.public_jwk(), &[]);
+        let agreement =
+            json!({"@id": "urn:a", "assigner": did, "assignee": did, "permission": [{"action": "use"}]});
+        let signature = sign(&key, kid, SignerRole::Provider, &agreement, now).unwrap();
+        let check = |agreement: &Json, role| verify(&signature, role, agreement, &document);
+        let held = check(&agreement, SignerRole::Provider).unwrap();
+        assert_eq!((held.key_id.as_str(), held.signed_at), (kid, now));
+        let reordered: Json = serde_json::from_str(&agreement.to_string()).unwrap();
+        assert_eq!(digest(&reordered).unwrap(), digest(&agreement).unwrap());
+        assert!(check(&agreement, SignerRole::Consumer).unwrap_err().to_string().contains("in another role"));
+        let mut other = agreement.clone();
+        other["permission"] = json!([{"action": "sell"}]);
+        assert!(
+            check(&other, SignerRole::Provider)
+                .unwrap_err()
+                .to_string()
+                .contains("altered after it was signed")
+        );
+        other["@id"] = json!("urn:b");
+        assert!(
+            check(&other, SignerRole::Provider).unwrap_err().to_string().contains("over another agreement")
+        );
+        other["assigner"] = json!("did:web:q.example");
+        assert!(check(&other, SignerRole::Provider).is_err());
+    }
+}
