@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "tests say what they left out")]
 
 mod architecture;
+mod audit;
 mod bench;
 mod clerk;
 mod conformance;

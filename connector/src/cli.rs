@@ -3,6 +3,7 @@
 
 mod agreements;
 mod api;
+mod audit;
 mod authority;
 mod bench;
 mod catalog;
@@ -138,6 +139,8 @@ enum Command {
     Identity,
     /// What happened: the audit log.
     Events(peers::Events),
+    /// The audit log as a chain: verify it, export it.
+    Audit(audit::Arguments),
     /// Policies as files, without a node: check, explain, compare.
     Policy(policy::Arguments),
     /// Keys of the management API for other programs: list, create, revoke.
@@ -199,6 +202,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Peers => peers::peers(dir, output).await,
         Command::Identity => peers::identity(dir, output).await,
         Command::Events(arguments) => peers::events(dir, &arguments, output).await,
+        Command::Audit(arguments) => audit::run(dir, &arguments, output).await,
         Command::Policy(arguments) => policy::run(&arguments, output),
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,

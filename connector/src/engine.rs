@@ -5,6 +5,7 @@
 //! once, and one commit writes the new state, the audit events and the messages to send. Only then effects follow.
 
 mod agreements;
+mod audit;
 mod catalog;
 mod claims;
 mod credential_check;

@@ -205,6 +205,14 @@ impl Identity {
         dossier.sealed(&self.key, &self.key_id)
     }
 
+    /// Seals the audit log.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn seal_audit(&self, sealed: &trust::audit::Sealed) -> Result<String, TrustError> {
+        trust::audit::seal(&self.key, &self.key_id, sealed)
+    }
+
     /// Signs the statement of a journal checkpoint; empty where the key could not sign.
     #[must_use]
     pub fn sign_checkpoint(&self, statement: &[u8]) -> String {

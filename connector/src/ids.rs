@@ -28,3 +28,9 @@ pub fn fraction() -> f64 {
     let _ = getrandom::fill(&mut raw);
     f64::from(u16::from_be_bytes(raw)) / 65536.0
 }
+
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -118,6 +118,7 @@ impl Node {
         let resumed = engine.resume().await?;
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));
+        listeners.spawn(Arc::clone(&engine).watch_audit_log(stop.clone()));
         Ok(Self { engine, outbox, stop, listeners, recovery, resumed })
     }
 

@@ -21,6 +21,8 @@ pub mod prefix {
     pub const AGREEMENT: &str = "agreement/";
     /// [`super::ApiKey`].
     pub const API_KEY: &str = "api-key/";
+    /// The seals of the audit log (compact JWS), by the number of entries.
+    pub const AUDIT_SEAL: &str = "audit-seal/";
     /// `catalog::Asset`.
     pub const ASSET: &str = "asset/";
     /// [`super::HeldCredential`], by issuer and type.
@@ -33,7 +35,7 @@ pub mod prefix {
     pub const CONTRACT_DEFINITION: &str = "contract-definition/";
     /// [`super::DutyLedger`], by agreement.
     pub const DUTY: &str = "duty/";
-    /// [`super::Event`], in commit order.
+    /// [`super::Event`], in commit order, chained.
     pub const EVENT: &str = "event/";
     /// [`super::Invitation`], by holder.
     pub const INVITATION: &str = "invitation/";
@@ -394,7 +396,7 @@ pub struct OutboxEntry {
 
 /// A line of the audit log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
@@ -516,6 +518,31 @@ pub fn put<T: Serialize>(batch: &mut Batch, key: impl Into<String>, record: &T) 
 /// # Errors
 /// The event has no JSON form.
 pub fn append_event(batch: &mut Batch, event: &Event) -> Result<(), StoreError> {
-    batch.append(prefix::EVENT, store::encode(prefix::EVENT, event)?);
+    batch.chain(prefix::EVENT, store::encode(prefix::EVENT, event)?);
     Ok(())
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its key in the store.
+    pub key: String,
+    /// The link of the chain.
+    pub link: store::chain::Link,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Up to `limit` entries of the audit log, after the key `after`.
+///
+/// # Errors
+/// The store failed or an entry cannot be read.
+pub fn events(store: &Store, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    let pairs = store.scan(prefix::EVENT, after, limit)?;
+    let entry = |(key, found): (String, store::Versioned)| {
+        let (link, value) = store::chain::unchain(&found.value)
+            .ok_or_else(|| StoreError::Record { key: key.clone(), reason: "it has no link".to_owned() })?;
+        Ok(Entry { link: *link, event: store::decode(&key, value)?, key })
+    };
+    pairs.into_iter().map(entry).collect()
 }

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Batch, Versioned};
+use crate::chain::{Head, head_key};
 use crate::disk::{Disk, Folder};
 use crate::error::{CommitError, StoreError};
 use crate::index::{Index, Write};
@@ -195,7 +196,9 @@ impl Store {
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let sequence = journal.as_ref().map_or(0, Journal::sequence);
-        let mut committer = Committer { index: Arc::clone(&index), journal, sequence, signer, failed: None };
+        let heads = HashMap::new();
+        let mut committer =
+            Committer { index: Arc::clone(&index), journal, sequence, signer, failed: None, heads };
         let thread =
             std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run(jobs));
         // Without its thread the queue's other end is gone, and every commit answers that the store is closed.
@@ -239,6 +242,14 @@ impl Store {
         self.index.get(key)?.map(|bytes| versioned(key, &bytes)).transpose()
     }
 
+    /// The head of the chain under `prefix`.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn head(&self, prefix: &str) -> Result<Head, StoreError> {
+        read_head(self.index.as_ref(), prefix)
+    }
+
     /// Up to `limit` pairs whose keys start with `prefix`, in order, after the key `after`.
     ///
     /// # Errors
@@ -252,6 +263,14 @@ impl Store {
         let pairs = self.index.scan(prefix, after, limit)?;
         pairs.into_iter().map(|(key, bytes)| versioned(&key, &bytes).map(|value| (key, value))).collect()
     }
+}
+
+fn read_head(index: &dyn Index, prefix: &str) -> Result<Head, StoreError> {
+    let key = head_key(prefix);
+    let Some(bytes) = index.get(&key)? else { return Ok(Head::default()) };
+    let found = versioned(&key, &bytes)?;
+    Head::from_bytes(&found.value)
+        .ok_or_else(|| StoreError::Record { key, reason: "it is no head of a chain".to_owned() })
 }
 
 fn versioned(key: &str, bytes: &[u8]) -> Result<Versioned, StoreError> {
@@ -407,6 +426,7 @@ struct Committer {
     sequence: u64,
     signer: Option<Signer>,
     failed: Option<StoreError>,
+    heads: HashMap<String, Head>,
 }
 
 impl Committer {
@@ -460,8 +480,12 @@ impl Committer {
                 let _ = job.answer.send(Ok(sequence));
                 continue;
             }
+            if let Err(error) = self.load_heads(&job.batch) {
+                let _ = job.answer.send(Err(error.into()));
+                continue;
+            }
             sequence += 1;
-            let writes = job.batch.into_writes(sequence);
+            let writes = job.batch.into_writes(sequence, &mut self.heads);
             for (key, value) in &writes {
                 versions.insert(key.clone(), value.as_ref().map(|_| sequence));
             }
@@ -486,6 +510,16 @@ impl Committer {
             tracing::error!(%error, "the journal cannot be tidied; the store takes no more commits");
             self.failed = Some(error);
         }
+    }
+
+    /// Reads the heads of the chains that `batch` makes longer.
+    fn load_heads(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        for (prefix, _) in &batch.chained {
+            if !self.heads.contains_key(prefix) {
+                self.heads.insert(prefix.clone(), read_head(self.index.as_ref(), prefix)?);
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self, batches: Vec<Vec<Write>>) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 mod batch;
+pub mod chain;
 mod committer;
 pub mod disk;
 mod error;

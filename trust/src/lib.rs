@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod agreement;
+pub mod audit;
 pub mod credential;
 pub mod dcp;
 pub mod did;

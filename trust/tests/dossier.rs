@@ -1,5 +1,5 @@
 //! A dossier altered anywhere is found out, and the part that was altered is named.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 

@@ -256,7 +256,7 @@ async fn share(
     consumer.api.post(&format!("/v4/transferprocesses/{}/complete", segment(&transfer)), json!({})).await?;
 
     let received = std::fs::read(&path).context("reading the output")?;
-    let expected: String = Sha256::digest(city.rows).iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = crate::ids::hex(&Sha256::digest(city.rows));
     ensure!(pulled.sha256 == expected, "the checksum of {} differs from the source", path.display());
     ensure!(row_count(&received) == row_count(city.rows), "rows were lost");
     let seconds = pulled.took.as_secs_f64().max(1e-9);

@@ -134,7 +134,7 @@ pub(super) async fn pull(
     if total.is_some_and(|total| total != count) {
         bail!(cut(api, transfer, count).await);
     }
-    let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = crate::ids::hex(&digest.finalize());
     Ok(Pulled { transfer: transfer.to_owned(), bytes: count, sha256, took: started.elapsed() })
 }
 

@@ -288,10 +288,10 @@ impl Engine {
         let mut newest = Timestamp::UNIX_EPOCH;
         let mut after: Option<String> = None;
         loop {
-            let page = tables::list::<Event>(&self.store, prefix::EVENT, after.as_deref(), 1000)?;
-            let Some((last, event)) = page.last() else { return Ok(newest) };
-            newest = newest.max(event.at);
-            after = Some(last.clone());
+            let page = tables::events(&self.store, after.as_deref(), 1000)?;
+            let Some(last) = page.last() else { return Ok(newest) };
+            newest = newest.max(last.event.at);
+            after = Some(last.key.clone());
         }
     }
 

@@ -1,4 +1,4 @@
-//! Every audit event as it happens: server-sent events, resumable by `Last-Event-ID`.
+//! Every audit event as it happens: server-sent events, resumable by `Last-Event-ID`; and the log with its chain.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,19 +11,25 @@ use axum::routing::get;
 use futures_util::stream;
 use http::HeaderMap;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Management, Shared, malformed, respond};
+use super::{Management, Shared, answer, malformed, respond};
 use crate::engine::{Engine, EngineError};
-use crate::http::problem::json_answer;
-use crate::tables::{self, Event, prefix};
+use crate::ids::hex;
+use crate::tables::{self, Entry, Event, prefix};
 
 /// Events read from the store at once.
 const PAGE: usize = 200;
+/// Most entries of one answer.
+const MAX_PAGE: usize = 1000;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
-    Router::new().route("/events", get(follow)).route("/events/log", get(log))
+    Router::new()
+        .route("/events", get(follow))
+        .route("/events/log", get(log))
+        .route("/audit/entries", get(chain))
+        .route("/audit/seals", get(seals))
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,7 +46,7 @@ struct Cursor {
     engine: Arc<Engine>,
     commits: watch::Receiver<u64>,
     last: String,
-    ready: std::vec::IntoIter<(String, Event)>,
+    ready: std::vec::IntoIter<Entry>,
 }
 
 async fn follow(State(management): Shared, Query(query): Query<After>, headers: HeaderMap) -> Response {
@@ -69,15 +75,15 @@ impl Cursor {
     /// The next event; `None` when the store failed or the node stops.
     async fn next(&mut self) -> Option<(String, Event)> {
         loop {
-            if let Some((key, event)) = self.ready.next() {
-                let id = key.strip_prefix(prefix::EVENT)?.to_owned();
+            if let Some(entry) = self.ready.next() {
+                let id = entry.key.strip_prefix(prefix::EVENT)?.to_owned();
                 self.last.clone_from(&id);
-                return Some((id, event));
+                return Some((id, entry.event));
             }
             // Marking before reading: a commit in between wakes the wait below at once.
             self.commits.borrow_and_update();
             let after = tables::key(prefix::EVENT, &self.last);
-            match tables::list(self.engine.store(), prefix::EVENT, Some(&after), PAGE) {
+            match tables::events(self.engine.store(), Some(&after), PAGE) {
                 Ok(page) if page.is_empty() => self.commits.changed().await.ok()?,
                 Ok(page) => self.ready = page.into_iter(),
                 Err(error) => {
@@ -111,25 +117,47 @@ fn is_id(text: &str) -> bool {
     text.len() <= 64 && text.chars().all(|c| c.is_ascii_digit() || c == '-')
 }
 
-async fn log(State(management): Shared, Query(query): Query<After>) -> Response {
+/// A page of the log.
+fn page(management: &Management, query: After) -> Result<Vec<Entry>, EngineError> {
     let after = query.after.unwrap_or_default();
     if !is_id(&after) {
-        return respond(Err(malformed("the event id is not one of this node")));
+        return Err(malformed("the event id is not one of this node"));
     }
-    let limit = query.limit.unwrap_or(PAGE).min(1000);
+    let limit = query.limit.unwrap_or(PAGE).min(MAX_PAGE);
     let key = tables::key(prefix::EVENT, &after);
-    let page = tables::list::<Event>(management.faces.engine.store(), prefix::EVENT, Some(&key), limit);
-    respond(page.map_err(EngineError::from).map(|page| {
-        let list = page
-            .into_iter()
-            .map(|(key, event)| {
-                let mut shown = serde_json::to_value(event).unwrap_or_default();
-                if let Some(map) = shown.as_object_mut() {
-                    map.insert("id".to_owned(), json!(key.strip_prefix(prefix::EVENT)));
-                }
-                shown
-            })
-            .collect();
-        json_answer(http::StatusCode::OK, &Value::Array(list))
-    }))
+    Ok(tables::events(management.faces.engine.store(), Some(&key), limit)?)
+}
+
+fn id(entry: &Entry) -> &str {
+    entry.key.strip_prefix(prefix::EVENT).unwrap_or_default()
+}
+
+async fn log(State(management): Shared, Query(query): Query<After>) -> Response {
+    let shown = |entry: &Entry| {
+        let mut shown = serde_json::to_value(&entry.event).unwrap_or_default();
+        if let Some(map) = shown.as_object_mut() {
+            map.insert("id".to_owned(), json!(id(entry)));
+        }
+        shown
+    };
+    answer(page(&management, query).map(|page| page.iter().map(shown).collect::<Vec<_>>()))
+}
+
+async fn chain(State(management): Shared, Query(query): Query<After>) -> Response {
+    let shown = |entry: &Entry| json!({"id": id(entry), "link": hex(&entry.link), "event": entry.event});
+    answer(page(&management, query).map(|page| page.iter().map(shown).collect::<Vec<_>>()))
+}
+
+#[derive(Debug, Deserialize)]
+struct Seals {
+    /// The number of entries of the last seal that was seen.
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+async fn seals(State(management): Shared, Query(query): Query<Seals>) -> Response {
+    let limit = query.limit.unwrap_or(PAGE).min(MAX_PAGE);
+    answer(management.faces.engine.audit_seals(query.after, limit))
 }

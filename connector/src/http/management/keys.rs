@@ -61,5 +61,5 @@ async fn revoke(State(management): Shared, Path(id): Path<String>) -> Response {
 
 /// What is kept of a key. It has 256 random bits, so a plain digest cannot be searched.
 pub(crate) fn digest(key: &str) -> String {
-    Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::ids::hex(&Sha256::digest(key))
 }

@@ -1,0 +1,228 @@
+//! `concordat audit`: what happened at this node, as a chain that shows whether anything in it was changed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::chain::Head;
+use trust::DidDocument;
+
+use super::Exit;
+use super::api::Api;
+use super::output::{Output, text};
+use crate::ids::hex;
+use crate::tables::{Event, prefix};
+
+/// Entries asked for at once.
+const PAGE: usize = 1000;
+/// First line of an exported log.
+const FORMAT: &str = "concordat-audit/1";
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// Check the log, link by link and seal by seal: that of the running node, or an exported one offline.
+    Verify {
+        /// An exported log.
+        file: Option<PathBuf>,
+    },
+    /// Write the whole log to a file, one entry a line.
+    Export {
+        /// The file.
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+/// A line of an exported log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Head { format: String, document: Value },
+    Entry(Entry),
+    Seal { seal: String },
+}
+
+/// An entry and its link.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    id: String,
+    link: String,
+    event: Event,
+}
+
+pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    match &arguments.command {
+        Command::Verify { file: Some(file) } => {
+            let content =
+                std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+            let mut check = None;
+            for (number, line) in content.lines().enumerate() {
+                let place = || format!("{}:{}", file.display(), number + 1);
+                let line: Line = serde_json::from_str(line).with_context(place)?;
+                take(&mut check, line).with_context(place)?;
+            }
+            conclude(check, output)
+        }
+        Command::Verify { file: None } => {
+            let mut check = None;
+            each_line(&Api::open(dir)?, |line| take(&mut check, line)).await?;
+            conclude(check, output)
+        }
+        Command::Export { output: file } => {
+            let writing = || format!("writing {}", file.display());
+            let mut out = std::io::BufWriter::new(std::fs::File::create(file).with_context(writing)?);
+            let mut count = 0_u64;
+            each_line(&Api::open(dir)?, |line| {
+                count += u64::from(matches!(line, Line::Entry(_)));
+                serde_json::to_writer(&mut out, &line)?;
+                Ok(out.write_all(b"\n")?)
+            })
+            .await?;
+            out.flush().with_context(writing)?;
+            output.result(&json!({"file": file, "entries": count}), || {
+                format!(
+                    "{count} entries; check them anywhere with `concordat audit verify {}`",
+                    file.display()
+                )
+            });
+            Ok(Exit::Success)
+        }
+    }
+}
+
+/// The lines of the running node's log: its DID document, the seals, the entries. Seals come first, so that they are
+/// about entries that follow.
+async fn each_line(api: &Api, mut line: impl FnMut(Line) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let identity = api.get("/v4/identity").await?;
+    let document = identity.get("document").cloned().unwrap_or_default();
+    line(Line::Head { format: FORMAT.to_owned(), document })?;
+    let mut count = 0;
+    loop {
+        let page = api.get(&format!("/v4/audit/seals?after={count}&limit={PAGE}")).await?;
+        let page: Vec<String> = serde_json::from_value(page).context("reading the seals")?;
+        let Some(last) = page.last() else { break };
+        let (_, payload) = trust::jose::peek(last)?;
+        let sealed: trust::audit::Sealed = serde_json::from_slice(&payload).context("reading a seal")?;
+        count = sealed.count;
+        page.into_iter().try_for_each(|seal| line(Line::Seal { seal }))?;
+    }
+    let mut after = String::new();
+    loop {
+        let page = api.get(&format!("/v4/audit/entries?after={after}&limit={PAGE}")).await?;
+        let Some(last) = page.as_array().and_then(|page| page.last()) else { return Ok(()) };
+        after = text(last, "id");
+        let page: Vec<Entry> = serde_json::from_value(page).context("reading the entries")?;
+        page.into_iter().try_for_each(|entry| line(Line::Entry(entry)))?;
+    }
+}
+
+/// What was read so far, and what is wrong with it.
+struct Check {
+    document: DidDocument,
+    head: Head,
+    /// The seals that are about entries to come, the next one last.
+    seals: Vec<trust::audit::Sealed>,
+    sealed: u64,
+    last_seal: Option<String>,
+    wrong: Vec<String>,
+}
+
+fn take(check: &mut Option<Check>, line: Line) -> anyhow::Result<()> {
+    match (check.as_mut(), line) {
+        (None, Line::Head { format, document }) if format == FORMAT => {
+            let did = text(&document, "id");
+            let document = DidDocument::parse(document, &did)?;
+            let (head, seals, wrong) = (Head::default(), Vec::new(), Vec::new());
+            *check = Some(Check { document, head, seals, sealed: 0, last_seal: None, wrong });
+        }
+        (Some(check), Line::Seal { seal }) => match trust::audit::open(&seal, &check.document) {
+            Ok(sealed) => check.seals.insert(0, sealed),
+            Err(error) => check.wrong.push(format!("a seal does not hold: {error}")),
+        },
+        (Some(check), Line::Entry(entry)) => check.entry(&entry)?,
+        _ => bail!("this is no log of the format {FORMAT}"),
+    }
+    Ok(())
+}
+
+impl Check {
+    fn entry(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        let key = format!("{}{}", prefix::EVENT, entry.id);
+        let value = store::encode(&key, &entry.event)?;
+        let head = self.head.next(&key, &value);
+        if hex(&head.link) != entry.link {
+            self.wrong.push(format!(
+                "entry {} ({} {}): it was altered, or what stood before it was removed",
+                entry.id, entry.event.at, entry.event.kind
+            ));
+        }
+        // The next entry follows from what stands here, so that only what was touched is named.
+        let link =
+            bytes(&entry.link).with_context(|| format!("entry {}: its link is no SHA-256", entry.id))?;
+        self.head = Head { count: head.count, link };
+        while self.seals.last().is_some_and(|seal| seal.count == self.head.count) {
+            let Some(seal) = self.seals.pop() else { break };
+            if seal.link == entry.link {
+                self.sealed = seal.count;
+                self.last_seal = Some(seal.at.to_string());
+            } else {
+                self.wrong.push(format!(
+                    "entry {}: the log had another entry here when it was sealed on {}",
+                    entry.id, seal.at
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bytes(hex: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if hex.len() != 64 {
+        return None;
+    }
+    for (place, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(out)
+}
+
+fn conclude(check: Option<Check>, output: &Output) -> anyhow::Result<Exit> {
+    let Some(mut check) = check else { bail!("the log is empty") };
+    for seal in check.seals.iter().rev() {
+        check.wrong.push(format!(
+            "the log had {} entries when it was sealed on {}, and has {} now",
+            seal.count, seal.at, check.head.count
+        ));
+    }
+    let (count, open) = (check.head.count, check.head.count.saturating_sub(check.sealed));
+    let shown = json!({
+        "did": check.document.id(), "entries": count, "sealed": check.sealed, "lastSeal": check.last_seal,
+        "valid": check.wrong.is_empty(), "wrong": check.wrong,
+    });
+    output.result(&shown, || {
+        let mut lines = check.wrong.clone();
+        lines.push(match &check.last_seal {
+            Some(at) => {
+                format!("{count} entries; sealed up to entry {} on {at}, {open} came since", check.sealed)
+            }
+            None => format!("{count} entries, none of them sealed"),
+        });
+        lines.push(if check.wrong.is_empty() {
+            "Every entry follows from the one before, and every seal holds.".to_owned()
+        } else {
+            "This log was changed.".to_owned()
+        });
+        lines.join("\n")
+    });
+    Ok(if check.wrong.is_empty() { Exit::Success } else { Exit::Invalid })
+}
