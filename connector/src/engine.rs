@@ -17,6 +17,7 @@ mod issuer;
 mod keys;
 mod negotiations;
 mod peers;
+mod replay;
 mod revocation;
 mod terms;
 mod transfers;
@@ -42,6 +43,7 @@ pub use self::evidence::Heard;
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
+use self::replay::Replays;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
 use crate::config::{Authority, Config, Dialect, Signatures, TrustedIssuer};
@@ -49,7 +51,6 @@ use crate::identity::Identity;
 use crate::locks::Locks;
 use crate::network::Guard;
 use crate::outbox::Outbox;
-use crate::replay::Replays;
 use crate::resolver::Resolver;
 use crate::streams::Streams;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind};
@@ -178,6 +179,7 @@ impl Engine {
     /// # Errors
     /// The catalog cannot be read from the store.
     pub fn new(config: &Config, parts: Parts) -> Result<Self, EngineError> {
+        let replays = Replays::load(&parts.store)?;
         let engine = Self {
             store: parts.store,
             identity: parts.identity,
@@ -186,7 +188,7 @@ impl Engine {
             guard: parts.guard,
             outbox: parts.outbox,
             streams: Arc::default(),
-            replays: Replays::default(),
+            replays,
             locks: Locks::default(),
             signatures: config.agreements.signatures,
             own_address: config.dsp_address(),
@@ -282,12 +284,6 @@ impl Engine {
     #[must_use]
     pub const fn guard(&self) -> &Guard {
         &self.guard
-    }
-
-    /// The memory of used tokens.
-    #[must_use]
-    pub const fn replays(&self) -> &Replays {
-        &self.replays
     }
 
     /// Tells of every commit; what changed is read from the store.

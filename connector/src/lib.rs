@@ -13,7 +13,6 @@ mod locks;
 pub mod network;
 pub mod node;
 pub mod outbox;
-mod replay;
 pub mod resolver;
 pub mod secrets;
 mod sources;

@@ -54,7 +54,7 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<V
     };
     let claimed = Claimed::read(token).map_err(|error| refuse(error.to_string()))?;
     let caller = verify(engine, &claimed).await.map_err(refuse)?;
-    if !engine.replays().first_use(&caller, clock::now().as_second()) {
+    if !engine.first_use(&caller).await? {
         return Err(refuse(format!("the token `{}` of {} was used before", caller.jti(), caller.did())));
     }
     Ok(Visitor {
