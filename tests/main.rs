@@ -11,6 +11,7 @@ mod demo;
 mod documents;
 mod faults;
 mod hostile;
+mod identity;
 mod management;
 mod membership;
 mod soak;

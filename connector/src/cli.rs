@@ -12,6 +12,7 @@ mod credentials;
 mod demo;
 mod doctor;
 mod duties;
+mod identity;
 mod init;
 mod keys;
 mod negotiations;
@@ -135,8 +136,8 @@ enum Command {
     Trust(trusted::Arguments),
     /// Participants this node talked to.
     Peers,
-    /// Who this node is.
-    Identity,
+    /// Who this node is; its keys: show, rotate.
+    Identity(identity::Arguments),
     /// What happened: the audit log.
     Events(peers::Events),
     /// The audit log as a chain: verify it, export it.
@@ -200,7 +201,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Authority(arguments) => authority::run(dir, &arguments, output).await,
         Command::Trust(arguments) => trusted::run(dir, &arguments, output).await,
         Command::Peers => peers::peers(dir, output).await,
-        Command::Identity => peers::identity(dir, output).await,
+        Command::Identity(arguments) => identity::run(dir, &arguments, output).await,
         Command::Events(arguments) => peers::events(dir, &arguments, output).await,
         Command::Audit(arguments) => audit::run(dir, &arguments, output).await,
         Command::Policy(arguments) => policy::run(&arguments, output),

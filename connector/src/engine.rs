@@ -19,6 +19,7 @@ mod negotiations;
 mod peers;
 mod replay;
 mod revocation;
+mod rotation;
 mod terms;
 mod transfers;
 mod trust_list;

@@ -1,23 +1,24 @@
 //! This node's identity: its DID, its key, its DID document.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use trust::credential::Statement;
-use trust::{DidDocument, Dossier, PrivateKey, Profile, SignerRole, TrustError};
+use trust::{Algorithm, DidDocument, Dossier, Profile, SignerRole, TrustError};
 
 use crate::config::{ClosedIdentity, Config};
-use crate::{ids, secrets};
+use crate::keyring::{Keyring, Rotation, Signer};
+use crate::{clock, ids};
 
 /// Who this node is, and how it signs.
 #[derive(Debug)]
 pub struct Identity {
     did: String,
-    key_id: String,
-    key: PrivateKey,
-    document: DidDocument,
+    keys: RwLock<Keyring>,
+    /// Name, type and address of each service in the DID document.
+    services: Vec<(&'static str, &'static str, String)>,
     /// In a closed test network: sent in place of tokens.
     fixed_header: Option<String>,
     /// For what others may ask, and the access tokens that say so.
@@ -42,36 +43,29 @@ impl Identity {
     /// # Errors
     /// The key file is missing, readable by others, or no key; or the DID is a did:key of another key.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
-        let path = config.path(&config.participant.key);
-        let jwk = serde_json::from_str(&secrets::read(&path)?)
-            .with_context(|| format!("the key file {} is not JSON", path.display()))?;
-        let key = PrivateKey::from_jwk(&jwk).with_context(|| format!("in {}", path.display()))?;
+        let keys = Keyring::load(&config.path(&config.participant.key), clock::now())?;
         let did = config.participant.did.clone();
-        let (key_id, document) = if did.starts_with("did:key:") {
-            let own = trust::did::key_of(key.public_jwk())?;
+        if did.starts_with("did:key:") {
+            let signer = keys.signer(clock::now()).context("a did:key without its key")?;
+            let own = trust::did::key_of(signer.key.public_jwk())?;
             anyhow::ensure!(own == did, "participant.did is `{did}`, but the key is that of `{own}`");
-            (format!("{did}#{}", did.trim_start_matches("did:key:")), trust::did::key_document(&did)?)
-        } else {
-            let key_id = format!("{did}#key-1");
-            let versions = format!("{}/.well-known/dspace-version", config.reached_at());
-            let catalog = format!("{}/catalog", config.dsp_address());
-            let holder = format!("{}{}", config.reached_at(), crate::http::HOLDER_PATH);
-            let issuer = format!("{}{}", config.reached_at(), crate::http::ISSUER_PATH);
-            let mut services = vec![
-                ("dsp", "DataService", versions),
-                ("catalog", "CatalogService", catalog),
-                ("credentials", "CredentialService", holder),
-            ];
-            if config.authority.is_some() {
-                services.push(("issuer", "IssuerService", issuer));
-            }
-            let document = DidDocument::of_node(&did, &key_id, key.public_jwk(), &services);
-            (key_id, document)
-        };
+        }
+        let versions = format!("{}/.well-known/dspace-version", config.reached_at());
+        let catalog = format!("{}/catalog", config.dsp_address());
+        let holder = format!("{}{}", config.reached_at(), crate::http::HOLDER_PATH);
+        let issuer = format!("{}{}", config.reached_at(), crate::http::ISSUER_PATH);
+        let mut services = vec![
+            ("dsp", "DataService", versions),
+            ("catalog", "CatalogService", catalog),
+            ("credentials", "CredentialService", holder),
+        ];
+        if config.authority.is_some() {
+            services.push(("issuer", "IssuerService", issuer));
+        }
         let closed =
             config.closed_test_network.as_ref().filter(|closed| closed.identity == ClosedIdentity::Fixed);
         let fixed_header = closed.map(|closed| closed.authorization.clone());
-        Ok(Self { did, key_id, key, document, fixed_header, shown: Mutex::default() })
+        Ok(Self { did, keys: RwLock::new(keys), services, fixed_header, shown: Mutex::default() })
     }
 
     /// The participant id.
@@ -80,16 +74,53 @@ impl Identity {
         &self.did
     }
 
-    /// The id of the key that signs.
-    #[must_use]
-    pub fn key_id(&self) -> &str {
-        &self.key_id
+    /// The id of the key that signs now.
+    ///
+    /// # Errors
+    /// None signs.
+    pub fn key_id(&self) -> Result<String, TrustError> {
+        let signer = self.signer()?;
+        Ok(self.kid(&signer))
     }
 
-    /// What others resolve the DID to.
-    #[must_use]
-    pub const fn document(&self) -> &DidDocument {
-        &self.document
+    fn kid(&self, signer: &Signer) -> String {
+        match self.did.strip_prefix("did:key:") {
+            Some(multibase) => format!("{}#{multibase}", self.did),
+            None => format!("{}#{}", self.did, signer.name),
+        }
+    }
+
+    fn signer(&self) -> Result<Arc<Signer>, TrustError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let signer = keys.signer(clock::now()).cloned();
+        signer.ok_or_else(|| TrustError::Key("no key of this node signs now".to_owned()))
+    }
+
+    /// What others resolve the DID to now.
+    ///
+    /// # Errors
+    /// A did:key that is none.
+    pub fn document(&self) -> Result<DidDocument, TrustError> {
+        if self.did.starts_with("did:key:") {
+            return trust::did::key_document(&self.did);
+        }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(DidDocument::with_keys(&self.did, &keys.shown(&self.did, clock::now()), &self.services))
+    }
+
+    /// Makes a new key that takes the place of the others as `rotation` says; its id.
+    ///
+    /// # Errors
+    /// A did:key has one key for ever; or a file cannot be written.
+    pub fn rotate(&self, algorithm: Algorithm, rotation: Rotation) -> anyhow::Result<String> {
+        anyhow::ensure!(!self.did.starts_with("did:key:"), "a did:key is its key and cannot get another");
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *keys = keys.rotated(algorithm, rotation, clock::now())?;
+        let newest = keys.shown(&self.did, clock::now()).pop().map(|key| key.id);
+        drop(keys);
+        // What the old keys promised is promised anew.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).tokens.clear();
+        newest.context("the new key is not shown")
     }
 
     /// Lets others ask for `scopes` from now on.
@@ -123,7 +154,8 @@ impl Identity {
 
     /// An access token with which `audience` may ask for `scopes`.
     fn access_for(&self, audience: &str, scopes: &[String], now: Timestamp) -> Result<String, TrustError> {
-        trust::access::issue(&self.key, &self.key_id, &self.did, audience, scopes, now)
+        let signer = self.signer()?;
+        trust::access::issue(&signer.key, &self.kid(&signer), &self.did, audience, scopes, now)
     }
 
     /// The `Authorization` header of one request to `audience`: a fresh self-issued ID token, with an access token where
@@ -149,8 +181,16 @@ impl Identity {
         if let Some(fixed) = &self.fixed_header {
             return Ok(fixed.clone());
         }
-        let token =
-            trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), access, now)?;
+        let signer = self.signer()?;
+        let token = trust::token::issue(
+            &signer.key,
+            &self.kid(&signer),
+            &self.did,
+            audience,
+            &ids::urn(),
+            access,
+            now,
+        )?;
         Ok(format!("Bearer {token}"))
     }
 
@@ -160,7 +200,16 @@ impl Identity {
     /// The key could not sign.
     pub fn token_for(&self, audience: &str, scopes: &[String], now: Timestamp) -> Result<String, TrustError> {
         let access = self.access_for(audience, scopes, now)?;
-        trust::token::issue(&self.key, &self.key_id, &self.did, audience, &ids::urn(), Some(&access), now)
+        let signer = self.signer()?;
+        trust::token::issue(
+            &signer.key,
+            &self.kid(&signer),
+            &self.did,
+            audience,
+            &ids::urn(),
+            Some(&access),
+            now,
+        )
     }
 
     /// Shows `credentials` to `verifier`.
@@ -173,7 +222,16 @@ impl Identity {
         credentials: &[String],
         now: Timestamp,
     ) -> Result<String, TrustError> {
-        trust::presentation::make(&self.key, &self.key_id, &self.did, verifier, &ids::urn(), credentials, now)
+        let signer = self.signer()?;
+        trust::presentation::make(
+            &signer.key,
+            &self.kid(&signer),
+            &self.did,
+            verifier,
+            &ids::urn(),
+            credentials,
+            now,
+        )
     }
 
     /// Issues a credential.
@@ -181,7 +239,8 @@ impl Identity {
     /// # Errors
     /// The key could not sign.
     pub fn issue(&self, statement: &Statement<'_>, profile: Profile) -> Result<String, TrustError> {
-        trust::credential::issue(&self.key, &self.key_id, &self.did, statement, profile)
+        let signer = self.signer()?;
+        trust::credential::issue(&signer.key, &self.kid(&signer), &self.did, statement, profile)
     }
 
     /// Signs an agreement in `role`.
@@ -194,7 +253,8 @@ impl Identity {
         agreement: &serde_json::Value,
         now: Timestamp,
     ) -> Result<String, TrustError> {
-        trust::agreement::sign(&self.key, &self.key_id, role, agreement, now)
+        let signer = self.signer()?;
+        trust::agreement::sign(&signer.key, &self.kid(&signer), role, agreement, now)
     }
 
     /// Seals a dossier.
@@ -202,7 +262,8 @@ impl Identity {
     /// # Errors
     /// The key could not sign.
     pub fn seal(&self, dossier: Dossier) -> Result<Dossier, TrustError> {
-        dossier.sealed(&self.key, &self.key_id)
+        let signer = self.signer()?;
+        dossier.sealed(&signer.key, &self.kid(&signer))
     }
 
     /// Seals the audit log.
@@ -210,12 +271,16 @@ impl Identity {
     /// # Errors
     /// The key could not sign.
     pub fn seal_audit(&self, sealed: &trust::audit::Sealed) -> Result<String, TrustError> {
-        trust::audit::seal(&self.key, &self.key_id, sealed)
+        let signer = self.signer()?;
+        trust::audit::seal(&signer.key, &self.kid(&signer), sealed)
     }
 
     /// Signs the statement of a journal checkpoint; empty where the key could not sign.
     #[must_use]
     pub fn sign_checkpoint(&self, statement: &[u8]) -> String {
-        self.key.sign(&self.key_id, "concordat-checkpoint+jws", statement).unwrap_or_default()
+        let signed = self
+            .signer()
+            .and_then(|signer| signer.key.sign(&self.kid(&signer), "concordat-checkpoint+jws", statement));
+        signed.unwrap_or_default()
     }
 }

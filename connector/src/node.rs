@@ -70,7 +70,7 @@ impl Node {
         let upstream = network::upstream_client(client_tls)?;
         let resolver = Arc::new(Resolver::new(
             client.clone(),
-            identity.document().clone(),
+            Arc::clone(&identity),
             config.closed_test_network.is_some(),
             config.credentials.dialect,
         ));

@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use trust::DidDocument;
 
 use crate::config::Dialect;
+use crate::identity::Identity;
 use crate::network;
 
 /// How long a document is used before it is fetched again.
@@ -31,7 +32,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Resolver {
     client: reqwest::Client,
-    own: Arc<DidDocument>,
+    identity: Arc<Identity>,
     /// In a closed test network documents come by plain HTTP.
     plain: bool,
     dialect: Dialect,
@@ -41,8 +42,8 @@ pub struct Resolver {
 impl Resolver {
     /// A resolver that knows this node's own document.
     #[must_use]
-    pub fn new(client: reqwest::Client, own: DidDocument, plain: bool, dialect: Dialect) -> Self {
-        Self { client, own: Arc::new(own), plain, dialect, cache: Mutex::default() }
+    pub fn new(client: reqwest::Client, identity: Arc<Identity>, plain: bool, dialect: Dialect) -> Self {
+        Self { client, identity, plain, dialect, cache: Mutex::default() }
     }
 
     /// The document of `did`. Failures are kept for a few seconds, so that a stranger cannot make this node fetch
@@ -63,8 +64,8 @@ impl Resolver {
     }
 
     async fn get(&self, did: &str, fresh: Duration) -> Fetched {
-        if did == self.own.id() {
-            return Ok(Arc::clone(&self.own));
+        if did == self.identity.did() {
+            return self.identity.document().map(Arc::new).map_err(|error| error.to_string());
         }
         let Some(url) = trust::did::document_url(did).map_err(|error| error.to_string())? else {
             return trust::did::key_document(did).map(Arc::new).map_err(|error| error.to_string());

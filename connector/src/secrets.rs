@@ -24,6 +24,22 @@ pub fn create(path: &Path, content: &str) -> anyhow::Result<()> {
     file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).context("writing a key file")
 }
 
+/// Writes a file that only its owner can read, in the place of one that may be there: all of it, or nothing.
+///
+/// # Errors
+/// It cannot be written.
+pub fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
+    let fresh = path.with_extension("new");
+    if fresh.exists() {
+        fs::remove_file(&fresh).with_context(|| format!("removing {}", fresh.display()))?;
+    }
+    create(&fresh, content)?;
+    fs::rename(&fresh, path).with_context(|| format!("replacing {}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.with_context(|| format!("syncing {}", folder.display()))
+}
+
 /// Reads a key file.
 ///
 /// # Errors

@@ -149,6 +149,17 @@ fn multibase_key(text: &str) -> Result<PublicKey, TrustError> {
     }
 }
 
+/// A key of a node's own document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyUse {
+    /// Its id: the DID and a fragment.
+    pub id: String,
+    /// The public JWK.
+    pub jwk: Json,
+    /// Whether tokens and presentations signed with it are to be believed; statements are in any case.
+    pub authenticates: bool,
+}
+
 /// A DID document whose `id` is the DID it was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DidDocument {
@@ -177,25 +188,36 @@ impl DidDocument {
         Ok(Self { id: did.to_owned(), json, undeclared: false })
     }
 
-    /// The document of a node: one key for everything, and where its services are (Dataspace Protocol, section
+    /// The document of a node with one key for everything, and where its services are (Dataspace Protocol, section
     /// DID services).
     #[must_use]
     pub fn of_node(did: &str, key_id: &str, public_jwk: &Json, services: &[(&str, &str, String)]) -> Self {
+        let key = KeyUse { id: key_id.to_owned(), jwk: public_jwk.clone(), authenticates: true };
+        Self::with_keys(did, &[key], services)
+    }
+
+    /// The document of a node with several keys.
+    #[must_use]
+    pub fn with_keys(did: &str, keys: &[KeyUse], services: &[(&str, &str, String)]) -> Self {
         let services: Vec<_> = services
             .iter()
             .map(|(name, kind, endpoint)| {
                 json!({"id": format!("{did}#{name}"), "type": kind, "serviceEndpoint": endpoint})
             })
             .collect();
+        let methods: Vec<_> = keys
+            .iter()
+            .map(|key| json!({"id": key.id, "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": key.jwk}))
+            .collect();
+        let all: Vec<_> = keys.iter().map(|key| &key.id).collect();
+        let authenticating: Vec<_> = keys.iter().filter(|key| key.authenticates).map(|key| &key.id).collect();
         let json = json!({
             "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1"],
             "id": did,
-            "verificationMethod": [{
-                "id": key_id, "type": "JsonWebKey2020", "controller": did, "publicKeyJwk": public_jwk,
-            }],
-            "authentication": [key_id],
-            "assertionMethod": [key_id],
-            "capabilityInvocation": [key_id],
+            "verificationMethod": methods,
+            "authentication": authenticating,
+            "assertionMethod": all,
+            "capabilityInvocation": authenticating,
             "service": services,
         });
         Self { id: did.to_owned(), json, undeclared: false }

@@ -50,7 +50,7 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
     let mut checks: Vec<(&str, Verdict)> = vec![("configuration", Verdict::Fine("read".to_owned()))];
     checks.push((
         "keys",
-        Identity::load(&config).map(|identity| format!("{} signs", identity.key_id())).into(),
+        Identity::load(&config).and_then(|identity| Ok(format!("{} signs", identity.key_id()?))).into(),
     ));
     checks.push(("certificate", certificate(&config)));
     checks.push(("ports", ports(&config, running).await.into()));
@@ -202,8 +202,8 @@ async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str,
         let (_, body) = get(url.clone()).await?;
         let document = trust::DidDocument::parse(serde_json::from_slice(&body).context(url.clone())?, did)?;
         let identity = Identity::load(config)?;
-        document.key(Some(identity.key_id()), trust::Relationship::CapabilityInvocation)?;
-        if document.json() != identity.document().json() {
+        document.key(Some(&identity.key_id()?), trust::Relationship::CapabilityInvocation)?;
+        if document.json() != identity.document()?.json() {
             bail!("{url} serves another document than this configuration makes; restart the node");
         }
         Ok(format!("{did} resolves at {url} with this node's key"))

@@ -1,4 +1,4 @@
-//! `concordat peers`, `identity`, `events`.
+//! `concordat peers`, `events`.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Exit;
 use super::api::Api;
-use super::output::{Output, fields, table, text};
+use super::output::{Output, table, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Events {
@@ -27,19 +27,6 @@ pub(super) async fn peers(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
             &["participant", "address", "first seen there"],
             found.as_array().into_iter().flatten().map(row).collect(),
         )
-    });
-    Ok(Exit::Success)
-}
-
-pub(super) async fn identity(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
-    let found = Api::open(dir)?.get("/v4/identity").await?;
-    output.result(&found, || {
-        fields(&[
-            ("DID", text(&found, "did")),
-            ("key", text(&found, "keyId")),
-            ("streams running", text(&found, "runningStreams")),
-            ("document", found.get("document").map(|document| format!("{document:#}")).unwrap_or_default()),
-        ])
     });
     Ok(Exit::Success)
 }

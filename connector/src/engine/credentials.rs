@@ -168,7 +168,7 @@ impl Engine {
         let access = access
             .ok_or_else(|| unauthenticated("the token carries no access token (`token`)".to_owned()))?;
         let now = clock::now();
-        let allowed = trust::access::check(access, self.identity.document(), verifier, now)
+        let allowed = trust::access::check(access, &self.identity.document()?, verifier, now)
             .map_err(|error| unauthenticated(error.to_string()))?;
         let asked = query.kinds();
         if self.dialect == Dialect::Draft

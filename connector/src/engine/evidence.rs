@@ -123,7 +123,7 @@ impl Engine {
             concluded_at: record.concluded_at,
             exported_at: clock::now(),
             exported_by: self.did().to_owned(),
-            exporter_document: self.identity.document().json().clone(),
+            exporter_document: self.identity.document()?.json().clone(),
             seal: None,
         };
         Ok(self.identity.seal(dossier)?)

@@ -104,7 +104,11 @@ mod tests {
         assert_eq!(replays.note("a", 100, 50), Some(Vec::new()));
         assert_eq!(replays.note("a", 100, 50), None);
         assert_eq!(replays.note("b", 300, 101), Some(vec!["a".to_owned()]));
-        assert_eq!(replays.note("a", 400, 101), Some(Vec::new()), "forgotten, since it is refused for its age");
+        assert_eq!(
+            replays.note("a", 400, 101),
+            Some(Vec::new()),
+            "forgotten, since it is refused for its age"
+        );
         let store = Store::memory();
         let mut batch = Batch::new();
         tables::put(&mut batch, tables::key(prefix::REPLAY, "x"), &500_i64).unwrap();

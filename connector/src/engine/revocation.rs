@@ -28,6 +28,13 @@ pub(super) struct Published {
     signed: Mutex<HashMap<&'static str, (String, Timestamp)>>,
 }
 
+impl Published {
+    /// Signs anew at the next question.
+    pub(super) fn clear(&self) {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 impl Engine {
     /// Every credential that this node issued.
     ///
@@ -69,7 +76,7 @@ impl Engine {
             let event = Event::new("issuance", now, format!("the {} was revoked: {reason}", record.kind));
             tables::append_event(&mut batch, &event.about(id).with(&record.holder))?;
             self.commit(batch).await?;
-            self.published.signed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.published.clear();
             record
         };
         self.statuses_changed(self.did()).await;

@@ -5,6 +5,7 @@
 mod authority;
 mod credentials;
 mod events;
+mod identity;
 mod keys;
 mod operations;
 mod processes;
@@ -25,7 +26,7 @@ use axum::{Json, Router};
 use http::{StatusCode, header};
 use protocol::RefusalKind;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -59,7 +60,7 @@ impl Management {
 /// Everything the operator reaches.
 pub fn routes(management: &Arc<Management>) -> Router {
     let shared = || Router::new().merge(resources::routes()).merge(processes::routes());
-    let ours = Router::new().route("/identity", get(identity)).merge(events::routes()).merge(pull::routes());
+    let ours = Router::new().merge(identity::routes()).merge(events::routes()).merge(pull::routes());
     let ours = ours.merge(keys::routes()).merge(credentials::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes());
     Router::new()
@@ -97,16 +98,6 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
         return error(StatusCode::FORBIDDEN, "NotAuthorized", &message);
     }
     next.run(request).await
-}
-
-async fn identity(State(management): Shared) -> Json<Value> {
-    let engine = &management.faces.engine;
-    Json(json!({
-        "did": engine.did(),
-        "keyId": engine.identity().key_id(),
-        "document": engine.identity().document().json(),
-        "runningStreams": engine.streams().running(),
-    }))
 }
 
 /// An error in EDC's form.

@@ -9,7 +9,9 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use protocol::wire::{Auth, ProtocolVersion, VersionResponse};
 
+use super::problem::Problem;
 use super::{DSP_PATH, Faces};
+use crate::engine::EngineError;
 
 type Shared = State<Arc<Faces>>;
 
@@ -41,7 +43,11 @@ async fn did_document(State(faces): Shared) -> Response {
     if !faces.engine.did().starts_with("did:web:") {
         return (StatusCode::NOT_FOUND, "this node's DID is not a did:web\n").into_response();
     }
-    let body = faces.engine.identity().document().json().to_string();
+    let document = match faces.engine.identity().document() {
+        Ok(document) => document,
+        Err(error) => return Problem::from(EngineError::from(error)).plain(),
+    };
+    let body = document.json().to_string();
     ([(header::CONTENT_TYPE, "application/did+json"), (header::CACHE_CONTROL, "max-age=60")], body)
         .into_response()
 }

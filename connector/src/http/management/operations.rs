@@ -243,6 +243,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op(GET, "/peers", Read, "Participants this node talked to", None, Other(JSON)),
     ours(GET, "/transferprocesses/{id}/data", Operate, "The data itself", "application/octet-stream"),
     ours(GET, "/identity", Read, "Who this node is", JSON),
+    ours(POST, "/identity/rotate", Admin, "Let a new key take the place of the others", JSON),
     ours(
         GET,
         "/events",

@@ -1,0 +1,239 @@
+//! The node's keys over time: which one signs, which ones others may still meet, which ones only verify what was signed
+//! long ago. Private keys are files; what is known about them stands in `keyring.json` beside the first one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use trust::did::KeyUse;
+use trust::{Algorithm, PrivateKey};
+
+use crate::secrets;
+
+/// Name of the file.
+const FILE: &str = "keyring.json";
+/// Most keys over a node's life.
+const MAX_KEYS: usize = 60;
+
+/// A key, and when it is good for what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Entry {
+    /// The fragment of its id.
+    name: String,
+    /// The file with the private key, below the keyring's folder.
+    file: PathBuf,
+    /// The public JWK.
+    public: Json,
+    /// From when on it signs, until a later one does.
+    signs_from: Timestamp,
+    /// From when on tokens signed with it are not to be believed any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retired_at: Option<Timestamp>,
+    /// Somebody else may have it: nothing that it signed counts, whenever it was signed.
+    #[serde(default)]
+    compromised: bool,
+}
+
+/// How a key takes the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rotation {
+    /// Seconds that the new key is published before it signs, so that nobody meets a signature without having had the
+    /// time to see the key.
+    #[serde(default)]
+    pub lead_seconds: u32,
+    /// Seconds that the old keys are still believed after that.
+    #[serde(default)]
+    pub overlap_seconds: u32,
+    /// The old keys are in wrong hands: neither lead nor overlap, and their old signatures do not count either.
+    #[serde(default)]
+    pub compromised: bool,
+}
+
+/// A key that signs, with its name.
+#[derive(Debug)]
+pub struct Signer {
+    /// The fragment of its id.
+    pub name: String,
+    /// The key.
+    pub key: PrivateKey,
+}
+
+/// All keys of a node.
+#[derive(Debug)]
+pub struct Keyring {
+    folder: PathBuf,
+    entries: Vec<Entry>,
+    /// The private keys that may have to sign, by place.
+    signers: Vec<Option<Arc<Signer>>>,
+}
+
+impl Keyring {
+    /// Reads the keys; `first` is the file that the configuration names.
+    ///
+    /// # Errors
+    /// A file is missing, readable by others, or not what it should be.
+    pub fn load(first: &Path, now: Timestamp) -> anyhow::Result<Self> {
+        let folder = first.parent().unwrap_or(Path::new("")).to_owned();
+        let path = folder.join(FILE);
+        let entries: Vec<Entry> = if path.exists() {
+            let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))?
+        } else {
+            let key = read_key(first)?;
+            vec![Entry {
+                name: "key-1".to_owned(),
+                file: first.file_name().map(PathBuf::from).unwrap_or_default(),
+                public: key.public_jwk().clone(),
+                signs_from: Timestamp::UNIX_EPOCH,
+                retired_at: None,
+                compromised: false,
+            }]
+        };
+        let mut signers = Vec::new();
+        for entry in &entries {
+            let is_over = entry.compromised || entry.retired_at.is_some_and(|at| at <= now);
+            // What will not sign any more need not be there.
+            signers.push(if is_over {
+                None
+            } else {
+                let file = folder.join(&entry.file);
+                let key = read_key(&file)?;
+                if key.public_jwk() != &entry.public {
+                    bail!("{} is not the key that {} says", file.display(), path.display());
+                }
+                Some(Arc::new(Signer { name: entry.name.clone(), key }))
+            });
+        }
+        let ring = Self { folder, entries, signers };
+        ring.signer(now).with_context(|| format!("no key of {} signs now", path.display()))?;
+        Ok(ring)
+    }
+
+    /// The key that signs at `now`.
+    #[must_use]
+    pub fn signer(&self, now: Timestamp) -> Option<&Arc<Signer>> {
+        let signing = self.entries.iter().zip(&self.signers).rev();
+        signing.filter(|(entry, _)| entry.signs_from <= now).find_map(|(_, signer)| signer.as_ref())
+    }
+
+    /// The keys that a DID document of `did` shows at `now`.
+    #[must_use]
+    pub fn shown(&self, did: &str, now: Timestamp) -> Vec<KeyUse> {
+        let believed = self.entries.iter().filter(|entry| !entry.compromised);
+        let shown = believed.map(|entry| KeyUse {
+            id: format!("{did}#{}", entry.name),
+            jwk: entry.public.clone(),
+            authenticates: entry.retired_at.is_none_or(|at| at > now),
+        });
+        shown.collect()
+    }
+
+    /// The keyring with a new key, written; the old one goes on until this one is used.
+    ///
+    /// # Errors
+    /// There are too many keys, or a file cannot be written.
+    pub fn rotated(&self, algorithm: Algorithm, rotation: Rotation, now: Timestamp) -> anyhow::Result<Self> {
+        if self.entries.len() >= MAX_KEYS {
+            bail!("a node can have {MAX_KEYS} keys in its life; this one has had them");
+        }
+        let lead = if rotation.compromised { 0 } else { rotation.lead_seconds };
+        let overlap = if rotation.compromised { 0 } else { rotation.overlap_seconds };
+        let signs_from = now.checked_add(SignedDuration::from_secs(lead.into()))?;
+        let retired_at = signs_from.checked_add(SignedDuration::from_secs(overlap.into()))?;
+        let key = PrivateKey::generate(algorithm)?;
+        let name = format!("key-{}", self.entries.len() + 1);
+        let file = PathBuf::from(format!("{name}.jwk"));
+        secrets::create(&self.folder.join(&file), &key.private_jwk().to_string())?;
+        let mut entries = self.entries.clone();
+        for old in &mut entries {
+            old.retired_at = Some(old.retired_at.map_or(retired_at, |at| at.min(retired_at)));
+            old.compromised |= rotation.compromised;
+        }
+        let public = key.public_jwk().clone();
+        entries.push(Entry {
+            name: name.clone(),
+            file,
+            public,
+            signs_from,
+            retired_at: None,
+            compromised: false,
+        });
+        let mut signers = self.signers.clone();
+        if rotation.compromised {
+            signers.fill(None);
+        }
+        signers.push(Some(Arc::new(Signer { name, key })));
+        let ring = Self { folder: self.folder.clone(), entries, signers };
+        let text = serde_json::to_string_pretty(&ring.entries).context("writing the keyring")?;
+        secrets::replace(&self.folder.join(FILE), &text)?;
+        Ok(ring)
+    }
+}
+
+fn read_key(path: &Path) -> anyhow::Result<PrivateKey> {
+    let jwk = serde_json::from_str(&secrets::read(path)?)
+        .with_context(|| format!("the key file {} is not JSON", path.display()))?;
+    PrivateKey::from_jwk(&jwk).with_context(|| format!("in {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DID: &str = "did:web:a.example";
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn first(folder: &Path) -> PathBuf {
+        let path = folder.join("participant.jwk");
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        secrets::create(&path, &key.private_jwk().to_string()).unwrap();
+        path
+    }
+
+    fn names(ring: &Keyring, now: Timestamp) -> (String, Vec<(String, bool)>) {
+        let shown = ring.shown(DID, now).into_iter();
+        let shown = shown.map(|one| (one.id.rsplit('#').next().unwrap().to_owned(), one.authenticates));
+        (ring.signer(now).unwrap().name.clone(), shown.collect())
+    }
+
+    #[test]
+    fn a_new_key_is_shown_first_signs_then_and_the_old_one_stays_to_verify() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = first(folder.path());
+        let ring = Keyring::load(&path, at(0)).unwrap();
+        let rotation = Rotation { lead_seconds: 60, overlap_seconds: 600, compromised: false };
+        let ring = ring.rotated(Algorithm::P256, rotation, at(0)).unwrap();
+        let both = |old: bool| vec![("key-1".to_owned(), old), ("key-2".to_owned(), true)];
+        let again = Keyring::load(&path, at(0)).unwrap();
+        for ring in [&ring, &again] {
+            assert_eq!(names(ring, at(59)), ("key-1".to_owned(), both(true)));
+            assert_eq!(names(ring, at(60)), ("key-2".to_owned(), both(true)));
+            assert_eq!(names(ring, at(660)), ("key-2".to_owned(), both(false)));
+        }
+        // Once it has retired, its private part is not needed any more.
+        std::fs::remove_file(&path).unwrap();
+        assert!(Keyring::load(&path, at(0)).is_err());
+        assert_eq!(names(&Keyring::load(&path, at(661)).unwrap(), at(661)).0, "key-2");
+    }
+
+    #[test]
+    fn a_compromised_key_counts_for_nothing_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = first(folder.path());
+        let rotation = Rotation { lead_seconds: 60, overlap_seconds: 600, compromised: true };
+        let ring = Keyring::load(&path, at(0)).unwrap().rotated(Algorithm::Ed25519, rotation, at(0)).unwrap();
+        assert_eq!(names(&ring, at(0)), ("key-2".to_owned(), vec![("key-2".to_owned(), true)]));
+        std::fs::write(folder.path().join(FILE), "[]").unwrap();
+        assert!(Keyring::load(&path, at(0)).unwrap_err().to_string().contains("no key of"));
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
+        assert!(Keyring::load(&path, at(0)).is_err());
+    }
+}
