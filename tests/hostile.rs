@@ -599,7 +599,7 @@ impl Peer {
         let stop = tokio_util::sync::CancellationToken::new();
         tokio::spawn(connector::http::listener::serve(
             listener,
-            Some(std::sync::Arc::new(tls)),
+            Some(tokio::sync::watch::channel(std::sync::Arc::new(tls)).1),
             router,
             stop,
         ));

@@ -17,5 +17,6 @@ mod membership;
 mod soak;
 mod streams;
 mod support;
+mod tls;
 mod upstream;
 mod usage;

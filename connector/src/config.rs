@@ -74,6 +74,10 @@ pub struct Public {
     pub listen: SocketAddr,
     /// `https://host[:port]` under which others reach it; no trailing slash.
     pub address: String,
+    /// PEM files of authorities: callers must show a certificate of one of them (mutual TLS); nothing is asked where there
+    /// is none.
+    #[serde(default)]
+    pub client_roots: Vec<PathBuf>,
 }
 
 /// `[tls]`
@@ -96,10 +100,39 @@ pub struct Tls {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Management {
-    /// Address and port to listen on; loopback.
+    /// Address and port to listen on; loopback, unless callers must show a certificate.
     pub listen: SocketAddr,
     /// The key that callers send, mode 0600.
     pub key: PathBuf,
+    /// Set where it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ManagementTls>,
+}
+
+/// `[management.tls]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManagementTls {
+    /// PEM chain of the listener.
+    pub certificate: PathBuf,
+    /// Its private key, PEM; mode 0600.
+    pub key: PathBuf,
+    /// The name in the certificate.
+    #[serde(default = "localhost")]
+    pub name: String,
+    /// PEM files of authorities: callers must show a certificate of one of them.
+    #[serde(default)]
+    pub client_roots: Vec<PathBuf>,
+    /// The certificate that this command line shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<PathBuf>,
+    /// Its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<PathBuf>,
+}
+
+fn localhost() -> String {
+    "localhost".to_owned()
 }
 
 /// `[store]`
@@ -375,9 +408,11 @@ impl Config {
         if *did != expected && !did.starts_with("did:key:") {
             bail!("participant.did is `{did}`, but the DID of {address} is `{expected}`");
         }
-        if !self.management.listen.ip().is_loopback() {
+        let mutual = self.management.tls.as_ref().is_some_and(|tls| !tls.client_roots.is_empty());
+        if !self.management.listen.ip().is_loopback() && !mutual {
             bail!(
-                "management.listen must be a loopback address: whoever reaches it and has the key acts for you"
+                "management.listen must be a loopback address unless management.tls.client_roots makes callers show a \
+                 certificate: whoever reaches it and has the key acts for you"
             );
         }
         match &self.closed_test_network {
@@ -418,6 +453,15 @@ impl Config {
     #[must_use]
     pub fn dsp_address(&self) -> String {
         format!("{}{}", self.reached_at(), crate::http::DSP_PATH)
+    }
+
+    /// Address of the management API, for the command line.
+    #[must_use]
+    pub fn management_address(&self) -> String {
+        match &self.management.tls {
+            None => format!("http://{}", self.management.listen),
+            Some(tls) => format!("https://{}:{}", tls.name, self.management.listen.port()),
+        }
     }
 
     /// Under which address this node tells others to reach it.

@@ -78,7 +78,7 @@ impl Keyring {
     /// # Errors
     /// A file is missing, readable by others, or not what it should be.
     pub fn load(first: &Path, now: Timestamp) -> anyhow::Result<Self> {
-        let folder = first.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = first.parent().unwrap_or_else(|| Path::new("")).to_owned();
         let path = folder.join(FILE);
         let entries: Vec<Entry> = if path.exists() {
             let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;

@@ -33,6 +33,7 @@ pub struct Node {
     listeners: TaskTracker,
     recovery: Recovery,
     resumed: usize,
+    certificates: Arc<tls::Live>,
 }
 
 impl Node {
@@ -43,8 +44,7 @@ impl Node {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         tls::install_provider();
         let identity = Arc::new(Identity::load(config)?);
-        let client_tls = tls::client(config)?;
-        let server_tls = tls::server(config)?;
+        let certificates = Arc::new(tls::Live::load(config)?);
         let management_key = secrets::read(&config.path(&config.management.key))?;
         let stream_key = secrets::read(&config.path(Path::new(STREAM_KEY)))?.into_bytes();
         // Listening first: a taken port must not open the store.
@@ -66,8 +66,8 @@ impl Node {
         let (store, recovery) = open_store(config, &identity, false)?;
         let guard = Guard::new(&config.network.allow);
         let guard = if config.closed_test_network.is_some() { guard.with_plain() } else { guard };
-        let client = network::peer_client(&guard, client_tls.clone())?;
-        let upstream = network::upstream_client(client_tls)?;
+        let client = network::peer_client(&guard, certificates.client())?;
+        let upstream = network::upstream_client(certificates.client())?;
         let resolver = Arc::new(Resolver::new(
             client.clone(),
             Arc::clone(&identity),
@@ -107,19 +107,24 @@ impl Node {
             }
         };
         let faces = Faces::new(Arc::clone(&engine), upstream, authentication);
-        let operator = Management::new(Arc::clone(&faces), &management_key);
+        let operator = Management::new(Arc::clone(&faces), Arc::clone(&certificates), &management_key);
         let listeners = TaskTracker::new();
-        listeners.spawn(http::listener::serve(public, Some(server_tls), http::public(&faces), stop.clone()));
+        listeners.spawn(http::listener::serve(
+            public,
+            Some(certificates.public()),
+            http::public(&faces),
+            stop.clone(),
+        ));
         if let Some(plain) = plain {
             listeners.spawn(http::listener::serve(plain, None, http::public(&faces), stop.clone()));
         }
         let routes = http::management::routes(&operator);
-        listeners.spawn(http::listener::serve(management, None, routes, stop.clone()));
+        listeners.spawn(http::listener::serve(management, certificates.management(), routes, stop.clone()));
         let resumed = engine.resume().await?;
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_audit_log(stop.clone()));
-        Ok(Self { engine, outbox, stop, listeners, recovery, resumed })
+        Ok(Self { engine, outbox, stop, listeners, recovery, resumed, certificates })
     }
 
     /// What opening the store had to mend.
@@ -132,6 +137,12 @@ impl Node {
     #[must_use]
     pub const fn resumed(&self) -> usize {
         self.resumed
+    }
+
+    /// Reads certificates and authorities anew; where anything is wrong with them, the old ones stay.
+    pub async fn reload_certificates(&self) {
+        // What went wrong is in the log and in the audit log.
+        let _ = self.engine.reload_certificates(&self.certificates).await;
     }
 
     /// Stops: no new connections, running requests end or are cut after a few seconds, what is undelivered stays.

@@ -35,7 +35,7 @@ pub fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
     }
     create(&fresh, content)?;
     fs::rename(&fresh, path).with_context(|| format!("replacing {}", path.display()))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
     synced.with_context(|| format!("syncing {}", folder.display()))
 }

@@ -1,12 +1,17 @@
-//! TLS for both sides: rustls with ring, certificates from PEM files.
+//! TLS for both sides: rustls with ring, certificates from PEM files, which can be read anew while the node runs.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context as _, bail};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::secrets;
@@ -17,42 +22,243 @@ pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// What the listeners use, at any moment the newest that was read.
+pub type Serving = watch::Receiver<Arc<ServerConfig>>;
+
+/// The certificates of a running node.
+#[derive(Debug)]
+pub struct Live {
+    config: Config,
+    public: watch::Sender<Arc<ServerConfig>>,
+    management: Option<watch::Sender<Arc<ServerConfig>>>,
+    peers: Arc<Peers>,
+}
+
+/// What the client side trusts, and what it shows to a peer that asks for a certificate.
+#[derive(Debug)]
+struct Peers {
+    trusted: RwLock<Arc<WebPkiServerVerifier>>,
+    own: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Live {
+    /// Reads everything that the configuration names.
+    ///
+    /// # Errors
+    /// A file is missing or wrong, or nothing is trusted.
+    pub fn load(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            public: watch::channel(public(config)?).0,
+            management: management(config)?.map(|one| watch::channel(one).0),
+            peers: Arc::new(Peers {
+                trusted: RwLock::new(verifier(config)?),
+                own: RwLock::new(own(config)?),
+            }),
+            config: config.clone(),
+        })
+    }
+
+    /// Reads everything anew: connections from now on use it. Where anything is wrong, nothing changes.
+    ///
+    /// # Errors
+    /// As [`Live::load`].
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let (fresh_public, fresh_management) = (public(&self.config)?, management(&self.config)?);
+        let (trusted, own) = (verifier(&self.config)?, own(&self.config)?);
+        self.public.send_replace(fresh_public);
+        if let (Some(sender), Some(fresh)) = (&self.management, fresh_management) {
+            sender.send_replace(fresh);
+        }
+        *self.peers.trusted.write().unwrap_or_else(PoisonError::into_inner) = trusted;
+        *self.peers.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        Ok(())
+    }
+
+    /// For the public listener.
+    #[must_use]
+    pub fn public(&self) -> Serving {
+        self.public.subscribe()
+    }
+
+    /// For the management listener, where it speaks TLS.
+    #[must_use]
+    pub fn management(&self) -> Option<Serving> {
+        self.management.as_ref().map(watch::Sender::subscribe)
+    }
+
+    /// The side towards peers and upstreams.
+    #[must_use]
+    pub fn client(&self) -> ClientConfig {
+        client_of(Arc::clone(&self.peers))
+    }
+}
+
+fn client_of(peers: Arc<Peers>) -> ClientConfig {
+    ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<Peers>::clone(&peers))
+        .with_client_cert_resolver(peers)
+}
+
+impl Peers {
+    fn trusted(&self) -> Arc<WebPkiServerVerifier> {
+        Arc::clone(&self.trusted.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Everything is for the verifier of the moment to decide.
+impl ServerCertVerifier for Peers {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.trusted().verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.trusted().verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.trusted().verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.trusted().supported_verify_schemes()
+    }
+}
+
+/// A peer that asks for a certificate gets this node's own.
+impl ResolvesClientCert for Peers {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let own = Arc::clone(&self.own.read().unwrap_or_else(PoisonError::into_inner));
+        own.key.choose_scheme(schemes).map(|_| own)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 /// The public listener's side.
 ///
 /// # Errors
-/// Certificate or key are missing or do not fit.
-pub fn server(config: &Config) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain = certificates(&config.path(&config.tls.certificate))?;
-    let key_path = config.path(&config.tls.key);
-    let key = PrivateKeyDer::from_pem_slice(secrets::read(&key_path)?.as_bytes())
-        .with_context(|| format!("no private key in {}", key_path.display()))?;
-    let mut server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
+/// Certificate or key are missing or do not fit, or a file of `public.client_roots` cannot be read.
+pub fn public(config: &Config) -> anyhow::Result<Arc<ServerConfig>> {
+    let (certificate, key) = (&config.tls.certificate, &config.tls.key);
+    server(config, certificate, key, &config.public.client_roots)
+}
+
+fn management(config: &Config) -> anyhow::Result<Option<Arc<ServerConfig>>> {
+    let Some(tls) = &config.management.tls else { return Ok(None) };
+    server(config, &tls.certificate, &tls.key, &tls.client_roots).map(Some)
+}
+
+/// A listener's side; with `client_roots`, callers must show a certificate of one of those authorities.
+fn server(
+    config: &Config,
+    certificate: &Path,
+    key: &Path,
+    client_roots: &[std::path::PathBuf],
+) -> anyhow::Result<Arc<ServerConfig>> {
+    let chain = certificates(&config.path(certificate))?;
+    let key_path = config.path(key);
+    let builder = ServerConfig::builder();
+    let builder = if client_roots.is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        let mut roots = RootCertStore::empty();
+        add_roots(&mut roots, config, client_roots)?;
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+        builder.with_client_cert_verifier(verifier.context("the authorities of client_roots")?)
+    };
+    let mut server = builder
+        .with_single_cert(chain, private_key(&key_path)?)
         .with_context(|| format!("the key {} does not fit the certificate", key_path.display()))?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server))
 }
 
-/// The side towards peers and upstreams.
+/// The side towards peers, as it is now: for commands.
 ///
 /// # Errors
-/// A file of `tls.roots` cannot be read, or nothing is trusted.
+/// A file cannot be read, or nothing is trusted.
 pub fn client(config: &Config) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    for path in &config.tls.roots {
-        for certificate in certificates(&config.path(path))? {
-            roots.add(certificate).with_context(|| format!("{} is no authority", path.display()))?;
-        }
+    let peers = Peers { trusted: RwLock::new(verifier(config)?), own: RwLock::new(own(config)?) };
+    Ok(client_of(Arc::new(peers)))
+}
+
+/// The side of the command line towards the management API, where that speaks TLS.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn operator(config: &Config) -> anyhow::Result<Option<ClientConfig>> {
+    let Some(tls) = &config.management.tls else { return Ok(None) };
+    let mut roots = trusted_roots(config)?;
+    // One that vouches for itself is trusted where it stands.
+    add_roots(&mut roots, config, std::slice::from_ref(&tls.certificate))?;
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    Ok(Some(match (&tls.client_certificate, &tls.client_key) {
+        (Some(certificate), Some(key)) => builder
+            .with_client_auth_cert(certificates(&config.path(certificate))?, private_key(&config.path(key))?)
+            .context("management.tls.client_certificate and client_key do not fit")?,
+        _ => builder.with_no_client_auth(),
+    }))
+}
+
+fn verifier(config: &Config) -> anyhow::Result<Arc<WebPkiServerVerifier>> {
+    let roots = trusted_roots(config)?;
+    if roots.is_empty() {
+        bail!("no authority is trusted: set tls.roots or tls.system_roots");
     }
+    WebPkiServerVerifier::builder(Arc::new(roots)).build().context("the trusted authorities")
+}
+
+fn trusted_roots(config: &Config) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    add_roots(&mut roots, config, &config.tls.roots)?;
     if config.tls.system_roots {
         // A machine's store may have a certificate that rustls does not take; the others count.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    if roots.is_empty() {
-        bail!("no authority is trusted: set tls.roots or tls.system_roots");
+    Ok(roots)
+}
+
+fn add_roots(roots: &mut RootCertStore, config: &Config, files: &[std::path::PathBuf]) -> anyhow::Result<()> {
+    for path in files {
+        for certificate in certificates(&config.path(path))? {
+            roots.add(certificate).with_context(|| format!("{} is no authority", path.display()))?;
+        }
     }
-    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    Ok(())
+}
+
+/// This node's certificate, as a client.
+fn own(config: &Config) -> anyhow::Result<Arc<CertifiedKey>> {
+    let chain = certificates(&config.path(&config.tls.certificate))?;
+    let key = private_key(&config.path(&config.tls.key))?;
+    let provider = rustls::crypto::ring::default_provider();
+    let key = provider.key_provider.load_private_key(key).context("tls.key")?;
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
+}
+
+fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(secrets::read(path)?.as_bytes())
+        .with_context(|| format!("no private key in {}", path.display()))
 }
 
 /// The certificates of a PEM file.

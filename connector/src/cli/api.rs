@@ -1,5 +1,6 @@
 //! The client of a node's management API, as the command line uses it.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,8 +30,14 @@ impl Api {
     pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
         let config = Config::load(folder)?;
         let key = secrets::read(&config.path(&config.management.key))?.trim().to_owned();
-        let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
-        Ok(Self { client, base: format!("http://{}", config.management.listen), key })
+        let mut client = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
+        if let (Some(tls), Some(named)) = (crate::tls::operator(&config)?, &config.management.tls) {
+            let listen = config.management.listen;
+            let here = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+            client = client.tls_backend_preconfigured(tls);
+            client = client.resolve(&named.name, SocketAddr::new(here, listen.port()));
+        }
+        Ok(Self { client: client.build()?, base: config.management_address(), key })
     }
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {

@@ -63,7 +63,9 @@ fn params_for(host: &str) -> anyhow::Result<CertificateParams> {
         .with_context(|| format!("`{host}` cannot stand in a certificate"))?;
     params.distinguished_name.push(DnType::CommonName, host);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    // A node is a client too, and may be asked for its certificate.
+    params.extended_key_usages =
+        vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
 

@@ -94,7 +94,7 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
 
 fn certificate(config: &Config) -> Verdict {
     let read = || -> anyhow::Result<(String, i64)> {
-        tls::server(config)?;
+        tls::public(config)?;
         let chain = tls::certificates(&config.path(&config.tls.certificate))?;
         let leaf = chain.first().context("the certificate file is empty")?;
         let (_, parsed) = X509Certificate::from_der(leaf).context("the certificate cannot be read")?;

@@ -20,6 +20,8 @@ pub(super) struct Arguments {
 enum Command {
     /// DID, key and document.
     Show,
+    /// Read certificates and trusted authorities anew, without a restart; SIGHUP does the same.
+    ReloadCertificates,
     /// Let a new key take the place of the others; what they have signed stays verifiable.
     Rotate(Rotate),
 }
@@ -46,6 +48,11 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         None | Some(Command::Show) => {
             let found = api.get("/v4/identity").await?;
             output.result(&found, || show(&found));
+        }
+        Some(Command::ReloadCertificates) => {
+            api.post("/v4/certificates/reload", json!({})).await?;
+            output
+                .result(&json!({"reloaded": true}), || "new connections use the new certificates".to_owned());
         }
         Some(Command::Rotate(rotate)) => {
             let key_type = match rotate.key_type {

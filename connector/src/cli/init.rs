@@ -125,14 +125,14 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
             did: trust::did::web(&authority),
             key: "keys/participant.jwk".into(),
         },
-        public: Public { listen: arguments.listen, address },
+        public: Public { listen: arguments.listen, address, client_roots: Vec::new() },
         tls: Tls {
             certificate: "tls/certificate.pem".into(),
             key: "tls/key.pem".into(),
             roots,
             system_roots: true,
         },
-        management: Management { listen: arguments.management, key: "keys/management.key".into() },
+        management: Management { listen: arguments.management, key: "keys/management.key".into(), tls: None },
         store: Store {
             engine: match arguments.store {
                 Engine::Sled => StoreEngine::Sled,

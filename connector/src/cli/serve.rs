@@ -38,7 +38,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     if node.resumed() > 0 {
         tracing::info!(messages = node.resumed(), "undelivered messages were taken up again");
     }
-    let management = format!("http://{}", config.management.listen);
+    let management = config.management_address();
     let shown = json!({
         "ready": true, "did": config.participant.did, "address": config.public.address, "management": management,
         "commit": recovery.sequence,
@@ -49,10 +49,16 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             config.participant.name, config.participant.did, config.public.address
         )
     });
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-        () = stdin_closed(arguments.until_stdin_closes) => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    let closed = stdin_closed(arguments.until_stdin_closes);
+    tokio::pin!(closed);
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+            () = &mut closed => break,
+            _ = hangup.recv() => node.reload_certificates().await,
+        }
     }
     tracing::info!("stopping");
     node.stop().await;

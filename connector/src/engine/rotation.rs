@@ -1,4 +1,4 @@
-//! Keys that change.
+//! Keys and certificates that change.
 
 use trust::Algorithm;
 
@@ -6,6 +6,7 @@ use super::{Engine, EngineError};
 use crate::clock;
 use crate::keyring::Rotation;
 use crate::tables::Event;
+use crate::tls;
 
 impl Engine {
     /// Lets a new key take the place of the others.
@@ -29,5 +30,21 @@ impl Engine {
         // Lists that are kept were signed by a key that may not count any more.
         self.published.clear();
         Ok(())
+    }
+
+    /// Reads certificates and authorities anew; where anything is wrong with them, the old ones stay.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub async fn reload_certificates(&self, certificates: &tls::Live) -> Result<(), EngineError> {
+        let result = certificates.reload();
+        let text = match &result {
+            Ok(()) => "certificates and authorities were read anew".to_owned(),
+            Err(error) => format!("certificates and authorities stay as they were: {error:#}"),
+        };
+        tracing::info!("{text}");
+        self.record(Event::new("identity", clock::now(), text)).await;
+        result
+            .map_err(|error| EngineError::refused(protocol::RefusalKind::Disagreement, format!("{error:#}")))
     }
 }

@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::Serving;
+
 /// Most connections at once; more wait in the operating system's queue.
 const CONNECTIONS: usize = 4096;
 /// Longest TLS handshake.
@@ -26,13 +28,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves `router` on `listener` until `stop`.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    router: Router,
-    stop: CancellationToken,
-) {
-    let acceptor = tls.map(TlsAcceptor::from);
+pub async fn serve(listener: TcpListener, tls: Option<Serving>, router: Router, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut builder = Builder::new(TokioExecutor::new());
@@ -63,7 +59,9 @@ pub async fn serve(
             }
         };
         let service = TowerToHyperService::new(router.clone());
-        let (acceptor, builder, watcher) = (acceptor.clone(), Arc::clone(&builder), graceful.watcher());
+        // The newest certificate counts for each connection.
+        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow())));
+        let (builder, watcher) = (Arc::clone(&builder), graceful.watcher());
         tokio::spawn(async move {
             let _permit = permit;
             // Small messages back and forth: waiting to fill packets only costs time.

@@ -35,6 +35,7 @@ pub use self::operations::Scope;
 use super::problem::json_answer;
 use super::{Faces, read_body, to_the_end};
 use crate::engine::EngineError;
+use crate::tls;
 
 /// Largest body of a caller, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -43,6 +44,7 @@ const MAX_BODY: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Management {
     faces: Arc<Faces>,
+    certificates: Arc<tls::Live>,
     /// SHA-256 of the key: comparing digests takes the same time whatever differs.
     key: [u8; 32],
 }
@@ -52,8 +54,8 @@ type Shared = State<Arc<Management>>;
 impl Management {
     /// A face that asks for `key`.
     #[must_use]
-    pub fn new(faces: Arc<Faces>, key: &str) -> Arc<Self> {
-        Arc::new(Self { faces, key: Sha256::digest(key.trim()).into() })
+    pub fn new(faces: Arc<Faces>, certificates: Arc<tls::Live>, key: &str) -> Arc<Self> {
+        Arc::new(Self { faces, certificates, key: Sha256::digest(key.trim()).into() })
     }
 }
 

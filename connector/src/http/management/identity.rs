@@ -1,22 +1,26 @@
-//! Who this node is, and its keys.
+//! Who this node is, its keys and certificates.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use trust::Algorithm;
 
-use super::{Management, Shared, answer, read};
+use super::{Management, Shared, answer, read, respond};
 use crate::engine::{Engine, EngineError};
 use crate::keyring::Rotation;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
-    Router::new().route("/identity", get(identity)).route("/identity/rotate", post(rotate))
+    Router::new()
+        .route("/identity", get(identity))
+        .route("/identity/rotate", post(rotate))
+        .route("/certificates/reload", post(reload))
 }
 
 fn shown(engine: &Engine) -> Result<Value, EngineError> {
@@ -30,6 +34,11 @@ fn shown(engine: &Engine) -> Result<Value, EngineError> {
 
 async fn identity(State(management): Shared) -> Response {
     answer(shown(&management.faces.engine))
+}
+
+async fn reload(State(management): Shared) -> Response {
+    let reloaded = management.faces.engine.reload_certificates(&management.certificates).await;
+    respond(reloaded.map(|()| StatusCode::NO_CONTENT.into_response()))
 }
 
 #[derive(Debug, Deserialize)]

@@ -252,6 +252,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "text/event-stream",
     ),
     ours(GET, "/events/log", Read, "The audit log", JSON),
+    ours(POST, "/certificates/reload", Admin, "Read certificates and authorities anew", JSON),
     ours(GET, "/audit/entries", Read, "The audit log with the links of its chain", JSON),
     ours(GET, "/audit/seals", Read, "This node's seals of the audit log", JSON),
     ours(GET, "/apikeys", Admin, "The keys of this API", JSON),
