@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{CONTEXT, Node, PURPOSE, Stranger, World, free_port};
+use crate::support::{CONTEXT, Node, PURPOSE, Peer, Stranger, World, free_port};
 
 const DATASET: &str = "urn:test:rows";
 
@@ -563,48 +563,6 @@ async fn an_agreement_without_a_signature_is_refused_where_both_are_required() {
     assert_eq!(status, 400, "{body}");
     assert!(body["reason"][0].as_str().unwrap().contains("signature does not hold"), "{body}");
     assert_eq!(node.get(&show).await["state"], "AGREED");
-}
-
-/// A peer that says yes to everything.
-struct Peer {
-    address: String,
-}
-
-impl Peer {
-    fn start(world: &World) -> Self {
-        Self::serving(world, |_| axum::Router::new().fallback(|| async { http::StatusCode::OK }))
-    }
-
-    /// A peer with routes of its own, made for its address.
-    fn serving(world: &World, routes: impl FnOnce(&str) -> axum::Router) -> Self {
-        let dir = world.folder.path().join("authority");
-        // The certificate of any node of this world is for `localhost`.
-        let node_tls = std::fs::read_dir(world.folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path().join("tls"))
-            .find(|path| path.exists())
-            .unwrap();
-        assert!(dir.exists());
-        let chain = connector::tls::certificates(&node_tls.join("certificate.pem")).unwrap();
-        let key = std::fs::read(node_tls.join("key.pem")).unwrap();
-        let key =
-            <rustls::pki_types::PrivateKeyDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&key)
-                .unwrap();
-        let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let router = routes(&address);
-        let stop = tokio_util::sync::CancellationToken::new();
-        tokio::spawn(connector::http::listener::serve(
-            listener,
-            Some(tokio::sync::watch::channel(std::sync::Arc::new(tls)).1),
-            router,
-            stop,
-        ));
-        Self { address }
-    }
 }
 
 #[tokio::test]

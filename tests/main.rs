@@ -20,3 +20,4 @@ mod support;
 mod tls;
 mod upstream;
 mod usage;
+mod verifier;
