@@ -12,6 +12,6 @@ fn a_small_run_gives_every_figure() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<_> = figures.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 7, "{names:?}");
+    assert_eq!(names.len(), 10, "{names:?}");
     assert!(figures.as_array().unwrap().iter().all(|one| one["value"].as_f64().unwrap() >= 0.0));
 }

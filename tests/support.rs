@@ -335,7 +335,7 @@ impl Peer {
             <rustls::pki_types::PrivateKeyDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&key)
                 .unwrap();
         let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();

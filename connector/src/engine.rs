@@ -32,6 +32,7 @@ use protocol::{Effect, MessageId, Refusal, RefusalKind};
 use store::{Batch, CommitError, Store, StoreError};
 use tokio::sync::watch;
 use trust::TrustError;
+use trust::token::Caller;
 
 pub use self::agreements::{Import, Standing};
 pub use self::catalog::{Cursor, Managed, Write};
@@ -44,7 +45,7 @@ pub use self::evidence::Heard;
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
-use self::replay::Replays;
+pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
 use crate::config::{Authority, Config, Dialect, Signatures, TrustedIssuer};
@@ -119,7 +120,7 @@ pub struct Engine {
     guard: Guard,
     outbox: Outbox,
     streams: Arc<Streams>,
-    replays: Replays,
+    used_tokens: UsedTokens,
     locks: Locks,
     /// What makes an agreement binding here.
     signatures: Signatures,
@@ -180,7 +181,7 @@ impl Engine {
     /// # Errors
     /// The catalog cannot be read from the store.
     pub fn new(config: &Config, parts: Parts) -> Result<Self, EngineError> {
-        let replays = Replays::load(&parts.store)?;
+        let used_tokens = UsedTokens::load(&parts.store)?;
         let engine = Self {
             store: parts.store,
             identity: parts.identity,
@@ -189,7 +190,7 @@ impl Engine {
             guard: parts.guard,
             outbox: parts.outbox,
             streams: Arc::default(),
-            replays,
+            used_tokens,
             locks: Locks::default(),
             signatures: config.agreements.signatures,
             own_address: config.dsp_address(),
@@ -285,6 +286,14 @@ impl Engine {
     #[must_use]
     pub const fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Notes the use of a caller's token, durably; false for a second use.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn first_use(&self, caller: &Caller) -> Result<bool, EngineError> {
+        Ok(self.used_tokens.first_use(&self.store, caller).await?)
     }
 
     /// Tells of every commit; what changed is read from the store.

@@ -9,11 +9,13 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use trust::{Algorithm, DidDocument, PrivateKey};
 
 use super::api::{Api, Events, segment, set};
 use super::output::{Output, table, text};
 use super::testbed::{TestNode, Testbed, spawn};
 use super::{Exit, transfers};
+use crate::engine::UsedTokens;
 
 /// Longest wait for one negotiation.
 const STEP: Duration = Duration::from_secs(60);
@@ -79,6 +81,8 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     figures.extend(stream(&testbed, &provider, &consumer, arguments.stream_mib).await?);
     provider.stop().await?;
     consumer.stop().await?;
+    output.say("checking tokens");
+    figures.extend(tokens(&testbed).await?);
     output.say(&format!("{} starts", arguments.starts));
     figures.push(start(&testbed, arguments.starts).await?);
 
@@ -103,6 +107,52 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
         table(&["figure", "measured", "aim", ""], rows.collect())
     });
     Ok(Exit::Success)
+}
+
+/// How fast tokens are checked against a document at hand, and what it costs a message to be authenticated: its token
+/// checked, and its use remembered durably.
+async fn tokens(testbed: &Testbed) -> anyhow::Result<Vec<Figure>> {
+    const TOKENS: usize = 4000;
+    let (did, audience) = ("did:web:bench.example", "did:web:verifier.example");
+    let kid = format!("{did}#key-1");
+    let mut figures = Vec::new();
+    for (algorithm, name) in [
+        (Algorithm::Ed25519, "tokens checked a second on one core, EdDSA"),
+        (Algorithm::P256, "tokens checked a second on one core, ES256"),
+    ] {
+        let key = PrivateKey::generate(algorithm)?;
+        let document = DidDocument::of_node(did, &kid, key.public_jwk(), &[]);
+        let now = crate::clock::now();
+        let issue = |_| trust::token::issue(&key, &kid, did, audience, &crate::ids::urn(), None, now);
+        let tokens = (0..TOKENS).map(issue).collect::<Result<Vec<_>, _>>()?;
+        let check = |token: &String| {
+            let claimed = trust::token::Claimed::read(token)?;
+            claimed.verify(&document, audience, now)
+        };
+        let began = Instant::now();
+        let callers = tokens.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+        let rate = per_second(TOKENS, began.elapsed());
+        figures.push(Figure::at_least(name, rate, "a second", 5000.0));
+        if algorithm == Algorithm::Ed25519 {
+            let folder = testbed.folder().join("tokens");
+            let (store, _) = store::Store::open(&folder, &store::Options::default())?;
+            let memory = UsedTokens::load(&store)?;
+            let few = callers.get(..300).unwrap_or(&callers);
+            let began = Instant::now();
+            for (caller, token) in few.iter().zip(&tokens) {
+                check(token)?;
+                ensure!(memory.first_use(&store, caller).await?, "a token was used twice");
+            }
+            let each = began.elapsed().as_secs_f64() * 1e6 / f64::from(u32::try_from(few.len())?);
+            figures.push(Figure::plain("authentication of one message", each, "us"));
+        }
+    }
+    Ok(figures)
+}
+
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate for people")]
+fn per_second(count: usize, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64().max(1e-9)
 }
 
 async fn offer(provider: &TestNode, file: &Path, id: &str) -> anyhow::Result<()> {

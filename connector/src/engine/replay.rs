@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 use store::{Batch, CommitError, Store, StoreError};
 use trust::token::Caller;
 
-use super::{Engine, EngineError};
 use crate::clock;
 use crate::ids::hex;
 use crate::tables::{self, prefix};
@@ -24,7 +23,7 @@ const SWEEP: usize = 16;
 
 /// The tokens that were used and are not too old yet.
 #[derive(Debug, Default)]
-pub(super) struct Replays {
+pub struct UsedTokens {
     seen: Mutex<Seen>,
 }
 
@@ -34,9 +33,12 @@ struct Seen {
     order: BTreeSet<(i64, String)>,
 }
 
-impl Replays {
+impl UsedTokens {
     /// What the store remembers.
-    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn load(store: &Store) -> Result<Self, StoreError> {
         let mut seen = Seen::default();
         let mut after: Option<String> = None;
         loop {
@@ -65,31 +67,29 @@ impl Replays {
         seen.order.insert((expires, key.to_owned()));
         Some(old)
     }
-}
 
-impl Engine {
     /// Notes the use of a caller's token, durably; false for a second use.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn first_use(&self, caller: &Caller) -> Result<bool, EngineError> {
+    pub async fn first_use(&self, store: &Store, caller: &Caller) -> Result<bool, CommitError> {
         let mut hash = Sha256::new();
         hash.update(caller.did().as_bytes());
         // No DID has it.
         hash.update([0]);
         hash.update(caller.jti().as_bytes());
         let key = tables::key(prefix::REPLAY, &hex(&hash.finalize()));
-        let Some(old) = self.replays.note(&key, caller.expires(), clock::now().as_second()) else {
+        let Some(old) = self.note(&key, caller.expires(), clock::now().as_second()) else {
             return Ok(false);
         };
         let mut batch = Batch::new();
         batch.expect(key.clone(), None);
         tables::put(&mut batch, key, &caller.expires())?;
         old.into_iter().for_each(|key| batch.delete(key));
-        match self.store.commit(batch).await {
+        match store.commit(batch).await {
             Ok(_) => Ok(true),
             Err(CommitError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_old_is_forgotten_and_what_is_not_is_loaded_again() {
-        let replays = Replays::default();
+        let replays = UsedTokens::default();
         assert_eq!(replays.note("a", 100, 50), Some(Vec::new()));
         assert_eq!(replays.note("a", 100, 50), None);
         assert_eq!(replays.note("b", 300, 101), Some(vec!["a".to_owned()]));
@@ -113,7 +113,7 @@ mod tests {
         let mut batch = Batch::new();
         tables::put(&mut batch, tables::key(prefix::REPLAY, "x"), &500_i64).unwrap();
         store.commit(batch).await.unwrap();
-        let loaded = Replays::load(&store).unwrap();
+        let loaded = UsedTokens::load(&store).unwrap();
         assert_eq!(loaded.note(&tables::key(prefix::REPLAY, "x"), 500, 1), None);
     }
 }
