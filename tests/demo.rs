@@ -18,6 +18,8 @@ fn three_agencies_share_and_refuse_as_told() {
         "the station is being recalibrated",
         "A request for data without an agreement is refused (401)",
         "altered by one word, it does not verify any more",
+        "London   is a member after",
+        "The council revokes London's membership; Paris knows and offers it nothing",
         "Everything went as told.",
     ] {
         assert!(text.contains(expected), "missing: {expected}\n{text}");

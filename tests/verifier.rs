@@ -159,8 +159,9 @@ impl Played {
 
     fn show_as(&self, key: &PrivateKey, holder: &str, verifier: &str, credentials: &[String]) {
         let kid = format!("{}#k", self.did);
-        let made =
-            trust::presentation::make(key, &kid, holder, verifier, "j", credentials, connector::clock::now());
+        let to = trust::presentation::Audience { holder, verifier, jti: "j" };
+        let now = connector::clock::now();
+        let made = trust::presentation::make(key, &kid, &to, credentials, Profile::V2, now);
         let message = json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"],
             "type": "PresentationResponseMessage", "presentation": [made.unwrap()]});
         self.put("shown", &message.to_string());

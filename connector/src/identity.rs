@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use trust::credential::Statement;
+use trust::presentation::Audience;
 use trust::{Algorithm, DidDocument, Dossier, Profile, SignerRole, TrustError};
 
 use crate::config::{ClosedIdentity, Config};
@@ -220,18 +221,12 @@ impl Identity {
         &self,
         verifier: &str,
         credentials: &[String],
+        profile: Profile,
         now: Timestamp,
     ) -> Result<String, TrustError> {
         let signer = self.signer()?;
-        trust::presentation::make(
-            &signer.key,
-            &self.kid(&signer),
-            &self.did,
-            verifier,
-            &ids::urn(),
-            credentials,
-            now,
-        )
+        let to = Audience { holder: &self.did, verifier, jti: &ids::urn() };
+        trust::presentation::make(&signer.key, &self.kid(&signer), &to, credentials, profile, now)
     }
 
     /// Issues a credential.

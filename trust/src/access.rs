@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use crate::dcp::kind_of;
+use crate::dcp::Selector;
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
 use crate::jose::{self, PrivateKey};
@@ -35,7 +35,7 @@ pub fn issue(
     key.sign(kid, TYPE, claims.to_string().as_bytes())
 }
 
-/// The credential types that `verifier` may ask for by an access token of `holder`, whose own document is given.
+/// What `verifier` may ask for by an access token of `holder`, whose own document is given.
 ///
 /// # Errors
 /// Not a token of ours, for another verifier, or expired.
@@ -44,7 +44,7 @@ pub fn check(
     holder: &DidDocument,
     verifier: &str,
     now: Timestamp,
-) -> Result<Vec<String>, TrustError> {
+) -> Result<Vec<Selector>, TrustError> {
     let refuse = |reason: &str| TrustError::Token(format!("the access token: {reason}"));
     let (header, _) = jose::peek(compact)?;
     if header.get("typ").and_then(Json::as_str) != Some(TYPE) {
@@ -64,7 +64,7 @@ pub fn check(
     {
         return Err(refuse("has expired"));
     }
-    Ok(text("scope").unwrap_or_default().split(' ').filter_map(kind_of).map(str::to_owned).collect())
+    Ok(text("scope").unwrap_or_default().split(' ').filter_map(Selector::of_scope).collect())
 }
 
 #[cfg(test)]
@@ -81,7 +81,8 @@ mod tests {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let scopes = [scope_of("MembershipCredential"), "something else".to_owned()];
         let token = issue(&key, kid, holder, "did:web:v", &scopes, now).unwrap();
-        assert_eq!(check(&token, &document, "did:web:v", now).unwrap(), ["MembershipCredential"]);
+        let allowed = check(&token, &document, "did:web:v", now).unwrap();
+        assert_eq!(allowed, [Selector::Kind("MembershipCredential".to_owned())]);
         assert!(
             check(&token, &document, "did:web:w", now).unwrap_err().to_string().contains("another verifier")
         );

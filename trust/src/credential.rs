@@ -13,9 +13,9 @@ use crate::jose::{self, PrivateKey};
 use crate::token::SKEW;
 
 /// First context of the data model 1.1.
-const V1: &str = "https://www.w3.org/2018/credentials/v1";
+pub(crate) const V1: &str = "https://www.w3.org/2018/credentials/v1";
 /// First context of the data model 2.0.
-const V2: &str = "https://www.w3.org/ns/credentials/v2";
+pub(crate) const V2: &str = "https://www.w3.org/ns/credentials/v2";
 /// Most types of one credential.
 const MAX_TYPES: usize = 32;
 
@@ -194,6 +194,19 @@ impl Claimed {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// The data model it is written in, and its id: what a holder may know of its own credentials.
+    #[must_use]
+    pub fn described(&self) -> (Profile, Option<String>) {
+        let payload = jose::peek_within(&self.compact, self.limit).map(|(_, payload)| payload);
+        let claims: Json =
+            payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let (profile, credential) = match claims.get("vc") {
+            Some(credential) => (Profile::V1, credential),
+            None => (Profile::V2, &claims),
+        };
+        (profile, credential.get("id").and_then(Json::as_str).map(str::to_owned))
     }
 
     /// Checks signature, form and validity at `now`.

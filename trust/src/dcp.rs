@@ -8,8 +8,10 @@ use crate::error::TrustError;
 
 /// The context of every message.
 pub const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
-/// What begins the scope of a credential type (DCP, section 5.4.1.2); `:read` ends it.
+/// What begins the scope of a credential type (DCP, section 5.4.1.2); `:read` may end it.
 const TYPE_SCOPE: &str = "org.eclipse.dspace.dcp.vc.type:";
+/// What begins the scope of a credential's id.
+const ID_SCOPE: &str = "org.eclipse.dspace.dcp.vc.id:";
 /// Most entries in one list of a message.
 const MAX_ENTRIES: usize = 64;
 
@@ -70,11 +72,39 @@ pub fn scope_of(kind: &str) -> String {
     format!("{TYPE_SCOPE}{kind}:read")
 }
 
-/// The credential type that a scope asks for.
-#[must_use]
-pub fn kind_of(scope: &str) -> Option<&str> {
-    let kind = scope.strip_prefix(TYPE_SCOPE)?.strip_suffix(":read")?;
-    (!kind.is_empty() && kind.len() <= 256).then_some(kind)
+/// What a scope stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// The credential with this id (section 5.4.1.2, `org.eclipse.dspace.dcp.vc.id`).
+    Id(String),
+    /// Credentials of this type (`org.eclipse.dspace.dcp.vc.type`).
+    Kind(String),
+}
+
+impl Selector {
+    /// Reads a scope; `None` for one of another alias, or one that asks for more than to read.
+    #[must_use]
+    pub fn of_scope(scope: &str) -> Option<Self> {
+        let (alias, rest) = match (scope.strip_prefix(TYPE_SCOPE), scope.strip_prefix(ID_SCOPE)) {
+            (Some(rest), _) => (Self::Kind as fn(String) -> Self, rest),
+            (None, Some(rest)) => (Self::Id as fn(String) -> Self, rest),
+            (None, None) => return None,
+        };
+        let name = rest.strip_suffix(":read").unwrap_or(rest);
+        let is_type = scope.starts_with(TYPE_SCOPE);
+        // What else follows a type would be another right; ids have colons of their own.
+        let fine = !name.is_empty() && name.len() <= 256 && !(is_type && name.contains(':'));
+        fine.then(|| alias(name.to_owned()))
+    }
+
+    /// Whether it stands for a credential of the type `kind` with the id `id`.
+    #[must_use]
+    pub fn admits(&self, kind: &str, id: Option<&str>) -> bool {
+        match self {
+            Self::Id(wanted) => id == Some(wanted),
+            Self::Kind(wanted) => kind == wanted,
+        }
+    }
 }
 
 /// A verifier asks a holder for credentials (section 5.4.1).
@@ -108,14 +138,14 @@ impl DcpMessage for PresentationQueryMessage {
 }
 
 impl PresentationQueryMessage {
-    /// The credential types asked for.
+    /// What is asked for, in the order of scopes or input descriptors.
     #[must_use]
-    pub fn kinds(&self) -> Vec<String> {
+    pub fn selectors(&self) -> Vec<Selector> {
         match (&self.scope, &self.presentation_definition) {
-            (Some(scopes), _) => {
-                scopes.iter().filter_map(|scope| kind_of(scope)).map(str::to_owned).collect()
+            (Some(scopes), _) => scopes.iter().filter_map(|scope| Selector::of_scope(scope)).collect(),
+            (None, Some(definition)) => {
+                definition_types(definition).unwrap_or_default().into_iter().map(Selector::Kind).collect()
             }
-            (None, Some(definition)) => definition_types(definition).unwrap_or_default(),
             (None, None) => Vec::new(),
         }
     }
@@ -350,13 +380,14 @@ mod tests {
     fn queries_ask_by_scope_or_by_definition() {
         let scope = scope_of("MembershipCredential");
         assert_eq!(scope, "org.eclipse.dspace.dcp.vc.type:MembershipCredential:read");
-        assert_eq!(query(json!({"scope": [scope]})).unwrap().kinds(), ["MembershipCredential"]);
+        let kind = |name: &str| Selector::Kind(name.to_owned());
+        assert_eq!(query(json!({"scope": [scope]})).unwrap().selectors(), [kind("MembershipCredential")]);
         let definition = |filter: Json| {
             json!({"presentationDefinition": {"id": "x", "input_descriptors": [
                 {"id": "c", "constraints": {"fields": [{"path": ["$.type"], "filter": filter}]}}]}})
         };
         let by_name = query(definition(json!({"type": "string", "pattern": "^Role$"}))).unwrap();
-        assert_eq!(by_name.kinds(), ["Role"]);
+        assert_eq!(by_name.selectors(), [kind("Role")]);
         for bad in [
             json!({}),
             json!({"scope": []}),
@@ -366,7 +397,12 @@ mod tests {
         ] {
             assert!(query(bad.clone()).is_err(), "{bad}");
         }
-        assert_eq!(kind_of("org.eclipse.dspace.dcp.vc.id:x:read"), None);
+        let of = |text: &str| Selector::of_scope(text);
+        assert_eq!(of("org.eclipse.dspace.dcp.vc.type:Member"), Some(kind("Member")));
+        assert_eq!(of("org.eclipse.dspace.dcp.vc.type:Member:write"), None);
+        let by_id = of("org.eclipse.dspace.dcp.vc.id:urn:uuid:1").unwrap();
+        assert!(by_id.admits("Member", Some("urn:uuid:1")) && !by_id.admits("Member", Some("urn:uuid:2")));
+        assert_eq!(of("openid"), None);
     }
 
     #[test]

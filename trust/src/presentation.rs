@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use crate::credential::{Profile, V1, V2};
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
 use crate::jose::{self, PrivateKey};
@@ -13,29 +14,58 @@ pub const LIFETIME: i64 = 300;
 /// Most credentials in one presentation.
 pub const MAX_CREDENTIALS: usize = 32;
 
-/// Shows `credentials` (compact JWT) of `holder` to `verifier`.
+/// Shows `credentials` (compact JWT) of `holder` to `verifier`, in the data model of `profile`: as the claim `vp` (1.1), or
+/// as the payload itself with enveloped credentials (2.0, `vp+jwt`).
 ///
 /// # Errors
 /// The key could not sign.
 pub fn make(
     key: &PrivateKey,
     kid: &str,
-    holder: &str,
-    verifier: &str,
-    jti: &str,
+    to: &Audience<'_>,
     credentials: &[String],
+    profile: Profile,
     now: Timestamp,
 ) -> Result<String, TrustError> {
     let at = now.as_second();
-    let claims = json!({
-        "iss": holder, "sub": holder, "aud": verifier, "jti": jti,
+    let mut claims = json!({
+        "iss": to.holder, "sub": to.holder, "aud": to.verifier, "jti": to.jti,
         "iat": at, "nbf": at, "exp": at.saturating_add(LIFETIME),
-        "vp": {
-            "@context": ["https://www.w3.org/2018/credentials/v1"], "type": ["VerifiablePresentation"],
-            "holder": holder, "verifiableCredential": credentials,
-        },
     });
-    key.sign(kid, "JWT", claims.to_string().as_bytes())
+    let envelope = |jwt: &String| {
+        json!({
+            "@context": V2, "type": "EnvelopedVerifiableCredential", "id": format!("data:application/vc+jwt,{jwt}"),
+        })
+    };
+    let (context, shown) = match profile {
+        Profile::V1 => (V1, json!(credentials)),
+        Profile::V2 => (V2, credentials.iter().map(envelope).collect()),
+    };
+    let presentation = json!({
+        "@context": [context], "type": ["VerifiablePresentation"], "holder": to.holder, "verifiableCredential": shown,
+    });
+    if let Json::Object(map) = &mut claims {
+        match (profile, presentation) {
+            (Profile::V2, Json::Object(presentation)) => map.extend(presentation),
+            (_, presentation) => drop(map.insert("vp".to_owned(), presentation)),
+        }
+    }
+    let typ = match profile {
+        Profile::V1 => "JWT",
+        Profile::V2 => "vp+jwt",
+    };
+    key.sign(kid, typ, claims.to_string().as_bytes())
+}
+
+/// Whose presentation it is, for whom, and which.
+#[derive(Debug, Clone, Copy)]
+pub struct Audience<'a> {
+    /// The holder's DID.
+    pub holder: &'a str,
+    /// The verifier's DID.
+    pub verifier: &'a str,
+    /// The presentation's id.
+    pub jti: &'a str,
 }
 
 /// The credentials in a presentation (compact JWT), once it is shown to hold: signed by `holder`, for `verifier`, now.
@@ -122,16 +152,20 @@ mod tests {
         let document = DidDocument::of_node(holder, kid, key.public_jwk(), &[]);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let later = |seconds| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
-        let shown = make(&key, kid, holder, "did:web:v", "j", &["a.b.c".to_owned()], now).unwrap();
-        assert_eq!(open(&shown, &document, "did:web:v", now).unwrap(), ["a.b.c"]);
+        let to = Audience { holder, verifier: "did:web:v", jti: "j" };
+        let to_v = |profile| make(&key, kid, &to, &["a.b.c".to_owned()], profile, now).unwrap();
+        let shown = to_v(Profile::V1);
+        for profile in Profile::ALL {
+            assert_eq!(open(&to_v(profile), &document, "did:web:v", now).unwrap(), ["a.b.c"]);
+        }
         let refused = |verifier: &str, at| open(&shown, &document, verifier, at).unwrap_err().to_string();
         assert!(refused("did:web:other", now).contains("`aud`"));
         assert!(refused("did:web:v", later(LIFETIME + SKEW)).contains("expired"));
         assert!(refused("did:web:v", later(-31)).contains("not valid yet"));
         let other = PrivateKey::generate(Algorithm::Ed25519).unwrap();
-        let forged = make(&other, kid, holder, "did:web:v", "j", &[], now).unwrap();
+        let forged = make(&other, kid, &to, &[], Profile::V2, now).unwrap();
         assert!(open(&forged, &document, "did:web:v", now).is_err());
-        let stolen = make(&key, kid, "did:web:x", "did:web:v", "j", &[], now).unwrap();
+        let stolen = make(&key, kid, &Audience { holder: "did:web:x", ..to }, &[], Profile::V1, now).unwrap();
         assert!(
             open(&stolen, &document, "did:web:v", now)
                 .unwrap_err()

@@ -1,7 +1,7 @@
 //! Tokens, credentials, presentations, DID documents, status lists and dossiers torn at random: whatever comes of it is
 //! read or refused, never a panic, and nothing that was changed is believed. `CONCORDAT_FUZZ_SECONDS` says how long (1
 //! without it).
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -60,6 +60,7 @@ fn seeds(algorithm: Algorithm) -> Seeds {
         subject: "https://a.example/s",
         ..statement.clone()
     };
+    let to = presentation::Audience { holder: DID, verifier: PEER, jti: "j" };
     let scopes = [dcp::scope_of("MembershipCredential")];
     Seeds {
         document: DidDocument::of_node(
@@ -71,7 +72,7 @@ fn seeds(algorithm: Algorithm) -> Seeds {
         token: token::issue(&key, KID, DID, PEER, "j", Some("t"), now()).unwrap(),
         access: access::issue(&key, KID, DID, PEER, &scopes, now()).unwrap(),
         list: credential::issue(&key, KID, DID, &of_list, Profile::V2).unwrap(),
-        presentation: presentation::make(&key, KID, DID, PEER, "j", &credentials, now()).unwrap(),
+        presentation: presentation::make(&key, KID, &to, &credentials, Profile::V1, now()).unwrap(),
         credentials,
     }
 }

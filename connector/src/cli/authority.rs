@@ -64,7 +64,7 @@ enum Command {
 }
 
 #[derive(Debug, Clone, Args)]
-struct Init {
+pub(super) struct Init {
     /// The data space, an IRI: `memberOf` in every credential.
     #[arg(long, value_name = "IRI")]
     space: String,
@@ -74,6 +74,14 @@ struct Init {
     /// Days that a credential is valid.
     #[arg(long, default_value_t = 365)]
     valid_days: u16,
+}
+
+impl Init {
+    /// An authority of `space` as it is without further options.
+    pub(super) fn of(space: &str) -> Self {
+        let types = ["MembershipCredential", "RoleCredential"].map(str::to_owned).to_vec();
+        Self { space: space.to_owned(), types, valid_days: 365 }
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -103,7 +111,16 @@ impl Claims {
 
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     if let Command::Init(wanted) = &arguments.command {
-        return init(dir, wanted, output);
+        let config = init(dir, wanted)?;
+        let (did, types) = (&config.participant.did, &wanted.types);
+        output.result(&json!({"did": did, "types": types, "space": wanted.space}), || {
+            format!(
+                "{did} issues {} from its next start on.\nTo invite a member: concordat authority invite DID\n\
+                 The member then joins with: concordat credentials request {did} --trust",
+                types.join(", ")
+            )
+        });
+        return Ok(Exit::Success);
     }
     let api = Api::open(dir)?;
     let of_request = |id: &str, what: &str| format!("/v4/authority/requests/{}/{what}", segment(id));
@@ -178,7 +195,8 @@ fn wanted(request: &Value) -> String {
     wanted.filter_map(Value::as_str).map(last).collect::<Vec<_>>().join(", ")
 }
 
-fn init(dir: &Path, wanted: &Init, output: &Output) -> anyhow::Result<Exit> {
+/// Adds the section to the configuration in `dir`.
+pub(super) fn init(dir: &Path, wanted: &Init) -> anyhow::Result<Config> {
     let config = Config::load(dir)?;
     if config.authority.is_some() {
         bail!("the node in {} is an authority already (see [authority] in {FILE})", dir.display());
@@ -199,14 +217,5 @@ fn init(dir: &Path, wanted: &Init, output: &Output) -> anyhow::Result<Exit> {
     // What would not load is not written.
     Config::parse(&text)?;
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    let shown = json!({"did": config.participant.did, "types": authority.types, "space": authority.space});
-    output.result(&shown, || {
-        let did = &config.participant.did;
-        format!(
-            "{did} issues {} from its next start on.\nTo invite a member: concordat authority invite DID\n\
-             The member then joins with: concordat credentials request {did} --trust",
-            authority.types.join(", ")
-        )
-    });
-    Ok(Exit::Success)
+    Ok(config)
 }

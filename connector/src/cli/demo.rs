@@ -22,6 +22,8 @@ use super::{Exit, agreements, catalog, publish, transfers};
 
 const PURPOSE: &str = "urn:concordat:purpose:environmental-monitoring";
 const OTHER_PURPOSE: &str = "urn:concordat:purpose:advertising";
+/// The data space.
+const SPACE: &str = "https://air.example";
 const LICENSE: &str = "https://creativecommons.org/licenses/by/4.0/";
 /// Size of the long stream that is cut.
 const ARCHIVE: usize = 64 * 1024 * 1024;
@@ -117,13 +119,20 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
 }
 
 async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> anyhow::Result<Vec<Shared>> {
-    output.say("1. Three nodes start, each with its own folder, keys, DID, certificate and store");
+    output.say("1. Four nodes start, each with its own folder, keys, DID, certificate and store");
     for city in &CITIES {
         let node = testbed.node(city.name).await?;
         output.say(&format!("   {:8} {} at {}", city.name, node.did, node.address));
         nodes.push(node);
     }
+    let council = testbed.authority("Council", SPACE).await?;
+    output.say(&format!("   Council  {}, who says who belongs to {SPACE}", council.did));
+    nodes.push(council);
     let nodes: &[TestNode] = nodes;
+    let [antwerp, london, paris, council] = nodes else { bail!("four nodes were started") };
+    for city in [antwerp, london, paris] {
+        join(council, city, output).await?;
+    }
 
     output.say("\n2. Each publishes its own station's hourly NO2, under terms");
     let until = in_a_year()?;
@@ -146,14 +155,69 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
     }
 
     output.say("\n4. What makes it a data space: the answers that are no");
-    let [antwerp, london, paris] = nodes else { bail!("three nodes were started") };
     let paris_city = CITIES.last().context("three cities")?;
     refuse_purpose(london, paris, paris_city, output).await?;
     cut_stream(antwerp, paris, paris_city, &until, output).await?;
     refuse_without_agreement(testbed, paris, output).await?;
     let first = shared.first().context("something was shared")?;
     verify_offline(testbed, antwerp, &first.agreement, output).await?;
+    revoke(council, london, paris, paris_city, output).await?;
     Ok(shared)
+}
+
+/// A city joins the data space: one command at each side.
+async fn join(council: &TestNode, city: &TestNode, output: &Output) -> anyhow::Result<()> {
+    let started = Instant::now();
+    council.api.post("/v4/authority/invitations", json!({"holder": city.did})).await?;
+    let mut events = city.api.events(None).await?;
+    let made = city.api.post("/v4/credentialrequests", json!({"issuer": council.did})).await?;
+    let trust = json!({"did": council.did, "types": made.get("types")});
+    city.api.post("/v4/trustedissuers", trust).await?;
+    let path = format!("/v4/credentialrequests/{}", segment(&text(&made, "@id")));
+    let issued = |one: &Value| text(one, "status") == "ISSUED";
+    city.api.wait(&mut events, &path, STEP, issued).await?;
+    output.say(&format!(
+        "   {:8} is a member after {} (authority invite, credentials request)",
+        city.name,
+        milliseconds(started.elapsed())
+    ));
+    Ok(())
+}
+
+/// The council takes London's membership back: Paris offers it nothing any more.
+async fn revoke(
+    council: &TestNode,
+    london: &TestNode,
+    paris: &TestNode,
+    city: &City,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let mut events = paris.api.events(None).await?;
+    let issued = council.api.get("/v4/authority/issued").await?;
+    let of_london = issued.as_array().into_iter().flatten().filter(|one| text(one, "holder") == london.did);
+    for one in of_london {
+        let path = format!("/v4/authority/issued/{}/revoke", segment(&text(one, "id")));
+        council.api.post(&path, json!({"reason": "London leaves"})).await?;
+    }
+    let told = async {
+        loop {
+            let event = events.next().await?;
+            if text(&event, "kind") == "trust" && text(&event, "text").contains("under revocation") {
+                return Ok::<_, anyhow::Error>(text(&event, "text"));
+            }
+        }
+    };
+    let why = tokio::time::timeout(STEP, told).await.context("Paris was not told")??;
+    let seen = catalog::fetch(&london.api, &paris.did, None).await?;
+    let datasets = seen.get("dataset").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    ensure!(
+        !datasets.iter().any(|one| text(one, "@id") == dataset_id(city)),
+        "a former member still sees it"
+    );
+    output.say(&format!(
+        "   The council revokes London's membership; Paris knows and offers it nothing:\n      {why}"
+    ));
+    Ok(())
 }
 
 /// Output of the parts of the program that the demo calls is the demo's own to write.
@@ -194,11 +258,12 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
             purpose: Some(PURPOSE.to_owned()),
             valid_until: Some(until.to_owned()),
             no_distribution: true,
+            members_of: Some(SPACE.to_owned()),
             ..Terms::default()
         },
         policy: None,
         only_for: Vec::new(),
-        only_for_members_of: None,
+        only_for_members_of: Some(SPACE.to_owned()),
         automation: publish::Automation::Auto,
         auth_header: None,
         secret_file: None,
@@ -430,7 +495,7 @@ fn keep(nodes: &[TestNode], output: &Output) {
     for node in nodes {
         output.say(&format!("  {program} --dir {} offers", node.dir.display()));
     }
-    if let [antwerp, london, paris] = nodes {
+    if let [antwerp, london, paris, _] = nodes {
         let dir = antwerp.dir.display();
         output.say(&format!("  {program} --dir {dir} catalog {}", paris.did));
         output.say(&format!(

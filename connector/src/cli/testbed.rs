@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::api::Api;
-use super::init;
+use super::{authority, init};
 use crate::ids;
 use crate::network::{self, Guard};
 
@@ -42,6 +42,21 @@ impl Testbed {
 
     /// Makes and starts a node called `name`.
     pub(super) async fn node(&self, name: &str) -> anyhow::Result<TestNode> {
+        self.made(name, |_| Ok(())).await
+    }
+
+    /// Makes and starts the authority of the data space `space`.
+    pub(super) async fn authority(&self, name: &str, space: &str) -> anyhow::Result<TestNode> {
+        let wanted = authority::Init::of(space);
+        self.made(name, |dir| authority::init(dir, &wanted).map(|_| ())).await
+    }
+
+    /// Makes a node, lets `prepare` change its folder, and starts it.
+    async fn made(
+        &self,
+        name: &str,
+        prepare: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<TestNode> {
         let dir = self.folder.join(name.to_lowercase());
         let (public, management) = (free_port()?, free_port()?);
         let loopback: [IpNet; 2] = ["127.0.0.0/8".parse()?, "::1/128".parse()?];
@@ -61,6 +76,7 @@ impl Testbed {
                 store: init::Engine::Sled,
             },
         )?;
+        prepare(&dir)?;
         let child = spawn(&dir).await?;
         let api = Api::open(&dir)?;
         Ok(TestNode {

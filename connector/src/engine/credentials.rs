@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::RefusalKind;
 use serde_json::{Value as Json, json};
 use store::Batch;
+use trust::Profile;
 use trust::credential::Claimed;
 use trust::dcp::{
     self, CredentialMessage, CredentialOfferMessage, CredentialRequestMessage, IssuerMetadata, Outcome,
@@ -170,26 +171,40 @@ impl Engine {
         let now = clock::now();
         let allowed = trust::access::check(access, &self.identity.document()?, verifier, now)
             .map_err(|error| unauthenticated(error.to_string()))?;
-        let asked = query.kinds();
+        let asked = query.selectors();
         if self.dialect == Dialect::Draft
-            && let Some(beyond) = asked.iter().find(|kind| !allowed.contains(kind))
+            && let Some(beyond) = asked.iter().find(|one| !allowed.contains(one))
         {
-            return Err(unauthenticated(format!("the access token does not allow to ask for a `{beyond}`")));
+            return Err(unauthenticated(format!("the access token does not allow to ask for {beyond:?}")));
         }
-        let shown: Vec<String> = self
-            .held()?
-            .into_iter()
-            .filter(|held| allowed.contains(&held.record.kind) && asked.contains(&held.record.kind))
-            .filter(|held| held.record.until.is_none_or(|until| until > now))
-            .map(|held| held.compact)
-            .collect();
+        let mut shown = Vec::new();
+        for held in self.held()? {
+            let (profile, id) = Claimed::read(&held.compact)?.described();
+            let (kind, id) = (held.record.kind.as_str(), id.as_deref());
+            let place = asked.iter().position(|one| one.admits(kind, id));
+            if let Some(place) = place
+                && allowed.iter().any(|one| one.admits(kind, id))
+                && held.record.until.is_none_or(|until| until > now)
+            {
+                shown.push(Shown { place, profile, compact: held.compact });
+            }
+        }
+        let mut presentation = Vec::new();
+        let mut places = Vec::new();
+        for profile in Profile::ALL {
+            let of_profile: Vec<_> = shown.iter().filter(|one| one.profile == profile).collect();
+            // One presentation at least, be it empty.
+            if of_profile.is_empty() && !(shown.is_empty() && profile == Profile::V1) {
+                continue;
+            }
+            let credentials: Vec<_> = of_profile.iter().map(|one| one.compact.clone()).collect();
+            let at = |(index, one): (usize, &&Shown)| (one.place, profile, presentation.len(), index);
+            places.extend(of_profile.iter().enumerate().map(at));
+            presentation.push(json!(self.identity.present(verifier, &credentials, profile, now)?));
+        }
         let submission =
-            query.presentation_definition.as_ref().map(|definition| submission(definition, shown.len()));
-        let presentation = self.identity.present(verifier, &shown, now)?;
-        Ok(PresentationResponseMessage {
-            presentation: vec![json!(presentation)],
-            presentation_submission: submission,
-        })
+            query.presentation_definition.as_ref().map(|definition| submission(definition, &places));
+        Ok(PresentationResponseMessage { presentation, presentation_submission: submission })
     }
 
     /// This node's credentials.
@@ -404,19 +419,28 @@ fn held_key(issuer: &str, kind: &str) -> String {
     format!("{}{}/{}", prefix::CREDENTIAL, trust::did::segment(issuer), trust::did::segment(kind))
 }
 
-/// Where each credential stands, for a presentation definition (DIF Presentation Exchange 2).
-fn submission(definition: &Json, shown: usize) -> Json {
-    let descriptors = definition.get("input_descriptors").and_then(Json::as_array).into_iter().flatten();
-    let map: Vec<_> = descriptors
-        .take(shown)
-        .enumerate()
-        .map(|(index, descriptor)| {
-            let id = descriptor.get("id").cloned().unwrap_or_default();
-            json!({
-                "id": id, "format": "jwt_vp", "path": "$.presentation[0]",
-                "path_nested": {"id": id, "format": "jwt_vc", "path": format!("$.vp.verifiableCredential[{index}]")},
-            })
+/// A credential that is shown.
+struct Shown {
+    /// Which of the things asked for it is.
+    place: usize,
+    profile: Profile,
+    compact: String,
+}
+
+/// Where each credential stands, for a presentation definition (DIF Presentation Exchange 2): for each, the input
+/// descriptor, the data model, the presentation and the place in it.
+fn submission(definition: &Json, places: &[(usize, Profile, usize, usize)]) -> Json {
+    let entry = |(place, profile, presentation, index): &(usize, Profile, usize, usize)| {
+        let id = definition.pointer(&format!("/input_descriptors/{place}/id")).cloned().unwrap_or_default();
+        let (format, nested, path) = match profile {
+            Profile::V1 => ("jwt_vp", "jwt_vc", format!("$.vp.verifiableCredential[{index}]")),
+            Profile::V2 => ("vp+jwt", "vc+jwt", format!("$.verifiableCredential[{index}]")),
+        };
+        json!({
+            "id": id, "format": format, "path": format!("$.presentation[{presentation}]"),
+            "path_nested": {"id": id, "format": nested, "path": path},
         })
-        .collect();
+    };
+    let map: Vec<_> = places.iter().map(entry).collect();
     json!({"id": ids::urn(), "definition_id": definition.get("id"), "descriptor_map": map})
 }
