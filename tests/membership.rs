@@ -128,6 +128,17 @@ async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
     for node in [&member, &provider] {
         assert!(!holds(&node.dir.join("store"), compact.as_bytes()), "sealed");
     }
+    // Nor with another key; and with the right one from the environment it tells all.
+    let right = std::fs::read_to_string(member.dir.join("keys/vault.key")).unwrap();
+    std::fs::remove_file(member.dir.join("keys/vault.key")).unwrap();
+    member.stop();
+    member.start_with(&[("CONCORDAT_VAULT_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]);
+    let refused = member.run(&["credentials", "list"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("sealed with another key"), "{refused:?}");
+    member.stop();
+    member.start_with(&[("CONCORDAT_VAULT_KEY", &right)]);
+    assert!(!member.dir.join("keys/vault.key").exists(), "the environment is enough");
     member.text(&["credentials", "remove", &authority.did, "RoleCredential"]);
     assert!(member.json(&["credentials", "list"])["credentials"].as_array().unwrap().len() == 1);
 }
@@ -242,6 +253,45 @@ async fn requests_wait_for_a_person_and_can_be_refused() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("does not issue a `DriverCredential`"));
     let none = world.local_node("plain").run(&["credentials", "request", &member.did]);
     assert!(String::from_utf8_lossy(&none.stderr).contains("names no IssuerService"));
+}
+
+#[tokio::test]
+async fn an_invitation_is_for_what_it_says() {
+    let world = World::new();
+    let authority = authority(&world);
+    let member = world.local_node("member");
+    authority.text(&["authority", "invite", &member.did, "--type", "MembershipCredential"]);
+    let offered = member.until_text(&["credentials", "list"], "offers MembershipCredential").await;
+    assert!(!offered.contains("RoleCredential"), "{offered}");
+    // More than that waits for a person.
+    let more = member.json(&["credentials", "request", &authority.did, "--no-wait"]);
+    assert_eq!(more["status"], "RECEIVED");
+    assert_eq!(authority.json(&["authority", "invitations"]).as_array().unwrap().len(), 1);
+    let joined = member.text(&["credentials", "request", &authority.did, "--type", "MembershipCredential"]);
+    assert!(joined.contains("issued MembershipCredential"), "{joined}");
+    assert!(authority.json(&["authority", "invitations"]).as_array().unwrap().is_empty(), "used up");
+    // A holder cannot fill the queue.
+    let mut last = String::new();
+    for _ in 0..9 {
+        let asked = member.run(&["credentials", "request", &authority.did, "--no-wait"]);
+        last = String::from_utf8_lossy(&asked.stderr).into_owned();
+    }
+    assert!(last.contains("requests of yours wait for an answer already"), "{last}");
+    // Nor can somebody to whom nothing could be delivered.
+    let stranger = Stranger::new(&world);
+    let body = json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "CredentialRequestMessage",
+        "holderPid": "x", "credentials": [{"id": object(&authority).await}]});
+    let url = format!("{}/dcp/issuer/credentials", authority.address);
+    let token = stranger.token(&authority.did);
+    let answer = stranger.client.post(url).bearer_auth(token).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+}
+
+/// The id of something that the authority issues.
+async fn object(authority: &Node) -> String {
+    let url = format!("{}/dcp/issuer/metadata", authority.address);
+    let metadata: Value = authority.client.get(url).send().await.unwrap().json().await.unwrap();
+    metadata["credentialsSupported"][0]["id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -88,10 +88,16 @@ pub struct Node {
 
 impl Node {
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// As [`Node::start`], with variables in its environment.
+    pub fn start_with(&mut self, variables: &[(&str, &str)]) {
         let log =
             std::fs::OpenOptions::new().append(true).create(true).open(self.dir.join("node.log")).unwrap();
         let mut child = Command::new(PROGRAM)
             .args(["--dir", self.dir.to_str().unwrap(), "--json", "serve", "--until-stdin-closes"])
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -211,6 +217,12 @@ impl Node {
             "--no-distribution",
         ];
         self.json(&[&usual, arguments].concat());
+    }
+
+    /// Waits until a command prints `text`: run again whenever the node has a new event.
+    pub async fn until_text(&self, arguments: &[&str], text: &str) -> String {
+        self.until("/v4/identity", |_| self.text(arguments).contains(text)).await;
+        self.text(arguments)
     }
 
     /// The texts of all audit events.

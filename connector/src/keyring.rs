@@ -44,14 +44,22 @@ struct Entry {
 pub struct Rotation {
     /// Seconds that the new key is published before it signs, so that nobody meets a signature without having had the
     /// time to see the key.
-    #[serde(default)]
+    #[serde(default = "ten_minutes")]
     pub lead_seconds: u32,
     /// Seconds that the old keys are still believed after that.
-    #[serde(default)]
+    #[serde(default = "a_day")]
     pub overlap_seconds: u32,
     /// The old keys are in wrong hands: neither lead nor overlap, and their old signatures do not count either.
     #[serde(default)]
     pub compromised: bool,
+}
+
+const fn ten_minutes() -> u32 {
+    600
+}
+
+const fn a_day() -> u32 {
+    86_400
 }
 
 /// A key that signs, with its name.

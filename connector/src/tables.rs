@@ -504,6 +504,21 @@ pub fn list<T: DeserializeOwned>(
         .collect()
 }
 
+/// Reads every record under `prefix`, in the order of keys.
+///
+/// # Errors
+/// The store failed or a record cannot be read.
+pub fn all<T: DeserializeOwned>(store: &Store, prefix: &str) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = list::<T>(store, prefix, after.as_deref(), 1000)?;
+        let Some((last, _)) = page.last() else { return Ok(all) };
+        after = Some(last.clone());
+        all.extend(page.into_iter().map(|(_, one)| one));
+    }
+}
+
 /// Adds a write of `record` to `batch`.
 ///
 /// # Errors

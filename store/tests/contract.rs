@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use store::{Batch, CommitError, Engine, Options, Store, StoreError, decode, encode, inspect_journal};
+use store::{Batch, CommitError, Engine, Options, Store, StoreError, chain, decode, encode, inspect_journal};
 
 fn options(engine: Engine) -> Options {
     Options { engine, ..Options::default() }
@@ -123,6 +123,44 @@ async fn appended_values_come_back_in_commit_order() {
         assert_eq!(values, expected);
     })
     .await;
+}
+
+#[tokio::test]
+async fn chained_values_follow_from_each_other_also_after_reopening() {
+    let check = |store: &Store| {
+        let mut head = chain::Head::default();
+        for (key, found) in store.scan("log/", None, 100).unwrap() {
+            let (link, value) = chain::unchain(&found.value).unwrap();
+            head = head.next(&key, value);
+            assert_eq!(&head.link, link, "{key}");
+        }
+        assert_eq!(store.head("log/").unwrap(), head);
+        head.count
+    };
+    for engine in [Engine::Sled, Engine::Redb] {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 1..=3_u64 {
+            let store = open(folder.path(), engine);
+            // At once, so that they share a durable write.
+            let mut commits = tokio::task::JoinSet::new();
+            for number in 0..5_u8 {
+                let mut batch = put(&[("other", "x")]);
+                batch.append("beside/", vec![number]);
+                batch.chain("log/", vec![number]);
+                batch.chain("log/", vec![number, number]);
+                let store = store.clone();
+                commits.spawn(async move { store.commit(batch).await });
+            }
+            assert!(commits.join_all().await.iter().all(Result::is_ok));
+            assert_eq!(check(&store), round * 10);
+            // A commit that is refused leaves the chain as it was.
+            let mut refused = Batch::new();
+            refused.expect("other", None);
+            refused.chain("log/", b"no".to_vec());
+            assert!(store.commit(refused).await.is_err());
+            assert_eq!(check(&store), round * 10);
+        }
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ use crate::{clock, ids};
 
 /// Most requests that wait for a decision.
 const MAX_WAITING: usize = 10_000;
+/// Most of them by one holder.
+const MAX_OF_HOLDER: usize = 8;
 
 impl Engine {
     pub(super) fn authority(&self) -> Result<&Authority, EngineError> {
@@ -87,8 +89,13 @@ impl Engine {
         message: CredentialRequestMessage,
     ) -> Result<Issuance, EngineError> {
         let supported = self.issuer_metadata()?.credentials_supported;
+        let authority = self.authority()?;
+        let kinds: Vec<_> =
+            message.credentials.iter().filter_map(|one| object_of(&one.id, authority)).collect();
+        // Who asks for more than it was invited to waits for a person.
         let invited = self.invitation(holder)?;
-        let automatic = self.authority()?.automatic || invited.is_some();
+        let invited = invited.filter(|one| kinds.iter().all(|(kind, _)| one.types.contains(kind)));
+        let automatic = authority.automatic || invited.is_some();
         for (index, wanted) in message.credentials.iter().enumerate() {
             if !supported.iter().any(|object| object.id == wanted.id) {
                 let reason = format!("/credentials/{index}/id: `{}` is not issued here", wanted.id);
@@ -110,10 +117,7 @@ impl Engine {
             // The same request again.
             return Ok(issuance);
         }
-        let waiting = self.issuances()?.into_iter().filter(|one| one.status == "RECEIVED").count();
-        if waiting >= MAX_WAITING {
-            return Err(EngineError::refused(RefusalKind::TooMuch, format!("{MAX_WAITING} requests wait")));
-        }
+        self.room_for(holder).await?;
         let now = clock::now();
         let issuance = Issuance {
             id: ids::urn(),
@@ -142,6 +146,25 @@ impl Engine {
         Ok(issuance)
     }
 
+    /// Whether another request of `holder` can wait.
+    async fn room_for(&self, holder: &str) -> Result<(), EngineError> {
+        let too_much = |reason: String| Err(EngineError::refused(RefusalKind::TooMuch, reason));
+        let document = self.resolver.document(holder).await.map_err(EngineError::Peer)?;
+        if document.service("CredentialService").is_none() {
+            let reason = format!("the DID document of `{holder}` names no CredentialService to deliver to");
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        let all = self.issuances()?;
+        let waiting = || all.iter().filter(|one| one.status == "RECEIVED");
+        if waiting().filter(|one| one.holder == holder).count() >= MAX_OF_HOLDER {
+            return too_much(format!("{MAX_OF_HOLDER} requests of yours wait for an answer already"));
+        }
+        if waiting().count() >= MAX_WAITING {
+            return too_much(format!("{MAX_WAITING} requests wait for an answer already; try again later"));
+        }
+        Ok(())
+    }
+
     /// Where a holder's request stands.
     ///
     /// # Errors
@@ -158,13 +181,14 @@ impl Engine {
         })
     }
 
-    /// Every request, in the order of ids.
+    /// Every request, the oldest first.
     ///
     /// # Errors
     /// The store failed.
     pub fn issuances(&self) -> Result<Vec<Issuance>, EngineError> {
-        let page = tables::list::<Issuance>(&self.store, prefix::ISSUANCE, None, MAX_WAITING)?;
-        Ok(page.into_iter().map(|(_, one)| one).collect())
+        let mut all = tables::all::<Issuance>(&self.store, prefix::ISSUANCE)?;
+        all.sort_by_key(|one| one.at);
+        Ok(all)
     }
 
     /// Issues what a request asks for, with further `claims` about the holder.
@@ -355,8 +379,7 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub fn invitations(&self) -> Result<Vec<Invitation>, EngineError> {
-        let page = tables::list::<Invitation>(&self.store, prefix::INVITATION, None, MAX_WAITING)?;
-        Ok(page.into_iter().map(|(_, one)| one).collect())
+        Ok(tables::all(&self.store, prefix::INVITATION)?)
     }
 
     /// A message of an issuance was taken, or could not be delivered.

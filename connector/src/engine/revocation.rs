@@ -41,14 +41,7 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub fn issued(&self) -> Result<Vec<IssuedCredential>, EngineError> {
-        let mut all = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = tables::list::<IssuedCredential>(&self.store, prefix::ISSUED, after.as_deref(), 1000)?;
-            let Some((last, _)) = page.last() else { return Ok(all) };
-            after = Some(last.clone());
-            all.extend(page.into_iter().map(|(_, one)| one));
-        }
+        Ok(tables::all(&self.store, prefix::ISSUED)?)
     }
 
     /// Revokes an issued credential, by its id. The status list says so at once, and every member is told.

@@ -38,6 +38,9 @@ pub(super) struct Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        if refusal.kind == RefusalKind::Unauthenticated {
+            return Self::unauthenticated(refusal.reason);
+        }
         let status = match refusal.kind {
             RefusalKind::NotFound | RefusalKind::Unauthenticated => StatusCode::NOT_FOUND,
             RefusalKind::Disagreement
@@ -83,14 +86,21 @@ impl From<BodyError> for Problem {
 impl Problem {
     /// A caller whose token does not hold: it learns only that.
     pub(super) fn unauthenticated(detail: String) -> Self {
-        let refusal =
-            Refusal::new(RefusalKind::Unauthenticated, "the request carries no token that this node accepts");
-        Self { detail: Some(detail), ..refusal.into() }
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: RefusalKind::Unauthenticated.code(),
+            reason: "the request carries no token that this node accepts".to_owned(),
+            detail: Some(detail),
+        }
+    }
+
+    fn is_unauthenticated(&self) -> bool {
+        self.code == RefusalKind::Unauthenticated.code()
     }
 
     /// As an answer of the Decentralized Claims Protocol, which has no form of its own for errors.
     pub(super) fn plain(&self) -> Response {
-        let unauthenticated = self.code == RefusalKind::Unauthenticated.code();
+        let unauthenticated = self.is_unauthenticated();
         let status = if unauthenticated { StatusCode::UNAUTHORIZED } else { self.status };
         let mut response = json_answer(status, &json!({"code": self.code, "reason": self.reason}));
         if unauthenticated {
@@ -117,7 +127,7 @@ impl Problem {
             Protocol::Transfer => to_json(&TransferError { provider_pid, consumer_pid, code, reason }, None),
         };
         // A catalog tells a caller without a token to bring one; processes do not exist for it.
-        let status = if protocol == Protocol::Catalog && self.code == RefusalKind::Unauthenticated.code() {
+        let status = if protocol == Protocol::Catalog && self.is_unauthenticated() {
             StatusCode::UNAUTHORIZED
         } else {
             self.status
@@ -179,7 +189,11 @@ impl Faces {
             std::mem::take(&mut window.dropped)
         };
         let why = problem.detail.as_deref().unwrap_or(&problem.reason);
-        let mut text = format!("{what} was refused with {}: {why}", problem.status.as_u16());
+        let mut text = if problem.is_unauthenticated() {
+            format!("{what} was refused, its sender is not known for sure: {why}")
+        } else {
+            format!("{what} was refused with {}: {why}", problem.status.as_u16())
+        };
         if dropped > 0 {
             text.push_str(&format!(" ({dropped} refusals before it were not written, there were too many)"));
         }

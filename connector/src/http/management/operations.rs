@@ -65,6 +65,11 @@ const fn ours(
     Operation { method, path, scope, summary, input: None, output: Other(media_type), in_v3: false }
 }
 
+/// As [`ours`], with nothing to answer.
+const fn done(method: Method, path: &'static str, scope: Scope, summary: &'static str) -> Operation {
+    Operation { method, path, scope, summary, input: None, output: Nothing, in_v3: false }
+}
+
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
@@ -252,15 +257,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "text/event-stream",
     ),
     ours(GET, "/events/log", Read, "The audit log", JSON),
-    ours(POST, "/certificates/reload", Admin, "Read certificates and authorities anew", JSON),
+    done(POST, "/certificates/reload", Admin, "Read certificates and authorities anew"),
     ours(GET, "/audit/entries", Read, "The audit log with the links of its chain", JSON),
     ours(GET, "/audit/seals", Read, "This node's seals of the audit log", JSON),
     ours(GET, "/apikeys", Admin, "The keys of this API", JSON),
     ours(POST, "/apikeys", Admin, "Make a key; it is shown once", JSON),
-    ours(DELETE, "/apikeys/{id}", Admin, "Revoke a key", JSON),
+    done(DELETE, "/apikeys/{id}", Admin, "Revoke a key"),
     ours(GET, "/credentials", Read, "This node's credentials", JSON),
     ours(GET, "/credentials/{issuer}/{type}", Read, "One credential, as its issuer signed it", JSON),
-    ours(DELETE, "/credentials/{issuer}/{type}", Admin, "Forget a credential", JSON),
+    done(DELETE, "/credentials/{issuer}/{type}", Admin, "Forget a credential"),
     ours(GET, "/credentialoffers", Read, "What issuers said that this node can ask for", JSON),
     ours(GET, "/credentialrequests", Read, "This node's requests for credentials", JSON),
     ours(POST, "/credentialrequests", Admin, "Ask an issuer for credentials", JSON),
@@ -281,7 +286,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ours(POST, "/authority/issued/{id}/revoke", Admin, "Take one back", JSON),
     ours(GET, "/trustedissuers", Read, "Whose word counts for which credentials", JSON),
     ours(POST, "/trustedissuers", Admin, "Let an issuer's word count", JSON),
-    ours(DELETE, "/trustedissuers/{did}", Admin, "Let it count no more", JSON),
+    done(DELETE, "/trustedissuers/{did}", Admin, "Let it count no more"),
 ];
 
 /// The scope that a call needs, by the path that matched, with its version. What is not in the table needs most.
