@@ -28,18 +28,16 @@ fn join(authority: &Node, member: &Node) {
     assert!(joined.contains("issued MembershipCredential, RoleCredential"), "{joined}");
 }
 
+/// Lets the authority's word count at `node`.
+fn trust(node: &Node, authority: &Node) {
+    let types = ["--type", "MembershipCredential", "--type", "RoleCredential"];
+    node.text(&[&["trust", "add", &authority.did][..], &types].concat());
+}
+
 /// A provider that believes the authority, with a dataset that members only see and may use.
 fn provider(world: &World, authority: &Node, source: &str) -> Node {
     let provider = world.local_node("provider");
-    provider.text(&[
-        "trust",
-        "add",
-        &authority.did,
-        "--type",
-        "MembershipCredential",
-        "--type",
-        "RoleCredential",
-    ]);
+    trust(&provider, authority);
     provider.json(&[
         "publish",
         source,
@@ -204,15 +202,7 @@ async fn an_issuer_that_is_not_trusted_any_more_opens_nothing() {
     assert!(provider.events().iter().any(|line| line.contains("its word counts no more")));
     let missing = provider.run(&["trust", "remove", &authority.did]);
     assert_eq!(missing.status.code(), Some(3));
-    provider.text(&[
-        "trust",
-        "add",
-        &authority.did,
-        "--type",
-        "MembershipCredential",
-        "--type",
-        "RoleCredential",
-    ]);
+    trust(&provider, &authority);
     assert!(sees(&member, &provider), "asked again at its next message");
 }
 

@@ -267,7 +267,24 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
     assert_eq!(played.visit(&world, &node).await, 404, "nothing shown");
 }
 
-/// A hundred megabytes of zeros, packed; unpacking stops long before.
+/// Nobody tells this node of the revocation, and nobody asks it for anything: it looks by itself.
+#[tokio::test]
+async fn what_is_revoked_meanwhile_is_found_out_without_being_told() {
+    let world = World::new();
+    let (node, played) = setup(&world);
+    let issuer = (&played.issuer_key, played.issuer.as_str());
+    let short = |list: &mut Map<String, Value>| drop(list.insert("ttl".to_owned(), json!(1000)));
+    played.put_list("short", false, issuer, short);
+    played.show(&node, &[played.good(Some(&played.list("short")))]);
+    assert_eq!(played.visit(&world, &node).await, 200);
+    let began = Instant::now();
+    played.put_list("short", true, issuer, short);
+    let told = |log: &Value| log.to_string().contains("a credential of it counts no more");
+    node.until("/v4/events/log?limit=1000", told).await;
+    assert!(began.elapsed() < Duration::from_secs(35), "before what it had is too old");
+}
+
+/// A gigabyte of zeros, packed; unpacking stops long before.
 fn bomb() -> String {
     use base64::Engine as _;
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

@@ -134,11 +134,23 @@ impl Engine {
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
         }
         let key = tables::key(prefix::CREDENTIAL_OFFER, &trust::did::segment(caller));
-        if self.store.get(&key)?.is_none()
-            && self.store.scan(prefix::CREDENTIAL_OFFER, None, MAX_KEPT)?.len() >= MAX_KEPT
-        {
-            let reason = format!("offers of {MAX_KEPT} issuers are kept; no more are taken");
-            return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+        let known = self.credential_offers()?;
+        let mut batch = Batch::new();
+        if known.len() >= MAX_KEPT && !known.iter().any(|one| one.issuer == caller) {
+            // Strangers may offer what they like; those whose word counts are not pushed out by them.
+            let mut oldest: Option<&CredentialOffer> = None;
+            for one in &known {
+                if !self.is_trusted(&one.issuer)?
+                    && oldest.is_none_or(|oldest| one.received_at < oldest.received_at)
+                {
+                    oldest = Some(one);
+                }
+            }
+            let Some(oldest) = oldest else {
+                let reason = format!("offers of {MAX_KEPT} issuers are kept; no more are taken");
+                return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+            };
+            batch.delete(tables::key(prefix::CREDENTIAL_OFFER, &trust::did::segment(&oldest.issuer)));
         }
         let names = offer
             .credentials
@@ -149,7 +161,6 @@ impl Engine {
         let event =
             Event::new("credential", now, format!("{} can be requested", names.join(", "))).with(caller);
         let record = CredentialOffer { issuer: caller.to_owned(), credentials: names, received_at: now };
-        let mut batch = Batch::new();
         tables::put(&mut batch, key, &record)?;
         tables::append_event(&mut batch, &event)?;
         self.commit(batch).await.map(|_| ())
