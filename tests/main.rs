@@ -10,6 +10,7 @@ mod conformance;
 mod demo;
 mod documents;
 mod faults;
+mod feed;
 mod hostile;
 mod identity;
 mod management;

@@ -12,6 +12,10 @@ const TEMPORAL: &str = "http://purl.org/dc/terms/temporal";
 const START: &str = "http://www.w3.org/ns/dcat#startDate";
 const END: &str = "http://www.w3.org/ns/dcat#endDate";
 const LICENSE: &str = "http://purl.org/dc/terms/license";
+const THEME: &str = "http://www.w3.org/ns/dcat#theme";
+const CONTACT: &str = "http://www.w3.org/ns/dcat#contactPoint";
+const FREQUENCY: &str = "http://purl.org/dc/terms/accrualPeriodicity";
+const CONFORMS_TO: &str = "http://purl.org/dc/terms/conformsTo";
 const MEDIA_TYPE: &str = "http://www.w3.org/ns/dcat#mediaType";
 
 /// The properties of a dataset that `publish` asks for and `catalog` shows; all optional but the title.
@@ -41,6 +45,18 @@ pub struct Description {
     /// `dct:license`, an IRI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    /// `dcat:theme`, IRIs of the EU's data themes or others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub themes: Vec<String>,
+    /// `dcat:contactPoint`, a mail address or IRI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// `dct:accrualPeriodicity`, an IRI of the EU's frequencies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frequency: Option<String>,
+    /// `dct:conformsTo`, IRIs of standards or Smart Data Models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conforms_to: Vec<String>,
     /// `dcat:mediaType` of the distribution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
@@ -62,8 +78,14 @@ impl Description {
         text(SPATIAL, self.place.as_ref());
         text(LICENSE, self.license.as_ref());
         text(MEDIA_TYPE, self.media_type.as_ref());
-        if !self.keywords.is_empty() {
-            map.insert(KEYWORD.to_owned(), json!(self.keywords));
+        text(CONTACT, self.contact.as_ref());
+        text(FREQUENCY, self.frequency.as_ref());
+        for (iri, values) in
+            [(KEYWORD, &self.keywords), (THEME, &self.themes), (CONFORMS_TO, &self.conforms_to)]
+        {
+            if !values.is_empty() {
+                map.insert(iri.to_owned(), json!(values));
+            }
         }
         let mut period = Map::new();
         for (iri, value) in [(START, &self.from), (END, &self.until)] {
@@ -83,7 +105,7 @@ impl Description {
         let text = |names: &[&str]| names.iter().find_map(|name| properties.get(*name)).and_then(literal);
         let period =
             |iri: &str| properties.get(TEMPORAL).and_then(|period| period.get(iri)).and_then(literal);
-        let keywords = match properties.get(KEYWORD).or_else(|| properties.get("keyword")) {
+        let texts = |names: &[&str]| match names.iter().find_map(|name| properties.get(*name)) {
             Some(Json::Array(list)) => list.iter().filter_map(literal).collect(),
             Some(one) => literal(one).into_iter().collect(),
             None => Vec::new(),
@@ -91,7 +113,11 @@ impl Description {
         Self {
             title: text(&[TITLE, "title", "name"]).unwrap_or_default(),
             description: text(&[DESCRIPTION, "description"]),
-            keywords,
+            keywords: texts(&[KEYWORD, "keyword"]),
+            themes: texts(&[THEME, "theme"]),
+            contact: text(&[CONTACT]),
+            frequency: text(&[FREQUENCY]),
+            conforms_to: texts(&[CONFORMS_TO]),
             publisher: text(&[PUBLISHER, "publisher"]),
             place: text(&[SPATIAL, "spatial"]),
             from: period(START),
@@ -134,11 +160,17 @@ mod tests {
             from: Some("2019-05-01".to_owned()),
             until: Some("2019-06-30".to_owned()),
             license: Some("https://creativecommons.org/licenses/by/4.0/".to_owned()),
+            themes: vec!["http://publications.europa.eu/resource/authority/data-theme/ENVI".to_owned()],
+            contact: Some("air@antwerp.example".to_owned()),
+            frequency: Some("http://publications.europa.eu/resource/authority/frequency/HOURLY".to_owned()),
+            conforms_to: vec![
+                "https://smartdatamodels.org/dataModel.Environment/AirQualityObserved".to_owned(),
+            ],
             media_type: Some("text/csv".to_owned()),
         };
         assert_eq!(Description::from_properties(&full.to_properties()), full);
         assert_eq!(Description::from_properties(&Map::new()), Description::default());
         let (dataset, distribution) = Description::split_distribution(full.to_properties());
-        assert_eq!((dataset.len(), distribution.len()), (7, 1));
+        assert_eq!((dataset.len(), distribution.len()), (11, 1));
     }
 }

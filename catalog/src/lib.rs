@@ -7,6 +7,7 @@
 
 mod description;
 mod error;
+pub mod feed;
 mod model;
 mod view;
 
@@ -14,6 +15,11 @@ pub use description::Description;
 pub use error::CatalogError;
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
 pub use view::{Asker, Offer, Offering, Snapshot};
+
+/// The property of an asset that says who finds it beyond participants: [`LISTED`], or nobody.
+pub const VISIBILITY: &str = "urn:concordat:visibility";
+/// A dataset whose description stands in the public catalogue; its data needs an agreement all the same.
+pub const LISTED: &str = "listed";
 
 /// The transfer format of data that the consumer fetches over HTTPS.
 pub const HTTP_PULL: &str = "HttpData-PULL";

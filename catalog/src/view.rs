@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use crate::model::{Asset, Automation, ContractDefinition, PolicyDefinition};
+use crate::{LISTED, VISIBILITY};
 
 /// All that is offered, resolved once when it changes and then only read.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Snapshot {
     /// Offer id to (asset id, place in `definitions`).
     offers: BTreeMap<String, (String, usize)>,
     credential_kinds: BTreeSet<String>,
+    /// Ids of the assets that the public catalogue shows, in order.
+    listed: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,8 @@ impl Snapshot {
     ) -> (Self, Vec<String>) {
         let assets: BTreeMap<_, _> = assets.into_iter().map(|asset| (asset.id.clone(), asset)).collect();
         let policies: BTreeMap<_, _> = policies.into_iter().map(|one| (one.id, one.policy)).collect();
-        let mut snapshot = Self { assets, ..Self::default() };
+        let listed = assets.values().filter(|asset| is_listed(asset)).map(|asset| asset.id.clone()).collect();
+        let mut snapshot = Self { assets, listed, ..Self::default() };
         let mut incomplete = Vec::new();
         for definition in definitions {
             let access = policies.get(&definition.access_policy_id).and_then(|json| Policy::parse(json).ok());
@@ -110,6 +114,18 @@ impl Snapshot {
     #[must_use]
     pub fn len(&self) -> usize {
         self.assets.len()
+    }
+
+    /// The ids of the datasets that the public catalogue shows, in order.
+    #[must_use]
+    pub fn listed(&self) -> &[String] {
+        &self.listed
+    }
+
+    /// The asset `id`, if the public catalogue shows it.
+    #[must_use]
+    pub fn listed_asset(&self, id: &str) -> Option<&Asset> {
+        self.assets.get(id).filter(|asset| is_listed(asset))
     }
 
     /// Whether nothing is managed.
@@ -178,6 +194,11 @@ impl Resolved {
             automation: self.definition.automation,
         }
     }
+}
+
+/// Only what its owner listed: anything else is nobody's business.
+fn is_listed(asset: &Asset) -> bool {
+    asset.properties.get(VISIBILITY).and_then(Json::as_str) == Some(LISTED)
 }
 
 fn admits(resolved: &Resolved, asker: Asker<'_>, now: Timestamp, known: &Hierarchy) -> bool {

@@ -12,6 +12,7 @@ mod credential_check;
 mod credentials;
 mod duties;
 mod evidence;
+mod feed;
 mod gate;
 mod issuer;
 mod keys;
@@ -42,6 +43,7 @@ pub use self::credentials::Held;
 use self::duties::Deadlines;
 pub use self::duties::{Duty, DutyReport, Statement};
 pub use self::evidence::Heard;
+pub use self::feed::Listed;
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
@@ -126,6 +128,10 @@ pub struct Engine {
     signatures: Signatures,
     own_address: String,
     public_address: String,
+    /// Address of the public catalogue.
+    open_address: String,
+    /// The organisation, for people.
+    name: String,
     stream_key: Vec<u8>,
     known: Arc<Hierarchy>,
     vault: Vault,
@@ -195,6 +201,8 @@ impl Engine {
             signatures: config.agreements.signatures,
             own_address: config.dsp_address(),
             public_address: config.reached_at().to_owned(),
+            open_address: format!("{}{}", config.reached_at(), crate::http::OPEN_PATH),
+            name: config.participant.name.clone(),
             stream_key: parts.stream_key,
             known: Arc::new(parts.known),
             vault: parts.vault,

@@ -6,6 +6,7 @@ mod dcp;
 mod dsp;
 pub mod listener;
 pub mod management;
+mod open;
 mod problem;
 mod well_known;
 
@@ -31,6 +32,9 @@ pub const DATA_PATH: &str = "/data";
 pub const HOLDER_PATH: &str = "/dcp/holder";
 /// Path of the issuer service's endpoints below the public address.
 pub const ISSUER_PATH: &str = "/dcp/issuer";
+
+/// Path of the public catalogue below the public address.
+pub const OPEN_PATH: &str = "/open";
 
 /// Largest protocol message, in bytes.
 const MAX_MESSAGE: usize = 1024 * 1024;
@@ -64,6 +68,7 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .nest(DATA_PATH, data::routes())
         .nest(HOLDER_PATH, dcp::holder())
         .nest(ISSUER_PATH, dcp::issuer())
+        .nest(OPEN_PATH, open::routes())
         .layer(middleware::from_fn(to_the_end))
         .with_state(Arc::clone(faces))
 }

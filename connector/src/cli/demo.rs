@@ -254,6 +254,11 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         until: Some(city.until.to_owned()),
         license: Some(LICENSE.to_owned()),
         media_type: Some("text/csv".to_owned()),
+        themes: vec!["http://publications.europa.eu/resource/authority/data-theme/ENVI".to_owned()],
+        contact: None,
+        frequency: Some("http://publications.europa.eu/resource/authority/frequency/HOURLY".to_owned()),
+        conforms_to: Vec::new(),
+        listed: true,
         terms: Terms {
             purpose: Some(PURPOSE.to_owned()),
             valid_until: Some(until.to_owned()),

@@ -45,6 +45,22 @@ pub(super) struct Publish {
     /// Its licence, an IRI.
     #[arg(long, value_name = "IRI")]
     pub license: Option<String>,
+    /// A theme, an IRI such as http://publications.europa.eu/resource/authority/data-theme/ENVI; may be repeated.
+    #[arg(long = "theme", value_name = "IRI")]
+    pub themes: Vec<String>,
+    /// Whom to ask about it: a mail address or an IRI.
+    #[arg(long)]
+    pub contact: Option<String>,
+    /// How often it changes, an IRI such as http://publications.europa.eu/resource/authority/frequency/HOURLY.
+    #[arg(long, value_name = "IRI")]
+    pub frequency: Option<String>,
+    /// A standard or Smart Data Model that it follows, an IRI; may be repeated.
+    #[arg(long = "conforms-to", value_name = "IRI")]
+    pub conforms_to: Vec<String>,
+    /// Show its description to everybody, in the public catalogue that portals harvest; its data needs an agreement all
+    /// the same.
+    #[arg(long)]
+    pub listed: bool,
     /// Its media type; guessed from the file's name otherwise.
     #[arg(long)]
     pub media_type: Option<String>,
@@ -130,18 +146,22 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         from: arguments.from.clone(),
         until: arguments.until.clone(),
         license: arguments.license.clone(),
+        themes: arguments.themes.clone(),
+        contact: arguments.contact.clone(),
+        frequency: arguments.frequency.clone(),
+        conforms_to: arguments.conforms_to.clone(),
         media_type,
     };
+    let mut properties = description.to_properties();
+    if arguments.listed {
+        properties.insert(catalog::VISIBILITY.to_owned(), json!(catalog::LISTED));
+    }
     let terms = terms(arguments)?;
     let words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
     let (access_id, terms_id) = (format!("{id}#access"), format!("{id}#terms"));
     let automation = arguments.automation.term();
     let steps = [
-        (
-            "assets",
-            &id,
-            json!({"@id": id, "properties": description.to_properties(), "dataAddress": address}),
-        ),
+        ("assets", &id, json!({"@id": id, "properties": properties, "dataAddress": address})),
         ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access(arguments)})),
         ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
         (

@@ -1,0 +1,77 @@
+//! The public catalogue, as portals harvest it and people find it.
+
+use catalog::Description;
+use catalog::feed::{self, About, Syntax, Triple};
+use protocol::RefusalKind;
+
+use super::{Engine, EngineError};
+
+/// A listed dataset, for a page that people read.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Where it stands.
+    pub address: String,
+    /// What it says of itself.
+    pub description: Description,
+}
+
+impl Engine {
+    fn about(&self) -> About<'_> {
+        About { address: &self.open_address, publisher: &self.name, did: self.did() }
+    }
+
+    /// A page of the catalogue, counted from 1.
+    ///
+    /// # Errors
+    /// There are not so many pages.
+    pub fn feed_page(&self, number: usize, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
+        let snapshot = self.snapshot();
+        let page = feed::page(&snapshot, self.about(), number, trust::did::segment);
+        let page = page
+            .ok_or_else(|| EngineError::NotFound { kind: "page of the catalogue", id: number.to_string() })?;
+        written(&page, syntax)
+    }
+
+    /// A listed dataset.
+    ///
+    /// # Errors
+    /// There is none with this id, or it is not listed: the same answer for both.
+    pub fn feed_dataset(&self, id: &str, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
+        let found = feed::dataset(&self.snapshot(), self.about(), id, trust::did::segment);
+        written(&found.ok_or_else(|| not_listed(id))?, syntax)
+    }
+
+    /// A listed dataset, for people.
+    ///
+    /// # Errors
+    /// As [`Self::feed_dataset`].
+    pub fn listed(&self, id: &str) -> Result<Listed, EngineError> {
+        let snapshot = self.snapshot();
+        let asset = snapshot.listed_asset(id).ok_or_else(|| not_listed(id))?;
+        Ok(Listed {
+            id: id.to_owned(),
+            address: self.about().dataset(&trust::did::segment(id)),
+            description: Description::from_properties(&asset.properties),
+        })
+    }
+
+    /// The ids of a page of listed datasets with their titles, and how many pages there are.
+    #[must_use]
+    pub fn listed_page(&self, number: usize) -> (Vec<Listed>, usize) {
+        let snapshot = self.snapshot();
+        let ids = snapshot.listed().iter().skip(number.saturating_sub(1) * feed::PAGE).take(feed::PAGE);
+        (ids.filter_map(|id| self.listed(id).ok()).collect(), feed::pages(&snapshot))
+    }
+}
+
+fn not_listed(id: &str) -> EngineError {
+    EngineError::NotFound { kind: "dataset in the public catalogue", id: id.to_owned() }
+}
+
+fn written(triples: &[Triple], syntax: Syntax) -> Result<Vec<u8>, EngineError> {
+    feed::write(triples, syntax).map_err(|error| {
+        EngineError::refused(RefusalKind::Disagreement, format!("the catalogue cannot be written: {error}"))
+    })
+}

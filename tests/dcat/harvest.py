@@ -1,0 +1,107 @@
+"""Publishes 200 varied datasets at a node, harvests them as a portal does, and judges what came.
+
+FOLDER PUBLIC MANAGEMENT AUTHORITY SHAPES
+"""
+
+import json
+import random
+import ssl
+import sys
+import urllib.request
+from pathlib import Path
+
+from pyshacl import validate
+from rdflib import Graph, URIRef
+from rdflib.compare import isomorphic
+from rdflib.namespace import DCAT, RDF
+
+folder, public, management, authority, shapes = sys.argv[1:]
+key = (Path(folder) / "keys/management.key").read_text().strip()
+trusted = ssl.create_default_context(cafile=authority)
+HYDRA = "http://www.w3.org/ns/hydra/core#"
+DCT = "http://purl.org/dc/terms/"
+EU = "http://publications.europa.eu/resource/authority/"
+FORMS = {"turtle": "text/turtle", "json-ld": "application/ld+json", "xml": "application/rdf+xml"}
+passed = failed = 0
+
+
+def judge(what, holds, detail=""):
+    global passed, failed
+    passed, failed = passed + bool(holds), failed + (not holds)
+    print(f"{'ok    ' if holds else 'FAILED'} {what} {'' if holds else detail}")
+
+
+def post(path, body):
+    headers = {"x-api-key": key, "content-type": "application/json"}
+    request = urllib.request.Request(management + path, json.dumps(body).encode(), headers)
+    urllib.request.urlopen(request).read()
+
+
+def get(address, form):
+    request = urllib.request.Request(address, headers={"accept": form})
+    with urllib.request.urlopen(request, context=trusted) as answer:
+        return answer.read()
+
+
+chance = random.Random(7)
+rows = Path(folder) / "rows.csv"
+rows.write_text("a\n1\n")
+THEMES = ["ENVI", "TRAN", "HEAL", "SOCI", "GOVE"]
+
+
+def varied(number):
+    """A dataset that says now this, now that of itself, and sometimes nonsense."""
+    some = lambda value: value if chance.random() < 0.5 else None
+    title = chance.choice([
+        f"Dataset {number}",
+        [{"@value": f"Dataset {number}", "@language": "en"}, {"@value": f"Données {number}", "@language": "fr"}],
+        f'Quotes " and <tags> & {number}\n\twith\\lines',
+    ])
+    period = {"http://www.w3.org/ns/dcat#startDate": "2019-05-07", "http://www.w3.org/ns/dcat#endDate": chance.choice(["2019-06-17", "2019-06-17T12:00:00Z", "soon"])}
+    properties = {
+        "urn:concordat:visibility": "listed",
+        DCT + "title": title,
+        DCT + "description": some("What it is.\nAnd more."),
+        DCT + "publisher": some(chance.choice(["City of Antwerp", "https://antwerp.example/org"])),
+        DCT + "spatial": some(chance.choice(["BE", "https://sws.geonames.org/2803138/", "the harbour"])),
+        DCT + "temporal": some(period),
+        DCT + "license": some(chance.choice(["https://creativecommons.org/licenses/by/4.0/", "ask us"])),
+        DCT + "accrualPeriodicity": some(EU + "frequency/HOURLY"),
+        DCT + "conformsTo": some(["https://smartdatamodels.org/dataModel.Environment/AirQualityObserved"]),
+        "http://www.w3.org/ns/dcat#keyword": some(["air", "niveau d’eau", "mobilité"]),
+        "http://www.w3.org/ns/dcat#theme": some([EU + "data-theme/" + chance.choice(THEMES)]),
+        "http://www.w3.org/ns/dcat#contactPoint": some(chance.choice(["air@antwerp.example", "https://antwerp.example/contact", "the desk"])),
+        "http://www.w3.org/ns/dcat#mediaType": some(chance.choice(["text/csv", "application/geo+json; charset=utf-8"])),
+    }
+    return {name: value for name, value in properties.items() if value is not None}
+
+
+for number in range(200):
+    address = {"type": "File", "path": str(rows)}
+    post("/v4/assets", {"@id": f"urn:city:{number}", "properties": varied(number), "dataAddress": address})
+hidden = {DCT + "title": "Not for you"}
+post("/v4/assets", {"@id": "urn:city:hidden", "properties": hidden, "dataAddress": {"type": "File", "path": str(rows)}})
+
+whole, page, pages = Graph(), public + "/open/catalog", 0
+while page:
+    forms = {name: Graph().parse(data=get(page, form), format=name) for name, form in FORMS.items()}
+    first = forms["turtle"]
+    judge(f"page {pages + 1}: equal triples in all three forms ({len(first)})", all(isomorphic(first, one) for one in forms.values()))
+    whole += first
+    pages += 1
+    following = list(first.objects(None, URIRef(HYDRA + "next")))
+    page = str(following[0]) if following and pages < 10 else None
+datasets = set(whole.subjects(RDF.type, DCAT.Dataset))
+judge("200 datasets on 2 pages", (len(datasets), pages) == (200, 2), f"{len(datasets)} on {pages}")
+judge("nothing that is hidden, and no place where data is", not any(text in whole.serialize() for text in ["Not for you", str(rows)]))
+one = sorted(datasets)[0]
+judge("each dataset at its own address", (URIRef(one), RDF.type, DCAT.Dataset) in Graph().parse(data=get(str(one), "text/turtle"), format="turtle"))
+
+for name in ["shapes.ttl", "range.ttl"]:
+    conforms, report, text = validate(whole, shacl_graph=str(Path(shapes) / name), inference="none", advanced=True)
+    violations = [] if conforms else text.splitlines()
+    judge(f"pySHACL finds no violation of {name}", conforms, "\n".join(violations[:60]))
+conforms, report, text = validate(whole, shacl_graph=str(Path(shapes) / "shapes_recommended.ttl"), inference="none")
+print(f"       {text.count('Constraint Violation') + text.count('Severity')} remarks of shapes_recommended.ttl, which asks for more than is due")
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)

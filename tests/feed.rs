@@ -1,0 +1,108 @@
+//! The public catalogue: in three forms, by pages, for people, and never more than what was listed.
+
+use reqwest::Response;
+use serde_json::json;
+
+use crate::support::{Node, Stranger, World};
+
+async fn get(node: &Node, path: &str, accept: &str) -> Response {
+    let url = format!("{}{path}", node.address);
+    node.client.get(url).header("accept", accept).send().await.unwrap()
+}
+
+async fn text(node: &Node, path: &str, accept: &str) -> String {
+    let answer = get(node, path, accept).await;
+    assert_eq!(answer.status(), 200, "{path}");
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with(accept), "{path}");
+    answer.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_listed_is_found_by_portals_and_people_and_nothing_else_is() {
+    let world = World::new();
+    let node = world.local_node("city");
+    let theme = "http://publications.europa.eu/resource/authority/data-theme/ENVI";
+    node.publish(
+        "urn:test:listed",
+        b"a\n",
+        &["--listed", "--keyword", "air", "--theme", theme, "--place", "BE"],
+    );
+    node.publish("urn:test:hidden", b"a\n", &[]);
+    node.publish("urn:test:<script>", b"a\n", &["--listed", "--description", "</script><b>x"]);
+    let one = format!("/open/datasets/{}", trust::did::segment("urn:test:listed"));
+    let whole = format!("{}{one}", node.address);
+    for form in ["text/turtle", "application/ld+json", "application/rdf+xml"] {
+        let found = text(&node, "/open/catalog", form).await;
+        assert!(found.contains(&whole) && found.contains("PartialCollectionView"), "{found}");
+        assert!(!found.contains("hidden") && !found.contains(".csv"), "{found}");
+        let found = text(&node, &one, form).await;
+        assert!(found.contains("air") && found.contains(theme) && found.contains("RESTRICTED"), "{found}");
+        assert!(
+            !found.contains("purpose") && !found.contains("hasPolicy"),
+            "terms are for those who may ask: {found}"
+        );
+    }
+    for (ending, kind) in
+        [("ttl", "text/turtle"), ("jsonld", "application/ld+json"), ("rdf", "application/rdf+xml")]
+    {
+        for path in [format!("/open/catalog.{ending}"), format!("{one}.{ending}")] {
+            let answer = get(&node, &path, "text/html").await;
+            assert_eq!(answer.headers()["content-type"], kind, "{path}");
+        }
+    }
+    let page = text(&node, &one, "text/html").await;
+    assert!(
+        page.contains("application/ld+json") && page.contains(&format!("concordat negotiate {}", node.did)),
+        "{page}"
+    );
+    let odd =
+        text(&node, &format!("/open/datasets/{}", trust::did::segment("urn:test:<script>")), "text/html")
+            .await;
+    assert!(!odd.contains("</script><b>") && odd.contains("&lt;b&gt;x"), "{odd}");
+    let index = text(&node, "/open/catalog", "text/html").await;
+    assert!(index.contains("Test rows") && index.contains("page 1 of 1"), "{index}");
+
+    // Hidden, unknown, beyond the last page: not found, all the same.
+    for path in [
+        "/open/datasets/urn%3Atest%3Ahidden",
+        "/open/datasets/none",
+        "/open/catalog?page=2",
+        "/open/catalog.xlsx",
+    ] {
+        assert_eq!(get(&node, path, "text/turtle").await.status(), 404, "{path}");
+    }
+    // Who has it already is told so.
+    let tag = get(&node, &one, "text/turtle").await.headers()["etag"].clone();
+    let again = node.client.get(&whole).header("accept", "text/turtle").header("if-none-match", &tag);
+    assert_eq!(again.send().await.unwrap().status(), 304);
+    // Listing shows a description and opens no door.
+    let stranger = Stranger::new(&world);
+    let door = format!("{}/data/{}", node.address, connector::ids::urn());
+    assert_eq!(stranger.client.get(door).send().await.unwrap().status(), 401);
+    node.text(&["unpublish", "urn:test:listed"]);
+    assert_eq!(get(&node, &one, "text/turtle").await.status(), 404);
+}
+
+#[tokio::test]
+async fn pages_lead_to_each_other() {
+    let world = World::new();
+    let node = world.local_node("city");
+    let file = world.folder.path().join("rows.csv");
+    std::fs::write(&file, "a\n").unwrap();
+    for number in 0..201 {
+        let asset = json!({"@id": format!("urn:test:{number:03}"), "properties": {
+            "urn:concordat:visibility": "listed", "http://purl.org/dc/terms/title": [
+                {"@value": format!("Dataset {number}"), "@language": "en"},
+                {"@value": format!("Datensatz {number}"), "@language": "de"}]}, "dataAddress": {"type": "File", "path": file}});
+        node.post("/v4/assets", asset).await;
+    }
+    let mut seen = 0;
+    for number in 1..=3 {
+        let page = text(&node, &format!("/open/catalog?page={number}"), "text/turtle").await;
+        seen += page.matches("a dcat:Dataset").count();
+        assert_eq!(page.contains("hydra:next"), number < 3, "{number}");
+        assert_eq!(page.contains("hydra:previous"), number > 1, "{number}");
+        assert!(page.contains("hydra:totalItems 201") && page.contains("@de"), "{number}");
+    }
+    assert_eq!(seen, 201);
+}
