@@ -50,6 +50,19 @@ async fn what_is_listed_is_found_by_portals_and_people_and_nothing_else_is() {
             assert_eq!(answer.headers()["content-type"], kind, "{path}");
         }
     }
+    // As CKAN has them.
+    for path in ["/catalog.ttl?page=1".to_owned(), one.replace("/open/datasets", "/dataset") + ".ttl"] {
+        assert!(text(&node, &path, "text/turtle").await.contains(&whole), "{path}");
+    }
+    let map = text(&node, "/open/sitemap.xml", "application/xml").await;
+    assert!(map.contains("/open/sitemap.xml?page=1</loc>"), "{map}");
+    let map = text(&node, "/open/sitemap.xml?page=1", "application/xml").await;
+    assert!(map.contains(&format!("{whole}.html</loc>")) && !map.contains("hidden"), "{map}");
+    let lint = node.run(&["--json", "catalog", "lint"]);
+    assert_eq!(lint.status.code(), Some(5), "a listed dataset has no description");
+    let remarks: serde_json::Value = serde_json::from_slice(&lint.stdout).unwrap();
+    let of = |id: &str| remarks.as_array().unwrap().iter().filter(|one| one["dataset"] == id).count();
+    assert!(of("urn:test:listed") >= 3 && of("urn:test:hidden") >= 5, "{remarks}");
     let page = text(&node, &one, "text/html").await;
     assert!(
         page.contains("application/ld+json") && page.contains(&format!("concordat negotiate {}", node.did)),

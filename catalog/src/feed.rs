@@ -366,12 +366,12 @@ fn page_of(dataset: &NamedOrBlankNode) -> String {
 }
 
 /// An absolute IRI that every syntax can carry.
-fn is_iri(text: &str) -> bool {
+pub(crate) fn is_iri(text: &str) -> bool {
     text.contains(':') && NamedNode::new(text).is_ok()
 }
 
 /// A day or an instant, as XML Schema has them.
-fn date(text: &str) -> Option<Literal> {
+pub(crate) fn date(text: &str) -> Option<Literal> {
     let day = text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok();
     let instant = || text.parse::<jiff::Timestamp>().is_ok();
     match (day, day || instant()) {

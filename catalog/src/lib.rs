@@ -8,6 +8,7 @@
 mod description;
 mod error;
 pub mod feed;
+pub mod lint;
 mod model;
 mod view;
 

@@ -69,6 +69,7 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .nest(HOLDER_PATH, dcp::holder())
         .nest(ISSUER_PATH, dcp::issuer())
         .nest(OPEN_PATH, open::routes())
+        .merge(open::as_ckan())
         .layer(middleware::from_fn(to_the_end))
         .with_state(Arc::clone(faces))
 }

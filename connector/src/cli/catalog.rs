@@ -1,9 +1,10 @@
-//! `concordat catalog PEER`: what another participant offers to this node.
+//! `concordat catalog`: what another participant offers to this node, and what this node's own descriptions lack.
 
 use std::path::Path;
 
-use catalog::Description;
-use clap::Args;
+use catalog::lint::{Weight, lint as catalog_lint};
+use catalog::{Description, LISTED, VISIBILITY};
+use clap::{Args, Subcommand};
 use policy_engine::{Policy, explain};
 use serde_json::{Value, json};
 
@@ -12,17 +13,28 @@ use super::api::{Api, set};
 use super::output::{Output, table, text};
 
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The participant's DID.
-    pub peer: String,
+    #[arg(required = true)]
+    peer: Option<String>,
     /// Base address of its endpoints, where its DID document does not tell.
     #[arg(long, value_name = "URL")]
-    pub address: Option<String>,
+    address: Option<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// What this node's datasets lack of what portals demand and recommend (DCAT-AP 3), and what they cannot read.
+    Lint,
 }
 
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
-    let found = fetch(&api, &arguments.peer, arguments.address.as_deref()).await?;
+    let Some(peer) = &arguments.peer else { return lint(&api, output).await };
+    let found = fetch(&api, peer, arguments.address.as_deref()).await?;
     output.result(&found, || {
         let rows = found.get("dataset").and_then(Value::as_array).into_iter().flatten().map(|dataset| {
             let description = describe(dataset);
@@ -41,6 +53,47 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         table(&["dataset", "title", "publisher", "period", "terms"], rows.collect())
     });
     Ok(Exit::Success)
+}
+
+/// Looks at every dataset of this node; exits with 5 where portals would miss what they demand, or cannot read something.
+async fn lint(api: &Api, output: &Output) -> anyhow::Result<Exit> {
+    const PAGE: usize = 500;
+    let mut remarks = Vec::new();
+    let mut seen = 0;
+    loop {
+        let query = json!({"@type": "QuerySpec", "limit": PAGE, "offset": seen});
+        let page = api.post("/v4/assets/request", query).await?;
+        let page = page.as_array().cloned().unwrap_or_default();
+        if page.is_empty() {
+            break;
+        }
+        seen += page.len();
+        for asset in &page {
+            let properties = asset.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+            let listed = properties.get(VISIBILITY).and_then(Value::as_str) == Some(LISTED);
+            let found = catalog_lint(&Description::from_properties(&properties));
+            remarks.extend(found.into_iter().map(|one| (text(asset, "@id"), listed, one)));
+        }
+    }
+    let wrong = remarks.iter().any(|(_, listed, one)| *listed && one.weight < Weight::Recommended);
+    let shown: Vec<_> = remarks
+        .iter()
+        .map(|(id, listed, one)| {
+            json!({
+                "dataset": id, "listed": listed, "weight": one.weight, "property": one.property, "text": one.text,
+            })
+        })
+        .collect();
+    output.result(&Value::Array(shown.clone()), || {
+        if shown.is_empty() {
+            return format!("{seen} datasets say of themselves everything that portals like to know");
+        }
+        let row = |one: &Value| {
+            vec![text(one, "dataset"), text(one, "weight"), text(one, "property"), text(one, "text")]
+        };
+        table(&["dataset", "weight", "property", ""], shown.iter().map(row).collect())
+    });
+    Ok(if wrong { Exit::Invalid } else { Exit::Success })
 }
 
 /// Asks for the catalog through this node.

@@ -22,6 +22,12 @@ impl Engine {
         About { address: &self.open_address, publisher: &self.name, did: self.did() }
     }
 
+    /// The address below which the public catalogue stands.
+    #[must_use]
+    pub fn open_address(&self) -> &str {
+        &self.open_address
+    }
+
     /// A page of the catalogue, counted from 1.
     ///
     /// # Errors

@@ -29,6 +29,12 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/catalog", get(catalog))
         .route("/catalog.{extension}", get(catalog_file))
         .route("/datasets/{id}", get(dataset))
+        .route("/sitemap.xml", get(sitemap))
+}
+
+/// The same under the paths and parameters of CKAN's catalogue endpoint, which harvesters know.
+pub(super) fn as_ckan() -> Router<Arc<Faces>> {
+    Router::new().route("/catalog.{extension}", get(catalog_file)).route("/dataset/{id}", get(dataset))
 }
 
 /// In which form an answer is wanted.
@@ -118,6 +124,33 @@ async fn dataset(State(faces): Shared, Path(id): Path<String>, headers: HeaderMa
         }),
     };
     finish(result, &headers)
+}
+
+/// The pages for people, for search engines; without a number, the list of such lists (sitemaps.org).
+async fn sitemap(State(faces): Shared, Query(wanted): Query<Sitemap>, headers: HeaderMap) -> Response {
+    let (_, pages) = faces.engine.listed_page(1);
+    let here = faces.engine.open_address();
+    let addresses: Vec<_> = match wanted.page {
+        None => (1..=pages).map(|page| format!("{here}/sitemap.xml?page={page}")).collect(),
+        Some(page) => {
+            let (listed, _) = faces.engine.listed_page(page);
+            listed.into_iter().map(|one| format!("{}.html", one.address)).collect()
+        }
+    };
+    let (outer, inner) = if wanted.page.is_none() { ("sitemapindex", "sitemap") } else { ("urlset", "url") };
+    let mut body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{outer} xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n"
+    );
+    for address in addresses {
+        body.push_str(&format!("<{inner}><loc>{}</loc></{inner}>\n", html! { (address) }.into_string()));
+    }
+    body.push_str(&format!("</{outer}>\n"));
+    finish(Ok((body.into_bytes(), "application/xml")), &headers)
+}
+
+#[derive(Debug, Deserialize)]
+struct Sitemap {
+    page: Option<usize>,
 }
 
 /// The answer with its validator, or that nothing has changed.
