@@ -3,6 +3,7 @@
 use reqwest::Response;
 use serde_json::json;
 
+use crate::streams::{broke_off, endless, open};
 use crate::support::{Node, Stranger, World};
 
 async fn get(node: &Node, path: &str, accept: &str) -> Response {
@@ -94,6 +95,61 @@ async fn what_is_listed_is_found_by_portals_and_people_and_nothing_else_is() {
     assert_eq!(stranger.client.get(door).send().await.unwrap().status(), 401);
     node.text(&["unpublish", "urn:test:listed"]);
     assert_eq!(get(&node, &one, "text/turtle").await.status(), 404);
+}
+
+#[tokio::test]
+async fn open_data_is_read_by_everybody_counted_and_cut_when_it_is_withdrawn() {
+    let world = World::new();
+    let node = world.local_node("city");
+    let file = world.folder.path().join("open.csv");
+    std::fs::write(&file, "a\n1\n").unwrap();
+    let (license, path) = ("https://creativecommons.org/licenses/by/4.0/", file.to_str().unwrap());
+    let publish = |more: &[&str]| {
+        node.run(&[&["publish", path, "--id", "urn:test:open", "--title", "Rows", "--open"], more].concat())
+    };
+    assert_eq!(publish(&[]).status.code(), Some(2), "open data has a licence");
+    assert_eq!(
+        publish(&["--license", license, "--purpose", "urn:p"]).status.code(),
+        Some(2),
+        "and no other terms"
+    );
+    assert!(publish(&["--license", license]).status.success());
+    let id = trust::did::segment("urn:test:open");
+    let data = format!("/open/data/{id}");
+    let found = text(&node, &format!("/open/datasets/{id}"), "text/turtle").await;
+    assert!(
+        found.contains("access-right/PUBLIC")
+            && found.contains(&format!("downloadURL <{}{data}>", node.address)),
+        "{found}"
+    );
+    assert!(
+        text(&node, &format!("/open/datasets/{id}"), "text/html").await.contains("Everybody may read it")
+    );
+    let answer = get(&node, &data, "*/*").await;
+    assert_eq!(answer.headers()["content-type"], "text/csv");
+    assert_eq!(answer.text().await.unwrap(), "a\n1\n");
+    let range =
+        node.client.get(format!("{}{data}", node.address)).header("range", "bytes=2-").send().await.unwrap();
+    assert_eq!((range.status().as_u16(), range.text().await.unwrap().as_str()), (206, "1\n"));
+    let counted = node.until("/v4/opendata", |all| all[0]["reads"] == 2).await;
+    assert_eq!((&counted[0]["dataset"], &counted[0]["bytes"]), (&json!("urn:test:open"), &json!(6)));
+    // Listed is not open, and hidden is neither.
+    node.publish("urn:test:listed", b"a\n", &["--listed"]);
+    for other in ["urn:test:listed", "urn:test:none"] {
+        let path = format!("/open/data/{}", trust::did::segment(other));
+        assert_eq!(get(&node, &path, "*/*").await.status(), 404, "{other}");
+    }
+
+    // What is withdrawn while it is read ends.
+    let (upstream, _stop) = endless(std::sync::Arc::default()).await;
+    let endless =
+        ["publish", &upstream, "--id", "urn:test:endless", "--title", "Rows", "--open", "--license", license];
+    node.text(&endless);
+    let door =
+        (format!("{}/open/data/{}", node.address, trust::did::segment("urn:test:endless")), String::new());
+    let stream = open(&node.client, &door).await;
+    node.text(&["unpublish", "urn:test:endless"]);
+    broke_off(stream).await;
 }
 
 #[tokio::test]

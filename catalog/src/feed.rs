@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use crate::description::Description;
 use crate::model::Asset;
 use crate::view::Snapshot;
+use crate::{OPEN, VISIBILITY};
 
 /// Datasets on a page.
 pub const PAGE: usize = 100;
@@ -25,7 +26,9 @@ const VCARD: &str = "http://www.w3.org/2006/vcard/ns#";
 const SKOS: &str = "http://www.w3.org/2004/02/skos/core#";
 const HYDRA: &str = "http://www.w3.org/ns/hydra/core#";
 const LOCN: &str = "http://www.w3.org/ns/locn#";
-/// Data that not everybody gets (EU vocabulary of access rights).
+/// Data that everybody gets (EU vocabulary of access rights).
+const PUBLIC: &str = "http://publications.europa.eu/resource/authority/access-right/PUBLIC";
+/// Data that not everybody gets.
 const RESTRICTED: &str = "http://publications.europa.eu/resource/authority/access-right/RESTRICTED";
 const MEDIA_TYPES: &str = "https://www.iana.org/assignments/media-types/";
 
@@ -302,17 +305,24 @@ impl Graph {
                 self.triples.push(Triple::new(node, rdfs::LABEL, Literal::new_simple_literal(standard)));
             }
         }
-        self.thing(dataset, (DCT, "accessRights"), (DCT, "RightsStatement"), RESTRICTED);
+        let open = asset.properties.get(VISIBILITY).and_then(Json::as_str) == Some(OPEN);
+        let rights = if open { PUBLIC } else { RESTRICTED };
+        self.thing(dataset, (DCT, "accessRights"), (DCT, "RightsStatement"), rights);
         self.thing(dataset, (DCAT, "landingPage"), (FOAF, "Document"), &page_of(dataset));
-        self.distribution(dataset, &described);
+        let data = open.then(|| iri_of(dataset).replacen("/datasets/", "/data/", 1));
+        self.distribution(dataset, &described, data.as_deref());
     }
 
-    fn distribution(&mut self, dataset: &NamedOrBlankNode, described: &Description) {
+    /// How the data is had; `data` is its address, where everybody may read it.
+    fn distribution(&mut self, dataset: &NamedOrBlankNode, described: &Description, data: Option<&str>) {
         let distribution = named(&format!("{}#distribution", iri_of(dataset)));
         self.add(dataset, DCAT, "distribution", distribution.clone());
         self.is_a(&distribution, DCAT, "Distribution");
         // There, people and programs learn how to ask for the data.
         self.thing(&distribution, (DCAT, "accessURL"), (rdfs::RESOURCE.as_str(), ""), &page_of(dataset));
+        if let Some(data) = data {
+            self.thing(&distribution, (DCAT, "downloadURL"), (rdfs::RESOURCE.as_str(), ""), data);
+        }
         if let Some(license) = &described.license {
             let node = self.thing(&distribution, (DCT, "license"), (DCT, "LicenseDocument"), license);
             if !is_iri(license) {
@@ -389,7 +399,7 @@ fn bare_media_type(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LISTED, VISIBILITY};
+    use crate::LISTED;
     use serde_json::json;
 
     const ABOUT: About<'_> =

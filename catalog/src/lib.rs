@@ -17,10 +17,13 @@ pub use error::CatalogError;
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
 pub use view::{Asker, Offer, Offering, Snapshot};
 
-/// The property of an asset that says who finds it beyond participants: [`LISTED`], or nobody.
+/// The property of an asset that says who finds it beyond participants: [`OPEN`], [`LISTED`], or nobody.
 pub const VISIBILITY: &str = "urn:concordat:visibility";
 /// A dataset whose description stands in the public catalogue; its data needs an agreement all the same.
 pub const LISTED: &str = "listed";
+
+/// A dataset that everybody may read, without an agreement.
+pub const OPEN: &str = "open";
 
 /// The transfer format of data that the consumer fetches over HTTPS.
 pub const HTTP_PULL: &str = "HttpData-PULL";

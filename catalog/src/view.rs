@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use crate::model::{Asset, Automation, ContractDefinition, PolicyDefinition};
-use crate::{LISTED, VISIBILITY};
+use crate::{LISTED, OPEN, VISIBILITY};
 
 /// All that is offered, resolved once when it changes and then only read.
 #[derive(Debug, Default)]
@@ -128,6 +128,12 @@ impl Snapshot {
         self.assets.get(id).filter(|asset| is_listed(asset))
     }
 
+    /// The asset `id`, if everybody may read it.
+    #[must_use]
+    pub fn open_asset(&self, id: &str) -> Option<&Asset> {
+        self.assets.get(id).filter(|asset| visibility(asset) == Some(OPEN))
+    }
+
     /// Whether nothing is managed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -198,7 +204,11 @@ impl Resolved {
 
 /// Only what its owner listed: anything else is nobody's business.
 fn is_listed(asset: &Asset) -> bool {
-    asset.properties.get(VISIBILITY).and_then(Json::as_str) == Some(LISTED)
+    matches!(visibility(asset), Some(LISTED | OPEN))
+}
+
+fn visibility(asset: &Asset) -> Option<&str> {
+    asset.properties.get(VISIBILITY).and_then(Json::as_str)
 }
 
 fn admits(resolved: &Resolved, asker: Asker<'_>, now: Timestamp, known: &Hierarchy) -> bool {

@@ -17,6 +17,7 @@ mod gate;
 mod issuer;
 mod keys;
 mod negotiations;
+mod open_data;
 mod peers;
 mod replay;
 mod revocation;
@@ -47,6 +48,8 @@ pub use self::feed::Listed;
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
+pub use self::open_data::OpenDenial;
+use self::open_data::OpenReads;
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
@@ -148,7 +151,8 @@ pub struct Engine {
     authority: Option<Authority>,
     deadlines: Deadlines,
     meters: Arc<Meters>,
-    offered: RwLock<Arc<Snapshot>>,
+    offered: Arc<RwLock<Arc<Snapshot>>>,
+    open_reads: OpenReads,
     committed: watch::Sender<u64>,
 }
 
@@ -216,7 +220,8 @@ impl Engine {
             authority: config.authority.clone(),
             deadlines: Deadlines::default(),
             meters: Arc::default(),
-            offered: RwLock::default(),
+            offered: Arc::default(),
+            open_reads: OpenReads::default(),
             committed: watch::channel(0).0,
         };
         engine.reload_catalog()?;

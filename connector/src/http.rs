@@ -7,6 +7,7 @@ mod dsp;
 pub mod listener;
 pub mod management;
 mod open;
+mod open_data;
 mod problem;
 mod well_known;
 
@@ -68,7 +69,7 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .nest(DATA_PATH, data::routes())
         .nest(HOLDER_PATH, dcp::holder())
         .nest(ISSUER_PATH, dcp::issuer())
-        .nest(OPEN_PATH, open::routes())
+        .nest(OPEN_PATH, open::routes().merge(open_data::routes()))
         .merge(open::as_ckan())
         .layer(middleware::from_fn(to_the_end))
         .with_state(Arc::clone(faces))

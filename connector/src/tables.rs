@@ -49,6 +49,8 @@ pub mod prefix {
     pub const MESSAGE: &str = "message/";
     /// [`super::NegotiationRecord`].
     pub const NEGOTIATION: &str = "negotiation/";
+    /// [`super::OpenUse`], by dataset.
+    pub const OPEN_USE: &str = "open-use/";
     /// [`super::OutboxEntry`].
     pub const OUTBOX: &str = "outbox/";
     /// [`super::Peer`].
@@ -264,6 +266,19 @@ pub struct CredentialRequest {
     pub reason: Option<String>,
     /// When it was made.
     pub at: Timestamp,
+}
+
+/// How often an open dataset was read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct OpenUse {
+    /// Its id.
+    pub dataset: String,
+    /// How often.
+    pub reads: u64,
+    /// How much in all.
+    pub bytes: u64,
+    /// When last.
+    pub last: Option<Timestamp>,
 }
 
 /// What another participant showed and this node checked.

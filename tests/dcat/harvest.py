@@ -59,7 +59,7 @@ def varied(number):
     ])
     period = {"http://www.w3.org/ns/dcat#startDate": "2019-05-07", "http://www.w3.org/ns/dcat#endDate": chance.choice(["2019-06-17", "2019-06-17T12:00:00Z", "soon"])}
     properties = {
-        "urn:concordat:visibility": "listed",
+        "urn:concordat:visibility": chance.choice(["listed", "open"]),
         DCT + "title": title,
         DCT + "description": some("What it is.\nAnd more."),
         DCT + "publisher": some(chance.choice(["City of Antwerp", "https://antwerp.example/org"])),

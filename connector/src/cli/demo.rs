@@ -259,6 +259,7 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         frequency: Some("http://publications.europa.eu/resource/authority/frequency/HOURLY".to_owned()),
         conforms_to: Vec::new(),
         listed: true,
+        open: false,
         terms: Terms {
             purpose: Some(PURPOSE.to_owned()),
             valid_until: Some(until.to_owned()),

@@ -61,6 +61,9 @@ pub(super) struct Publish {
     /// the same.
     #[arg(long)]
     pub listed: bool,
+    /// Open data: everybody finds it and reads it, without an agreement; it needs a licence.
+    #[arg(long, requires = "license", conflicts_with_all = ["listed", "Terms", "policy", "only_for", "only_for_members_of"])]
+    pub open: bool,
     /// Its media type; guessed from the file's name otherwise.
     #[arg(long)]
     pub media_type: Option<String>,
@@ -153,8 +156,9 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         media_type,
     };
     let mut properties = description.to_properties();
-    if arguments.listed {
-        properties.insert(catalog::VISIBILITY.to_owned(), json!(catalog::LISTED));
+    if arguments.open || arguments.listed {
+        let visibility = if arguments.open { catalog::OPEN } else { catalog::LISTED };
+        properties.insert(catalog::VISIBILITY.to_owned(), json!(visibility));
     }
     let terms = terms(arguments)?;
     let words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
@@ -252,6 +256,11 @@ pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> 
     };
     let words =
         |json: &Value| Policy::parse(json).map_or_else(|_| Vec::new(), |policy| explain::policy(&policy));
+    let reads = api.get("/v4/opendata").await?;
+    let reads_of = |id: &str| {
+        let found = reads.as_array().into_iter().flatten().find(|one| text(one, "dataset") == id);
+        found.and_then(|one| one.get("reads")).cloned().unwrap_or_default()
+    };
     let mut shown = Vec::new();
     for definition in definitions.as_array().into_iter().flatten() {
         let terms = words(&policy(&text(definition, "contractPolicyId")));
@@ -259,6 +268,7 @@ pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> 
         shown.push(json!({
             "id": text(definition, "@id"), "terms": terms, "seenBy": who,
             "automation": text(definition, "urn:concordat:automation"),
+            "openReads": reads_of(&text(definition, "@id")),
         }));
     }
     output.result(&Value::Array(shown.clone()), || {
@@ -266,8 +276,10 @@ pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> 
             let lines = value.as_array().into_iter().flatten().filter_map(Value::as_str);
             lines.collect::<Vec<_>>().join("\n")
         };
-        let row = |one: &Value| vec![text(one, "id"), join(&one["terms"]), text(one, "automation")];
-        table(&["offer", "terms", "automation"], shown.iter().map(row).collect())
+        let row = |one: &Value| {
+            vec![text(one, "id"), join(&one["terms"]), text(one, "automation"), text(one, "openReads")]
+        };
+        table(&["offer", "terms", "automation", "open reads"], shown.iter().map(row).collect())
     });
     Ok(Exit::Success)
 }

@@ -143,7 +143,9 @@ impl Engine {
         );
         tables::append_event(&mut batch, &Event::new("catalog", clock::now(), text).about(resource.id()))?;
         self.commit(batch).await?;
-        self.reload_catalog()
+        self.reload_catalog()?;
+        self.reconsider_open(resource.id());
+        Ok(())
     }
 
     /// One managed resource.
@@ -179,7 +181,9 @@ impl Engine {
         let text = format!("{} `{id}` was removed", T::TYPE);
         tables::append_event(&mut batch, &Event::new("catalog", clock::now(), text).about(id))?;
         self.commit(batch).await?;
-        self.reload_catalog()
+        self.reload_catalog()?;
+        self.reconsider_open(id);
+        Ok(())
     }
 
     /// A page of the catalog as `asker` may see it. Pages are cut by dataset ids, so what is published or withdrawn

@@ -13,6 +13,8 @@ pub struct Listed {
     pub id: String,
     /// Where it stands.
     pub address: String,
+    /// Where everybody may read its data, if everybody may.
+    pub data: Option<String>,
     /// What it says of itself.
     pub description: Description,
 }
@@ -56,9 +58,12 @@ impl Engine {
     pub fn listed(&self, id: &str) -> Result<Listed, EngineError> {
         let snapshot = self.snapshot();
         let asset = snapshot.listed_asset(id).ok_or_else(|| not_listed(id))?;
+        let segment = trust::did::segment(id);
+        let open = snapshot.open_asset(id).is_some();
         Ok(Listed {
             id: id.to_owned(),
-            address: self.about().dataset(&trust::did::segment(id)),
+            address: self.about().dataset(&segment),
+            data: open.then(|| format!("{}/data/{segment}", self.open_address)),
             description: Description::from_properties(&asset.properties),
         })
     }

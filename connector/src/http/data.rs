@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dataplane::{DataRequest, SourceError};
+use dataplane::{DataRequest, DataResponse, SourceError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
@@ -62,13 +62,7 @@ async fn read(
     )
     .await;
     match served {
-        Ok(response) => {
-            let mut answer = Response::new(Body::new(response.body));
-            *answer.status_mut() = response.status;
-            *answer.headers_mut() = response.headers;
-            answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            answer
-        }
+        Ok(response) => streamed(response),
         Err(error) => {
             faces.engine.give_back(&counted.0, &counted.1).await;
             unreadable(&faces, &pid, &error).await
@@ -76,7 +70,16 @@ async fn read(
     }
 }
 
-async fn unreadable(faces: &Faces, pid: &str, error: &SourceError) -> Response {
+/// What a source hands on.
+pub(super) fn streamed(response: DataResponse) -> Response {
+    let mut answer = Response::new(Body::new(response.body));
+    *answer.status_mut() = response.status;
+    *answer.headers_mut() = response.headers;
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+pub(super) async fn unreadable(faces: &Faces, pid: &str, error: &SourceError) -> Response {
     match error {
         SourceError::Method => error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &error.to_string()),
         error => failed(faces, pid, &crate::telemetry::chain(error)).await,
@@ -104,7 +107,7 @@ async fn denied(faces: &Faces, pid: &str, denial: Denial) -> Response {
 }
 
 /// The source's own words stay here: they may name what is behind this node.
-async fn failed(faces: &Faces, pid: &str, detail: &str) -> Response {
+pub(super) async fn failed(faces: &Faces, pid: &str, detail: &str) -> Response {
     tracing::error!(pid, detail, "a source failed");
     let text = format!("the data of {pid} could not be read: {detail}");
     faces.engine.record(Event::new("stream", clock::now(), text).about(pid)).await;
@@ -115,6 +118,6 @@ async fn failed(faces: &Faces, pid: &str, detail: &str) -> Response {
     )
 }
 
-fn error_answer(status: StatusCode, code: &str, reason: &str) -> Response {
+pub(super) fn error_answer(status: StatusCode, code: &str, reason: &str) -> Response {
     json_answer(status, &json!({"code": code, "reason": [reason]})).into_response()
 }

@@ -220,7 +220,10 @@ fn about(listed: &Listed, did: &str) -> Markup {
     let search = json!({
         "@context": "https://schema.org/", "@type": "Dataset", "@id": listed.address, "identifier": listed.id,
         "name": title(listed), "description": described.description, "keywords": described.keywords,
-        "license": described.license, "isAccessibleForFree": false,
+        "license": described.license, "isAccessibleForFree": listed.data.is_some(),
+        "distribution": listed.data.as_ref().map(|data| json!({
+            "@type": "DataDownload", "contentUrl": data, "encodingFormat": described.media_type,
+        })),
     });
     let search = search.to_string().replace('<', "\\u003c");
     page(
@@ -232,11 +235,14 @@ fn about(listed: &Listed, did: &str) -> Markup {
             dl { @for (name, value) in facts { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
             @if !described.keywords.is_empty() { p { (described.keywords.join(", ")) } }
             h2 { "How to get it" }
+            @if let Some(data) = &listed.data {
+                p { "Everybody may read it: " a href=(data) { (data) } }
+            } @else {
             p {
                 "The data is shared under an agreement of the Dataspace Protocol 2025-1. The participant is "
                 code { (did) } ", the dataset " code { (listed.id) } "."
             }
-            pre { "concordat catalog " (did) "\nconcordat negotiate " (did) " " (listed.id) " --purpose PURPOSE" }
+            pre { "concordat catalog " (did) "\nconcordat negotiate " (did) " " (listed.id) " --purpose PURPOSE" } }
             p { "For programs: " @for one in Syntax::ALL {
                 a href=(format!("{}.{}", listed.address, one.extension())) { (one.media_type()) } " "
             } }

@@ -246,6 +246,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op(POST, "/edrs/request", Read, "Transfers that are read now", Some("query-spec"), Other(JSON)),
     op(GET, "/edrs/{id}/dataaddress", Operate, "Where to read, with the token", None, Other(JSON)),
     op(GET, "/peers", Read, "Participants this node talked to", None, Other(JSON)),
+    op(GET, "/opendata", Read, "How often open datasets were read", None, Other(JSON)),
     ours(GET, "/transferprocesses/{id}/data", Operate, "The data itself", "application/octet-stream"),
     ours(GET, "/identity", Read, "Who this node is", JSON),
     ours(POST, "/identity/rotate", Admin, "Let a new key take the place of the others", JSON),

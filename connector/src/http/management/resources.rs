@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::views::{self, Query};
-use super::{Management, Shared, malformed, read, respond};
+use super::{Management, Shared, answer, malformed, read, respond};
 use crate::engine::{Engine, EngineError, Managed, Write};
 use crate::http::problem::json_answer;
 use crate::ids;
@@ -27,6 +27,12 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/catalog/request", post(catalog))
         .route("/catalog/dataset/request", post(dataset))
         .route("/peers", get(peers))
+        .route("/opendata", get(open_uses))
+}
+
+/// How often open datasets were read.
+async fn open_uses(State(management): Shared) -> Response {
+    answer(management.faces.engine.open_uses())
 }
 
 fn resource<T: Managed>(path: &str) -> Router<Arc<Management>> {

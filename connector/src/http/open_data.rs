@@ -1,0 +1,63 @@
+//! Open data: read by everybody, without a token.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::get;
+use dataplane::{DataRequest, Metered};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::Faces;
+use super::data::{error_answer, failed, streamed, unreadable};
+use crate::clock::SystemClock;
+use crate::engine::OpenDenial;
+use crate::sources;
+
+pub(super) fn routes() -> Router<Arc<Faces>> {
+    Router::new().route("/data/{id}", get(read))
+}
+
+async fn read(
+    State(faces): State<Arc<Faces>>,
+    Path(id): Path<String>,
+    method: Method,
+    mut headers: HeaderMap,
+) -> Response {
+    let admission = match faces.engine.admit_open(&id) {
+        Ok(admission) => admission,
+        Err(OpenDenial::Unknown) => {
+            let reason =
+                "there is no open dataset of this id here; its page says how to ask, if it is listed";
+            return error_answer(StatusCode::NOT_FOUND, "not-found", reason);
+        }
+        Err(OpenDenial::Busy) => {
+            let reason = "too many read open data now; try again in a minute";
+            let mut answer = error_answer(StatusCode::TOO_MANY_REQUESTS, "busy", reason);
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+            return answer;
+        }
+    };
+    // Whatever a reader sends to show who it is concerns nobody here, least of all an upstream.
+    headers.remove(header::AUTHORIZATION);
+    let source =
+        match sources::open(&admission.data_address, admission.media_type.as_deref(), &faces.upstream) {
+            Ok(source) => source,
+            Err(error) => return failed(&faces, &id, &format!("{error:#}")).await,
+        };
+    let counts = method == Method::GET;
+    let (engine, counted, permit) = (Arc::clone(&faces.engine), id.clone(), admission.permit);
+    let ended = move |metered: Metered| {
+        drop(permit);
+        if counts {
+            tokio::spawn(async move { engine.count_open(&counted, metered.bytes).await });
+        }
+    };
+    let request = DataRequest { method, headers };
+    let clock = Arc::new(SystemClock);
+    match dataplane::serve(admission.grant, source.as_ref(), request, admission.signal, clock, ended).await {
+        Ok(response) => streamed(response),
+        Err(error) => unreadable(&faces, &id, &error).await,
+    }
+}
