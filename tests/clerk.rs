@@ -36,6 +36,16 @@ async fn from_offer_to_rows_and_back_to_no() {
     assert_eq!(dataset["http://purl.org/dc/terms/title"], "Test rows");
     assert_eq!(dataset["distribution"][0]["http://www.w3.org/ns/dcat#mediaType"], "text/csv");
     assert!(consumer.text(&["catalog", &provider.did]).contains("forbidden: distribute"));
+    let found = |more: &[&str]| {
+        let catalog = consumer.json(&[&["catalog", provider.did.as_str()], more].concat());
+        catalog["dataset"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(
+        found(&["--text", "TEST rows", "--keyword", "air", "--place", "BE", "--format", "text/csv"]),
+        1
+    );
+    assert_eq!(found(&["--text", "test columns"]), 0);
+    assert_eq!(found(&["--place", "FR"]), 0);
     assert!(consumer.text(&["peers"]).contains(&provider.did));
     assert!(consumer.text(&["identity"]).contains(&consumer.did));
 

@@ -8,12 +8,14 @@
 mod description;
 mod error;
 pub mod feed;
+mod filter;
 pub mod lint;
 mod model;
 mod view;
 
 pub use description::Description;
 pub use error::CatalogError;
+pub use filter::Filter;
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
 pub use view::{Asker, Offer, Offering, Snapshot};
 

@@ -7,6 +7,7 @@ use policy_engine::{Hierarchy, Outcome, Policy, Request, World, decide};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
+use crate::filter::{Filter, Searchable};
 use crate::model::{Asset, Automation, ContractDefinition, PolicyDefinition};
 use crate::{LISTED, OPEN, VISIBILITY};
 
@@ -18,6 +19,8 @@ pub struct Snapshot {
     /// Offer id to (asset id, place in `definitions`).
     offers: BTreeMap<String, (String, usize)>,
     credential_kinds: BTreeSet<String>,
+    /// What filters ask about, by asset.
+    searchable: BTreeMap<String, Searchable>,
     /// Ids of the assets that the public catalogue shows, in order.
     listed: Vec<String>,
 }
@@ -73,7 +76,8 @@ impl Snapshot {
         let assets: BTreeMap<_, _> = assets.into_iter().map(|asset| (asset.id.clone(), asset)).collect();
         let policies: BTreeMap<_, _> = policies.into_iter().map(|one| (one.id, one.policy)).collect();
         let listed = assets.values().filter(|asset| is_listed(asset)).map(|asset| asset.id.clone()).collect();
-        let mut snapshot = Self { assets, listed, ..Self::default() };
+        let searchable = assets.values().map(|asset| (asset.id.clone(), Searchable::of(asset))).collect();
+        let mut snapshot = Self { assets, searchable, listed, ..Self::default() };
         let mut incomplete = Vec::new();
         for definition in definitions {
             let access = policies.get(&definition.access_policy_id).and_then(|json| Policy::parse(json).ok());
@@ -146,11 +150,20 @@ impl Snapshot {
         self.assets.get(id)
     }
 
-    /// Every dataset with an offer whose access policy admits `asker`, in the order of ids.
+    /// Every dataset with an offer whose access policy admits `asker` and that `filter` fits, in the order of ids.
     #[must_use]
-    pub fn offered_to(&self, asker: Asker<'_>, now: Timestamp, known: &Hierarchy) -> Vec<Offering<'_>> {
+    pub fn offered_to(
+        &self,
+        asker: Asker<'_>,
+        filter: &Filter,
+        now: Timestamp,
+        known: &Hierarchy,
+    ) -> Vec<Offering<'_>> {
         let admitted = self.admitted(asker, now, known);
-        self.assets.values().filter_map(|asset| self.offering(asset, &admitted)).collect()
+        let fits = |asset: &&Asset| {
+            filter.is_empty() || self.searchable.get(&asset.id).is_some_and(|one| filter.fits(one, known))
+        };
+        self.assets.values().filter(fits).filter_map(|asset| self.offering(asset, &admitted)).collect()
     }
 
     /// One dataset as `asker` may see it.
@@ -272,8 +285,12 @@ mod tests {
             json!({"type": ["VerifiableCredential", "MembershipCredential"], "credentialSubject": {"memberOf": "urn:space"}}),
         ];
         let (now, known) = (Timestamp::UNIX_EPOCH, Hierarchy::default());
-        assert!(made.offered_to(by("did:web:a"), now, &known).is_empty());
-        assert_eq!(made.offered_to(Asker { did: "did:web:a", credentials: &shown }, now, &known).len(), 1);
+        assert!(made.offered_to(by("did:web:a"), &Filter::default(), now, &known).is_empty());
+        assert_eq!(
+            made.offered_to(Asker { did: "did:web:a", credentials: &shown }, &Filter::default(), now, &known)
+                .len(),
+            1
+        );
     }
 
     fn snapshot() -> Snapshot {
@@ -298,7 +315,7 @@ mod tests {
     fn each_sees_what_its_access_policy_admits_and_nothing_else() {
         let (made, known, now) = (snapshot(), Hierarchy::default(), Timestamp::UNIX_EPOCH);
         let ids = |asker: &str| {
-            made.offered_to(by(asker), now, &known)
+            made.offered_to(by(asker), &Filter::default(), now, &known)
                 .into_iter()
                 .map(|one| one.asset.id.clone())
                 .collect::<Vec<_>>()

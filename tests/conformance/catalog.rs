@@ -68,7 +68,10 @@ async fn pages_are_linked_and_stable() {
     let everybody = json!({"@type": "Set", "permission": [{"action": "use"}]});
     peer.node.post("/v4/policydefinitions", json!({"@id": "open", "policy": everybody})).await;
     for number in 0..1100 {
-        peer.node.post("/v4/assets", json!({"@id": format!("n{number:05}"), "properties": {}})).await;
+        let keyword = if number % 2 == 0 { "even" } else { "odd" };
+        let properties = json!({"http://www.w3.org/ns/dcat#keyword": [keyword]});
+        let asset = json!({"@id": format!("n{number:05}"), "properties": properties});
+        peer.node.post("/v4/assets", asset).await;
     }
     let all = json!({"@id": "all", "accessPolicyId": "open", "contractPolicyId": "open"});
     peer.node.post("/v4/contractdefinitions", all).await;
@@ -109,6 +112,18 @@ async fn pages_are_linked_and_stable() {
         .await
         .unwrap();
     assert_eq!(got.status(), 200, "a link may be followed with GET");
+    // A filter goes along with the link.
+    let url = format!("{}/catalog/request", peer.base);
+    let asked = message("CatalogRequestMessage", json!({"filter": [{"keyword": "EVEN"}]}));
+    let filtered = peer.client.post(&url).header("authorization", HEADER).json(&asked).send().await.unwrap();
+    let link = filtered.headers()["link"].to_str().unwrap().split(['<', '>']).nth(1).unwrap().to_owned();
+    let first: Value = filtered.json().await.unwrap();
+    let rest = peer.client.get(link).header("authorization", HEADER).send().await.unwrap();
+    let rest: Value = rest.json().await.unwrap();
+    let count = |page: &Value| page["dataset"].as_array().unwrap().len();
+    assert_eq!((count(&first), count(&rest)), (500, 49), "one of 550 was removed");
+    assert_eq!(rest["dataset"][48]["@id"], "n01098");
+
     let bad = peer.send("GET", "/catalog/request?continuationToken=%21", None).await;
     assert_eq!((bad.0, &bad.1["@type"]), (400, &json!("CatalogError")));
 

@@ -6,7 +6,7 @@ use catalog::lint::{Weight, lint as catalog_lint};
 use catalog::{Description, LISTED, VISIBILITY};
 use clap::{Args, Subcommand};
 use policy_engine::{Policy, explain};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Exit;
 use super::api::{Api, set};
@@ -23,6 +23,58 @@ pub(super) struct Arguments {
     /// Base address of its endpoints, where its DID document does not tell.
     #[arg(long, value_name = "URL")]
     address: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+/// What the datasets must fit; the other side answers with 400 where it does not know such filters.
+#[derive(Debug, Clone, Args)]
+struct Filter {
+    /// Only datasets that say all of these words somewhere.
+    #[arg(long, value_name = "WORDS")]
+    text: Option<String>,
+    /// Only datasets with this keyword.
+    #[arg(long)]
+    keyword: Option<String>,
+    /// Only datasets with this theme, an IRI.
+    #[arg(long, value_name = "IRI")]
+    theme: Option<String>,
+    /// Only datasets about a place within this one.
+    #[arg(long)]
+    place: Option<String>,
+    /// Only datasets that reach to this day or beyond.
+    #[arg(long, value_name = "DATE")]
+    from: Option<String>,
+    /// Only datasets that begin no later.
+    #[arg(long, value_name = "DATE")]
+    until: Option<String>,
+    /// Only datasets of this media type.
+    #[arg(long, value_name = "MEDIA_TYPE")]
+    format: Option<String>,
+    /// Only datasets under this licence, an IRI.
+    #[arg(long, value_name = "IRI")]
+    license: Option<String>,
+}
+
+impl Filter {
+    /// As the message has it; nothing where nothing is asked for.
+    fn json(&self) -> Option<Value> {
+        let members = [
+            ("text", &self.text),
+            ("keyword", &self.keyword),
+            ("theme", &self.theme),
+            ("place", &self.place),
+            ("from", &self.from),
+            ("until", &self.until),
+            ("format", &self.format),
+            ("license", &self.license),
+        ];
+        let members: Map<String, Value> = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+            .collect();
+        (!members.is_empty()).then(|| json!([members]))
+    }
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -34,7 +86,7 @@ enum Command {
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     let Some(peer) = &arguments.peer else { return lint(&api, output).await };
-    let found = fetch(&api, peer, arguments.address.as_deref()).await?;
+    let found = fetch(&api, peer, arguments.address.as_deref(), arguments.filter.json()).await?;
     output.result(&found, || {
         let rows = found.get("dataset").and_then(Value::as_array).into_iter().flatten().map(|dataset| {
             let description = describe(dataset);
@@ -97,10 +149,18 @@ async fn lint(api: &Api, output: &Output) -> anyhow::Result<Exit> {
 }
 
 /// Asks for the catalog through this node.
-pub(super) async fn fetch(api: &Api, peer: &str, address: Option<&str>) -> anyhow::Result<Value> {
+pub(super) async fn fetch(
+    api: &Api,
+    peer: &str,
+    address: Option<&str>,
+    filter: Option<Value>,
+) -> anyhow::Result<Value> {
     let mut ask = json!({"counterPartyId": peer, "protocol": "dataspace-protocol-http:2025-1"});
     if let Some(address) = address {
         set(&mut ask, "counterPartyAddress", json!(address));
+    }
+    if let Some(filter) = filter {
+        set(&mut ask, "filter", filter);
     }
     api.post("/v4/catalog/request", ask).await
 }

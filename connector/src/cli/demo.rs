@@ -208,7 +208,7 @@ async fn revoke(
         }
     };
     let why = tokio::time::timeout(STEP, told).await.context("Paris was not told")??;
-    let seen = catalog::fetch(&london.api, &paris.did, None).await?;
+    let seen = catalog::fetch(&london.api, &paris.did, None, None).await?;
     let datasets = seen.get("dataset").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     ensure!(
         !datasets.iter().any(|one| text(one, "@id") == dataset_id(city)),
@@ -308,7 +308,7 @@ async fn share(
     consumer: &TestNode,
     output: &Output,
 ) -> anyhow::Result<Shared> {
-    let seen = catalog::fetch(&consumer.api, &provider.did, None).await?;
+    let seen = catalog::fetch(&consumer.api, &provider.did, None, None).await?;
     let datasets = seen.get("dataset").and_then(Value::as_array).cloned().unwrap_or_default();
     let dataset = datasets.iter().find(|one| text(one, "@id") == dataset_id(city));
     let dataset =

@@ -3,7 +3,8 @@
 use std::sync::{Arc, PoisonError};
 
 use catalog::{
-    Asset, CatalogError, ContractDefinition, Description, HTTP_PULL, Offering, PolicyDefinition, Snapshot,
+    Asset, CatalogError, ContractDefinition, Description, Filter, HTTP_PULL, Offering, PolicyDefinition,
+    Snapshot,
 };
 use protocol::wire::{Catalog, DataService, Dataset, Distribution};
 use protocol::{Refusal, RefusalKind};
@@ -189,13 +190,13 @@ impl Engine {
     /// A page of the catalog as `asker` may see it. Pages are cut by dataset ids, so what is published or withdrawn
     /// meanwhile shifts nothing.
     #[must_use]
-    pub fn catalog_for(&self, asker: &str, cursor: &Cursor) -> Page {
+    pub fn catalog_for(&self, asker: &str, filter: &Filter, cursor: &Cursor) -> Page {
         let snapshot = self.snapshot();
         let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), self.did().to_owned());
         catalog.service.push(DataService::new(self.service_id(), self.own_address.clone()));
         let credentials = self.credentials_of(asker);
         let asker = ::catalog::Asker { did: asker, credentials: &credentials };
-        let offered = snapshot.offered_to(asker, clock::now(), &self.known);
+        let offered = snapshot.offered_to(asker, filter, clock::now(), &self.known);
         let id = |place: usize| offered.get(place).map(|offering| offering.asset.id.as_str());
         // The places of the first dataset that is shown and of the first that is not any more.
         let from = |begin: usize| (begin, offered.len().min(begin + PAGE));

@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use catalog::Filter;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use protocol::wire::{self, CatalogRequestMessage};
 use protocol::{Refusal, RefusalKind, Role, negotiation, transfer};
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tower_http::compression::CompressionLayer;
 
 use super::authenticate::authenticate;
@@ -53,28 +54,31 @@ struct Continuation {
 }
 
 impl Continuation {
-    fn cursor(self) -> Result<Cursor, Refusal> {
-        let Some(token) = self.continuation_token else { return Ok(Cursor::Start) };
+    /// Where the page begins, and the filter of the request that it continues.
+    fn read(self) -> Result<(Cursor, Vec<Json>), Refusal> {
+        let Some(token) = self.continuation_token else { return Ok((Cursor::Start, Vec::new())) };
         let malformed =
             || Refusal::new(RefusalKind::Malformed, "the continuationToken is not one of this node");
         let decoded = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let decoded = decoded.ok_or_else(malformed)?;
-        match decoded.split_at_checked(1) {
-            Some((">", id)) => Ok(Cursor::After(id.to_owned())),
-            Some(("<", id)) => Ok(Cursor::Before(id.to_owned())),
+        let (place, filter) = decoded.split_once('\n').ok_or_else(malformed)?;
+        let filter = serde_json::from_str(filter).map_err(|_| malformed())?;
+        match place.split_at_checked(1) {
+            Some((">", id)) => Ok((Cursor::After(id.to_owned()), filter)),
+            Some(("<", id)) => Ok((Cursor::Before(id.to_owned()), filter)),
             _ => Err(malformed()),
         }
     }
 }
 
-/// One `Link` of a page (RFC 8288).
-fn link(address: &str, cursor: &Cursor) -> Option<HeaderValue> {
+/// One `Link` of a page (RFC 8288); it carries the filter, for followers come without the message.
+fn link(address: &str, cursor: &Cursor, filter: &[Json]) -> Option<HeaderValue> {
     let (relation, token) = match cursor {
         Cursor::After(id) => ("next", format!(">{id}")),
         Cursor::Before(id) => ("previous", format!("<{id}")),
         Cursor::Start => return None,
     };
-    let token = URL_SAFE_NO_PAD.encode(token);
+    let token = URL_SAFE_NO_PAD.encode(format!("{token}\n{}", json!(filter)));
     HeaderValue::try_from(format!(
         "<{address}/catalog/request?continuationToken={token}>; rel=\"{relation}\""
     ))
@@ -152,16 +156,13 @@ async fn catalog(
             Method::POST => exchange.read::<CatalogRequestMessage>()?.message,
             _ => CatalogRequestMessage::default(),
         };
-        // An empty object asks for nothing in particular.
-        let asks = |one: &Json| one.as_object().is_none_or(|map| !map.is_empty());
-        if request.filter.is_some_and(|filter| filter.iter().any(asks)) {
-            let reason = "/filter: this node knows no filters; ask without";
-            return Err(Refusal::new(RefusalKind::Malformed, reason).into());
-        }
-        let page = faces.engine.catalog_for(&caller, &continuation.cursor()?);
+        let (cursor, continued) = continuation.read()?;
+        let asked = request.filter.unwrap_or(continued);
+        let filter = Filter::parse(&asked).map_err(|reason| Refusal::new(RefusalKind::Malformed, reason))?;
+        let page = faces.engine.catalog_for(&caller, &filter, &cursor);
         let mut answer = message_answer(StatusCode::OK, &page.catalog);
         for cursor in [page.previous, page.next].into_iter().flatten() {
-            if let Some(value) = link(faces.engine.address(), &cursor) {
+            if let Some(value) = link(faces.engine.address(), &cursor, &asked) {
                 answer.headers_mut().append(header::LINK, value);
             }
         }
