@@ -308,9 +308,9 @@ async fn terms_of_the_configuration_count_at_negotiation_and_bad_ones_are_named(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_streams_of_a_node_end_within_100_ms_of_the_turn() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
-    // Other tests share the machine: the best of three rounds counts.
+    // Under `cargo test` others share the machine: the best of five rounds counts. `./test` gives it the whole of it.
     let mut best = SignedDuration::MAX;
-    for _ in 0..3 {
+    for _ in 0..5 {
         best = best.min(end_a_thousand().await);
         eprintln!("1,000 streams ended {} ms after the agreement", best.as_millis());
         if best < SignedDuration::from_millis(100) {

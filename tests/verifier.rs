@@ -148,6 +148,14 @@ impl Played {
         credential::issue(&self.issuer_key, &kid, &self.issuer, &statement, Profile::V1).unwrap()
     }
 
+    /// A good credential, changed before it is signed.
+    fn changed(&self, change: impl FnOnce(&mut Value)) -> String {
+        let (_, payload) = trust::jose::peek(&self.good(None)).unwrap();
+        let mut claims: Value = serde_json::from_slice(&payload).unwrap();
+        change(&mut claims["vc"]);
+        self.issuer_key.sign(&format!("{}#k", self.issuer), "JWT", claims.to_string().as_bytes()).unwrap()
+    }
+
     fn good(&self, status: Option<&StatusEntry>) -> String {
         self.credential(&self.did, hours(-1), hours(1), status)
     }
@@ -250,6 +258,35 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
     assert!(began.elapsed() < Duration::from_secs(60));
     played.show(&node, &[with("good")]);
     assert_eq!(played.visit(&world, &node).await, 200, "it still believes what holds");
+
+    // An issuer that counts for memberships brings no role along, and one that does not count nothing at all.
+    let both = played
+        .changed(|vc| vc["type"] = json!(["VerifiableCredential", "MembershipCredential", "RoleCredential"]));
+    played.show(&node, &[both]);
+    assert_eq!(played.visit(&world, &node).await, 404, "of two types, one of which it may not state");
+    node.text(&["trust", "add", &played.issuer, "--type", "RoleCredential"]);
+    assert_eq!(played.visit(&world, &node).await, 200);
+    let trap = played.list("trap");
+    let unknown = credential::issue(
+        &stranger,
+        "did:web:nobody.example#k",
+        "did:web:nobody.example",
+        &Statement {
+            id: "urn:c",
+            kind: "MembershipCredential",
+            subject: &own,
+            claims: &Map::new(),
+            from: hours(-1),
+            until: hours(1),
+            status: Some(&trap),
+        },
+        Profile::V1,
+    );
+    let before = node.events().len();
+    played.show(&node, &[unknown.unwrap()]);
+    assert_eq!(played.visit(&world, &node).await, 404);
+    let told = node.events().split_off(before).join("\n");
+    assert!(!told.contains("trap") && !told.contains("nobody.example"), "nothing is fetched for it: {told}");
 
     // Presentations: of another, for another, not a JWT.
     let good = [played.good(None)];

@@ -16,6 +16,7 @@ use store::Batch;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use trust::CredentialEvidence;
+use trust::credential::Claimed;
 use trust::dcp::{self, PresentationQueryMessage, PresentationResponseMessage, scope_of};
 
 use super::credential_check::{BELIEVED, Checked, Doubt};
@@ -254,11 +255,14 @@ impl Engine {
             let compact = presentation.as_str().ok_or("its presentation is not a JWT")?;
             let credentials = trust::presentation::open(compact, &document, self.did(), now);
             for compact in credentials.map_err(|error| error.to_string())? {
+                // What counts for nothing here is left out, before anything is fetched for it; what is wrong is refused.
+                let claimed = Claimed::read(&compact).map_err(|error| error.to_string())?;
+                if !self.is_trusted(claimed.issuer()).map_err(|error| error.to_string())? {
+                    continue;
+                }
                 let checked = self.check_credential(did, &compact, now, now).await;
                 let checked = checked.map_err(|doubt| doubt.to_string())?;
-                // What counts for nothing here is left out; what is wrong was refused.
-                let (issuer, kind) = (checked.credential.issuer(), checked.credential.kind());
-                if self.counts(issuer, kind).map_err(|error| error.to_string())? {
+                if self.counts_as(&checked.credential).map_err(|error| error.to_string())? {
                     counted.push(checked);
                 }
             }
@@ -293,7 +297,7 @@ impl Engine {
         let beyond = now.checked_add(AHEAD).unwrap_or(now);
         for compact in &compacts {
             let result = match self.check_credential(did, compact, now, beyond).await {
-                Ok(one) if self.counts(one.credential.issuer(), one.credential.kind())? => Ok(one),
+                Ok(one) if self.counts_as(&one.credential)? => Ok(one),
                 Ok(one) => {
                     let (issuer, kind) = (one.credential.issuer(), one.credential.kind());
                     Err(Doubt::Wrong(format!(

@@ -1,9 +1,9 @@
 //! The trust list: whose word counts for which types of credentials, by the configuration and by what the operator
 //! added since.
 
-use store::Batch;
-
 use protocol::RefusalKind;
+use store::Batch;
+use trust::Credential;
 
 use super::{Engine, EngineError};
 use crate::clock;
@@ -24,6 +24,20 @@ impl Engine {
         }
         let stored = tables::load::<Trusted>(&self.store, &key(issuer))?;
         Ok(stored.is_some_and(|(one, _)| of_kind(&one.types)))
+    }
+
+    /// Whether its issuer's word counts for everything that `credential` says that it is: one trusted for memberships must
+    /// not bring along a role.
+    pub(super) fn counts_as(&self, credential: &Credential) -> Result<bool, EngineError> {
+        let kinds = credential.types().iter().filter(|kind| *kind != "VerifiableCredential");
+        let mut any = false;
+        for kind in kinds {
+            if !self.counts(credential.issuer(), kind)? {
+                return Ok(false);
+            }
+            any = true;
+        }
+        Ok(any)
     }
 
     /// Whether the word of `issuer` counts for anything.
