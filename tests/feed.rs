@@ -85,6 +85,12 @@ async fn what_is_listed_is_found_by_portals_and_people_and_nothing_else_is() {
     ] {
         assert_eq!(get(&node, path, "text/turtle").await.status(), 404, "{path}");
     }
+    for page in ["0", "2", "18446744073709551615"] {
+        for path in ["/open/catalog", "/open/catalog.html", "/open/sitemap.xml"] {
+            let path = format!("{path}?page={page}");
+            assert_eq!(get(&node, &path, "text/html").await.status(), 404, "{path}");
+        }
+    }
     // Who has it already is told so.
     let tag = get(&node, &one, "text/turtle").await.headers()["etag"].clone();
     let again = node.client.get(&whole).header("accept", "text/turtle").header("if-none-match", &tag);

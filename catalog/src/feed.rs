@@ -220,7 +220,11 @@ impl Graph {
     }
 
     fn text(&mut self, subject: &NamedOrBlankNode, vocabulary: &str, name: &str, text: &str) {
-        self.add(subject, vocabulary, name, Literal::new_simple_literal(text));
+        self.add(subject, vocabulary, name, Literal::new_simple_literal(readable(text)));
+    }
+
+    fn label(&mut self, subject: NamedOrBlankNode, text: &str) {
+        self.triples.push(Triple::new(subject, rdfs::LABEL, Literal::new_simple_literal(readable(text))));
     }
 
     /// A node without a name; the same one each time the same graph is made.
@@ -290,10 +294,11 @@ impl Graph {
             let kind = self.blank();
             self.add(dataset, DCAT, "contactPoint", kind.clone());
             self.is_a(&kind, VCARD, "Kind");
+            let mail = format!("mailto:{}", contact.trim());
             match contact.contains('@') && !is_iri(contact) {
-                true => self.add(&kind, VCARD, "hasEmail", named(&format!("mailto:{}", contact.trim()))),
-                false if is_iri(contact) => self.add(&kind, VCARD, "hasURL", named(contact)),
-                false => self.text(&kind, VCARD, "fn", contact),
+                true if is_iri(&mail) => self.add(&kind, VCARD, "hasEmail", named(&mail)),
+                _ if is_iri(contact) => self.add(&kind, VCARD, "hasURL", named(contact)),
+                _ => self.text(&kind, VCARD, "fn", contact),
             }
         }
         if let Some(frequency) = described.frequency.as_deref().filter(|one| is_iri(one)) {
@@ -302,7 +307,7 @@ impl Graph {
         for standard in &described.conforms_to {
             let node = self.thing(dataset, (DCT, "conformsTo"), (DCT, "Standard"), standard);
             if !is_iri(standard) {
-                self.triples.push(Triple::new(node, rdfs::LABEL, Literal::new_simple_literal(standard)));
+                self.label(node, standard);
             }
         }
         let open = asset.properties.get(VISIBILITY).and_then(Json::as_str) == Some(OPEN);
@@ -326,7 +331,7 @@ impl Graph {
         if let Some(license) = &described.license {
             let node = self.thing(&distribution, (DCT, "license"), (DCT, "LicenseDocument"), license);
             if !is_iri(license) {
-                self.triples.push(Triple::new(node, rdfs::LABEL, Literal::new_simple_literal(license)));
+                self.label(node, license);
             }
         }
         if let Some(media_type) = described.media_type.as_deref().map(bare_media_type) {
@@ -347,7 +352,7 @@ impl Graph {
         };
         let tagged = |one: &Json| {
             let (text, language) = (one.get("@value")?.as_str()?, one.get("@language")?.as_str()?);
-            Literal::new_language_tagged_literal(text, language).ok()
+            Literal::new_language_tagged_literal(readable(text), language).ok()
         };
         let tagged: Vec<_> = given.iter().filter_map(tagged).collect();
         if tagged.is_empty() {
@@ -368,6 +373,14 @@ fn iri_of(node: &NamedOrBlankNode) -> String {
         NamedOrBlankNode::NamedNode(node) => node.as_str().to_owned(),
         NamedOrBlankNode::BlankNode(_) => String::new(),
     }
+}
+
+/// A text that every syntax can carry as it is: XML 1.0 has no control characters, and makes a line feed of a carriage
+/// return.
+fn readable(text: &str) -> String {
+    let fine =
+        |c: &char| matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    text.replace("\r\n", "\n").replace('\r', "\n").chars().filter(fine).collect()
 }
 
 /// The page about a dataset for people.
@@ -444,6 +457,24 @@ mod tests {
         assert!(dataset(&all, ABOUT, "urn:d:001", str::to_owned).is_some());
         assert!(dataset(&all, ABOUT, "urn:d:003", str::to_owned).is_none());
         assert_eq!(pages(&snapshot(0)), 1, "an empty catalogue is one page");
+    }
+
+    #[test]
+    fn what_one_dataset_says_breaks_no_page() {
+        let asset = serde_json::from_value::<Asset>(json!({"@id": "urn:\u{1}odd", "properties": {
+            VISIBILITY: OPEN, "http://purl.org/dc/terms/title": "a\u{0}\u{8}b\r\nc\u{ffff}",
+            "http://purl.org/dc/terms/description": {"@value": "d\u{b}", "@language": "en"},
+            "http://www.w3.org/ns/dcat#contactPoint": "the desk <x>@ y",
+            "http://www.w3.org/ns/dcat#mediaType": "text/ csv>",
+            "http://purl.org/dc/terms/license": "https://a b"}}));
+        let made = Snapshot::new([asset.unwrap()], Vec::new(), Vec::new()).0;
+        let triples = page(&made, ABOUT, 1, |_| "odd".to_owned()).unwrap();
+        for syntax in Syntax::ALL {
+            let text = text(&triples, syntax);
+            assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{text}");
+            assert!(!text.contains("mailto:") && !text.contains("<https://a b>"), "{text}");
+        }
+        assert_eq!(readable("a\u{0}b\r\nc\rd\u{1f600}"), "ab\nc\nd\u{1f600}");
     }
 
     #[test]

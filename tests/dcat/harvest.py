@@ -55,7 +55,7 @@ def varied(number):
     title = chance.choice([
         f"Dataset {number}",
         [{"@value": f"Dataset {number}", "@language": "en"}, {"@value": f"Données {number}", "@language": "fr"}],
-        f'Quotes " and <tags> & {number}\n\twith\\lines',
+        f'Quotes " and <tags> & {number}\n\twith\\lines\u0001\r\n',
     ])
     period = {"http://www.w3.org/ns/dcat#startDate": "2019-05-07", "http://www.w3.org/ns/dcat#endDate": chance.choice(["2019-06-17", "2019-06-17T12:00:00Z", "soon"])}
     properties = {
@@ -70,7 +70,7 @@ def varied(number):
         DCT + "conformsTo": some(["https://smartdatamodels.org/dataModel.Environment/AirQualityObserved"]),
         "http://www.w3.org/ns/dcat#keyword": some(["air", "niveau d’eau", "mobilité"]),
         "http://www.w3.org/ns/dcat#theme": some([EU + "data-theme/" + chance.choice(THEMES)]),
-        "http://www.w3.org/ns/dcat#contactPoint": some(chance.choice(["air@antwerp.example", "https://antwerp.example/contact", "the desk"])),
+        "http://www.w3.org/ns/dcat#contactPoint": some(chance.choice(["air@antwerp.example", "https://antwerp.example/contact", "the desk", "who <is>@ this"])),
         "http://www.w3.org/ns/dcat#mediaType": some(chance.choice(["text/csv", "application/geo+json; charset=utf-8"])),
     }
     return {name: value for name, value in properties.items() if value is not None}

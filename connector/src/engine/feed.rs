@@ -37,8 +37,7 @@ impl Engine {
     pub fn feed_page(&self, number: usize, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
         let snapshot = self.snapshot();
         let page = feed::page(&snapshot, self.about(), number, trust::did::segment);
-        let page = page
-            .ok_or_else(|| EngineError::NotFound { kind: "page of the catalogue", id: number.to_string() })?;
+        let page = page.ok_or_else(|| no_page(number))?;
         written(&page, syntax)
     }
 
@@ -68,13 +67,29 @@ impl Engine {
         })
     }
 
-    /// The ids of a page of listed datasets with their titles, and how many pages there are.
+    /// How many pages the catalogue has; one at least.
     #[must_use]
-    pub fn listed_page(&self, number: usize) -> (Vec<Listed>, usize) {
-        let snapshot = self.snapshot();
-        let ids = snapshot.listed().iter().skip(number.saturating_sub(1) * feed::PAGE).take(feed::PAGE);
-        (ids.filter_map(|id| self.listed(id).ok()).collect(), feed::pages(&snapshot))
+    pub fn feed_pages(&self) -> usize {
+        feed::pages(&self.snapshot())
     }
+
+    /// The listed datasets of a page, counted from 1.
+    ///
+    /// # Errors
+    /// There are not so many pages.
+    pub fn listed_page(&self, number: usize) -> Result<Vec<Listed>, EngineError> {
+        let snapshot = self.snapshot();
+        if number == 0 || number > feed::pages(&snapshot) {
+            return Err(no_page(number));
+        }
+        let ids = snapshot.listed().iter().skip((number - 1) * feed::PAGE).take(feed::PAGE);
+        // What was withdrawn a moment ago is left out.
+        Ok(ids.filter_map(|id| self.listed(id).ok()).collect())
+    }
+}
+
+fn no_page(number: usize) -> EngineError {
+    EngineError::NotFound { kind: "page of the catalogue", id: number.to_string() }
 }
 
 fn not_listed(id: &str) -> EngineError {

@@ -104,10 +104,10 @@ async fn catalog_file(
 fn answer_catalog(faces: &Faces, page: usize, form: Form, headers: &HeaderMap) -> Response {
     let result = match form {
         Form::Rdf(syntax) => faces.engine.feed_page(page, syntax).map(|body| (body, syntax.media_type())),
-        Form::Html => {
-            let (listed, pages) = faces.engine.listed_page(page);
-            Ok((index(&listed, page, pages).into_string().into_bytes(), "text/html; charset=utf-8"))
-        }
+        Form::Html => faces.engine.listed_page(page).map(|listed| {
+            let made = index(&listed, page, faces.engine.feed_pages());
+            (made.into_string().into_bytes(), "text/html; charset=utf-8")
+        }),
     };
     finish(result, headers)
 }
@@ -128,14 +128,15 @@ async fn dataset(State(faces): Shared, Path(id): Path<String>, headers: HeaderMa
 
 /// The pages for people, for search engines; without a number, the list of such lists (sitemaps.org).
 async fn sitemap(State(faces): Shared, Query(wanted): Query<Sitemap>, headers: HeaderMap) -> Response {
-    let (_, pages) = faces.engine.listed_page(1);
     let here = faces.engine.open_address();
     let addresses: Vec<_> = match wanted.page {
-        None => (1..=pages).map(|page| format!("{here}/sitemap.xml?page={page}")).collect(),
-        Some(page) => {
-            let (listed, _) = faces.engine.listed_page(page);
-            listed.into_iter().map(|one| format!("{}.html", one.address)).collect()
+        None => {
+            (1..=faces.engine.feed_pages()).map(|page| format!("{here}/sitemap.xml?page={page}")).collect()
         }
+        Some(page) => match faces.engine.listed_page(page) {
+            Ok(listed) => listed.into_iter().map(|one| format!("{}.html", one.address)).collect(),
+            Err(error) => return finish(Err(error), &headers),
+        },
     };
     let (outer, inner) = if wanted.page.is_none() { ("sitemapindex", "sitemap") } else { ("urlset", "url") };
     let mut body = format!(
