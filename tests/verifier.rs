@@ -259,6 +259,14 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
     played.show(&node, &[with("good")]);
     assert_eq!(played.visit(&world, &node).await, 200, "it still believes what holds");
 
+    // A credential service that is down takes nothing away from what was shown before; a lie does.
+    played.show(&node, &[played.good(None)]);
+    assert_eq!(played.visit(&world, &node).await, 200);
+    played.served.lock().unwrap().remove("shown");
+    assert_eq!(played.visit(&world, &node).await, 200, "an outage");
+    played.show(&node, &[played.credential(other, hours(-1), hours(1), None)]);
+    assert_eq!(played.visit(&world, &node).await, 404, "a lie");
+
     // An issuer that counts for memberships brings no role along, and one that does not count nothing at all.
     let both = played
         .changed(|vc| vc["type"] = json!(["VerifiableCredential", "MembershipCredential", "RoleCredential"]));

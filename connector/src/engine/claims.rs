@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::Policy;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ const MAX_KNOWN: usize = 4096;
 const MAX_PRESENTATIONS: usize = 8;
 /// How long before claims run out they are looked at again, so that a running stream does not notice.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
+/// Claims are not looked at more often than this, however short what they rest on is good.
+const NOT_BEFORE: SignedDuration = SignedDuration::from_secs(5);
+/// Participants whose claims are looked at again at once: one whose issuer is slow does not hold up the others.
+const AT_ONCE: usize = 16;
 /// How long until what could not be looked at is tried again.
 const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long the claims of a participant that nobody asks about are kept up.
@@ -70,7 +75,8 @@ impl Proven {
     /// When it is to be looked at again.
     fn due(&self) -> Timestamp {
         let early = self.until.checked_sub(AHEAD).unwrap_or(self.until);
-        if early > self.at { early } else { self.until }
+        let soonest = self.at.checked_add(NOT_BEFORE).unwrap_or(self.until);
+        if early > self.at { early } else { self.until }.max(soonest)
     }
 }
 
@@ -142,6 +148,14 @@ impl Claims {
         (one.access.as_deref() == Some(access) && one.until > now).then(|| Arc::clone(&one.json))
     }
 
+    /// Lets what is proven of `did` stand as the answer to `access`; false where nothing is.
+    fn stand(&self, did: &str, access: &str, now: Timestamp) -> bool {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(one) = proven.get_mut(did).filter(|one| one.until > now) else { return false };
+        one.access = Some(access.to_owned());
+        true
+    }
+
     fn nearest(&self) -> Option<Timestamp> {
         let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
         proven.values().map(Proven::due).min()
@@ -201,13 +215,19 @@ impl Engine {
                 missing.map_or(Ok(()), Err)
             }
             // Where nothing is required of everybody, a caller that proves nothing simply has no claims.
-            Err(reason) if self.required.is_empty() => {
-                let text = format!("its credentials do not count: {reason}");
+            Err(doubt) if self.required.is_empty() => {
+                let text = format!("its credentials do not count: {doubt}");
                 self.record(Event::new("refusal", now, text).with(did)).await;
-                self.claims.put(did, Proven::new(Some(access.to_owned()), Vec::new(), now));
+                // An outage of its credential service takes nothing away from what it has shown before.
+                let stands = matches!(doubt, Doubt::Passing(_)) && self.claims.stand(did, access, now);
+                if !stands {
+                    let mut none = Proven::new(Some(access.to_owned()), Vec::new(), now);
+                    none.until = now.checked_add(AGAIN).unwrap_or(now);
+                    self.claims.put(did, none);
+                }
                 Ok(())
             }
-            Err(reason) => Err(reason),
+            Err(doubt) => Err(doubt.to_string()),
         }
     }
 
@@ -229,40 +249,41 @@ impl Engine {
         missing(&self.required, credentials)
     }
 
-    /// Asks `did` for credentials of `kinds` and checks every one that it shows.
+    /// Asks `did` for credentials of `kinds` and checks every one that it shows. Passing is only that it cannot be asked.
     async fn prove(
         &self,
         did: &str,
         access: &str,
         kinds: &BTreeSet<String>,
         now: Timestamp,
-    ) -> Result<Vec<Checked>, String> {
-        let document = self.resolver.document(did).await?;
+    ) -> Result<Vec<Checked>, Doubt> {
+        let wrong = |reason: String| Doubt::Wrong(reason);
+        let document = self.resolver.document(did).await.map_err(Doubt::Passing)?;
         let service = document
             .service("CredentialService")
-            .ok_or_else(|| format!("the DID document of `{did}` names no CredentialService"))?;
+            .ok_or_else(|| wrong(format!("the DID document of `{did}` names no CredentialService")))?;
         let url = format!("{}/presentations/query", service.trim_end_matches('/'));
         let query = PresentationQueryMessage {
             scope: Some(kinds.iter().map(|kind| scope_of(kind)).collect()),
             presentation_definition: None,
         };
         let answer = self.ask_peer(did, &url, Some(dcp::write(&query)), Some(access)).await;
-        let answer = answer.map_err(|error| error.to_string())?.0;
+        let answer = answer.map_err(|error| Doubt::Passing(error.to_string()))?.0;
         let answer: PresentationResponseMessage =
-            dcp::parse(answer).map_err(|error| format!("its presentation: {error}"))?;
+            dcp::parse(answer).map_err(|error| wrong(format!("its presentation: {error}")))?;
         let mut counted = Vec::new();
         for presentation in answer.presentation.iter().take(MAX_PRESENTATIONS) {
-            let compact = presentation.as_str().ok_or("its presentation is not a JWT")?;
-            let credentials = trust::presentation::open(compact, &document, self.did(), now);
-            for compact in credentials.map_err(|error| error.to_string())? {
+            let compact =
+                presentation.as_str().ok_or_else(|| wrong("its presentation is not a JWT".to_owned()))?;
+            for compact in trust::presentation::open(compact, &document, self.did(), now)? {
                 // What counts for nothing here is left out, before anything is fetched for it; what is wrong is refused.
-                let claimed = Claimed::read(&compact).map_err(|error| error.to_string())?;
-                if !self.is_trusted(claimed.issuer()).map_err(|error| error.to_string())? {
+                let claimed = Claimed::read(&compact)?;
+                if !self.is_trusted(claimed.issuer()).map_err(|error| wrong(error.to_string()))? {
                     continue;
                 }
                 let checked = self.check_credential(did, &compact, now, now).await;
-                let checked = checked.map_err(|doubt| doubt.to_string())?;
-                if self.counts_as(&checked.credential).map_err(|error| error.to_string())? {
+                let checked = checked.map_err(|doubt| wrong(doubt.to_string()))?;
+                if self.counts_as(&checked.credential).map_err(|error| wrong(error.to_string()))? {
                     counted.push(checked);
                 }
             }
@@ -347,9 +368,12 @@ impl Engine {
 
     /// Looks again at everything that anybody has shown.
     pub(super) async fn recheck_all(&self) {
-        for did in self.claims.everybody() {
-            self.recheck_one(&did).await;
-        }
+        self.recheck_each(self.claims.everybody()).await;
+    }
+
+    async fn recheck_each(&self, dids: Vec<String>) {
+        let each = futures_util::stream::iter(dids);
+        each.for_each_concurrent(AT_ONCE, async |did| self.recheck_one(&did).await).await;
     }
 
     /// As [`Self::recheck`]; where it cannot be done, nothing is believed of `did` until it is asked for.
@@ -384,9 +408,7 @@ impl Engine {
     /// Looks again at claims before they run out, until `stop`.
     pub async fn watch_claims(self: Arc<Self>, stop: CancellationToken) {
         loop {
-            for did in self.claims.due(clock::now()) {
-                self.recheck_one(&did).await;
-            }
+            self.recheck_each(self.claims.due(clock::now())).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.claims.changed.notified() => {}

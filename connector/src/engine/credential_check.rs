@@ -17,6 +17,8 @@ use crate::network::{bounded_body, describe};
 pub(super) const BELIEVED: SignedDuration = SignedDuration::from_secs(300);
 /// Shortest, whatever its `ttl` says: the issuer is not to be asked for every message.
 const AT_LEAST: SignedDuration = SignedDuration::from_secs(30);
+/// How long an address that did not answer is left alone.
+const HELD_OFF: SignedDuration = SignedDuration::from_secs(10);
 /// How long a schema is kept.
 const SCHEMA: SignedDuration = SignedDuration::from_hours(1);
 /// Most lists and schemas that are kept.
@@ -29,8 +31,16 @@ const WAIT: Duration = Duration::from_secs(10);
 /// What was fetched.
 #[derive(Debug, Default)]
 pub(super) struct Fetched {
-    lists: Mutex<HashMap<String, Arc<List>>>,
+    lists: Mutex<HashMap<String, Kept>>,
     schemas: Mutex<HashMap<String, (Arc<Json>, Timestamp)>>,
+}
+
+/// What is known of an address where a status list should be.
+#[derive(Debug, Clone)]
+enum Kept {
+    List(Arc<List>),
+    /// It could not be had; until then nobody tries again, so that one dead issuer does not hold up the others.
+    Unreachable(String, Timestamp),
 }
 
 /// A status list, as its issuer signed it.
@@ -47,7 +57,8 @@ pub(super) struct List {
 impl Fetched {
     /// Lets go of the lists of `issuer`: it says that one has changed.
     pub(super) fn forget_lists(&self, issuer: &str) {
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, list| list.issuer != issuer);
+        let keep = |kept: &Kept| matches!(kept, Kept::List(list) if list.issuer != issuer);
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, kept| keep(kept));
     }
 }
 
@@ -136,14 +147,37 @@ impl Engine {
         let address = entry.list.split('#').next().unwrap_or_default();
         // One fetch for many who wait.
         let _lock = self.locks.lock(&format!("status-list/{address}")).await;
-        {
-            let lists = self.fetched.lists.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(list) = lists.get(address)
-                && list.until > beyond
-            {
-                return Ok(Arc::clone(list));
+        let kept = self.fetched.lists.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
+        let list = match kept {
+            Some(Kept::List(list)) if list.until > beyond => list,
+            Some(Kept::Unreachable(reason, until)) if until > now => return Err(Doubt::Passing(reason)),
+            _ => {
+                let fetched = self.fetch_list(address, now).await;
+                let kept = match &fetched {
+                    Ok(list) => Some(Kept::List(Arc::clone(list))),
+                    Err(Doubt::Passing(reason)) => {
+                        Some(Kept::Unreachable(reason.clone(), now.checked_add(HELD_OFF).unwrap_or(now)))
+                    }
+                    Err(Doubt::Wrong(_)) => None,
+                };
+                if let Some(kept) = kept {
+                    let is_old = |kept: &Kept| match kept {
+                        Kept::List(list) => list.until <= now,
+                        Kept::Unreachable(_, until) => *until <= now,
+                    };
+                    keep(&self.fetched.lists, address, kept, is_old);
+                }
+                fetched?
             }
+        };
+        if list.issuer != issuer {
+            let reason = format!("it is of `{}`, not of the credential's issuer", list.issuer);
+            return Err(Doubt::Wrong(format!("the status list {address} cannot be used: {reason}")));
         }
+        Ok(list)
+    }
+
+    async fn fetch_list(&self, address: &str, now: Timestamp) -> Result<Arc<List>, Doubt> {
         let unusable =
             |reason: String| Doubt::Wrong(format!("the status list {address} cannot be used: {reason}"));
         let failed = |error: trust::TrustError| unusable(error.to_string());
@@ -152,24 +186,18 @@ impl Engine {
         // A JWT, or a JSON string with one.
         let compact = text.trim().trim_matches('"');
         let claimed = Claimed::read_list(compact).map_err(failed)?;
-        if claimed.issuer() != issuer {
-            let reason = format!("it is of `{}`, not of the credential's issuer", claimed.issuer());
-            return Err(unusable(reason));
-        }
-        let document = self.resolver.document(issuer).await.map_err(Doubt::Passing)?;
+        let document = self.resolver.document(claimed.issuer()).await.map_err(Doubt::Passing)?;
         let credential = claimed.verify(&document, now).map_err(failed)?;
         let bits = StatusList::of_credential(&credential).map_err(failed)?;
         let believed = trust::status::ttl(&credential).map_or(BELIEVED, |ttl| ttl.clamp(AT_LEAST, BELIEVED));
         let until = sooner(credential.until(), now.checked_add(believed).unwrap_or(now));
-        let list = Arc::new(List {
+        Ok(Arc::new(List {
             bits,
             purposes: trust::status::purposes(&credential),
-            issuer: issuer.to_owned(),
+            issuer: credential.issuer().to_owned(),
             until,
             compact: compact.to_owned(),
-        });
-        keep(&self.fetched.lists, address, Arc::clone(&list), |list| list.until <= now);
-        Ok(list)
+        }))
     }
 
     async fn schema_at(&self, address: &str, now: Timestamp) -> Result<Arc<Json>, Doubt> {
