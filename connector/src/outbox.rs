@@ -119,13 +119,11 @@ impl Outbox {
             (ProcessKind::Agreement, Outcome::Failed(failure)) => {
                 engine.duty_told(pid, &id, Err(failure)).await
             }
-            (ProcessKind::Issuance, Outcome::Taken(..)) => engine.issuance_told(pid, &id, Ok(())).await,
-            (ProcessKind::Issuance, Outcome::Failed(failure)) => {
-                engine.issuance_told(pid, &id, Err(failure)).await
+            (ProcessKind::Issuance | ProcessKind::Notice, Outcome::Taken(..)) => {
+                engine.holder_told(&entry, Ok(())).await
             }
-            (ProcessKind::Notice, Outcome::Taken(..)) => engine.notice_told(pid, &id, Ok(())).await,
-            (ProcessKind::Notice, Outcome::Failed(failure)) => {
-                engine.notice_told(pid, &id, Err(failure)).await
+            (ProcessKind::Issuance | ProcessKind::Notice, Outcome::Failed(failure)) => {
+                engine.holder_told(&entry, Err(failure)).await
             }
             (ProcessKind::Negotiation, Outcome::Taken(body, token)) => {
                 let reply =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use protocol::{Failure, MessageId, Outgoing, RefusalKind};
+use protocol::{Failure, Outgoing, RefusalKind};
 use serde_json::{Map, Value as Json, json};
 use store::Batch;
 use trust::StatusEntry;
@@ -382,20 +382,21 @@ impl Engine {
         Ok(tables::all(&self.store, prefix::INVITATION)?)
     }
 
-    /// A message of an issuance was taken, or could not be delivered.
-    pub(crate) async fn issuance_told(
+    /// A holder took a message, an answer or a notice, or could not be reached.
+    pub(crate) async fn holder_told(
         &self,
-        id: &str,
-        message: &MessageId,
+        entry: &OutboxEntry,
         outcome: Result<(), Failure>,
     ) -> Result<(), EngineError> {
         let mut batch = Batch::new();
-        batch.delete(tables::outbox(message.as_str()));
+        batch.delete(tables::outbox(entry.message.id.as_str()));
+        let path = &entry.message.path;
         let text = match outcome {
-            Ok(()) => "the holder took the message".to_owned(),
-            Err(failure) => format!("the holder did not take the message: {}", failure.reason),
+            Ok(()) => format!("the holder took the message to `{path}`"),
+            Err(failure) => format!("the holder did not take the message to `{path}`: {}", failure.reason),
         };
-        tables::append_event(&mut batch, &Event::new("issuance", clock::now(), text).about(id))?;
+        let event = Event::new("issuance", clock::now(), text).about(&entry.pid).with(&entry.peer);
+        tables::append_event(&mut batch, &event)?;
         self.commit(batch).await.map(|_| ())
     }
 

@@ -4,8 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use protocol::{Failure, MessageId, RefusalKind};
+use protocol::RefusalKind;
 use serde_json::{Map, Value as Json, json};
 use store::Batch;
 use trust::credential::Statement;
@@ -18,6 +19,8 @@ use crate::tables::{self, Event, IssuedCredential, OutboxEntry, ProcessKind, pre
 
 /// How long a signed list is valid: longer than others may keep it, so that a short outage of ours harms nobody.
 const VALID: SignedDuration = SignedDuration::from_secs(600);
+/// Members that are told at once.
+const AT_ONCE: usize = 16;
 /// Path of the notice that a list has changed, below a holder's credential service. Ours, beside the protocol: whoever
 /// does not know it answers "not found" and learns from the list itself.
 pub(crate) const NOTICE_PATH: &str = "status-changed";
@@ -88,38 +91,25 @@ impl Engine {
         let valid = members.into_iter().filter(|one| one.revoked_at.is_none() && one.until > now);
         let members: BTreeSet<_> =
             valid.map(|one| one.holder).filter(|holder| holder != self.did()).collect();
-        for member in members {
-            let body = json!({"statusListCredential": Profile::ALL.map(|one| self.status_list_address(one))});
-            let told = async {
-                let entry = self.to_holder(&member, &member, NOTICE_PATH, body).await?;
-                let entry = OutboxEntry { kind: ProcessKind::Notice, ..entry };
-                let mut batch = Batch::new();
-                tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;
-                self.commit(batch).await?;
-                self.outbox.deliver(self, entry);
-                Ok::<_, EngineError>(())
-            };
-            if let Err(error) = told.await {
+        let body = json!({"statusListCredential": Profile::ALL.map(|one| self.status_list_address(one))});
+        // At once: one that cannot be found does not hold up the others.
+        let each = futures_util::stream::iter(members);
+        each.for_each_concurrent(AT_ONCE, async |member| {
+            if let Err(error) = self.tell_member(&member, body.clone()).await {
                 tracing::warn!(%error, member, "a member is not told of a revocation; it learns from the status list");
             }
-        }
+        })
+        .await;
     }
 
-    /// A member knows that a list has changed, or could not be told.
-    pub(crate) async fn notice_told(
-        &self,
-        member: &str,
-        message: &MessageId,
-        outcome: Result<(), Failure>,
-    ) -> Result<(), EngineError> {
+    async fn tell_member(self: &Arc<Self>, member: &str, body: Json) -> Result<(), EngineError> {
+        let entry = self.to_holder(member, member, NOTICE_PATH, body).await?;
+        let entry = OutboxEntry { kind: ProcessKind::Notice, ..entry };
         let mut batch = Batch::new();
-        batch.delete(tables::outbox(message.as_str()));
-        let text = match outcome {
-            Ok(()) => "knows that a status list has changed".to_owned(),
-            Err(failure) => format!("learns of a revocation from the status list only: {}", failure.reason),
-        };
-        tables::append_event(&mut batch, &Event::new("issuance", clock::now(), text).with(member))?;
-        self.commit(batch).await.map(|_| ())
+        tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;
+        self.commit(batch).await?;
+        self.outbox.deliver(self, entry);
+        Ok(())
     }
 
     /// The status list in a data model, as a signed credential.
