@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::Batch;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use trust::audit::Sealed;
 
@@ -49,19 +50,25 @@ impl Engine {
         let mut commits = self.commits();
         let mut sealed = 0;
         while !stop.is_cancelled() {
-            // Something was written: it is sealed when there is enough of it, or when it has waited long enough.
-            let waited = tokio::time::timeout(AT_LATEST, async {
-                while self.entries() < sealed + ENTRIES && commits.changed().await.is_ok() {}
-            });
+            let grown = async {
+                self.grown(&mut commits, sealed + 1).await;
+                // It is sealed when there is enough of it, or when it has waited long enough.
+                tokio::time::timeout(AT_LATEST, self.grown(&mut commits, sealed + ENTRIES)).await
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                _ = waited => {}
+                _ = grown => {}
             }
             if let Err(error) = self.seal_audit_log().await {
                 tracing::error!(%error, "the audit log was not sealed");
             }
             sealed = self.entries();
         }
+    }
+
+    /// Waits until the log has `count` entries.
+    async fn grown(&self, commits: &mut watch::Receiver<u64>, count: u64) {
+        while self.entries() < count && commits.changed().await.is_ok() {}
     }
 
     fn entries(&self) -> u64 {
