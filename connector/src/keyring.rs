@@ -156,7 +156,8 @@ impl Keyring {
         let key = PrivateKey::generate(algorithm)?;
         let name = format!("key-{}", self.entries.len() + 1);
         let file = PathBuf::from(format!("{name}.jwk"));
-        secrets::create(&self.folder.join(&file), &key.private_jwk().to_string())?;
+        // One that a rotation which did not come to its end left behind is nobody's key.
+        secrets::replace(&self.folder.join(&file), &key.private_jwk().to_string())?;
         let mut entries = self.entries.clone();
         for old in &mut entries {
             old.retired_at = Some(old.retired_at.map_or(retired_at, |at| at.min(retired_at)));
@@ -226,6 +227,12 @@ mod tests {
             assert_eq!(names(ring, at(60)), ("key-2".to_owned(), both(true)));
             assert_eq!(names(ring, at(660)), ("key-2".to_owned(), both(false)));
         }
+        // A file that an interrupted rotation left behind is in nobody's way.
+        std::fs::write(folder.path().join("key-3.jwk"), "{").unwrap();
+        let third = again.rotated(Algorithm::P256, rotation, at(0)).unwrap();
+        assert_eq!(third.signer(at(60)).unwrap().name, "key-3");
+        std::fs::remove_file(folder.path().join(FILE)).unwrap();
+        Keyring::load(&path, at(0)).unwrap().rotated(Algorithm::P256, rotation, at(0)).unwrap();
         // Once it has retired, its private part is not needed any more.
         std::fs::remove_file(&path).unwrap();
         assert!(Keyring::load(&path, at(0)).is_err());
