@@ -117,8 +117,13 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         Command::Import { file, address, automation } => {
             let content = read_json(file)?;
             // An exported file has the agreement inside; anything else is the agreement itself.
-            let mut import =
-                if content.get("format").is_some() { content } else { json!({"agreement": content}) };
+            let mut import = if content.get("format").is_some() {
+                let needed = ["agreement", "providerSignature", "consumerSignature", "didDocuments"];
+                let member = |name: &str| (name.to_owned(), content.get(name).cloned().unwrap_or_default());
+                Value::Object(needed.map(member).into_iter().collect())
+            } else {
+                json!({"agreement": content})
+            };
             set(&mut import, "counterPartyAddress", json!(address));
             set(&mut import, "urn:concordat:automation", json!(automation.term()));
             let found = Api::open(dir)?.post("/v4/contractagreements/import", import).await?;
