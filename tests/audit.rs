@@ -1,6 +1,9 @@
 //! The audit log as a chain: it survives kills, and whatever is changed in it is found.
 
 use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::support::{Node, World};
 
@@ -26,6 +29,25 @@ fn wrong(node: &Node, file: &Path, lines: &[String]) -> String {
     let checked = node.run(&["audit", "verify", file.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(5), "{}", String::from_utf8_lossy(&checked.stderr));
     String::from_utf8(checked.stdout).unwrap()
+}
+
+/// Nobody stops the node: a hundred entries are enough for a seal.
+#[tokio::test]
+async fn a_running_node_seals_its_log_as_it_grows() {
+    let world = World::new();
+    let node = world.local_node("node");
+    for number in 0..101 {
+        node.post("/v4/apikeys", json!({"name": format!("program {number}"), "scope": "read"})).await;
+    }
+    let seals = async {
+        // The seal is a commit of its own, a moment after the hundredth entry.
+        while node.get("/v4/audit/seals").await.as_array().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seals).await.unwrap();
+    let said = node.json(&["audit", "verify"]);
+    assert!(said["valid"] == true && said["sealed"].as_u64().unwrap() >= 100, "{said}");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Keys that change, tokens that were used, documents that cannot be trusted.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, PURPOSE, Stranger, World, answer};
+use crate::support::{Node, PURPOSE, Peer, Stranger, World, answer};
 
 const DATASET: &str = "urn:test:keys";
 
@@ -74,6 +76,55 @@ fn keys_rotate_with_overlap_and_old_signatures_stay_verifiable() {
     );
     negotiate_soon(&consumer, &provider);
     assert!(consumer.events().iter().any(|line| line.contains("are in wrong hands")));
+}
+
+#[test]
+fn a_did_key_is_its_key_for_ever() {
+    let world = World::new();
+    let mut node = world.local_node("node");
+    node.stop();
+    let jwk: Value =
+        serde_json::from_str(&std::fs::read_to_string(node.dir.join("keys/participant.jwk")).unwrap())
+            .unwrap();
+    let did = trust::did::key_of(&jwk).unwrap();
+    let file = node.dir.join("concordat.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace(&node.did, &did);
+    std::fs::write(&file, text).unwrap();
+    node.start();
+    assert_eq!(node.json(&["identity"])["did"], did.as_str());
+    let refused = node.run(&["identity", "rotate"]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot get another"), "{refused:?}");
+    assert!(!node.dir.join("keys/keyring.json").exists());
+}
+
+/// Many tokens of one participant at once: its document is fetched once.
+#[tokio::test]
+async fn a_document_is_fetched_once_for_many_who_wait() {
+    let world = World::new();
+    let node = world.local_node("node");
+    let key = trust::PrivateKey::generate(trust::Algorithm::Ed25519).unwrap();
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&fetched);
+    let jwk = key.public_jwk().clone();
+    let peer = Peer::serving(&world, |address| {
+        let did = format!("did:web:localhost%3A{}", address.rsplit(':').next().unwrap());
+        let document = trust::DidDocument::of_node(&did, &format!("{did}#k"), &jwk, &[]).json().to_string();
+        axum::Router::new().fallback(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(document.clone())
+        })
+    });
+    let did = format!("did:web:localhost%3A{}", peer.address.rsplit(':').next().unwrap());
+    let ask = || async {
+        let (now, jti) = (connector::clock::now(), connector::ids::urn());
+        let token = trust::token::issue(&key, &format!("{did}#k"), &did, &node.did, &jti, None, now).unwrap();
+        let url = format!("{}/dsp/2025-1/catalog/datasets/none", node.address);
+        node.client.get(url).bearer_auth(token).send().await.unwrap().status().as_u16()
+    };
+    let answers = futures_util::future::join_all((0..50).map(|_| ask())).await;
+    assert!(answers.iter().all(|status| *status == 404), "known, and there is no such dataset: {answers:?}");
+    assert_eq!(fetched.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::streams::{broke_off, door, endless, open};
-use crate::support::{Node, Stranger, World};
+use crate::support::{Node, Stranger, World, answer};
 
 const SPACE: &str = "https://space.example";
 const DATASET: &str = "urn:test:members";
@@ -139,6 +139,94 @@ async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
     assert!(!member.dir.join("keys/vault.key").exists(), "the environment is enough");
     member.text(&["credentials", "remove", &authority.did, "RoleCredential"]);
     assert!(member.json(&["credentials", "list"])["credentials"].as_array().unwrap().len() == 1);
+}
+
+/// What a verifier gets of a member: by type, by id, by definition; only with the member's own word, and only what that
+/// word allows.
+#[tokio::test]
+async fn a_member_shows_what_it_allowed_to_whom_it_allowed() {
+    let world = World::new();
+    let authority = authority(&world);
+    let member = world.local_node("member");
+    join(&authority, &member);
+    let document = authority.json(&["identity"])["document"].clone();
+    let kinds: Vec<_> =
+        document["service"].as_array().unwrap().iter().map(|one| one["type"].clone()).collect();
+    assert_eq!(kinds, ["DataService", "CatalogService", "CredentialService", "IssuerService"]);
+
+    let (verifier, other) = (Stranger::new(&world), Stranger::new(&world));
+    let allowed = async |types: &[&str]| {
+        let wish = json!({"audience": verifier.did, "types": types});
+        let token = member.post("/v4/tokens", wish).await;
+        let (_, payload) = trust::jose::peek(token["access_token"].as_str().unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        claims["token"].as_str().unwrap().to_owned()
+    };
+    let ask = async |who: &Stranger, access: Option<&str>, more: Value| {
+        let mut query = json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "PresentationQueryMessage"});
+        query.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let token = who.odd_token(&member.did, |claims| {
+            if let Some(access) = access {
+                claims["token"] = json!(access);
+            }
+        });
+        let url = format!("{}/dcp/holder/presentations/query", member.address);
+        answer(who.client.post(url).bearer_auth(token).json(&query).send().await.unwrap()).await
+    };
+    let own = trust::DidDocument::parse(member.json(&["identity"])["document"].clone(), &member.did).unwrap();
+    let types = |message: &Value| -> Vec<String> {
+        let shown = message["presentation"].as_array().unwrap().iter();
+        let opened = shown.flat_map(|one| {
+            trust::presentation::open(one.as_str().unwrap(), &own, &verifier.did, connector::clock::now())
+                .unwrap()
+        });
+        let kind = |compact: String| {
+            let (_, payload) = trust::jose::peek(&compact).unwrap();
+            let credential: Value = serde_json::from_slice(&payload).unwrap();
+            credential["type"][1].as_str().unwrap().to_owned()
+        };
+        opened.map(kind).collect()
+    };
+    let scope = |kind: &str| format!("org.eclipse.dspace.dcp.vc.type:{kind}:read");
+    let both = json!({"scope": [scope("MembershipCredential"), scope("RoleCredential")]});
+
+    let all = allowed(&["MembershipCredential", "RoleCredential"]).await;
+    let (status, shown) = ask(&verifier, Some(&all), both.clone()).await;
+    assert_eq!((status, types(&shown).len()), (200, 2), "{shown}");
+    let one = allowed(&["MembershipCredential"]).await;
+    let (status, shown) = ask(&verifier, Some(&one), both.clone()).await;
+    assert_eq!(
+        (status, types(&shown)),
+        (200, vec!["MembershipCredential".to_owned()]),
+        "less than was asked for"
+    );
+
+    let role = member.json(&["credentials", "show", &authority.did, "RoleCredential"]);
+    let id = format!("org.eclipse.dspace.dcp.vc.id:{}", role["credential"]["id"].as_str().unwrap());
+    let (_, shown) = ask(&verifier, Some(&all), json!({"scope": [id]})).await;
+    assert_eq!(types(&shown), ["RoleCredential"]);
+    let descriptor = |id: &str, kind: &str| json!({"id": id, "constraints": {"fields": [{"path": ["$.type"], "filter": {"type": "string", "pattern": kind}}]}});
+    let definition = json!({"presentationDefinition": {"id": "d", "input_descriptors": [
+        descriptor("role", "RoleCredential"), descriptor("nothing", "DriverCredential")]}});
+    let (status, shown) = ask(&verifier, Some(&all), definition).await;
+    assert_eq!((status, types(&shown)), (200, vec!["RoleCredential".to_owned()]));
+    let map = &shown["presentationSubmission"]["descriptor_map"];
+    assert_eq!(
+        (&map[0]["id"], &map[0]["path"], map.as_array().unwrap().len()),
+        (&json!("role"), &json!("$.presentation[0]"), 1)
+    );
+    assert_eq!(map[0]["path_nested"]["path"], "$.verifiableCredential[0]");
+
+    // Without the member's word, with one for another, with one that is none.
+    for (who, access) in [(&verifier, None), (&other, Some(all.as_str())), (&verifier, Some("a.b.c"))] {
+        let (status, said) = ask(who, access, both.clone()).await;
+        assert_eq!(status, 401, "{said}");
+        assert!(!said.to_string().contains("another verifier"), "{said}");
+    }
+    assert!(member.events().iter().any(|line| line.contains("was given to another verifier")));
+    let (status, _) =
+        ask(&verifier, Some(&all), json!({"scope": [scope("X")], "presentationDefinition": {}})).await;
+    assert_eq!(status, 400, "one or the other");
 }
 
 /// Whether a file below `folder` has `needle` in it.

@@ -63,7 +63,11 @@ async fn certificates_are_read_anew_without_a_restart_and_bad_ones_change_nothin
     let both = [roots.clone(), world.folder.path().join("other/authority.pem")];
     let both: Vec<_> = both.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
     std::fs::write(&roots, both.join("\n")).unwrap();
-    consumer.text(&["identity", "reload-certificates"]);
+    // As certificate renewers do it.
+    let hangup = Command::new("kill").args(["-HUP", &consumer.process_id().to_string()]).status().unwrap();
+    assert!(hangup.success());
+    let told = |log: &serde_json::Value| log.to_string().contains("were read anew");
+    consumer.until("/v4/events/log?limit=1000", told).await;
     assert!(consumer.text(&["catalog", &provider.did]).contains("urn:test:tls"));
 }
 
