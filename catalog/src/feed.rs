@@ -11,9 +11,10 @@ use oxrdfxml::RdfXmlSerializer;
 use oxttl::TurtleSerializer;
 use serde_json::Value as Json;
 
-use crate::description::Description;
+use crate::description::{Description, Form, polygon};
 use crate::model::Asset;
-use crate::view::Snapshot;
+use crate::text::Text;
+use crate::vocabulary as iri;
 use crate::{OPEN, VISIBILITY};
 
 /// Datasets on a page.
@@ -26,11 +27,17 @@ const VCARD: &str = "http://www.w3.org/2006/vcard/ns#";
 const SKOS: &str = "http://www.w3.org/2004/02/skos/core#";
 const HYDRA: &str = "http://www.w3.org/ns/hydra/core#";
 const LOCN: &str = "http://www.w3.org/ns/locn#";
+const R5R: &str = "http://data.europa.eu/r5r/";
+const ELI: &str = "http://data.europa.eu/eli/ontology#";
+const ADMS: &str = "http://www.w3.org/ns/adms#";
+const DQV: &str = "http://www.w3.org/ns/dqv#";
+const OA: &str = "http://www.w3.org/ns/oa#";
+const SPDX: &str = "http://spdx.org/rdf/terms#";
+const CSVW: &str = "http://www.w3.org/ns/csvw#";
 /// Data that everybody gets (EU vocabulary of access rights).
 const PUBLIC: &str = "http://publications.europa.eu/resource/authority/access-right/PUBLIC";
 /// Data that not everybody gets.
 const RESTRICTED: &str = "http://publications.europa.eu/resource/authority/access-right/RESTRICTED";
-const MEDIA_TYPES: &str = "https://www.iana.org/assignments/media-types/";
 
 /// In which form the catalogue is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +76,7 @@ impl Syntax {
 }
 
 /// What the catalogue says of itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct About<'a> {
     /// Address below which it stands, without a slash at the end.
     pub address: &'a str,
@@ -77,88 +84,99 @@ pub struct About<'a> {
     pub publisher: &'a str,
     /// And its DID.
     pub did: &'a str,
+    /// The endpoint of the Dataspace Protocol.
+    pub endpoint: &'a str,
+    /// Makes an id one segment of a path.
+    pub segment: fn(&str) -> String,
+    /// Whether the catalogue shows the dataset with an id.
+    pub shows: &'a dyn Fn(&str) -> bool,
+}
+
+impl std::fmt::Debug for About<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("About").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl About<'_> {
-    fn catalog(&self) -> String {
-        format!("{}/catalog", self.address)
+    /// The address of a dataset.
+    #[must_use]
+    pub fn dataset(&self, id: &str) -> String {
+        format!("{}/datasets/{}", self.address, (self.segment)(id))
     }
 
-    /// The address of a page, counted from 1.
+    /// Where everybody reads the data of an open dataset.
     #[must_use]
-    pub fn page(&self, number: usize) -> String {
-        format!("{}?page={number}", self.catalog())
-    }
-
-    /// The address of a dataset; `segment` is its id as one segment of a path.
-    #[must_use]
-    pub fn dataset(&self, segment: &str) -> String {
-        format!("{}/datasets/{segment}", self.address)
+    pub fn data(&self, id: &str) -> String {
+        format!("{}/data/{}", self.address, (self.segment)(id))
     }
 }
 
-/// How many pages `snapshot` has; one at least.
-#[must_use]
-pub fn pages(snapshot: &Snapshot) -> usize {
-    snapshot.listed().len().div_ceil(PAGE).max(1)
+/// Which page it is, and which others there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Paging<'a> {
+    /// The address of the catalogue as it was asked for, without a query.
+    pub asked: &'a str,
+    /// The page, counted from 1.
+    pub number: usize,
+    /// How many there are.
+    pub last: usize,
+    /// How many datasets are on all of them.
+    pub total: usize,
+    /// Whether more follow.
+    pub more: bool,
 }
 
-/// A page of the catalogue, counted from 1; `None` beyond the last. `segment` makes an id one segment of a path.
-#[must_use]
-pub fn page(
-    snapshot: &Snapshot,
-    about: About<'_>,
-    number: usize,
-    segment: impl Fn(&str) -> String,
-) -> Option<Vec<Triple>> {
-    let last = pages(snapshot);
-    if number == 0 || number > last {
-        return None;
+impl Paging<'_> {
+    fn page(&self, number: usize) -> String {
+        format!("{}?page={number}", self.asked)
     }
+}
+
+/// A page of the catalogue with `assets` on it. Its link to the next page names the last dataset of this one, so that what
+/// is withdrawn while somebody harvests makes it miss nothing.
+#[must_use]
+pub fn page(assets: &[Asset], about: About<'_>, paging: Paging<'_>) -> Vec<Triple> {
     let mut graph = Graph::default();
-    let catalog = named(&about.catalog());
+    let catalog = named(&format!("{}/catalog", about.address));
     graph.is_a(&catalog, DCAT, "Catalog");
     graph.text(&catalog, DCT, "title", &format!("Data of {}", about.publisher));
     let says =
         "Datasets that can be asked for; their data is shared under agreements of the Dataspace Protocol.";
     graph.text(&catalog, DCT, "description", says);
     graph.agent(&catalog, None, about);
-    let view = named(&about.page(number));
+    let service = graph.service(about);
+    graph.add(&catalog, DCAT, "service", service.clone());
+    let view = named(&paging.page(paging.number));
     graph.is_a(&view, HYDRA, "PartialCollectionView");
-    let total = Literal::new_typed_literal(snapshot.listed().len().to_string(), xsd::INTEGER);
+    let total = Literal::new_typed_literal(paging.total.to_string(), xsd::INTEGER);
     graph.add(&view, HYDRA, "totalItems", total);
-    let links = [
-        ("first", Some(1)),
-        ("previous", number.checked_sub(1).filter(|number| *number > 0)),
-        ("next", Some(number + 1).filter(|number| *number <= last)),
-        ("last", Some(last)),
-    ];
-    for (name, number) in links {
-        if let Some(number) = number {
-            graph.add(&view, HYDRA, name, named(&about.page(number)));
-        }
+    graph.add(&view, HYDRA, "first", named(&paging.page(1)));
+    if paging.number > 1 {
+        graph.add(&view, HYDRA, "previous", named(&paging.page(paging.number - 1)));
     }
-    let on_page = snapshot.listed().iter().skip((number - 1) * PAGE).take(PAGE);
-    for asset in on_page.filter_map(|id| snapshot.asset(id)) {
-        let dataset = named(&about.dataset(&segment(&asset.id)));
+    if let (true, Some(last)) = (paging.more, assets.last()) {
+        let after = (about.segment)(&last.id);
+        let next = format!("{}&after={after}", paging.page(paging.number.saturating_add(1)));
+        graph.add(&view, HYDRA, "next", named(&next));
+    }
+    graph.add(&view, HYDRA, "last", named(&paging.page(paging.last)));
+    for asset in assets {
+        let dataset = named(&about.dataset(&asset.id));
         graph.add(&catalog, DCAT, "dataset", dataset.clone());
+        graph.add(&service, DCAT, "servesDataset", dataset.clone());
         graph.dataset(&dataset, asset, about);
     }
-    Some(graph.triples)
+    graph.triples
 }
 
-/// One listed dataset; `None` where there is none, or where it is not listed.
+/// One dataset.
 #[must_use]
-pub fn dataset(
-    snapshot: &Snapshot,
-    about: About<'_>,
-    id: &str,
-    segment: impl Fn(&str) -> String,
-) -> Option<Vec<Triple>> {
-    let asset = snapshot.listed_asset(id)?;
+pub fn dataset(asset: &Asset, about: About<'_>) -> Vec<Triple> {
     let mut graph = Graph::default();
-    graph.dataset(&named(&about.dataset(&segment(id))), asset, about);
-    Some(graph.triples)
+    graph.service(about);
+    graph.dataset(&named(&about.dataset(&asset.id)), asset, about);
+    graph.triples
 }
 
 /// The triples in `syntax`.
@@ -258,26 +276,95 @@ impl Graph {
         self.text(&agent, FOAF, "name", name);
     }
 
+    /// The endpoint through which all is shared.
+    fn service(&mut self, about: About<'_>) -> NamedOrBlankNode {
+        let service = named(&service_of(about));
+        self.is_a(&service, DCAT, "DataService");
+        self.text(&service, DCT, "title", &format!("Dataspace Protocol endpoint of {}", about.publisher));
+        self.thing(&service, (DCAT, "endpointURL"), (rdfs::RESOURCE.as_str(), ""), about.endpoint);
+        service
+    }
+
     fn dataset(&mut self, dataset: &NamedOrBlankNode, asset: &Asset, about: About<'_>) {
         let described = Description::from_properties(&asset.properties);
+        let is_series = asset.is_series();
         self.is_a(dataset, DCAT, "Dataset");
+        if is_series {
+            self.is_a(dataset, DCAT, "DatasetSeries");
+        }
         self.text(dataset, DCT, "identifier", &asset.id);
-        let title = if described.title.is_empty() { &asset.id } else { &described.title };
-        self.texts(dataset, "title", asset, title);
-        let description = described.description.as_ref().unwrap_or(title);
-        self.texts(dataset, "description", asset, description);
+        let title =
+            if described.title.is_empty() { Text::from(asset.id.as_str()) } else { described.title.clone() };
+        self.texts(dataset, "title", &title);
+        let description = if described.description.is_empty() { &title } else { &described.description };
+        self.texts(dataset, "description", description);
         self.agent(dataset, described.publisher.as_deref(), about);
+        self.about_content(dataset, &described);
+        self.about_place_and_time(dataset, &described);
+        self.about_care(dataset, &described);
+        for (name, at) in [("issued", asset.issued), ("modified", asset.modified)] {
+            if let Some(at) = at {
+                let at = Literal::new_typed_literal(at.to_string(), xsd::DATE_TIME);
+                self.add(dataset, DCT, name, at);
+            }
+        }
+        for series in &described.series {
+            let series = if (about.shows)(series) { about.dataset(series) } else { series.clone() };
+            if is_iri(&series) {
+                self.add(dataset, DCAT, "inSeries", named(&series));
+            }
+        }
+        self.thing(dataset, (DCAT, "landingPage"), (FOAF, "Document"), &page_of(dataset));
+        if is_series {
+            return;
+        }
+        let open = asset.properties.get(VISIBILITY).and_then(Json::as_str) == Some(OPEN);
+        let rights = if open { PUBLIC } else { RESTRICTED };
+        self.thing(dataset, (DCT, "accessRights"), (DCT, "RightsStatement"), rights);
+        let data = open.then(|| about.data(&asset.id));
+        self.distribution(dataset, "distribution", (&described.form, &described), data.as_deref(), about);
+        for further in &described.distributions {
+            let name = format!("distribution-{}", (about.segment)(&further.name));
+            let data =
+                data.as_ref().map(|data| format!("{data}?distribution={}", (about.segment)(&further.name)));
+            self.distribution(dataset, &name, (&further.form, &described), data.as_deref(), about);
+        }
+    }
+
+    /// What it is about.
+    fn about_content(&mut self, dataset: &NamedOrBlankNode, described: &Description) {
         for keyword in &described.keywords {
             self.text(dataset, DCAT, "keyword", keyword);
         }
-        for theme in described.themes.iter().filter(|theme| is_iri(theme)) {
-            let concept = self.thing(dataset, (DCAT, "theme"), (SKOS, "Concept"), theme);
-            self.text(&concept, SKOS, "prefLabel", theme.rsplit('/').next().unwrap_or(theme));
+        for (property, concepts) in
+            [((DCAT, "theme"), &described.themes), ((R5R, "hvdCategory"), &described.hvd_categories)]
+        {
+            for concept in concepts.iter().filter(|concept| is_iri(concept)) {
+                let node = self.thing(dataset, property, (SKOS, "Concept"), concept);
+                self.text(&node, SKOS, "prefLabel", concept.rsplit('/').next().unwrap_or(concept));
+            }
         }
-        if let Some(place) = &described.place {
+        for standard in &described.conforms_to {
+            self.labelled(dataset, "conformsTo", "Standard", standard);
+        }
+        for language in described.languages.iter().filter(|one| is_iri(one)) {
+            self.thing(dataset, (DCT, "language"), (DCT, "LinguisticSystem"), language);
+        }
+        for law in described.legislation.iter().filter(|one| is_iri(one)) {
+            self.thing(dataset, (R5R, "applicableLegislation"), (ELI, "LegalResource"), law);
+        }
+    }
+
+    fn about_place_and_time(&mut self, dataset: &NamedOrBlankNode, described: &Description) {
+        if described.place.is_some() || described.bbox.is_some() {
+            let place = described.place.as_deref().unwrap_or_default();
             let location = self.thing(dataset, (DCT, "spatial"), (DCT, "Location"), place);
-            if !is_iri(place) {
+            if !place.is_empty() && !is_iri(place) {
                 self.text(&location, LOCN, "geographicName", place);
+            }
+            if let Some(bbox) = described.bbox {
+                let wkt = NamedNode::new_unchecked(iri::WKT);
+                self.add(&location, DCAT, "bbox", Literal::new_typed_literal(polygon(bbox), wkt));
             }
         }
         if described.from.is_some() || described.until.is_some() {
@@ -290,6 +377,13 @@ impl Graph {
                 }
             }
         }
+        if let Some(frequency) = described.frequency.as_deref().filter(|one| is_iri(one)) {
+            self.thing(dataset, (DCT, "accrualPeriodicity"), (DCT, "Frequency"), frequency);
+        }
+    }
+
+    /// Who looks after it, where it comes from, how good it is, which version it is.
+    fn about_care(&mut self, dataset: &NamedOrBlankNode, described: &Description) {
         if let Some(contact) = &described.contact {
             let kind = self.blank();
             self.add(dataset, DCAT, "contactPoint", kind.clone());
@@ -301,67 +395,122 @@ impl Graph {
                 _ => self.text(&kind, VCARD, "fn", contact),
             }
         }
-        if let Some(frequency) = described.frequency.as_deref().filter(|one| is_iri(one)) {
-            self.thing(dataset, (DCT, "accrualPeriodicity"), (DCT, "Frequency"), frequency);
+        if let Some(provenance) = &described.provenance {
+            self.labelled(dataset, "provenance", "ProvenanceStatement", provenance);
         }
-        for standard in &described.conforms_to {
-            let node = self.thing(dataset, (DCT, "conformsTo"), (DCT, "Standard"), standard);
-            if !is_iri(standard) {
-                self.label(node, standard);
+        if let Some(quality) = &described.quality {
+            let note =
+                self.thing(dataset, (DQV, "hasQualityAnnotation"), (DQV, "QualityAnnotation"), quality);
+            if !is_iri(quality) {
+                self.text(&note, OA, "bodyValue", quality);
             }
         }
-        let open = asset.properties.get(VISIBILITY).and_then(Json::as_str) == Some(OPEN);
-        let rights = if open { PUBLIC } else { RESTRICTED };
-        self.thing(dataset, (DCT, "accessRights"), (DCT, "RightsStatement"), rights);
-        self.thing(dataset, (DCAT, "landingPage"), (FOAF, "Document"), &page_of(dataset));
-        let data = open.then(|| iri_of(dataset).replacen("/datasets/", "/data/", 1));
-        self.distribution(dataset, &described, data.as_deref());
+        if let Some(page) = described.documentation.as_deref().filter(|page| is_iri(page)) {
+            self.thing(dataset, (FOAF, "page"), (FOAF, "Document"), page);
+        }
+        if let Some(version) = &described.version {
+            self.text(dataset, DCAT, "version", version);
+        }
+        if let Some(notes) = &described.version_notes {
+            self.text(dataset, ADMS, "versionNotes", notes);
+        }
     }
 
     /// How the data is had; `data` is its address, where everybody may read it.
-    fn distribution(&mut self, dataset: &NamedOrBlankNode, described: &Description, data: Option<&str>) {
-        let distribution = named(&format!("{}#distribution", iri_of(dataset)));
+    fn distribution(
+        &mut self,
+        dataset: &NamedOrBlankNode,
+        name: &str,
+        (form, described): (&Form, &Description),
+        data: Option<&str>,
+        about: About<'_>,
+    ) {
+        let distribution = named(&format!("{}#{name}", iri_of(dataset)));
         self.add(dataset, DCAT, "distribution", distribution.clone());
         self.is_a(&distribution, DCAT, "Distribution");
         // There, people and programs learn how to ask for the data.
         self.thing(&distribution, (DCAT, "accessURL"), (rdfs::RESOURCE.as_str(), ""), &page_of(dataset));
-        if let Some(data) = data {
-            self.thing(&distribution, (DCAT, "downloadURL"), (rdfs::RESOURCE.as_str(), ""), data);
-        }
-        if let Some(license) = &described.license {
-            let node = self.thing(&distribution, (DCT, "license"), (DCT, "LicenseDocument"), license);
-            if !is_iri(license) {
-                self.label(node, license);
+        match data {
+            Some(data) => {
+                self.thing(&distribution, (DCAT, "downloadURL"), (rdfs::RESOURCE.as_str(), ""), data);
             }
+            None => self.add(&distribution, DCAT, "accessService", named(&service_of(about))),
         }
-        if let Some(media_type) = described.media_type.as_deref().map(bare_media_type) {
-            let media_type = format!("{MEDIA_TYPES}{media_type}");
+        if let Some(license) = form.license.as_ref().or(described.form.license.as_ref()) {
+            self.labelled(&distribution, "license", "LicenseDocument", license);
+        }
+        if let Some(rights) = form.rights.as_ref().or(described.form.rights.as_ref()) {
+            self.labelled(&distribution, "rights", "RightsStatement", rights);
+        }
+        if let Some(media_type) = form.media_type.as_deref().map(bare_media_type) {
+            let media_type = format!("{}{media_type}", iri::MEDIA_TYPES);
             if is_iri(&media_type) {
                 self.thing(&distribution, (DCAT, "mediaType"), (DCT, "MediaType"), &media_type);
             }
         }
+        for law in described.legislation.iter().filter(|one| is_iri(one)) {
+            self.thing(&distribution, (R5R, "applicableLegislation"), (ELI, "LegalResource"), law);
+        }
+        if let Some(size) = form.byte_size {
+            let size = Literal::new_typed_literal(size.to_string(), xsd::NON_NEGATIVE_INTEGER);
+            self.add(&distribution, DCAT, "byteSize", size);
+        }
+        if let Some(digest) = form.sha256.as_ref().filter(|digest| is_hex(digest)) {
+            let checksum = self.blank();
+            self.add(&distribution, SPDX, "checksum", checksum.clone());
+            self.is_a(&checksum, SPDX, "Checksum");
+            self.thing(&checksum, (SPDX, "algorithm"), (SPDX, "ChecksumAlgorithm"), iri::SHA256);
+            let value = Literal::new_typed_literal(digest, NamedNode::from(xsd::HEX_BINARY));
+            self.add(&checksum, SPDX, "checksumValue", value);
+        }
+        self.columns(&distribution, &form.columns);
     }
 
-    /// A text in as many languages as its owner gave; `otherwise` where it is a plain one.
-    fn texts(&mut self, dataset: &NamedOrBlankNode, name: &str, asset: &Asset, otherwise: &str) {
-        let given = asset.properties.get(&format!("{DCT}{name}"));
-        let given = match given {
-            Some(Json::Array(all)) => all.as_slice(),
-            Some(one) => std::slice::from_ref(one),
-            None => &[],
-        };
-        let tagged = |one: &Json| {
-            let (text, language) = (one.get("@value")?.as_str()?, one.get("@language")?.as_str()?);
-            Literal::new_language_tagged_literal(readable(text), language).ok()
-        };
-        let tagged: Vec<_> = given.iter().filter_map(tagged).collect();
-        if tagged.is_empty() {
-            return self.text(dataset, DCT, name, otherwise);
+    /// The columns of a table, in order (W3C CSV on the Web).
+    fn columns(&mut self, distribution: &NamedOrBlankNode, columns: &[String]) {
+        if columns.is_empty() {
+            return;
         }
-        for literal in tagged {
-            self.add(dataset, DCT, name, literal);
+        let schema = self.blank();
+        self.add(distribution, CSVW, "tableSchema", schema.clone());
+        self.is_a(&schema, CSVW, "Schema");
+        let mut before = (schema, NamedNode::new_unchecked(format!("{CSVW}column")));
+        for name in columns {
+            let (cell, column) = (self.blank(), self.blank());
+            self.triples.push(Triple::new(before.0, before.1, cell.clone()));
+            self.triples.push(Triple::new(cell.clone(), rdf::FIRST, column.clone()));
+            self.is_a(&column, CSVW, "Column");
+            self.text(&column, CSVW, "name", name);
+            before = (cell, rdf::REST.into_owned());
+        }
+        self.triples.push(Triple::new(before.0, before.1, rdf::NIL.into_owned()));
+    }
+
+    /// `subject` has as the term `name` a thing that is known by its IRI or by what it is called.
+    fn labelled(&mut self, subject: &NamedOrBlankNode, name: &str, class: &str, text: &str) {
+        let node = self.thing(subject, (DCT, name), (DCT, class), text);
+        if !is_iri(text) {
+            self.label(node, text);
         }
     }
+
+    /// A text in all its languages.
+    fn texts(&mut self, dataset: &NamedOrBlankNode, name: &str, texts: &Text) {
+        for (language, text) in texts.tagged() {
+            match Literal::new_language_tagged_literal(readable(text), language) {
+                Ok(literal) if !language.is_empty() => self.add(dataset, DCT, name, literal),
+                _ => self.text(dataset, DCT, name, text),
+            }
+        }
+    }
+}
+
+fn service_of(about: About<'_>) -> String {
+    format!("{}#dsp", about.did)
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn named(iri: &str) -> NamedOrBlankNode {
@@ -411,23 +560,21 @@ fn bare_media_type(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::LISTED;
     use serde_json::json;
 
-    const ABOUT: About<'_> =
-        About { address: "https://a.example/open", publisher: "City", did: "did:web:a.example" };
+    use super::*;
 
-    fn snapshot(count: usize) -> Snapshot {
-        let asset = |number: usize| {
-            // Every third is hidden.
-            let visibility = if number.is_multiple_of(3) { "hidden" } else { LISTED };
-            serde_json::from_value::<Asset>(json!({"@id": format!("urn:d:{number:03}"), "properties": {
-                VISIBILITY: visibility, "http://purl.org/dc/terms/title": format!("Secret {number}")},
-                "dataAddress": {"path": "/secret"}}))
-            .unwrap()
-        };
-        Snapshot::new((0..count).map(asset), Vec::new(), Vec::new()).0
+    fn about(shows: &dyn Fn(&str) -> bool) -> About<'_> {
+        let (address, did) = ("https://a.example/open", "did:web:a.example");
+        let (endpoint, segment) = ("https://a.example/dsp", |id: &str| id.replace('\u{1}', ""));
+        About { address, publisher: "City", did, endpoint, segment, shows }
+    }
+
+    fn asset(id: &str, properties: Json) -> Asset {
+        serde_json::from_value(
+            json!({"@id": id, "properties": properties, "dataAddress": {"path": "/secret"}}),
+        )
+        .unwrap()
     }
 
     fn text(triples: &[Triple], syntax: Syntax) -> String {
@@ -435,44 +582,85 @@ mod tests {
     }
 
     #[test]
-    fn pages_hold_what_is_listed_and_nothing_else() {
-        let all = snapshot(301);
-        assert_eq!((all.listed().len(), pages(&all)), (200, 2));
-        let mut seen = 0;
-        for number in 1..=2 {
-            let triples = page(&all, ABOUT, number, str::to_owned).unwrap();
-            for syntax in Syntax::ALL {
-                let text = text(&triples, syntax);
-                assert!(!text.contains("/secret"), "where the data is");
-                for hidden in ["urn:d:000", "urn:d:003", "urn:d:300"] {
-                    assert!(!text.contains(hidden), "{hidden}");
-                }
-            }
-            seen += text(&triples, Syntax::Turtle).matches("a dcat:Dataset").count();
+    fn a_page_leads_to_those_around_it_and_tells_no_addresses() {
+        let assets = [asset("urn:d:1", json!({})), asset("urn:d:2", json!({}))];
+        let paging =
+            Paging { asked: "https://a.example/catalog.ttl", number: 2, last: 3, total: 6, more: true };
+        let triples = page(&assets, about(&|_| true), paging);
+        for syntax in Syntax::ALL {
+            let text = text(&triples, syntax);
+            assert!(!text.contains("/secret"), "where the data is");
+            assert!(
+                text.contains("catalog.ttl?page=3&after=urn:d:2")
+                    || text.contains("catalog.ttl?page=3&amp;after=urn:d:2"),
+                "{text}"
+            );
         }
-        assert_eq!(seen, 200);
+        let text = text(&triples, Syntax::Turtle);
         assert!(
-            page(&all, ABOUT, 3, str::to_owned).is_none() && page(&all, ABOUT, 0, str::to_owned).is_none()
+            text.contains("hydra:totalItems 6")
+                && text.contains("hydra:previous <https://a.example/catalog.ttl?page=1>")
         );
-        assert!(dataset(&all, ABOUT, "urn:d:001", str::to_owned).is_some());
-        assert!(dataset(&all, ABOUT, "urn:d:003", str::to_owned).is_none());
-        assert_eq!(pages(&snapshot(0)), 1, "an empty catalogue is one page");
+        let last = page(&assets, about(&|_| true), Paging { number: 1, more: false, ..paging });
+        let last = String::from_utf8(write(&last, Syntax::Turtle).unwrap()).unwrap();
+        assert!(!last.contains("hydra:next") && !last.contains("hydra:previous"), "{last}");
+    }
+
+    #[test]
+    fn everything_that_is_described_is_said() {
+        let mut properties = crate::description::tests::full().to_properties();
+        properties.insert(VISIBILITY.to_owned(), json!(OPEN));
+        let found = text(
+            &dataset(&asset("urn:d", Json::Object(properties)), about(&|id| id == "urn:series:air")),
+            Syntax::Turtle,
+        );
+        for said in [
+            "Stikstofdioxide\"@nl",
+            "inSeries <https://a.example/open/datasets/urn:series:air>",
+            "data.europa.eu/bna/c_dd313021",
+            "eli/reg_impl/2023/138/oj",
+            "POLYGON((4.2 51.1",
+            "Measured by reference stations.",
+            "bodyValue> \"Validated",
+            "language/NLD",
+            "versionNotes> \"June added",
+            "dcat:byteSize \"120\"^^",
+            "checksumAlgorithm_sha256",
+            "Name the city.",
+            "https://antwerp.example/air",
+            "open/data/urn:d?distribution=json>",
+            "media-types/application/json",
+        ] {
+            assert!(found.contains(said), "{said} is not in {found}");
+        }
+        assert_eq!(found.matches("csvw#name").count(), 2, "{found}");
+        let series = asset("urn:series:air", json!({iri::TYPE: iri::DATASET_SERIES}));
+        let found = text(&dataset(&series, about(&|_| true)), Syntax::Turtle);
+        assert!(found.contains("dcat:DatasetSeries") && !found.contains("dcat:distribution"), "{found}");
     }
 
     #[test]
     fn what_one_dataset_says_breaks_no_page() {
-        let asset = serde_json::from_value::<Asset>(json!({"@id": "urn:\u{1}odd", "properties": {
-            VISIBILITY: OPEN, "http://purl.org/dc/terms/title": "a\u{0}\u{8}b\r\nc\u{ffff}",
-            "http://purl.org/dc/terms/description": {"@value": "d\u{b}", "@language": "en"},
-            "http://www.w3.org/ns/dcat#contactPoint": "the desk <x>@ y",
-            "http://www.w3.org/ns/dcat#mediaType": "text/ csv>",
-            "http://purl.org/dc/terms/license": "https://a b"}}));
-        let made = Snapshot::new([asset.unwrap()], Vec::new(), Vec::new()).0;
-        let triples = page(&made, ABOUT, 1, |_| "odd".to_owned()).unwrap();
+        let odd = asset(
+            "urn:\u{1}odd",
+            json!({
+            VISIBILITY: OPEN, iri::TITLE: "a\u{0}\u{8}b\r\nc\u{ffff}",
+            iri::DESCRIPTION: [{"@value": "d\u{b}", "@language": "en"}, {"@value": "e", "@language": "no tag"}],
+            iri::CONTACT: "the desk <x>@ y",
+            iri::MEDIA_TYPE: "text/ csv>",
+            iri::LICENSE: "https://a b",
+            iri::IN_SERIES: "not an iri",
+            iri::CHECKSUM: {iri::ALGORITHM: iri::SHA256, iri::CHECKSUM_VALUE: "xyz"},
+            iri::SPATIAL: {iri::BBOX: "POLYGON((1e999 2))"}}),
+        );
+        let paging =
+            Paging { asked: "https://a.example/open/catalog", number: 1, last: 1, total: 1, more: false };
+        let triples = page(&[odd], about(&|_| false), paging);
         for syntax in Syntax::ALL {
             let text = text(&triples, syntax);
             assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{text}");
             assert!(!text.contains("mailto:") && !text.contains("<https://a b>"), "{text}");
+            assert!(!text.contains("xyz") && !text.contains("POLYGON"), "{text}");
         }
         assert_eq!(readable("a\u{0}b\r\nc\rd\u{1f600}"), "ab\nc\nd\u{1f600}");
     }

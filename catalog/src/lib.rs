@@ -1,23 +1,28 @@
 //! DCAT: what is on offer, to whom, as which document.
 //!
 //! A pure crate: no clock, no I/O. The resources an operator manages ([`Asset`], [`PolicyDefinition`],
-//! [`ContractDefinition`], shaped as EDC's Management API v4 has them) become a [`Snapshot`], which answers what one
-//! participant may see ([`Snapshot::offered_to`]) and what an offer id stands for ([`Snapshot::offer`]).
+//! [`ContractDefinition`], shaped as EDC's Management API v4 has them) are indexed in an [`Inventory`], whose [`View`]
+//! answers what one participant may see and what an offer id stands for.
 #![warn(missing_docs)]
 
 mod description;
 mod error;
 pub mod feed;
 mod filter;
+mod index;
+mod inventory;
 pub mod lint;
 mod model;
-mod view;
+mod text;
+pub mod turtle;
+mod vocabulary;
 
-pub use description::Description;
+pub use description::{Description, Form, NamedForm, Split};
 pub use error::CatalogError;
 pub use filter::Filter;
+pub use inventory::{Asker, Cursor, Inventory, Offer, Page, View};
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
-pub use view::{Asker, Offer, Offering, Snapshot};
+pub use text::Text;
 
 /// The property of an asset that says who finds it beyond participants: [`OPEN`], [`LISTED`], or nobody.
 pub const VISIBILITY: &str = "urn:concordat:visibility";
@@ -26,6 +31,16 @@ pub const LISTED: &str = "listed";
 
 /// A dataset that everybody may read, without an agreement.
 pub const OPEN: &str = "open";
+
+/// Property and value of a dataset series: its class (DCAT 3).
+pub const SERIES: (&str, &str) = (vocabulary::TYPE, vocabulary::DATASET_SERIES);
+
+/// The property of a distribution with the name under which it is read, where it is not the usual one.
+pub const DISTRIBUTION_NAME: &str = "urn:concordat:distribution";
+/// `dct:issued`: when a dataset was first published.
+pub const ISSUED: &str = "http://purl.org/dc/terms/issued";
+/// `dct:modified`: when what it says of itself last changed.
+pub const MODIFIED: &str = "http://purl.org/dc/terms/modified";
 
 /// The transfer format of data that the consumer fetches over HTTPS.
 pub const HTTP_PULL: &str = "HttpData-PULL";

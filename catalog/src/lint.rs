@@ -3,6 +3,9 @@
 use crate::description::Description;
 use crate::feed::{date, is_iri};
 
+/// Commission Implementing Regulation (EU) 2023/138: which datasets are of high value.
+const HVD_LAW: &str = "http://data.europa.eu/eli/reg_impl/2023/138/oj";
+
 /// How much a remark matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,10 +35,10 @@ pub fn lint(description: &Description) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let mut remark =
         |weight, property, text: &str| remarks.push(Remark { weight, property, text: text.to_owned() });
-    if description.title.trim().is_empty() {
+    if description.title.is_empty() {
         remark(Weight::Mandatory, "title", "is missing; portals show the id in its place");
     }
-    if description.description.is_none() {
+    if description.description.is_empty() {
         remark(Weight::Mandatory, "description", "is missing; portals show the title in its place");
     }
     let recommended = [
@@ -45,8 +48,8 @@ pub fn lint(description: &Description) -> Vec<Remark> {
         ("publisher", description.publisher.is_none()),
         ("theme", description.themes.is_empty()),
         ("from and until", description.from.is_none() && description.until.is_none()),
-        ("license", description.license.is_none()),
-        ("media-type", description.media_type.is_none()),
+        ("license", description.form.license.is_none()),
+        ("media-type", description.form.media_type.is_none()),
     ];
     for (property, _) in recommended.into_iter().filter(|(_, missing)| *missing) {
         remark(Weight::Recommended, property, "is missing");
@@ -58,10 +61,20 @@ pub fn lint(description: &Description) -> Vec<Remark> {
             remark(Weight::Unreadable, property, &text);
         }
     }
-    let terms = [("theme", &description.themes), ("conforms-to", &description.conforms_to)];
+    let terms = [
+        ("theme", &description.themes),
+        ("conforms-to", &description.conforms_to),
+        ("language", &description.languages),
+        ("hvd-category", &description.hvd_categories),
+        ("legislation", &description.legislation),
+    ];
     let terms =
         terms.into_iter().flat_map(|(property, values)| values.iter().map(move |value| (property, value)));
-    let single = [("license", &description.license), ("frequency", &description.frequency)];
+    let single = [
+        ("license", &description.form.license),
+        ("frequency", &description.frequency),
+        ("documentation", &description.documentation),
+    ];
     let single = single.into_iter().filter_map(|(property, value)| Some((property, value.as_ref()?)));
     for (property, value) in terms.chain(single).filter(|(_, value)| !is_iri(value)) {
         remark(
@@ -70,6 +83,10 @@ pub fn lint(description: &Description) -> Vec<Remark> {
             &format!("`{value}` is no IRI, so portals cannot tell what it is"),
         );
     }
+    if !description.hvd_categories.is_empty() && !description.legislation.iter().any(|law| law == HVD_LAW) {
+        let text = format!("high-value datasets name the law that makes them so: {HVD_LAW}");
+        remarks.push(Remark { weight: Weight::Mandatory, property: "legislation", text });
+    }
     remarks.sort_by_key(|one| one.weight);
     remarks
 }
@@ -77,28 +94,29 @@ pub fn lint(description: &Description) -> Vec<Remark> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::description::Form;
+    use crate::description::tests::full;
 
     #[test]
     fn what_is_missing_or_cannot_be_read_is_named() {
         let remarks = lint(&Description::default());
         assert_eq!(remarks.iter().filter(|one| one.weight == Weight::Mandatory).count(), 2);
         assert_eq!(remarks.len(), 10);
+        assert!(lint(&full()).is_empty());
         let full = Description {
-            title: "t".to_owned(),
-            description: Some("d".to_owned()),
-            keywords: vec!["k".to_owned()],
-            publisher: Some("p".to_owned()),
-            place: Some("BE".to_owned()),
-            from: Some("2019-05-07".to_owned()),
             until: Some("soon".to_owned()),
-            license: Some("ask us".to_owned()),
-            themes: vec!["https://themes.example/air".to_owned()],
-            contact: Some("a@b.example".to_owned()),
-            frequency: None,
-            conforms_to: Vec::new(),
-            media_type: Some("text/csv".to_owned()),
+            form: Form { license: Some("ask us".to_owned()), ..full().form },
+            legislation: Vec::new(),
+            ..full()
         };
         let named: Vec<_> = lint(&full).into_iter().map(|one| (one.weight, one.property)).collect();
-        assert_eq!(named, [(Weight::Unreadable, "until"), (Weight::Unreadable, "license")]);
+        assert_eq!(
+            named,
+            [
+                (Weight::Mandatory, "legislation"),
+                (Weight::Unreadable, "until"),
+                (Weight::Unreadable, "license")
+            ]
+        );
     }
 }

@@ -1,10 +1,14 @@
 //! Managed resources: assets, policy definitions, contract definitions (EDC Management API v4).
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use policy_engine::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::error::CatalogError;
+use crate::vocabulary as iri;
 
 /// A dataset as its owner manages it: what it says of itself, and where its data is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,15 @@ pub struct Asset {
     /// Where the data is; never leaves the node.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub data_address: Map<String, Json>,
+    /// Where the data is in further forms, by the names of the distributions.
+    #[serde(rename = "urn:concordat:distributions", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub distributions: BTreeMap<String, Map<String, Json>>,
+    /// When it was first published here.
+    #[serde(rename = "urn:concordat:issued", default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Timestamp>,
+    /// When what is said of it last changed.
+    #[serde(rename = "urn:concordat:modified", default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
 }
 
 impl Asset {
@@ -31,6 +44,21 @@ impl Asset {
     /// An empty or overlong id.
     pub fn check(&self) -> Result<(), CatalogError> {
         check_id(&self.id)
+    }
+
+    /// Whether it is a series of datasets (DCAT 3) and has no data of its own.
+    #[must_use]
+    pub fn is_series(&self) -> bool {
+        self.properties.get(iri::TYPE).and_then(Json::as_str) == Some(iri::DATASET_SERIES)
+    }
+
+    /// Where its data is: in the form `distribution`, or in the one that it is usually had in.
+    #[must_use]
+    pub fn address_of(&self, distribution: Option<&str>) -> Option<&Map<String, Json>> {
+        match distribution {
+            None => Some(&self.data_address),
+            Some(name) => self.distributions.get(name),
+        }
     }
 }
 
@@ -118,6 +146,19 @@ impl ContractDefinition {
         Ok(())
     }
 
+    /// The property and the values that the first comparison of the selector asks for; `None` where there is none.
+    pub(crate) fn first_values(&self) -> Option<(&str, Vec<&Json>)> {
+        let first = self.assets_selector.first()?;
+        Some((first.operand(), first.wanted()))
+    }
+
+    /// The ids of the assets that it may offer; `None` where its selector is about other properties.
+    #[must_use]
+    pub fn selected_ids(&self) -> Option<Vec<&str>> {
+        let by_id = self.assets_selector.iter().find(|criterion| criterion.operand() == "id")?;
+        Some(by_id.wanted().into_iter().filter_map(Json::as_str).collect())
+    }
+
     /// Whether this definition offers `asset`.
     #[must_use]
     pub fn selects(&self, asset: &Asset) -> bool {
@@ -160,17 +201,25 @@ impl Criterion {
         }
     }
 
-    /// Whether the value that `look_up` finds for the left operand satisfies the comparison.
-    pub fn holds(&self, look_up: impl Fn(&str) -> Option<Json>) -> bool {
+    /// The left operand without EDC's prefix.
+    fn operand(&self) -> &str {
         let operand =
             self.operand_left.strip_prefix("https://w3id.org/edc/v0.0.1/ns/").unwrap_or(&self.operand_left);
-        let operand = if operand == "@id" { "id" } else { operand };
-        let Some(actual) = look_up(operand) else { return false };
+        if operand == "@id" { "id" } else { operand }
+    }
+
+    /// The values one of which it asks for.
+    fn wanted(&self) -> Vec<&Json> {
         match (self.operator.as_str(), &self.operand_right) {
-            ("=", wanted) => actual == *wanted,
-            ("in", Json::Array(list)) => list.contains(&actual),
-            _ => false,
+            ("=", wanted) => vec![wanted],
+            ("in", Json::Array(list)) => list.iter().collect(),
+            _ => Vec::new(),
         }
+    }
+
+    /// Whether the value that `look_up` finds for the left operand satisfies the comparison.
+    pub fn holds(&self, look_up: impl Fn(&str) -> Option<Json>) -> bool {
+        look_up(self.operand()).is_some_and(|actual| self.wanted().contains(&&actual))
     }
 }
 

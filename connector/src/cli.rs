@@ -10,8 +10,10 @@ mod catalog;
 mod certificates;
 mod credentials;
 mod demo;
+mod describe;
 mod doctor;
 mod duties;
+mod edit;
 mod identity;
 mod init;
 mod keys;
@@ -108,6 +110,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Offer a dataset: a file or an HTTP address, with a description and terms.
     Publish(Box<publish::Publish>),
+    /// Change what is said of a dataset, who finds it, or its terms; agreements made before stay as they are.
+    Edit(Box<edit::Edit>),
     /// Withdraw a dataset; agreements made before stay in force.
     Unpublish(publish::Unpublish),
     /// What this node offers, with its terms in words.
@@ -189,6 +193,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Init(arguments) => init::run(dir, &arguments, output),
         Command::Serve(arguments) => serve::run(dir, &arguments, output).await,
         Command::Publish(arguments) => publish::publish(dir, &arguments, output).await,
+        Command::Edit(arguments) => edit::run(dir, &arguments, output).await,
         Command::Unpublish(arguments) => publish::unpublish(dir, &arguments, output).await,
         Command::Offers => publish::offers(dir, output).await,
         Command::Catalog(arguments) => catalog::run(dir, &arguments, output).await,

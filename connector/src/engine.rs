@@ -26,9 +26,8 @@ mod terms;
 mod transfers;
 mod trust_list;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use ::catalog::Snapshot;
 use policy_engine::Hierarchy;
 use protocol::{Effect, MessageId, Refusal, RefusalKind};
 use store::{Batch, CommitError, Store, StoreError};
@@ -37,14 +36,15 @@ use trust::TrustError;
 use trust::token::Caller;
 
 pub use self::agreements::{Import, Standing};
-pub use self::catalog::{Cursor, Managed, Write};
+use self::catalog::Offered;
+pub use self::catalog::{Managed, Write};
 use self::claims::Claims;
 use self::credential_check::Fetched;
 pub use self::credentials::Held;
 use self::duties::Deadlines;
 pub use self::duties::{Duty, DutyReport, Statement};
 pub use self::evidence::Heard;
-pub use self::feed::Listed;
+pub use self::feed::{Index, Listed, Wanted};
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
@@ -75,6 +75,9 @@ pub enum EngineError {
         /// The id asked for.
         id: String,
     },
+    /// The catalog lacks something, so that it is not shown at all.
+    #[error("the catalog is incomplete, so it is not shown: {0}")]
+    Incomplete(String),
     /// The peer cannot be reached or does not answer as it should.
     #[error("{0}")]
     Peer(String),
@@ -151,7 +154,7 @@ pub struct Engine {
     authority: Option<Authority>,
     deadlines: Deadlines,
     meters: Arc<Meters>,
-    offered: Arc<RwLock<Arc<Snapshot>>>,
+    offered: Arc<Offered>,
     open_reads: OpenReads,
     committed: watch::Sender<u64>,
 }
@@ -192,6 +195,7 @@ impl Engine {
     /// The catalog cannot be read from the store.
     pub fn new(config: &Config, parts: Parts) -> Result<Self, EngineError> {
         let used_tokens = UsedTokens::load(&parts.store)?;
+        let known = Arc::new(parts.known);
         let engine = Self {
             store: parts.store,
             identity: parts.identity,
@@ -208,7 +212,7 @@ impl Engine {
             open_address: format!("{}{}", config.reached_at(), crate::http::OPEN_PATH),
             name: config.participant.name.clone(),
             stream_key: parts.stream_key,
-            known: Arc::new(parts.known),
+            known: Arc::clone(&known),
             vault: parts.vault,
             claims: Arc::default(),
             fetched: Fetched::default(),
@@ -220,11 +224,11 @@ impl Engine {
             authority: config.authority.clone(),
             deadlines: Deadlines::default(),
             meters: Arc::default(),
-            offered: Arc::default(),
+            offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
             committed: watch::channel(0).0,
         };
-        engine.reload_catalog()?;
+        engine.load_catalog()?;
         engine.refresh_scopes()?;
         Ok(engine)
     }
@@ -313,10 +317,6 @@ impl Engine {
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.committed.subscribe()
-    }
-
-    fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.offered.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes an audit event that belongs to no change of state.

@@ -9,6 +9,7 @@ pub mod management;
 mod open;
 mod open_data;
 mod problem;
+mod validators;
 mod well_known;
 
 use std::sync::Arc;

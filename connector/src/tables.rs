@@ -25,6 +25,8 @@ pub mod prefix {
     pub const AUDIT_SEAL: &str = "audit-seal/";
     /// `catalog::Asset`.
     pub const ASSET: &str = "asset/";
+    /// When what is managed last changed; one record.
+    pub const CATALOG_CHANGED: &str = "catalog-changed";
     /// [`super::HeldCredential`], by issuer and type.
     pub const CREDENTIAL: &str = "credential/";
     /// [`super::CredentialOffer`], by issuer.

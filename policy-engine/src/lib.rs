@@ -29,6 +29,7 @@ mod proposal;
 mod question;
 mod report;
 mod satisfy;
+mod serves;
 mod world;
 mod write;
 
@@ -51,4 +52,5 @@ pub use promise::promised;
 pub use proposal::propose;
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
+pub use serves::Purpose;
 pub use world::{Facts, Performed, Record, Request, Usage, World};

@@ -54,6 +54,9 @@ struct Filter {
     /// Only datasets under this licence, an IRI.
     #[arg(long, value_name = "IRI")]
     license: Option<String>,
+    /// Only datasets with an offer that permits use for this purpose, an IRI.
+    #[arg(long, value_name = "IRI")]
+    purpose: Option<String>,
 }
 
 impl Filter {
@@ -68,6 +71,7 @@ impl Filter {
             ("until", &self.until),
             ("format", &self.format),
             ("license", &self.license),
+            ("purpose", &self.purpose),
         ];
         let members: Map<String, Value> = members
             .into_iter()
@@ -96,7 +100,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             let terms = offers.map(words).collect::<Vec<_>>().join("\nor\n");
             vec![
                 text(dataset, "@id"),
-                description.title,
+                description.title.plain().unwrap_or_default().to_owned(),
                 description.publisher.unwrap_or_default(),
                 period,
                 terms,

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use trust::Dossier;
 
 use super::api::{is_over, segment};
+use super::describe::Describe;
 use super::negotiations::{Negotiate, begin};
 use super::output::{Output, bytes, milliseconds, table, text};
 use super::pull::pull;
@@ -240,24 +241,28 @@ fn row_count(csv: &[u8]) -> usize {
 
 fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str) -> publish::Publish {
     publish::Publish {
-        source: file.display().to_string(),
+        source: Some(file.display().to_string()),
         id: Some(id.to_owned()),
-        title: title.to_owned(),
-        description: Some(format!(
-            "Hourly nitrogen dioxide at station {}, microgram per cubic metre",
-            city.station
-        )),
-        keywords: vec!["air quality".to_owned(), "NO2".to_owned(), "hourly".to_owned()],
-        publisher: Some(city.publisher.to_owned()),
-        place: Some(city.country.to_owned()),
-        from: Some(city.from.to_owned()),
-        until: Some(city.until.to_owned()),
-        license: Some(LICENSE.to_owned()),
-        media_type: Some("text/csv".to_owned()),
-        themes: vec!["http://publications.europa.eu/resource/authority/data-theme/ENVI".to_owned()],
-        contact: None,
-        frequency: Some("http://publications.europa.eu/resource/authority/frequency/HOURLY".to_owned()),
-        conforms_to: Vec::new(),
+        describe: Describe {
+            title: Some(title.to_owned()),
+            description: Some(format!(
+                "Hourly nitrogen dioxide at station {}, microgram per cubic metre",
+                city.station
+            )),
+            keywords: vec!["air quality".to_owned(), "NO2".to_owned(), "hourly".to_owned()],
+            publisher: Some(city.publisher.to_owned()),
+            place: Some(city.country.to_owned()),
+            from: Some(city.from.to_owned()),
+            until: Some(city.until.to_owned()),
+            license: Some(LICENSE.to_owned()),
+            themes: vec!["http://publications.europa.eu/resource/authority/data-theme/ENVI".to_owned()],
+            frequency: Some("http://publications.europa.eu/resource/authority/frequency/HOURLY".to_owned()),
+            ..Describe::default()
+        },
+        distributions: Vec::new(),
+        series: false,
+        ask: false,
+        no_guess: false,
         listed: true,
         open: false,
         terms: Terms {
@@ -314,7 +319,7 @@ async fn share(
     let dataset =
         dataset.with_context(|| format!("{} does not see the rows of {}", consumer.name, city.name))?;
     ensure!(
-        catalog::describe(dataset).license.as_deref() == Some(LICENSE),
+        catalog::describe(dataset).form.license.as_deref() == Some(LICENSE),
         "the description lost its licence"
     );
 

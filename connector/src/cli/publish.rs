@@ -1,72 +1,51 @@
 //! `concordat publish`, `unpublish`, `offers`: what this node offers.
 
+mod ask;
+mod guess;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use catalog::Description;
+use catalog::{Description, NamedForm};
 use clap::{Args, ValueEnum};
 use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
 
-use super::Exit;
 use super::api::{Api, segment, set};
+use super::describe::{Describe, Described};
 use super::output::{Output, table, text};
-use super::terms::{MEMBERSHIP, Terms};
-use crate::sources;
+use super::terms::{self, MEMBERSHIP, Terms};
+use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Publish {
     /// A file, or an http(s) address that this node reads on behalf of others.
-    pub source: String,
+    #[arg(required_unless_present = "series")]
+    pub source: Option<String>,
     /// The dataset's id; an IRI is best.
     #[arg(long)]
     pub id: Option<String>,
-    /// What it is called.
+    #[command(flatten)]
+    pub describe: Describe,
+    /// The same data in a further form: a name and a file or an address; may be repeated.
+    #[arg(long = "distribution", value_name = "NAME=SOURCE", value_parser = named, conflicts_with = "series")]
+    pub distributions: Vec<(String, String)>,
+    /// A series of datasets, which has no data of its own; datasets name it with --in-series.
+    #[arg(long, conflicts_with_all = ["source", "open", "Terms", "policy", "only_for", "only_for_members_of"])]
+    pub series: bool,
+    /// Ask for what portals demand and recommend, and whether all is right; without this, nobody is asked.
     #[arg(long)]
-    pub title: String,
-    /// What it holds.
+    pub ask: bool,
+    /// Take size, checksum, columns, extent and period only as they are given, and do not read the file for them.
     #[arg(long)]
-    pub description: Option<String>,
-    /// A keyword; may be repeated.
-    #[arg(long = "keyword", value_name = "KEYWORD")]
-    pub keywords: Vec<String>,
-    /// Who publishes it.
-    #[arg(long)]
-    pub publisher: Option<String>,
-    /// Which place it covers: a code or an IRI.
-    #[arg(long)]
-    pub place: Option<String>,
-    /// First day it covers.
-    #[arg(long, value_name = "DATE")]
-    pub from: Option<String>,
-    /// Last day it covers.
-    #[arg(long, value_name = "DATE")]
-    pub until: Option<String>,
-    /// Its licence, an IRI.
-    #[arg(long, value_name = "IRI")]
-    pub license: Option<String>,
-    /// A theme, an IRI such as http://publications.europa.eu/resource/authority/data-theme/ENVI; may be repeated.
-    #[arg(long = "theme", value_name = "IRI")]
-    pub themes: Vec<String>,
-    /// Whom to ask about it: a mail address or an IRI.
-    #[arg(long)]
-    pub contact: Option<String>,
-    /// How often it changes, an IRI such as http://publications.europa.eu/resource/authority/frequency/HOURLY.
-    #[arg(long, value_name = "IRI")]
-    pub frequency: Option<String>,
-    /// A standard or Smart Data Model that it follows, an IRI; may be repeated.
-    #[arg(long = "conforms-to", value_name = "IRI")]
-    pub conforms_to: Vec<String>,
+    pub no_guess: bool,
     /// Show its description to everybody, in the public catalogue that portals harvest; its data needs an agreement all
     /// the same.
     #[arg(long)]
     pub listed: bool,
     /// Open data: everybody finds it and reads it, without an agreement; it needs a licence.
-    #[arg(long, requires = "license", conflicts_with_all = ["listed", "Terms", "policy", "only_for", "only_for_members_of"])]
+    #[arg(long, conflicts_with_all = ["listed", "Terms", "policy", "only_for", "only_for_members_of"])]
     pub open: bool,
-    /// Its media type; guessed from the file's name otherwise.
-    #[arg(long)]
-    pub media_type: Option<String>,
     #[command(flatten)]
     pub terms: Terms,
     /// Terms as an ODRL file (a Set) instead of the options above.
@@ -89,9 +68,10 @@ pub(super) struct Publish {
     pub secret_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(super) enum Automation {
     /// The node, when what is asked is within the terms.
+    #[default]
     Auto,
     /// A person, with `concordat negotiations approve`.
     Manual,
@@ -116,56 +96,117 @@ pub(super) struct Unpublish {
     pub id: String,
 }
 
-pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
-    let id = arguments.id.clone().unwrap_or_else(crate::ids::urn);
-    let is_address = arguments.source.starts_with("http://") || arguments.source.starts_with("https://");
-    let mut address = Map::new();
-    address.insert("@type".to_owned(), json!("DataAddress"));
-    let mut media_type = arguments.media_type.clone();
-    if is_address {
-        address.insert("type".to_owned(), json!("HttpData"));
-        address.insert("baseUrl".to_owned(), json!(arguments.source));
-        if let (Some(header), Some(file)) = (&arguments.auth_header, &arguments.secret_file) {
-            address.insert("authKey".to_owned(), json!(header));
-            address.insert(
-                "secretFile".to_owned(),
-                json!(file.canonicalize().context("finding the secret file")?),
-            );
+fn named(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(name, source)| !name.is_empty() && !source.is_empty());
+    let (name, source) =
+        parts.ok_or_else(|| format!("`{text}` is not a name and a source such as `json=rows.json`"))?;
+    Ok((name.to_owned(), source.to_owned()))
+}
+
+/// What is made of a source.
+struct Found {
+    address: Value,
+    /// The file, if it is one.
+    file: Option<PathBuf>,
+}
+
+/// The data address of a file or of an upstream.
+fn find(source: &str, credentials: Option<(&String, &PathBuf)>) -> anyhow::Result<Found> {
+    if source.starts_with("http://") || source.starts_with("https://") {
+        let mut address = json!({"@type": "DataAddress", "type": "HttpData", "baseUrl": source});
+        if let Some((header, file)) = credentials {
+            set(&mut address, "authKey", json!(header));
+            let file = file.canonicalize().context("finding the secret file")?;
+            set(&mut address, "secretFile", json!(file));
         }
-    } else {
-        let path = Path::new(&arguments.source);
-        let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
-        media_type.get_or_insert_with(|| sources::guess_media_type(&path));
-        address.insert("type".to_owned(), json!("File"));
-        address.insert("path".to_owned(), json!(path));
+        return Ok(Found { address, file: None });
     }
-    let description = Description {
-        title: arguments.title.clone(),
-        description: arguments.description.clone(),
-        keywords: arguments.keywords.clone(),
-        publisher: arguments.publisher.clone(),
-        place: arguments.place.clone(),
-        from: arguments.from.clone(),
-        until: arguments.until.clone(),
-        license: arguments.license.clone(),
-        themes: arguments.themes.clone(),
-        contact: arguments.contact.clone(),
-        frequency: arguments.frequency.clone(),
-        conforms_to: arguments.conforms_to.clone(),
-        media_type,
-    };
+    let path = Path::new(source);
+    let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
+    let address = json!({"@type": "DataAddress", "type": "File", "path": path});
+    Ok(Found { address, file: Some(path) })
+}
+
+/// The asset as it is sent to the node, and what was guessed.
+fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'static str, String)>)> {
+    let Described { id, mut description } = arguments.describe.read()?;
+    arguments.describe.apply(&mut description);
+    let id = arguments.id.clone().or(id).unwrap_or_else(crate::ids::urn);
+    let credentials = arguments.auth_header.as_ref().zip(arguments.secret_file.as_ref());
+    let found = arguments.source.as_ref().map(|source| find(source, credentials)).transpose()?;
+    let mut guessed = Vec::new();
+    if let (Some(file), false) = (found.as_ref().and_then(|found| found.file.as_ref()), arguments.no_guess) {
+        let size = file.metadata().map(|meta| meta.len()).ok();
+        let bar = output.bytes_bar(size, "reading the file");
+        guessed = guess::complete(file, &mut description, &bar)?;
+    }
+    let mut further = Map::new();
+    for (name, source) in &arguments.distributions {
+        let found = find(source, credentials)?;
+        let mut form = Description::default();
+        if let Some(file) = found.file.as_ref().filter(|_| !arguments.no_guess) {
+            form.frequency.clone_from(&description.frequency);
+            guess::complete(file, &mut form, &output.bytes_bar(None, "reading the file"))?;
+        }
+        description.distributions.retain(|one| one.name != *name);
+        description.distributions.push(NamedForm { name: name.clone(), form: form.form });
+        further.insert(name.clone(), found.address);
+    }
+    if let Some(one) = description.distributions.iter().find(|one| !further.contains_key(&one.name)) {
+        bail!(
+            "where is the data of the distribution `{}`? say so with --distribution {}=SOURCE",
+            one.name,
+            one.name
+        );
+    }
+    if arguments.ask {
+        ask::complete(&mut description, &mut std::io::stdin().lock(), &mut std::io::stderr().lock())?;
+    }
+    if description.title.is_empty() {
+        bail!(Failed::new(Exit::Usage, "a dataset needs a title: --title, or in the file of --from-file"));
+    }
+    if arguments.open && description.form.license.is_none() {
+        bail!(Failed::new(
+            Exit::Usage,
+            "open data needs a licence: --license, or in the file of --from-file"
+        ));
+    }
     let mut properties = description.to_properties();
     if arguments.open || arguments.listed {
         let visibility = if arguments.open { catalog::OPEN } else { catalog::LISTED };
         properties.insert(catalog::VISIBILITY.to_owned(), json!(visibility));
     }
-    let terms = terms(arguments)?;
+    if arguments.series {
+        properties.insert(catalog::SERIES.0.to_owned(), json!(catalog::SERIES.1));
+    }
+    let mut asset = json!({"@id": id, "properties": properties});
+    if let Some(found) = found {
+        set(&mut asset, "dataAddress", found.address);
+    }
+    if !further.is_empty() {
+        set(&mut asset, "urn:concordat:distributions", Value::Object(further));
+    }
+    Ok((asset, guessed))
+}
+
+pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    let (asset, guessed) = asset(arguments, *output)?;
+    let id = text(&asset, "@id");
+    if arguments.series {
+        api.post("/v4/assets", asset).await.with_context(|| format!("publishing `{id}`"))?;
+        output.result(&json!({"id": id}), || {
+            format!("published the series {id}; datasets name it with --in-series")
+        });
+        return Ok(Exit::Success);
+    }
+    let terms =
+        arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy());
     let words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
-    let (access_id, terms_id) = (format!("{id}#access"), format!("{id}#terms"));
+    let (access_id, terms_id) = (format!("{id}#access"), terms::of(&id));
     let automation = arguments.automation.term();
     let steps = [
-        ("assets", &id, json!({"@id": id, "properties": properties, "dataAddress": address})),
+        ("assets", &id, asset),
         ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access(arguments)})),
         ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
         (
@@ -188,7 +229,13 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         }
         made.push(format!("/v4/{kind}/{}", segment(of)));
     }
-    output.result(&json!({"id": id, "terms": words}), || format!("published {id}\n  {}", words.join("\n  ")));
+    let found: Map<String, Value> =
+        guessed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    output.result(&json!({"id": id, "terms": words, "guessed": found}), || {
+        let mut lines = words.clone();
+        lines.extend(guessed.iter().map(|(name, value)| format!("{name}: {value} (from the file)")));
+        format!("published {id}\n  {}", lines.join("\n  "))
+    });
     Ok(Exit::Success)
 }
 
@@ -207,21 +254,13 @@ fn access(arguments: &Publish) -> Value {
     json!({"@type": "Set", "permission": [permission]})
 }
 
-fn terms(arguments: &Publish) -> anyhow::Result<Value> {
-    if let Some(file) = &arguments.policy {
-        let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        return serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()));
-    }
-    Ok(arguments.terms.policy())
-}
-
 pub(super) async fn unpublish(dir: &Path, arguments: &Unpublish, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     let id = &arguments.id;
     // The offer goes first; what is left of an interrupted run is taken up by the next.
     let paths = [
         format!("/v4/contractdefinitions/{}", segment(id)),
-        format!("/v4/policydefinitions/{}", segment(&format!("{id}#terms"))),
+        format!("/v4/policydefinitions/{}", segment(&terms::of(id))),
         format!("/v4/policydefinitions/{}", segment(&format!("{id}#access"))),
         format!("/v4/assets/{}", segment(id)),
     ];

@@ -1,5 +1,8 @@
 //! The common terms as options, for `publish` and `policy new`.
 
+use std::path::Path;
+
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -9,7 +12,7 @@ use super::api::set;
 pub(super) const MEMBERSHIP: &str = "urn:concordat:membership";
 
 /// Terms of use; none of them is an open licence.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(super) struct Terms {
     /// Terms: for what it may be used, an IRI.
     #[arg(long, value_name = "IRI")]
@@ -70,7 +73,21 @@ fn amount(text: &str) -> Result<Amount, String> {
     }
 }
 
+/// The id of the policy with the terms of the dataset `id`, as `publish` names it.
+pub(super) fn of(id: &str) -> String {
+    format!("{id}#terms")
+}
+
 impl Terms {
+    /// The policy in the file, or the one that the options say; `None` where neither is given.
+    pub(super) fn given(&self, file: Option<&Path>) -> anyhow::Result<Option<Value>> {
+        let Some(file) = file else {
+            return Ok((*self != Self::default()).then(|| self.policy()));
+        };
+        let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        serde_json::from_slice(&text).map(Some).with_context(|| format!("reading {}", file.display()))
+    }
+
     /// The policy that says so, a Set.
     pub(super) fn policy(&self) -> Value {
         let constraint = |left: &str, operator: &str, right: Value| json!({"leftOperand": left, "operator": operator, "rightOperand": right});

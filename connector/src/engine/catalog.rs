@@ -1,27 +1,33 @@
 //! Managed resources, and the catalog made of them.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use catalog::{
-    Asset, CatalogError, ContractDefinition, Description, Filter, HTTP_PULL, Offering, PolicyDefinition,
-    Snapshot,
+    Asker, Asset, CatalogError, ContractDefinition, Cursor, DISTRIBUTION_NAME, Description, Filter,
+    HTTP_PULL, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition,
 };
+use jiff::Timestamp;
+use policy_engine::Hierarchy;
 use protocol::wire::{Catalog, DataService, Dataset, Distribution};
 use protocol::{Refusal, RefusalKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use store::Batch;
+use tokio::sync::{OwnedMutexGuard, RwLockWriteGuard};
 
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::tables::{self, Event, prefix};
 
 /// A resource that an operator manages.
-pub trait Managed: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Managed: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Its `@type`.
     const TYPE: &'static str;
     /// Where it is kept.
     const PREFIX: &'static str;
+    /// Whether changes of several of them may be made at once: each touches what belongs to it alone.
+    const INDEPENDENT: bool;
 
     /// `@id`.
     fn id(&self) -> &str;
@@ -32,13 +38,39 @@ pub trait Managed: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// # Errors
     /// Path and reason.
     fn check(&self) -> Result<(), CatalogError>;
+    /// Notes what the node itself says of it, when it takes the place of `before`.
+    fn note(&mut self, _before: Option<&Self>, _now: Timestamp) {}
+    /// Lets the inventory know of a change; `among` are assets that it may be about.
+    fn enter(
+        inventory: &mut Inventory,
+        id: &str,
+        before: Option<&Self>,
+        after: Option<&Self>,
+        among: &[Asset],
+    );
+    /// Which assets a change may be about.
+    fn about(&self) -> About {
+        About::None
+    }
+}
+
+/// Which assets a change of a resource may be about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// All that there are.
+    All,
+    /// None, or all alike.
+    None,
+    /// Those with these ids.
+    These(Vec<String>),
 }
 
 macro_rules! managed {
-    ($type:ident, $prefix:expr) => {
+    ($type:ident, $prefix:expr, $independent:literal, $($rest:item)*) => {
         impl Managed for $type {
             const TYPE: &'static str = stringify!($type);
             const PREFIX: &'static str = $prefix;
+            const INDEPENDENT: bool = $independent;
 
             fn id(&self) -> &str {
                 &self.id
@@ -51,13 +83,41 @@ macro_rules! managed {
             fn check(&self) -> Result<(), CatalogError> {
                 Self::check(self)
             }
+
+            $($rest)*
         }
     };
 }
 
-managed!(Asset, prefix::ASSET);
-managed!(PolicyDefinition, prefix::POLICY_DEFINITION);
-managed!(ContractDefinition, prefix::CONTRACT_DEFINITION);
+managed! { Asset, prefix::ASSET, true,
+    fn note(&mut self, before: Option<&Self>, now: Timestamp) {
+        self.issued = before.map_or(Some(now), |before| before.issued);
+        let same = before.filter(|before| before.properties == self.properties);
+        self.modified = same.map_or(Some(now), |before| before.modified);
+    }
+
+    fn enter(inventory: &mut Inventory, _: &str, before: Option<&Self>, after: Option<&Self>, _: &[Asset]) {
+        inventory.change_asset(before, after);
+    }
+}
+managed! { PolicyDefinition, prefix::POLICY_DEFINITION, false,
+    fn enter(inventory: &mut Inventory, id: &str, _: Option<&Self>, after: Option<&Self>, _: &[Asset]) {
+        inventory.change_policy(id, after);
+    }
+}
+managed! { ContractDefinition, prefix::CONTRACT_DEFINITION, false,
+    fn enter(inventory: &mut Inventory, id: &str, _: Option<&Self>, after: Option<&Self>, among: &[Asset]) {
+        inventory.change_definition(id, after.cloned(), among);
+    }
+
+    fn about(&self) -> About {
+        match self.selected_ids() {
+            _ if self.assets_selector.is_empty() => About::None,
+            Some(ids) => About::These(ids.into_iter().map(str::to_owned).collect()),
+            None => About::All,
+        }
+    }
+}
 
 /// Whether a write makes or replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,20 +128,10 @@ pub enum Write {
     Replace,
 }
 
-const ALL: usize = usize::MAX;
 /// Datasets in one page of the catalog.
 const PAGE: usize = 500;
-
-/// Where a page of the catalog begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cursor {
-    /// After the dataset with this id.
-    After(String),
-    /// With the page that ends before the dataset with this id.
-    Before(String),
-    /// At the beginning.
-    Start,
-}
+/// Datasets of which so many are read from the store at once.
+const BATCH: usize = 1000;
 
 /// A page of the catalog, and where others begin.
 #[derive(Debug, Clone)]
@@ -94,59 +144,166 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-impl Engine {
-    /// Reads the resources anew.
-    pub(super) fn reload_catalog(&self) -> Result<(), EngineError> {
-        fn records<T: Managed>(engine: &Engine) -> Result<Vec<T>, EngineError> {
-            let found = tables::list(&engine.store, T::PREFIX, None, ALL)?;
-            Ok(found.into_iter().map(|(_, record)| record).collect())
+/// What is offered, in memory; the store has all of it.
+#[derive(Debug)]
+pub(super) struct Offered {
+    inventory: RwLock<Inventory>,
+    /// Assets change beside each other, everything else alone.
+    order: tokio::sync::RwLock<()>,
+    /// Why the inventory lacks something.
+    gap: RwLock<Option<String>>,
+}
+
+impl Offered {
+    /// Nothing yet; places and purposes are read with `known`.
+    pub(super) fn new(known: Arc<Hierarchy>) -> Self {
+        Self {
+            inventory: RwLock::new(Inventory::new(known)),
+            order: tokio::sync::RwLock::default(),
+            gap: RwLock::default(),
         }
-        let (snapshot, incomplete) = Snapshot::new(
-            records::<Asset>(self)?,
-            records::<PolicyDefinition>(self)?,
-            records::<ContractDefinition>(self)?,
-        );
-        for definition in incomplete {
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Inventory> {
+        self.inventory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lacks(&self, reason: String) {
+        tracing::error!(reason, "the catalog is incomplete and is not shown; start the node again");
+        *self.gap.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+}
+
+impl Engine {
+    /// Reads all resources from the store. What cannot be read makes the catalog incomplete: then it is not shown, since
+    /// those who harvest it take what is missing for withdrawn.
+    pub(super) fn load_catalog(&self) -> Result<(), EngineError> {
+        self.load_resources::<PolicyDefinition>()?;
+        self.load_resources::<ContractDefinition>()?;
+        // The assets come last, so that each finds what selects it.
+        self.load_resources::<Asset>()?;
+        for definition in self.offered.read().incomplete() {
             tracing::warn!(
                 definition,
                 "a contract definition offers nothing, because a policy it names is missing"
             );
         }
-        *self.offered.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         Ok(())
+    }
+
+    fn load_resources<T: Managed>(&self) -> Result<(), EngineError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.scan(T::PREFIX, after.as_deref(), BATCH)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let mut inventory = self.offered.inventory.write().unwrap_or_else(PoisonError::into_inner);
+            for (key, found) in page {
+                match store::decode::<T>(&key, &found.value) {
+                    Ok(resource) => T::enter(&mut inventory, resource.id(), None, Some(&resource), &[]),
+                    Err(error) => self.offered.lacks(format!("{key} cannot be read: {error}")),
+                }
+            }
+        }
+    }
+
+    /// Why the catalog cannot be shown as a whole.
+    ///
+    /// # Errors
+    /// It lacks something.
+    pub(super) fn complete(&self) -> Result<(), EngineError> {
+        match &*self.offered.gap.read().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(reason) => Err(EngineError::Incomplete(reason.clone())),
+        }
+    }
+
+    /// The asset `id`, whoever asks: for the owner and the gate.
+    pub(super) fn asset(&self, id: &str) -> Result<Option<Asset>, EngineError> {
+        Ok(tables::load(&self.store, &tables::key(prefix::ASSET, id))?.map(|(asset, _)| asset))
+    }
+
+    /// The assets with `ids`; those that are there no more are left out.
+    pub(super) fn assets<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<Asset>, EngineError> {
+        ids.into_iter().filter_map(|id| self.asset(id).transpose()).collect()
+    }
+
+    /// The assets that a change may be about.
+    fn among(&self, about: About) -> Result<Vec<Asset>, EngineError> {
+        match about {
+            About::None => Ok(Vec::new()),
+            About::These(ids) => self.assets(ids.iter().map(String::as_str)),
+            About::All => Ok(tables::all(&self.store, prefix::ASSET)?),
+        }
     }
 
     /// Writes a managed resource.
     ///
     /// # Errors
     /// It is malformed, exists already (create) or does not exist (replace).
-    pub async fn put_resource<T: Managed>(&self, resource: T, write: Write) -> Result<(), EngineError> {
-        let _lock = self.locks.lock("catalog").await;
+    pub async fn put_resource<T: Managed>(&self, mut resource: T, write: Write) -> Result<(), EngineError> {
         resource.check().map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))?;
-        let key = tables::key(T::PREFIX, resource.id());
-        let version = self.store.get(&key)?.map(|found| found.version);
+        let id = resource.id().to_owned();
+        let key = tables::key(T::PREFIX, &id);
+        let _order = self.order::<T>(&key).await;
+        let (before, version) = tables::load::<T>(&self.store, &key)?.unzip();
         match (write, version) {
             (Write::Create, Some(_)) => {
-                let reason = format!("there is a {} `{}` already", T::TYPE, resource.id());
+                let reason = format!("there is a {} `{id}` already", T::TYPE);
                 return Err(EngineError::refused(RefusalKind::Disagreement, reason));
             }
-            (Write::Replace, None) => return Err(not_found::<T>(resource.id())),
+            (Write::Replace, None) => return Err(not_found::<T>(&id)),
             _ => {}
         }
+        let now = clock::now();
+        resource.note(before.as_ref(), now);
         let mut batch = Batch::new();
         batch.expect(key.clone(), version);
         tables::put(&mut batch, key, &resource)?;
-        let text = format!(
-            "{} `{}` was {}",
-            T::TYPE,
-            resource.id(),
-            if version.is_none() { "made" } else { "changed" }
-        );
-        tables::append_event(&mut batch, &Event::new("catalog", clock::now(), text).about(resource.id()))?;
+        let verb = if version.is_none() { "made" } else { "changed" };
+        self.commit_change(batch, (&id, verb), before.as_ref(), Some(&resource), now).await
+    }
+
+    /// Whoever holds what it gives may change a resource: assets beside each other, everything else alone.
+    async fn order<T: Managed>(&self, key: &str) -> (Order<'_>, OwnedMutexGuard<()>) {
+        let order = match T::INDEPENDENT {
+            true => Order::Shared { _guard: self.offered.order.read().await },
+            false => Order::Alone { _guard: self.offered.order.write().await },
+        };
+        (order, self.locks.lock(key).await)
+    }
+
+    /// Commits a change of the resource `id` and lets everybody know who has to.
+    async fn commit_change<T: Managed>(
+        &self,
+        mut batch: Batch,
+        (id, verb): (&str, &str),
+        before: Option<&T>,
+        after: Option<&T>,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let text = format!("{} `{id}` was {verb}", T::TYPE);
+        tables::append_event(&mut batch, &Event::new("catalog", now, text).about(id))?;
+        tables::put(&mut batch, prefix::CATALOG_CHANGED, &now)?;
+        let among = after.map_or(Ok(Vec::new()), |after| self.among(after.about()))?;
         self.commit(batch).await?;
-        self.reload_catalog()?;
-        self.reconsider_open(resource.id());
+        {
+            let mut inventory = self.offered.inventory.write().unwrap_or_else(PoisonError::into_inner);
+            T::enter(&mut inventory, id, before, after, &among);
+        }
+        self.reconsider_open(id);
         Ok(())
+    }
+
+    /// When what is managed last changed; `None` where nothing ever was.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn catalog_changed(&self) -> Result<Option<Timestamp>, EngineError> {
+        Ok(tables::load(&self.store, prefix::CATALOG_CHANGED)?.map(|(at, _)| at))
     }
 
     /// One managed resource.
@@ -163,59 +320,40 @@ impl Engine {
     /// # Errors
     /// Not there, or still used by another resource.
     pub async fn delete_resource<T: Managed>(&self, id: &str) -> Result<(), EngineError> {
-        let _lock = self.locks.lock("catalog").await;
         let key = tables::key(T::PREFIX, id);
-        let version = self.store.get(&key)?.ok_or_else(|| not_found::<T>(id))?.version;
-        let users: Vec<ContractDefinition> =
-            tables::list(&self.store, prefix::CONTRACT_DEFINITION, None, ALL)?
-                .into_iter()
-                .map(|(_, definition)| definition)
-                .filter(|one: &ContractDefinition| one.access_policy_id == id || one.contract_policy_id == id)
-                .collect();
-        if let (PolicyDefinition::TYPE, Some(user)) = (T::TYPE, users.first()) {
-            let reason = format!("contract definition `{}` uses it; remove that first", user.id);
+        let _order = self.order::<T>(&key).await;
+        let (before, version) = tables::load::<T>(&self.store, &key)?.ok_or_else(|| not_found::<T>(id))?;
+        let user = self.offered.read().user_of_policy(id).map(str::to_owned);
+        if let (PolicyDefinition::TYPE, Some(user)) = (T::TYPE, user) {
+            let reason = format!("contract definition `{user}` uses it; remove that first");
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
         }
         let mut batch = Batch::new();
         batch.expect(key.clone(), Some(version));
         batch.delete(key);
-        let text = format!("{} `{id}` was removed", T::TYPE);
-        tables::append_event(&mut batch, &Event::new("catalog", clock::now(), text).about(id))?;
-        self.commit(batch).await?;
-        self.reload_catalog()?;
-        self.reconsider_open(id);
-        Ok(())
+        self.commit_change(batch, (id, "removed"), Some(&before), None, clock::now()).await
     }
 
-    /// A page of the catalog as `asker` may see it. Pages are cut by dataset ids, so what is published or withdrawn
-    /// meanwhile shifts nothing.
-    #[must_use]
-    pub fn catalog_for(&self, asker: &str, filter: &Filter, cursor: &Cursor) -> Page {
-        let snapshot = self.snapshot();
+    /// A page of the catalog as `asker` may see it.
+    ///
+    /// # Errors
+    /// The catalog is incomplete, or the store failed.
+    pub fn catalog_for(&self, asker: &str, filter: &Filter, cursor: &Cursor) -> Result<Page, EngineError> {
+        self.complete()?;
+        let credentials = self.credentials_of(asker);
+        let asker = Asker { did: asker, credentials: &credentials };
+        let inventory = self.offered.read();
+        let mut view = inventory.view(asker, clock::now());
+        let page = view.page(filter, cursor, PAGE);
         let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), self.did().to_owned());
         catalog.service.push(DataService::new(self.service_id(), self.own_address.clone()));
-        let credentials = self.credentials_of(asker);
-        let asker = ::catalog::Asker { did: asker, credentials: &credentials };
-        let offered = snapshot.offered_to(asker, filter, clock::now(), &self.known);
-        let id = |place: usize| offered.get(place).map(|offering| offering.asset.id.as_str());
-        // The places of the first dataset that is shown and of the first that is not any more.
-        let from = |begin: usize| (begin, offered.len().min(begin + PAGE));
-        let (begin, end) = match cursor {
-            Cursor::Start => from(0),
-            Cursor::After(last) => {
-                from(offered.partition_point(|one| one.asset.id.as_str() <= last.as_str()))
+        for asset in self.assets(page.ids.iter().map(AsRef::as_ref))? {
+            let offers = view.offers(&asset);
+            if !offers.is_empty() {
+                catalog.dataset.push(self.document(asset, offers));
             }
-            Cursor::Before(first) => {
-                let end = offered.partition_point(|one| one.asset.id.as_str() < first.as_str());
-                (end.saturating_sub(PAGE), end)
-            }
-        };
-        let previous = (begin > 0).then(|| id(begin)).flatten().map(|first| Cursor::Before(first.to_owned()));
-        let last = (end < offered.len()).then(|| id(end.saturating_sub(1))).flatten();
-        let next = last.map(|last| Cursor::After(last.to_owned()));
-        let shown = offered.get(begin..end).unwrap_or_default();
-        catalog.dataset = shown.iter().map(|offering| self.document(offering)).collect();
-        Page { catalog, previous, next }
+        }
+        Ok(Page { catalog, previous: page.previous, next: page.next })
     }
 
     /// One dataset as `asker` may see it.
@@ -223,28 +361,57 @@ impl Engine {
     /// # Errors
     /// Not offered to them, or not there: they cannot tell which.
     pub fn dataset_for(&self, asker: &str, id: &str) -> Result<Dataset, EngineError> {
-        let snapshot = self.snapshot();
+        let no_dataset = || Refusal::new(RefusalKind::NotFound, format!("no dataset `{id}` here"));
+        let asset = self.asset(id)?.ok_or_else(no_dataset)?;
+        let offers = self.offers_of(&asset, asker, clock::now());
+        if offers.is_empty() {
+            return Err(no_dataset().into());
+        }
+        Ok(self.document(asset, offers))
+    }
+
+    /// The offers for `asset` that `asker` may see.
+    pub(super) fn offers_of(&self, asset: &Asset, asker: &str, now: Timestamp) -> Vec<Offer> {
         let credentials = self.credentials_of(asker);
-        let asker = ::catalog::Asker { did: asker, credentials: &credentials };
-        let offering = snapshot.dataset(id, asker, clock::now(), &self.known);
-        let offering =
-            offering.ok_or_else(|| Refusal::new(RefusalKind::NotFound, format!("no dataset `{id}` here")))?;
-        Ok(self.document(&offering))
+        self.offered.read().view(Asker { did: asker, credentials: &credentials }, now).offers(asset)
+    }
+
+    /// What the offer `id` stands for, if `asker` may see it.
+    pub(super) fn offer_for(&self, asker: &str, id: &str, now: Timestamp) -> Option<Offer> {
+        let credentials = self.credentials_of(asker);
+        self.offered.read().view(Asker { did: asker, credentials: &credentials }, now).offer(id)
     }
 
     fn service_id(&self) -> String {
         format!("{}#dsp", self.did())
     }
 
-    fn document(&self, offering: &Offering<'_>) -> Dataset {
+    fn document(&self, asset: Asset, offers: Vec<Offer>) -> Dataset {
         // Only names that mean the same everywhere leave the node.
-        let public = offering.asset.properties.iter().filter(|(name, _)| name.contains("://"));
-        let properties = public.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let (properties, of_distribution) = Description::split_distribution(properties);
-        let policies = offering.offers.iter().map(|offer| offer.policy.clone()).collect();
-        let distribution = Distribution::new(HTTP_PULL.to_owned(), self.service_id(), of_distribution);
-        Dataset::new(offering.asset.id.clone(), policies, vec![distribution], properties)
+        let properties = asset.properties.into_iter().filter(|(name, _)| name.contains("://")).collect();
+        let split = Description::split(properties);
+        let policies = offers.into_iter().map(|offer| offer.policy).collect();
+        let distribution =
+            |properties| Distribution::new(HTTP_PULL.to_owned(), self.service_id(), properties);
+        let mut distributions = vec![distribution(split.form)];
+        for (name, mut properties) in split.further {
+            properties.insert(DISTRIBUTION_NAME.to_owned(), Json::String(name));
+            distributions.push(distribution(properties));
+        }
+        let mut properties = split.dataset;
+        for (name, at) in [(ISSUED, asset.issued), (MODIFIED, asset.modified)] {
+            if let Some(at) = at {
+                properties.insert(name.to_owned(), Json::String(at.to_string()));
+            }
+        }
+        Dataset::new(asset.id, policies, distributions, properties)
     }
+}
+
+/// See [`Engine::order`].
+enum Order<'a> {
+    Alone { _guard: RwLockWriteGuard<'a, ()> },
+    Shared { _guard: tokio::sync::RwLockReadGuard<'a, ()> },
 }
 
 fn not_found<T: Managed>(id: &str) -> EngineError {

@@ -234,7 +234,7 @@ impl Engine {
     /// Which types of credentials matter here at all.
     fn kinds_asked(&self) -> Result<BTreeSet<String>, EngineError> {
         let mut kinds = self.claims.agreed.read().unwrap_or_else(PoisonError::into_inner).clone();
-        kinds.extend(self.snapshot().credential_kinds().iter().cloned());
+        kinds.extend(self.offered.read().credential_kinds());
         kinds.extend(self.required.iter().cloned());
         let any = kinds.remove("");
         if any {

@@ -1,7 +1,10 @@
 //! The public catalogue, as portals harvest it and people find it.
 
-use catalog::Description;
-use catalog::feed::{self, About, Syntax, Triple};
+use std::sync::Arc;
+
+use catalog::feed::{self, About, PAGE, Paging, Syntax, Triple};
+use catalog::{Asset, Description};
+use jiff::Timestamp;
 use protocol::RefusalKind;
 
 use super::{Engine, EngineError};
@@ -15,13 +18,52 @@ pub struct Listed {
     pub address: String,
     /// Where everybody may read its data, if everybody may.
     pub data: Option<String>,
+    /// Whether it is a series of datasets.
+    pub is_series: bool,
     /// What it says of itself.
     pub description: Description,
 }
 
+/// Which page of the catalogue is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Counted from 1.
+    pub number: usize,
+    /// The page begins behind this dataset, wherever it now stands; where nothing is said, the number counts.
+    pub after: Option<&'a str>,
+}
+
+/// A page of the catalogue.
+#[derive(Debug, Clone)]
+struct Shown {
+    assets: Vec<Asset>,
+    number: usize,
+    last: usize,
+    total: usize,
+    more: bool,
+}
+
+/// A page of the catalogue for people.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// What stands on it.
+    pub listed: Vec<Listed>,
+    /// The page, counted from 1.
+    pub number: usize,
+    /// How many there are.
+    pub last: usize,
+}
+
 impl Engine {
-    fn about(&self) -> About<'_> {
-        About { address: &self.open_address, publisher: &self.name, did: self.did() }
+    fn about<'a>(&'a self, shows: &'a dyn Fn(&str) -> bool) -> About<'a> {
+        About {
+            address: &self.open_address,
+            publisher: &self.name,
+            did: self.did(),
+            endpoint: &self.own_address,
+            segment: trust::did::segment,
+            shows,
+        }
     }
 
     /// The address below which the public catalogue stands.
@@ -30,15 +72,21 @@ impl Engine {
         &self.open_address
     }
 
-    /// A page of the catalogue, counted from 1.
+    /// This node's address as others see it.
+    #[must_use]
+    pub fn public_address(&self) -> &str {
+        &self.public_address
+    }
+
+    /// A page of the catalogue, which was asked for at the address `asked`.
     ///
     /// # Errors
-    /// There are not so many pages.
-    pub fn feed_page(&self, number: usize, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
-        let snapshot = self.snapshot();
-        let page = feed::page(&snapshot, self.about(), number, trust::did::segment);
-        let page = page.ok_or_else(|| no_page(number))?;
-        written(&page, syntax)
+    /// There are not so many pages, or the catalogue lacks something.
+    pub fn feed_page(&self, wanted: Wanted<'_>, asked: &str, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
+        let Shown { assets, number, last, total, more } = self.page_shown(wanted)?;
+        let paging = Paging { asked, number, last, total, more };
+        let shows = |id: &str| self.offered.read().is_listed(id);
+        written(&feed::page(&assets, self.about(&shows), paging), syntax)
     }
 
     /// A listed dataset.
@@ -46,8 +94,9 @@ impl Engine {
     /// # Errors
     /// There is none with this id, or it is not listed: the same answer for both.
     pub fn feed_dataset(&self, id: &str, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
-        let found = feed::dataset(&self.snapshot(), self.about(), id, trust::did::segment);
-        written(&found.ok_or_else(|| not_listed(id))?, syntax)
+        let asset = self.listed_asset(id)?;
+        let shows = |id: &str| self.offered.read().is_listed(id);
+        written(&feed::dataset(&asset, self.about(&shows)), syntax)
     }
 
     /// A listed dataset, for people.
@@ -55,37 +104,73 @@ impl Engine {
     /// # Errors
     /// As [`Self::feed_dataset`].
     pub fn listed(&self, id: &str) -> Result<Listed, EngineError> {
-        let snapshot = self.snapshot();
-        let asset = snapshot.listed_asset(id).ok_or_else(|| not_listed(id))?;
-        let segment = trust::did::segment(id);
-        let open = snapshot.open_asset(id).is_some();
-        Ok(Listed {
-            id: id.to_owned(),
-            address: self.about().dataset(&segment),
-            data: open.then(|| format!("{}/data/{segment}", self.open_address)),
-            description: Description::from_properties(&asset.properties),
-        })
+        Ok(self.for_people(&self.listed_asset(id)?))
+    }
+
+    /// When what is said of a listed dataset last changed.
+    ///
+    /// # Errors
+    /// As [`Self::feed_dataset`].
+    pub fn listed_changed(&self, id: &str) -> Result<Option<Timestamp>, EngineError> {
+        Ok(self.listed_asset(id)?.modified)
+    }
+
+    /// A page of the catalogue for people.
+    ///
+    /// # Errors
+    /// As [`Self::feed_page`].
+    pub fn listed_page(&self, wanted: Wanted<'_>) -> Result<Index, EngineError> {
+        let Shown { assets, number, last, .. } = self.page_shown(wanted)?;
+        Ok(Index { listed: assets.iter().map(|asset| self.for_people(asset)).collect(), number, last })
     }
 
     /// How many pages the catalogue has; one at least.
-    #[must_use]
-    pub fn feed_pages(&self) -> usize {
-        feed::pages(&self.snapshot())
-    }
-
-    /// The listed datasets of a page, counted from 1.
     ///
     /// # Errors
-    /// There are not so many pages.
-    pub fn listed_page(&self, number: usize) -> Result<Vec<Listed>, EngineError> {
-        let snapshot = self.snapshot();
-        if number == 0 || number > feed::pages(&snapshot) {
-            return Err(no_page(number));
-        }
-        let ids = snapshot.listed().iter().skip((number - 1) * feed::PAGE).take(feed::PAGE);
-        // What was withdrawn a moment ago is left out.
-        Ok(ids.filter_map(|id| self.listed(id).ok()).collect())
+    /// The catalogue lacks something.
+    pub fn feed_pages(&self) -> Result<usize, EngineError> {
+        self.complete()?;
+        Ok(pages(self.offered.read().listed().len()))
     }
+
+    fn page_shown(&self, Wanted { number, after }: Wanted<'_>) -> Result<Shown, EngineError> {
+        self.complete()?;
+        let (ids, total, more) = {
+            let inventory = self.offered.read();
+            let listed = inventory.listed();
+            let begin = match after {
+                Some(id) => listed.partition_point(|one| one.as_ref() <= id),
+                None if number == 0 || number > pages(listed.len()) => return Err(no_page(number)),
+                None => (number - 1) * PAGE,
+            };
+            let end = listed.len().min(begin.saturating_add(PAGE));
+            let ids: Vec<_> = listed.get(begin..end).unwrap_or_default().iter().map(Arc::clone).collect();
+            (ids, listed.len(), end < listed.len())
+        };
+        // What was withdrawn a moment ago is left out.
+        let assets = self.assets(ids.iter().map(AsRef::as_ref))?;
+        Ok(Shown { assets, number, last: pages(total), total, more })
+    }
+
+    fn listed_asset(&self, id: &str) -> Result<Asset, EngineError> {
+        let is_listed = self.offered.read().is_listed(id);
+        self.asset(id)?.filter(|_| is_listed).ok_or_else(|| not_listed(id))
+    }
+
+    fn for_people(&self, asset: &Asset) -> Listed {
+        let about = self.about(&|_| false);
+        Listed {
+            id: asset.id.clone(),
+            address: about.dataset(&asset.id),
+            data: self.offered.read().is_open(&asset.id).then(|| about.data(&asset.id)),
+            is_series: asset.is_series(),
+            description: Description::from_properties(&asset.properties),
+        }
+    }
+}
+
+fn pages(datasets: usize) -> usize {
+    datasets.div_ceil(PAGE).max(1)
 }
 
 fn no_page(number: usize) -> EngineError {

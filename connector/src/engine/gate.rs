@@ -85,11 +85,18 @@ impl Engine {
         Ok(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     }
 
-    /// Lets a read through, counted and durable, or says why not.
+    /// Lets a read through, counted and durable, or says why not. It is about the form `distribution` of the data, where one
+    /// is named.
     ///
     /// # Errors
     /// See [`Denial`].
-    pub async fn admit(&self, pid: &str, token: &str, reads: bool) -> Result<Admission, Denial> {
+    pub async fn admit(
+        &self,
+        pid: &str,
+        token: &str,
+        distribution: Option<&str>,
+        reads: bool,
+    ) -> Result<Admission, Denial> {
         let transfer = match self.transfer(pid) {
             Ok(record) if record.transfer.role == Role::Provider => record.transfer,
             Ok(_) | Err(EngineError::NotFound { .. }) => return Err(Denial::Unknown),
@@ -126,10 +133,12 @@ impl Engine {
         }
         // After a restart, what the party has shown is read from the store.
         self.refresh_claims(&record.peer).await.map_err(Denial::Failed)?;
-        let snapshot = self.snapshot();
         let dataset = transfer.dataset.as_str();
-        let Some(asset) = snapshot.asset(dataset) else {
+        let Some(asset) = self.asset(dataset).map_err(Denial::Failed)? else {
             return denied(format!("the provider does not have `{dataset}` any more"));
+        };
+        let Some(data_address) = asset.address_of(distribution).cloned() else {
+            return denied(format!("`{dataset}` has no distribution `{}`", distribution.unwrap_or_default()));
         };
         let key = tables::key(prefix::USAGE, &agreement);
         let (usage, version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
@@ -180,16 +189,8 @@ impl Engine {
         if running > 1 && policy.mentions("meteredTime") {
             self.reconsider(&agreement).map_err(Denial::Failed)?;
         }
-        let media_type = catalog::Description::from_properties(&asset.properties).media_type;
-        Ok(Admission {
-            grant,
-            data_address: asset.data_address.clone(),
-            media_type,
-            signal,
-            agreement,
-            transfer: pid.to_owned(),
-            read,
-        })
+        let media_type = catalog::Description::from_properties(&asset.properties).media_type_of(distribution);
+        Ok(Admission { grant, data_address, media_type, signal, agreement, transfer: pid.to_owned(), read })
     }
 
     /// Writes down that a read begins.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ::catalog::{Asker, Automation};
+use ::catalog::Automation;
 use jiff::Timestamp;
 use policy_engine::{Containment, within};
 use protocol::negotiation::{self, Act, Decision, Input, Message, Negotiation, Parties, State, Step};
@@ -64,9 +64,7 @@ impl Engine {
         address: Option<&str>,
         offer: &str,
     ) -> Result<NegotiationRecord, EngineError> {
-        let credentials = self.credentials_of(peer);
-        let asker = Asker { did: peer, credentials: &credentials };
-        let offered = self.snapshot().offer(offer, asker, clock::now(), &self.known);
+        let offered = self.offer_for(peer, offer, clock::now());
         let offered = offered.ok_or_else(|| unknown_offer(&OfferId::new(offer)))?;
         let dataset = DatasetId::new(offered.asset);
         let terms = Offer::parse(offered.policy)
@@ -100,9 +98,7 @@ impl Engine {
         let callback = self.check_callback(request.callback_address.as_deref()).await?;
         let now = clock::now();
         let (offer_id, asked) = (request.offer.id(), &request.offer);
-        let credentials = self.credentials_of(caller);
-        let asker = Asker { did: caller, credentials: &credentials };
-        let offered = self.snapshot().offer(offer_id.as_str(), asker, now, &self.known);
+        let offered = self.offer_for(caller, offer_id.as_str(), now);
         let offered = offered.ok_or_else(|| unknown_offer(&offer_id))?;
         let dataset = DatasetId::new(offered.asset.clone());
         if let Some(target) = asked.target()

@@ -1,8 +1,7 @@
 //! Open data: what everybody may read without an agreement, within bounds, and counted.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use catalog::Snapshot;
 use dataplane::{Grant, Judge, Signal};
 use jiff::Timestamp;
 use policy_engine::{Decision, Outcome, Reason};
@@ -10,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use store::Batch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::catalog::Offered;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::tables::{self, OpenUse, prefix};
@@ -73,13 +73,13 @@ pub enum OpenDenial {
 /// Permits as long as the dataset is open.
 #[derive(Debug)]
 struct StillOpen {
-    offered: Arc<RwLock<Arc<Snapshot>>>,
+    offered: Arc<Offered>,
     id: String,
 }
 
 impl Judge for StillOpen {
     fn judge(&self, _: Timestamp) -> Decision {
-        let open = self.offered.read().unwrap_or_else(PoisonError::into_inner).open_asset(&self.id).is_some();
+        let open = self.offered.read().is_open(&self.id);
         let (outcome, text) = match open {
             true => (Outcome::Permit, "everybody may read it"),
             false => (Outcome::Deny, "the dataset is not open any more"),
@@ -90,23 +90,24 @@ impl Judge for StillOpen {
 }
 
 impl Engine {
-    /// Lets a read of open data through.
+    /// Lets a read of open data through, in the form `distribution` where one is named.
     ///
     /// # Errors
     /// See [`OpenDenial`].
-    pub fn admit_open(&self, id: &str) -> Result<OpenAdmission, OpenDenial> {
+    pub fn admit_open(&self, id: &str, distribution: Option<&str>) -> Result<OpenAdmission, OpenDenial> {
         let now = clock::now();
         // Watching before asking: a withdrawal from here on is not missed.
         let signal = self.streams.watch(&stream(id));
-        let snapshot = self.snapshot();
-        let asset = snapshot.open_asset(id).ok_or(OpenDenial::Unknown)?;
+        let is_open = self.offered.read().is_open(id);
+        let asset = self.asset(id).ok().flatten().filter(|_| is_open).ok_or(OpenDenial::Unknown)?;
+        let data_address = asset.address_of(distribution).ok_or(OpenDenial::Unknown)?.clone();
         let permit = self.open_reads.begin(now).ok_or(OpenDenial::Busy)?;
         let judge = StillOpen { offered: Arc::clone(&self.offered), id: id.to_owned() };
         let grant = Grant::decide(Arc::new(judge), now).map_err(|_| OpenDenial::Unknown)?;
         Ok(OpenAdmission {
             grant,
-            data_address: asset.data_address.clone(),
-            media_type: catalog::Description::from_properties(&asset.properties).media_type,
+            data_address,
+            media_type: catalog::Description::from_properties(&asset.properties).media_type_of(distribution),
             signal,
             permit,
         })

@@ -1,6 +1,5 @@
 //! The terms of a negotiation: what this side wants, how that differs from what is on the table, and what would do.
 
-use ::catalog::Asker;
 use jiff::Timestamp;
 use policy_engine::{Constraint, Policy, Rule, difference, explain, propose, within};
 use protocol::negotiation::Negotiation;
@@ -18,12 +17,9 @@ const MAX_ATOMS: usize = 64;
 impl Engine {
     /// The offer for the dataset of a negotiation as published now.
     pub(super) fn published(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Offer, EngineError> {
-        let snapshot = self.snapshot();
         let (dataset, peer) = (negotiation.dataset.as_str(), negotiation.peer.as_str());
-        let credentials = self.credentials_of(peer);
-        let asker = Asker { did: peer, credentials: &credentials };
-        let offering = snapshot.dataset(dataset, asker, now, &self.known);
-        let offer = offering.and_then(|offering| offering.offers.into_iter().next());
+        let asset = self.asset(dataset)?;
+        let offer = asset.and_then(|asset| self.offers_of(&asset, peer, now).into_iter().next());
         let offer = offer.ok_or_else(|| {
             EngineError::refused(
                 RefusalKind::TermsNotOffered,
@@ -82,15 +78,14 @@ impl Engine {
 
     /// Why a counter-offer is not within what is offered for the dataset now.
     pub(super) fn terms_refused(&self, negotiation: &Negotiation, now: Timestamp) -> Option<String> {
-        let snapshot = self.snapshot();
-        let credentials = self.credentials_of(negotiation.peer.as_str());
-        let asker = Asker { did: negotiation.peer.as_str(), credentials: &credentials };
-        let offering = snapshot.dataset(negotiation.dataset.as_str(), asker, now, &self.known);
-        let Some(offering) = offering else {
+        let asset = self.asset(negotiation.dataset.as_str()).ok().flatten();
+        let offers = asset.map(|asset| self.offers_of(&asset, negotiation.peer.as_str(), now));
+        let offers = offers.filter(|offers| !offers.is_empty());
+        let Some(offers) = offers else {
             return Some(format!("`{}` is not offered any more", negotiation.dataset));
         };
         let mut refused = None;
-        for offer in offering.offers {
+        for offer in offers {
             let Ok(terms) = Offer::parse(offer.policy) else { continue };
             let outside = self.outside(&negotiation.offer, &terms)?;
             refused = refused.or(Some(outside));

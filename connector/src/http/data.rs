@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use dataplane::{DataRequest, DataResponse, SourceError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::Faces;
@@ -22,9 +23,16 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
     Router::new().route("/{pid}", get(read))
 }
 
+/// Which form of the data is wanted, where it has several.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    pub(super) distribution: Option<String>,
+}
+
 async fn read(
     State(faces): State<Arc<Faces>>,
     Path(pid): Path<String>,
+    Query(wanted): Query<Wanted>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
@@ -33,10 +41,11 @@ async fn read(
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
         _ => token,
     };
-    let admission = match faces.engine.admit(&pid, token, method == Method::GET).await {
-        Ok(admission) => admission,
-        Err(denial) => return denied(&faces, &pid, denial).await,
-    };
+    let admission =
+        match faces.engine.admit(&pid, token, wanted.distribution.as_deref(), method == Method::GET).await {
+            Ok(admission) => admission,
+            Err(denial) => return denied(&faces, &pid, denial).await,
+        };
     let engine = Arc::clone(&faces.engine);
     let (agreement, transfer, read) = (admission.agreement, admission.transfer, admission.read);
     let source =

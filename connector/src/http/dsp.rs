@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use catalog::Filter;
+use catalog::{Cursor, Filter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use protocol::wire::{self, CatalogRequestMessage};
 use protocol::{Refusal, RefusalKind, Role, negotiation, transfer};
@@ -19,8 +19,8 @@ use tower_http::compression::CompressionLayer;
 
 use super::authenticate::authenticate;
 use super::problem::{Problem, Protocol, message_answer};
-use super::{Faces, MAX_MESSAGE, read_body};
-use crate::engine::{Cursor, Heard};
+use super::{Faces, MAX_MESSAGE, read_body, validators};
+use crate::engine::Heard;
 
 type Shared = State<Arc<Faces>>;
 
@@ -159,8 +159,10 @@ async fn catalog(
         let (cursor, continued) = continuation.read()?;
         let asked = request.filter.unwrap_or(continued);
         let filter = Filter::parse(&asked).map_err(|reason| Refusal::new(RefusalKind::Malformed, reason))?;
-        let page = faces.engine.catalog_for(&caller, &filter, &cursor);
-        let mut answer = message_answer(StatusCode::OK, &page.catalog);
+        let page = faces.engine.catalog_for(&caller, &filter, &cursor)?;
+        let body = wire::to_json(&page.catalog, None).to_string().into_bytes();
+        // What one may see changes with one's credentials and with time: only the document itself tells.
+        let mut answer = validators::answer(&headers, None, "application/json", body);
         for cursor in [page.previous, page.next].into_iter().flatten() {
             if let Some(value) = link(faces.engine.address(), &cursor, &asked) {
                 answer.headers_mut().append(header::LINK, value);

@@ -115,6 +115,9 @@ fn respond(result: Result<Response, EngineError>) -> Response {
     };
     match &problem {
         EngineError::NotFound { .. } => error(StatusCode::NOT_FOUND, "ObjectNotFound", &problem.to_string()),
+        EngineError::Incomplete(_) => {
+            error(StatusCode::SERVICE_UNAVAILABLE, "ServiceError", &problem.to_string())
+        }
         EngineError::Peer(reason) => error(StatusCode::BAD_GATEWAY, "BadGateway", reason),
         EngineError::Refused(refusal) => {
             let (status, kind) = match refusal.kind {

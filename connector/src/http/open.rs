@@ -4,20 +4,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{OriginalUri, Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use catalog::Description;
 use catalog::feed::Syntax;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::problem::Problem;
-use super::{Faces, OPEN_PATH};
-use crate::engine::{EngineError, Listed};
-use crate::ids::hex;
+use super::{Faces, OPEN_PATH, validators};
+use crate::engine::{EngineError, Index, Listed, Wanted};
 
 type Shared = State<Arc<Faces>>;
 
@@ -79,66 +79,91 @@ fn of_extension(extension: &str) -> Option<Form> {
 struct Page {
     #[serde(default = "first")]
     page: usize,
+    after: Option<String>,
+}
+
+impl Page {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { number: self.page, after: self.after.as_deref() }
+    }
 }
 
 const fn first() -> usize {
     1
 }
 
-async fn catalog(State(faces): Shared, Query(page): Query<Page>, headers: HeaderMap) -> Response {
-    answer_catalog(&faces, page.page, form(&headers), &headers)
+async fn catalog(
+    State(faces): Shared,
+    Query(page): Query<Page>,
+    uri: OriginalUri,
+    headers: HeaderMap,
+) -> Response {
+    answer_catalog(&faces, &page, form(&headers), uri.path(), &headers)
 }
 
 async fn catalog_file(
     State(faces): Shared,
     Path(extension): Path<String>,
     Query(page): Query<Page>,
+    uri: OriginalUri,
     headers: HeaderMap,
 ) -> Response {
     match of_extension(&extension) {
-        Some(form) => answer_catalog(&faces, page.page, form, &headers),
+        Some(form) => answer_catalog(&faces, &page, form, uri.path(), &headers),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn answer_catalog(faces: &Faces, page: usize, form: Form, headers: &HeaderMap) -> Response {
-    let result = match form {
-        Form::Rdf(syntax) => faces.engine.feed_page(page, syntax).map(|body| (body, syntax.media_type())),
-        Form::Html => faces.engine.listed_page(page).map(|listed| {
-            let made = index(&listed, page, faces.engine.feed_pages());
-            (made.into_string().into_bytes(), "text/html; charset=utf-8")
-        }),
-    };
-    finish(result, headers)
+fn answer_catalog(faces: &Faces, page: &Page, form: Form, path: &str, headers: &HeaderMap) -> Response {
+    let engine = &faces.engine;
+    // Links lead on in the same form and below the same path.
+    let asked = format!("{}{path}", engine.public_address());
+    finish(headers, engine.catalog_changed(), || match form {
+        Form::Rdf(syntax) => {
+            let body = engine.feed_page(page.wanted(), &asked, syntax)?;
+            Ok((body, syntax.media_type()))
+        }
+        Form::Html => {
+            let made = index(&engine.listed_page(page.wanted())?);
+            Ok((made.into_string().into_bytes(), "text/html; charset=utf-8"))
+        }
+    })
 }
 
 async fn dataset(State(faces): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
     // An id may have dots of its own: only a known ending counts.
     let ending = id.rsplit_once('.').and_then(|(id, extension)| Some((id, of_extension(extension)?)));
     let (id, form) = ending.unwrap_or_else(|| (id.as_str(), form(&headers)));
-    let result = match form {
-        Form::Rdf(syntax) => faces.engine.feed_dataset(id, syntax).map(|body| (body, syntax.media_type())),
-        Form::Html => faces.engine.listed(id).map(|listed| {
-            let page = about(&listed, faces.engine.did());
-            (page.into_string().into_bytes(), "text/html; charset=utf-8")
-        }),
-    };
-    finish(result, &headers)
+    let engine = &faces.engine;
+    finish(&headers, engine.listed_changed(id), || match form {
+        Form::Rdf(syntax) => Ok((engine.feed_dataset(id, syntax)?, syntax.media_type())),
+        Form::Html => {
+            let page = about(&engine.listed(id)?, engine.did());
+            Ok((page.into_string().into_bytes(), "text/html; charset=utf-8"))
+        }
+    })
 }
 
 /// The pages for people, for search engines; without a number, the list of such lists (sitemaps.org).
 async fn sitemap(State(faces): Shared, Query(wanted): Query<Sitemap>, headers: HeaderMap) -> Response {
-    let here = faces.engine.open_address();
-    let addresses: Vec<_> = match wanted.page {
-        None => {
-            (1..=faces.engine.feed_pages()).map(|page| format!("{here}/sitemap.xml?page={page}")).collect()
-        }
-        Some(page) => match faces.engine.listed_page(page) {
-            Ok(listed) => listed.into_iter().map(|one| format!("{}.html", one.address)).collect(),
-            Err(error) => return finish(Err(error), &headers),
-        },
-    };
-    let (outer, inner) = if wanted.page.is_none() { ("sitemapindex", "sitemap") } else { ("urlset", "url") };
+    let engine = &faces.engine;
+    finish(&headers, engine.catalog_changed(), || {
+        let here = engine.open_address();
+        let addresses: Vec<_> = match wanted.page {
+            None => {
+                (1..=engine.feed_pages()?).map(|page| format!("{here}/sitemap.xml?page={page}")).collect()
+            }
+            Some(number) => {
+                let index = engine.listed_page(Wanted { number, after: None })?;
+                index.listed.into_iter().map(|one| format!("{}.html", one.address)).collect()
+            }
+        };
+        Ok((site_map(wanted.page.is_none(), &addresses).into_bytes(), "application/xml"))
+    })
+}
+
+fn site_map(of_maps: bool, addresses: &[String]) -> String {
+    let (outer, inner) = if of_maps { ("sitemapindex", "sitemap") } else { ("urlset", "url") };
     let mut body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{outer} xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n"
     );
@@ -146,7 +171,7 @@ async fn sitemap(State(faces): Shared, Query(wanted): Query<Sitemap>, headers: H
         body.push_str(&format!("<{inner}><loc>{}</loc></{inner}>\n", html! { (address) }.into_string()));
     }
     body.push_str(&format!("</{outer}>\n"));
-    finish(Ok((body.into_bytes(), "application/xml")), &headers)
+    body
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,26 +179,27 @@ struct Sitemap {
     page: Option<usize>,
 }
 
-/// The answer with its validator, or that nothing has changed.
-fn finish(result: Result<(Vec<u8>, &'static str), EngineError>, headers: &HeaderMap) -> Response {
-    let (body, media_type) = match result {
-        Ok(found) => found,
-        Err(error) => return Problem::from(error).plain(),
+/// The answer with its validators, or that nothing has changed.
+fn finish(
+    headers: &HeaderMap,
+    changed: Result<Option<Timestamp>, EngineError>,
+    make: impl FnOnce() -> Result<(Vec<u8>, &'static str), EngineError>,
+) -> Response {
+    let made = changed.and_then(|changed| Ok((changed, make()?)));
+    let (changed, (body, media_type)) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            let mut answer = Problem::from(error).plain();
+            if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("600"));
+            }
+            return answer;
+        }
     };
-    let tag = format!("\"{}\"", hex(&Sha256::digest(&body)));
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let same =
-        known.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == tag || one == "*");
-    let tag = HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""));
-    let shared = [
-        (header::ETAG, tag),
-        (header::CACHE_CONTROL, KEPT),
-        (header::VARY, HeaderValue::from_static("Accept")),
-    ];
-    if same {
-        return (StatusCode::NOT_MODIFIED, shared).into_response();
-    }
-    (shared, [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], body).into_response()
+    let mut answer = validators::answer(headers, changed, media_type, body);
+    answer.headers_mut().insert(header::CACHE_CONTROL, KEPT);
+    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    answer
 }
 
 fn page(title: &str, body: &Markup) -> Markup {
@@ -186,7 +212,7 @@ fn page(title: &str, body: &Markup) -> Markup {
     }
 }
 
-fn index(listed: &[Listed], number: usize, pages: usize) -> Markup {
+fn index(Index { listed, number, last }: &Index) -> Markup {
     let link = |number: usize| format!("{OPEN_PATH}/catalog?page={number}");
     page(
         "Datasets",
@@ -194,36 +220,50 @@ fn index(listed: &[Listed], number: usize, pages: usize) -> Markup {
             h1 { "Datasets" }
             ul { @for one in listed { li { a href=(format!("{}.html", one.address)) { (title(one)) } } } }
             p {
-                @if number > 1 { a href=(link(number - 1)) rel="prev" { "previous" } " " }
-                "page " (number) " of " (pages)
-                @if number < pages { " " a href=(link(number + 1)) rel="next" { "next" } }
+                @if *number > 1 { a href=(link(number - 1)) rel="prev" { "previous" } " " }
+                "page " (number) " of " (last)
+                @if number < last { " " a href=(link(number + 1)) rel="next" { "next" } }
             }
         },
     )
 }
 
 fn title(listed: &Listed) -> &str {
-    if listed.description.title.is_empty() { &listed.id } else { &listed.description.title }
+    listed.description.title.plain().unwrap_or(&listed.id)
 }
 
 fn about(listed: &Listed, did: &str) -> Markup {
     let described = &listed.description;
+    let listing = |values: &[String]| (!values.is_empty()).then(|| values.join(", "));
     let facts = [
-        ("published by", &described.publisher),
-        ("place", &described.place),
-        ("from", &described.from),
-        ("until", &described.until),
-        ("licence", &described.license),
-        ("media type", &described.media_type),
-        ("contact", &described.contact),
+        ("published by", described.publisher.clone()),
+        ("place", described.place.clone()),
+        ("from", described.from.clone()),
+        ("until", described.until.clone()),
+        ("updated", described.frequency.clone()),
+        ("licence", described.form.license.clone()),
+        ("rights", described.form.rights.clone()),
+        ("media type", described.form.media_type.clone()),
+        ("bytes", described.form.byte_size.map(|size| size.to_string())),
+        ("columns", listing(&described.form.columns)),
+        ("follows", listing(&described.conforms_to)),
+        ("origin", described.provenance.clone()),
+        ("quality", described.quality.clone()),
+        ("law", listing(&described.legislation)),
+        ("series", listing(&described.series)),
+        ("version", described.version.clone()),
+        ("new in it", described.version_notes.clone()),
+        ("documentation", described.documentation.clone()),
+        ("contact", described.contact.clone()),
     ];
     // For search engines; `<` must not end the element it stands in.
     let search = json!({
         "@context": "https://schema.org/", "@type": "Dataset", "@id": listed.address, "identifier": listed.id,
-        "name": title(listed), "description": described.description, "keywords": described.keywords,
-        "license": described.license, "isAccessibleForFree": listed.data.is_some(),
+        "name": title(listed), "description": described.description.plain(), "keywords": described.keywords,
+        "license": described.form.license, "version": described.version, "temporalCoverage": period(described),
+        "spatialCoverage": described.place, "isAccessibleForFree": listed.data.is_some(),
         "distribution": listed.data.as_ref().map(|data| json!({
-            "@type": "DataDownload", "contentUrl": data, "encodingFormat": described.media_type,
+            "@type": "DataDownload", "contentUrl": data, "encodingFormat": described.form.media_type,
         })),
     });
     let search = search.to_string().replace('<', "\\u003c");
@@ -232,23 +272,42 @@ fn about(listed: &Listed, did: &str) -> Markup {
         &html! {
             script type="application/ld+json" { (PreEscaped(search)) }
             h1 { (title(listed)) }
-            @if let Some(text) = &described.description { p { (text) } }
-            dl { @for (name, value) in facts { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
+            @for text in described.description.all() { p { (text) } }
+            dl { @for (name, value) in &facts { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
             @if !described.keywords.is_empty() { p { (described.keywords.join(", ")) } }
-            h2 { "How to get it" }
-            @if let Some(data) = &listed.data {
-                p { "Everybody may read it: " a href=(data) { (data) } }
-            } @else {
-            p {
-                "The data is shared under an agreement of the Dataspace Protocol 2025-1. The participant is "
-                code { (did) } ", the dataset " code { (listed.id) } "."
-            }
-            pre { "concordat catalog " (did) "\nconcordat negotiate " (did) " " (listed.id) " --purpose PURPOSE" } }
+            @if !listed.is_series { (how(listed, did)) }
             p { "For programs: " @for one in Syntax::ALL {
                 a href=(format!("{}.{}", listed.address, one.extension())) { (one.media_type()) } " "
             } }
         },
     )
+}
+
+/// How somebody gets the data.
+fn how(listed: &Listed, did: &str) -> Markup {
+    html! {
+        h2 { "How to get it" }
+        @if let Some(data) = &listed.data {
+            p { "Everybody may read it: " a href=(data) { (data) } }
+            @for one in &listed.description.distributions {
+                @let data = format!("{data}?distribution={}", trust::did::segment(&one.name));
+                p { "or, as " (one.name) ": " a href=(data) { (data) } }
+            }
+        } @else {
+            p {
+                "The data is shared under an agreement of the Dataspace Protocol 2025-1. The participant is "
+                code { (did) } ", the dataset " code { (listed.id) } "."
+            }
+            pre { "concordat catalog " (did) "\nconcordat negotiate " (did) " " (listed.id) " --purpose PURPOSE" }
+        }
+    }
+}
+
+/// As schema.org writes periods.
+fn period(described: &Description) -> Option<String> {
+    let end = |at: &Option<String>| at.clone().unwrap_or_else(|| "..".to_owned());
+    let known = described.from.is_some() || described.until.is_some();
+    known.then(|| format!("{}/{}", end(&described.from), end(&described.until)))
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use dataplane::{DataRequest, Metered};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::Faces;
-use super::data::{error_answer, failed, streamed, unreadable};
+use super::data::{Wanted, error_answer, failed, streamed, unreadable};
 use crate::clock::SystemClock;
 use crate::engine::OpenDenial;
 use crate::sources;
@@ -22,10 +22,11 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
 async fn read(
     State(faces): State<Arc<Faces>>,
     Path(id): Path<String>,
+    Query(wanted): Query<Wanted>,
     method: Method,
     mut headers: HeaderMap,
 ) -> Response {
-    let admission = match faces.engine.admit_open(&id) {
+    let admission = match faces.engine.admit_open(&id, wanted.distribution.as_deref()) {
         Ok(admission) => admission,
         Err(OpenDenial::Unknown) => {
             let reason =

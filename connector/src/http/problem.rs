@@ -62,6 +62,13 @@ impl From<EngineError> for Problem {
             EngineError::Peer(reason) => {
                 Self { status: StatusCode::BAD_GATEWAY, code: "peer-unreachable", reason, detail: None }
             }
+            EngineError::Incomplete(detail) => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: "incomplete",
+                reason: "the catalog is incomplete now; take nothing for withdrawn, and try again later"
+                    .to_owned(),
+                detail: Some(detail),
+            },
             EngineError::Store(_) | EngineError::Trust(_) | EngineError::Vault(_) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 code: "internal",

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use catalog::{Asset, ContractDefinition, PolicyDefinition};
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::views::{self, Query};
 use super::{Management, Shared, answer, malformed, read, respond};
@@ -68,7 +68,9 @@ async fn write<T: Managed>(
     }
     let resource: T = serde_path_to_error::deserialize(&json)
         .map_err(|error| malformed(format!("{}: {}", error.path(), error.inner())))?;
-    if let Some(address) = json.get("dataAddress").and_then(Value::as_object) {
+    let further = json.get("urn:concordat:distributions").and_then(Value::as_object);
+    let addresses = json.get("dataAddress").into_iter().chain(further.into_iter().flat_map(Map::values));
+    for address in addresses.filter_map(Value::as_object) {
         sources::check(address, &management.faces.upstream)
             .map_err(|error| malformed(format!("{error:#}")))?;
     }

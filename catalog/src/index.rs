@@ -1,0 +1,161 @@
+//! Which datasets filters fit: for each value of each property the datasets that have it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
+
+use policy_engine::Hierarchy;
+use roaring::{MultiOps as _, RoaringBitmap};
+
+use crate::description::Description;
+use crate::filter::Terms;
+
+/// A word of at least so many characters also finds words that begin with it.
+const PREFIX: usize = 3;
+
+/// Properties that a filter compares as they are, but for upper and lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Property {
+    ConformsTo,
+    Format,
+    Keyword,
+    License,
+    Place,
+    Publisher,
+    Theme,
+}
+
+impl Property {
+    /// A value as it is compared: places are codes, in which upper and lower case differ.
+    fn folded(self, value: &str) -> String {
+        if self == Self::Place { value.to_owned() } else { value.to_lowercase() }
+    }
+}
+
+/// For each value the places (small numbers) of the datasets that have it.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    values: BTreeMap<(Property, String), RoaringBitmap>,
+    words: BTreeMap<String, RoaringBitmap>,
+    /// Datasets by the day on which their period begins; those that do not say under an empty text.
+    begins: BTreeMap<String, RoaringBitmap>,
+    /// By the day on which it ends.
+    ends: BTreeMap<String, RoaringBitmap>,
+}
+
+impl Index {
+    /// Adds the dataset `id`, which says `described` of itself, under `place`; or takes it away again.
+    pub(crate) fn change(&mut self, place: u32, id: &str, described: &Description, there: bool) {
+        for (property, value) in values(described) {
+            change(&mut self.values, (property, property.folded(value)), place, there);
+        }
+        let texts = [Some(id), described.publisher.as_deref()].into_iter().flatten();
+        let texts = texts.chain(described.title.all()).chain(described.description.all());
+        for word in texts.chain(described.keywords.iter().map(String::as_str)).flat_map(words) {
+            change(&mut self.words, word, place, there);
+        }
+        let day = |at: &Option<String>| at.as_deref().map(day).unwrap_or_default().to_owned();
+        change(&mut self.begins, day(&described.from), place, there);
+        change(&mut self.ends, day(&described.until), place, there);
+    }
+
+    /// Whether it knows of no dataset.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.words, &self.begins, &self.ends].into_iter().all(BTreeMap::is_empty) && self.values.is_empty()
+    }
+
+    /// Which of the datasets fit every member of `terms`; `None` for all of them.
+    pub(crate) fn fitting(&self, terms: &Terms, known: &Hierarchy) -> Option<RoaringBitmap> {
+        let mut fits: Option<RoaringBitmap> = None;
+        let mut narrow = |found: RoaringBitmap| {
+            fits = Some(match fits.take() {
+                Some(before) => before & found,
+                None => found,
+            });
+        };
+        for (property, wanted) in [
+            (Property::ConformsTo, &terms.conforms_to),
+            (Property::Format, &terms.format),
+            (Property::Keyword, &terms.keyword),
+            (Property::License, &terms.license),
+            (Property::Publisher, &terms.publisher),
+            (Property::Theme, &terms.theme),
+        ] {
+            if let Some(wanted) = wanted {
+                narrow(self.values.get(&(property, property.folded(wanted))).cloned().unwrap_or_default());
+            }
+        }
+        if let Some(wanted) = &terms.place {
+            narrow(self.within(wanted, known));
+        }
+        for word in terms.text.iter().flat_map(|text| words(text)) {
+            narrow(self.saying(&word));
+        }
+        // As texts, days of XML Schema are in the order of time; a dataset that does not say is not excluded.
+        if let Some(from) = &terms.from {
+            let later = self.ends.range(day(from).to_owned()..).map(|(_, datasets)| datasets);
+            let silent = self.ends.get("");
+            narrow(later.chain(silent).collect::<Vec<_>>().union());
+        }
+        if let Some(until) = &terms.until {
+            narrow(self.begins.range(..=day(until).to_owned()).map(|(_, datasets)| datasets).union());
+        }
+        fits
+    }
+
+    /// The datasets about places within `whole`.
+    fn within(&self, whole: &str, known: &Hierarchy) -> RoaringBitmap {
+        let places = self.values.range((Property::Place, String::new())..);
+        let places = places.take_while(|((property, _), _)| *property == Property::Place);
+        places.filter(|((_, place), _)| known.is_within(place, whole)).map(|(_, datasets)| datasets).union()
+    }
+
+    /// The datasets that say `word`, or one that begins with it.
+    fn saying(&self, word: &str) -> RoaringBitmap {
+        if word.chars().count() < PREFIX {
+            return self.words.get(word).cloned().unwrap_or_default();
+        }
+        let from = self.words.range::<str, _>((Bound::Included(word), Bound::Unbounded));
+        from.take_while(|(one, _)| one.starts_with(word)).map(|(_, datasets)| datasets).union()
+    }
+}
+
+fn values(described: &Description) -> impl Iterator<Item = (Property, &String)> {
+    let one = [
+        (Property::Format, described.form.media_type.as_ref()),
+        (Property::License, described.form.license.as_ref()),
+        (Property::Place, described.place.as_ref()),
+        (Property::Publisher, described.publisher.as_ref()),
+    ];
+    let several = [
+        (Property::ConformsTo, &described.conforms_to),
+        (Property::Keyword, &described.keywords),
+        (Property::Theme, &described.themes),
+    ];
+    let one = one.into_iter().filter_map(|(property, value)| Some((property, value?)));
+    one.chain(several.into_iter().flat_map(|(property, all)| all.iter().map(move |value| (property, value))))
+}
+
+fn change<K: Ord>(map: &mut BTreeMap<K, RoaringBitmap>, key: K, place: u32, there: bool) {
+    match (map.entry(key), there) {
+        (entry, true) => drop(entry.or_default().insert(place)),
+        (Entry::Occupied(mut entry), false) => {
+            entry.get_mut().remove(place);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+        (Entry::Vacant(_), false) => {}
+    }
+}
+
+/// The words of a text, in lower case.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+}
+
+/// The day of an xsd:date or xsd:dateTime.
+fn day(text: &str) -> &str {
+    text.get(..10).unwrap_or(text)
+}

@@ -1,0 +1,783 @@
+//! What is on offer, to whom: an index of everything that an operator manages, kept up to date change by change.
+//!
+//! It holds no descriptions: those are read where they are kept, for the datasets of a page alone.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use policy_engine::{Hierarchy, Outcome, Policy, Purpose, Request, World, decide};
+use roaring::{MultiOps as _, RoaringBitmap};
+use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
+
+use crate::description::Description;
+use crate::filter::Filter;
+use crate::index::Index;
+use crate::model::{Asset, Automation, ContractDefinition, PolicyDefinition};
+use crate::{LISTED, OPEN, VISIBILITY};
+
+/// Up to so many datasets that fit are put in order at once; of more, those from the cursor on are looked through.
+const FEW: u64 = 4096;
+/// What may stand in an offer's id as it is: RFC 3986's unreserved characters.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// All that is managed, by what is asked about it.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    known: Arc<Hierarchy>,
+    places: Places,
+    index: Index,
+    /// Ids of the datasets that the public catalogue shows, in order.
+    listed: Vec<Arc<str>>,
+    open: RoaringBitmap,
+    policies: BTreeMap<String, Json>,
+    definitions: BTreeMap<String, Resolved>,
+    selectors: Selectors,
+    /// Changes with every change.
+    version: u64,
+}
+
+/// Each dataset has a small number of its own, under which sets of datasets are kept.
+#[derive(Debug, Default)]
+struct Places {
+    by_id: BTreeMap<Arc<str>, u32>,
+    ids: Vec<Option<Arc<str>>>,
+    free: Vec<u32>,
+    taken: RoaringBitmap,
+}
+
+impl Places {
+    fn take(&mut self, id: &str) -> Option<u32> {
+        if let Some(place) = self.by_id.get(id) {
+            return Some(*place);
+        }
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => u32::try_from(self.ids.len()).ok()?,
+        };
+        let slot = usize::try_from(place).ok()?;
+        if slot == self.ids.len() {
+            self.ids.push(None);
+        }
+        let id: Arc<str> = id.into();
+        *self.ids.get_mut(slot)? = Some(Arc::clone(&id));
+        self.by_id.insert(id, place);
+        self.taken.insert(place);
+        Some(place)
+    }
+
+    fn give_back(&mut self, id: &str) {
+        let Some(place) = self.by_id.remove(id) else { return };
+        if let Some(slot) = usize::try_from(place).ok().and_then(|slot| self.ids.get_mut(slot)) {
+            *slot = None;
+        }
+        self.taken.remove(place);
+        self.free.push(place);
+    }
+
+    fn id(&self, place: u32) -> Option<&Arc<str>> {
+        self.ids.get(usize::try_from(place).ok()?)?.as_ref()
+    }
+}
+
+/// A contract definition, and what its policies come to; `None` where one of them is missing.
+#[derive(Debug)]
+struct Resolved {
+    definition: ContractDefinition,
+    selected: Selected,
+    offer: Option<Terms>,
+}
+
+#[derive(Debug)]
+struct Terms {
+    access: Policy,
+    terms: Map<String, Json>,
+    contract: Option<Policy>,
+    digest: String,
+}
+
+/// Which datasets a contract definition offers.
+#[derive(Debug)]
+enum Selected {
+    All,
+    These(RoaringBitmap),
+}
+
+/// Contract definitions by what their selector begins with, so that not all of them are asked about each dataset.
+#[derive(Debug, Default)]
+struct Selectors {
+    /// By property and value.
+    by_value: HashMap<(String, String), BTreeSet<String>>,
+    /// Without a selector, or with one of another kind.
+    others: BTreeSet<String>,
+}
+
+impl Selectors {
+    fn change(&mut self, definition: &ContractDefinition, there: bool) {
+        let set = |set: &mut BTreeSet<String>| match there {
+            true => drop(set.insert(definition.id.clone())),
+            false => drop(set.remove(&definition.id)),
+        };
+        match definition.first_values() {
+            None => set(&mut self.others),
+            Some((property, values)) => {
+                for value in values {
+                    let key = (property.to_owned(), value.to_string());
+                    set(self.by_value.entry(key.clone()).or_default());
+                    if self.by_value.get(&key).is_some_and(BTreeSet::is_empty) {
+                        self.by_value.remove(&key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The definitions that may offer `asset`, in the order of their ids.
+    fn candidates(&self, asset: &Asset) -> BTreeSet<&str> {
+        let id = ("id".to_owned(), Json::String(asset.id.clone()).to_string());
+        let values = asset.properties.iter().map(|(name, value)| (name.clone(), value.to_string()));
+        let found = values.chain([id]).filter_map(|key| self.by_value.get(&key));
+        found.flatten().chain(&self.others).map(String::as_str).collect()
+    }
+}
+
+/// Who looks at the catalog.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The authenticated participant.
+    pub did: &'a str,
+    /// Its verified credentials.
+    pub credentials: &'a [Json],
+}
+
+/// Where a page of the catalog begins. Pages are cut by ids, so what is published or withdrawn meanwhile shifts nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor {
+    /// After the dataset with this id.
+    After(String),
+    /// With the page that ends before the dataset with this id.
+    Before(String),
+    /// At the beginning.
+    Start,
+}
+
+/// The ids of a page, and where others begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In order.
+    pub ids: Vec<Arc<str>>,
+    /// How many fit in all.
+    pub total: u64,
+    /// The page before it.
+    pub previous: Option<Cursor>,
+    /// The page behind it.
+    pub next: Option<Cursor>,
+}
+
+/// Terms on offer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    /// `@id`: changes when the terms change, so that an altered offer is never mistaken for the old one.
+    pub id: String,
+    /// The dataset.
+    pub asset: String,
+    /// ODRL Offer without target.
+    pub policy: Json,
+    /// Who answers a request.
+    pub automation: Automation,
+}
+
+/// What one participant may see at one time.
+#[derive(Debug)]
+pub struct View<'a> {
+    inventory: &'a Inventory,
+    asker: Asker<'a>,
+    now: Timestamp,
+    /// By access policy, whether it admits the asker.
+    admits: HashMap<&'a str, bool>,
+}
+
+impl Inventory {
+    /// An empty one, which reads places and purposes with `known`.
+    #[must_use]
+    pub fn new(known: Arc<Hierarchy>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
+    /// Takes an asset in place of the one that it was before; `None` for one that was not there, or is there no more.
+    pub fn change_asset(&mut self, before: Option<&Asset>, after: Option<&Asset>) {
+        self.version += 1;
+        if let Some(asset) = before {
+            self.mark(asset, false);
+            if after.is_none_or(|after| after.id != asset.id) {
+                self.places.give_back(&asset.id);
+            }
+        }
+        if let Some(asset) = after
+            && self.places.take(&asset.id).is_some()
+        {
+            self.mark(asset, true);
+        }
+    }
+
+    /// Puts an asset into every set that it belongs to, or takes it out.
+    fn mark(&mut self, asset: &Asset, there: bool) {
+        let Some(place) = self.places.by_id.get(asset.id.as_str()).copied() else { return };
+        self.index.change(place, &asset.id, &Description::from_properties(&asset.properties), there);
+        let candidates: Vec<_> = self.selectors.candidates(asset).into_iter().map(str::to_owned).collect();
+        for id in candidates {
+            if let Some(Resolved { definition, selected: Selected::These(datasets), .. }) =
+                self.definitions.get_mut(&id)
+                && definition.selects(asset)
+            {
+                set(datasets, place, there);
+            }
+        }
+        set(&mut self.open, place, there && visibility(asset) == Some(OPEN));
+        let listed = there && matches!(visibility(asset), Some(LISTED | OPEN));
+        match (self.listed.binary_search_by(|id| id.as_ref().cmp(asset.id.as_str())), listed) {
+            (Err(at), true) => self.listed.insert(at, asset.id.as_str().into()),
+            (Ok(at), false) => drop(self.listed.remove(at)),
+            _ => {}
+        }
+    }
+
+    /// Takes a policy, or lets it go; contract definitions that name it follow.
+    pub fn change_policy(&mut self, id: &str, after: Option<&PolicyDefinition>) {
+        self.version += 1;
+        match after {
+            Some(policy) => self.policies.insert(id.to_owned(), policy.policy.clone()),
+            None => self.policies.remove(id),
+        };
+        for resolved in self.definitions.values_mut() {
+            if resolved.definition.access_policy_id == id || resolved.definition.contract_policy_id == id {
+                resolved.offer = resolve(&self.policies, &resolved.definition);
+            }
+        }
+    }
+
+    /// Takes a contract definition, or lets it go; `among` are the assets that it may select, unless it selects all.
+    pub fn change_definition<'a>(
+        &mut self,
+        id: &str,
+        after: Option<ContractDefinition>,
+        among: impl IntoIterator<Item = &'a Asset>,
+    ) {
+        self.version += 1;
+        if let Some(before) = self.definitions.remove(id) {
+            self.selectors.change(&before.definition, false);
+        }
+        let Some(definition) = after else { return };
+        let selected = if definition.assets_selector.is_empty() {
+            Selected::All
+        } else {
+            let these = among.into_iter().filter(|asset| definition.selects(asset));
+            Selected::These(
+                these.filter_map(|asset| self.places.by_id.get(asset.id.as_str()).copied()).collect(),
+            )
+        };
+        self.selectors.change(&definition, true);
+        let offer = resolve(&self.policies, &definition);
+        self.definitions.insert(id.to_owned(), Resolved { definition, selected, offer });
+    }
+
+    /// A contract definition that offers nothing, because a policy that it names is missing.
+    pub fn incomplete(&self) -> impl Iterator<Item = &str> {
+        self.definitions.iter().filter(|(_, one)| one.offer.is_none()).map(|(id, _)| id.as_str())
+    }
+
+    /// A contract definition that names the policy `id`.
+    #[must_use]
+    pub fn user_of_policy(&self, id: &str) -> Option<&str> {
+        let mut all = self.definitions.iter();
+        let user = all.find(|(_, one)| {
+            one.definition.access_policy_id == id || one.definition.contract_policy_id == id
+        });
+        user.map(|(id, _)| id.as_str())
+    }
+
+    /// The types of the credentials that policies ask of participants; an empty name stands for any type.
+    #[must_use]
+    pub fn credential_kinds(&self) -> BTreeSet<String> {
+        let offers = self.definitions.values().filter_map(|one| one.offer.as_ref());
+        let policies = offers.flat_map(|offer| [Some(&offer.access), offer.contract.as_ref()]);
+        policies.flatten().flat_map(Policy::credential_kinds).map(str::to_owned).collect()
+    }
+
+    /// A number that is another one after every change.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many datasets are managed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.by_id.len()
+    }
+
+    /// Whether nothing is managed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.by_id.is_empty()
+    }
+
+    /// The ids of the datasets that the public catalogue shows, in order.
+    #[must_use]
+    pub fn listed(&self) -> &[Arc<str>] {
+        &self.listed
+    }
+
+    /// Whether the public catalogue shows the dataset `id`.
+    #[must_use]
+    pub fn is_listed(&self, id: &str) -> bool {
+        self.listed.binary_search_by(|one| one.as_ref().cmp(id)).is_ok()
+    }
+
+    /// Whether everybody may read the dataset `id`.
+    #[must_use]
+    pub fn is_open(&self, id: &str) -> bool {
+        self.places.by_id.get(id).is_some_and(|place| self.open.contains(*place))
+    }
+
+    /// What `asker` may see at `now`.
+    #[must_use]
+    pub fn view<'a>(&'a self, asker: Asker<'a>, now: Timestamp) -> View<'a> {
+        View { inventory: self, asker, now, admits: HashMap::new() }
+    }
+}
+
+impl<'a> View<'a> {
+    fn admits(&mut self, resolved: &'a Resolved) -> Option<&'a Terms> {
+        let offer = resolved.offer.as_ref()?;
+        let (asker, now, known) = (self.asker, self.now, &self.inventory.known);
+        let admitted = self.admits.entry(&resolved.definition.access_policy_id).or_insert_with(|| {
+            let request = Request { action: "use", party: asker.did, target: None };
+            let world = World { credentials: asker.credentials, ..World::at(now, known) };
+            decide(&offer.access, &request, &world).outcome == Outcome::Permit
+        });
+        admitted.then_some(offer)
+    }
+
+    /// The datasets with an offer whose access policy admits the asker and that `filter` fits: at most `most` from
+    /// `cursor` on, in the order of their ids.
+    #[must_use]
+    pub fn page(&mut self, filter: &Filter, cursor: &Cursor, most: usize) -> Page {
+        let fits = self.fitting(filter);
+        let total = fits.len();
+        let places = &self.inventory.places;
+        if total <= FEW {
+            let mut ids: Vec<&Arc<str>> = fits.iter().filter_map(|place| places.id(place)).collect();
+            ids.sort_unstable();
+            let (begin, end) = match cursor {
+                Cursor::Start => (0, ids.len()),
+                Cursor::After(last) => (ids.partition_point(|id| id.as_ref() <= last.as_str()), ids.len()),
+                Cursor::Before(first) => (0, ids.partition_point(|id| id.as_ref() < first.as_str())),
+            };
+            return cut(ids.get(begin..end).unwrap_or_default().iter().copied(), cursor, most, total);
+        }
+        let fitting = |(id, place): (&'a Arc<str>, &u32)| fits.contains(*place).then_some(id);
+        match cursor {
+            Cursor::Start => cut(places.by_id.iter().filter_map(fitting), cursor, most, total),
+            Cursor::After(last) => {
+                let range = places.by_id.range::<str, _>((Bound::Excluded(last.as_str()), Bound::Unbounded));
+                cut(range.filter_map(fitting), cursor, most, total)
+            }
+            Cursor::Before(first) => {
+                let range = places.by_id.range::<str, _>((Bound::Unbounded, Bound::Excluded(first.as_str())));
+                cut(range.filter_map(fitting), cursor, most, total)
+            }
+        }
+    }
+
+    /// The places of the datasets that `filter` fits, among those offered to the asker.
+    fn fitting(&mut self, filter: &Filter) -> RoaringBitmap {
+        let inventory = self.inventory;
+        let mut all = false;
+        let mut sets = Vec::new();
+        for resolved in inventory.definitions.values() {
+            let Some(offer) = self.admits(resolved) else { continue };
+            let permits = |purpose: &Purpose| {
+                offer.contract.as_ref().is_some_and(|terms| purpose.is_served_by(terms, &inventory.known))
+            };
+            if filter.purposes().iter().all(permits) {
+                match &resolved.selected {
+                    Selected::All => all = true,
+                    Selected::These(datasets) => sets.push(datasets),
+                }
+            }
+        }
+        let mut fits = if all { inventory.places.taken.clone() } else { sets.into_iter().union() };
+        for found in
+            filter.terms().iter().filter_map(|terms| inventory.index.fitting(terms, &inventory.known))
+        {
+            fits &= found;
+        }
+        fits
+    }
+
+    /// The offers for `asset` whose access policy admits the asker; none where there is nothing for them.
+    #[must_use]
+    pub fn offers(&mut self, asset: &Asset) -> Vec<Offer> {
+        let inventory = self.inventory;
+        let mut offers = Vec::new();
+        for id in inventory.selectors.candidates(asset) {
+            if let Some(resolved) = inventory.definitions.get(id)
+                && resolved.definition.selects(asset)
+                && let Some(terms) = self.admits(resolved)
+            {
+                offers.push(terms.offer(&resolved.definition, &asset.id));
+            }
+        }
+        offers
+    }
+
+    /// What the offer `id` stands for, if the asker may see it.
+    #[must_use]
+    pub fn offer(&mut self, id: &str) -> Option<Offer> {
+        let (definition, asset, digest) = parts(id)?;
+        let resolved = self.inventory.definitions.get(definition.as_ref())?;
+        let place = self.inventory.places.by_id.get(asset.as_ref())?;
+        let selects = match &resolved.selected {
+            Selected::All => true,
+            Selected::These(datasets) => datasets.contains(*place),
+        };
+        let terms = self.admits(resolved)?;
+        (selects && terms.digest == digest).then(|| terms.offer(&resolved.definition, &asset))
+    }
+}
+
+impl Terms {
+    fn offer(&self, definition: &ContractDefinition, asset: &str) -> Offer {
+        let id = offer_id(&definition.id, asset, &self.digest);
+        let mut policy = self.terms.clone();
+        policy.insert("@id".to_owned(), Json::String(id.clone()));
+        policy.insert("@type".to_owned(), Json::String("Offer".to_owned()));
+        Offer { id, asset: asset.to_owned(), policy: Json::Object(policy), automation: definition.automation }
+    }
+}
+
+/// A page of `ids`, which are those from the cursor on in order (`Before`: those before it, of which the last are shown).
+fn cut<'a>(
+    ids: impl DoubleEndedIterator<Item = &'a Arc<str>>,
+    cursor: &Cursor,
+    most: usize,
+    total: u64,
+) -> Page {
+    let backwards = matches!(cursor, Cursor::Before(_));
+    let with_one_more: Vec<_> = match backwards {
+        true => ids.rev().take(most.saturating_add(1)).cloned().collect(),
+        false => ids.take(most.saturating_add(1)).cloned().collect(),
+    };
+    let more = with_one_more.len() > most;
+    let mut ids = with_one_more;
+    ids.truncate(most);
+    if backwards {
+        ids.reverse();
+    }
+    let before = ids.first().map(|id| Cursor::Before(id.to_string()));
+    let after = ids.last().map(|id| Cursor::After(id.to_string()));
+    let (previous, next) = match cursor {
+        Cursor::Start => (None, after.filter(|_| more)),
+        Cursor::After(_) => (before, after.filter(|_| more)),
+        Cursor::Before(_) => (before.filter(|_| more), after),
+    };
+    Page { ids, total, previous, next }
+}
+
+fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDefinition) -> Option<Terms> {
+    let access = Policy::parse(policies.get(&definition.access_policy_id)?).ok()?;
+    let terms = policies.get(&definition.contract_policy_id)?.as_object()?;
+    let terms: Map<String, Json> = ["profile", "conflict", "permission", "prohibition", "obligation"]
+        .into_iter()
+        .filter_map(|key| terms.get_key_value(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let contract = Policy::parse(&Json::Object(terms.clone())).ok();
+    // serde_json sorts the keys of a map, so the same terms always have the same text.
+    let digest = Sha256::digest(Json::Object(terms.clone()).to_string());
+    let digest = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Some(Terms { access, terms, contract, digest })
+}
+
+fn set(datasets: &mut RoaringBitmap, place: u32, there: bool) {
+    match there {
+        true => datasets.insert(place),
+        false => datasets.remove(place),
+    };
+}
+
+fn visibility(asset: &Asset) -> Option<&str> {
+    asset.properties.get(VISIBILITY).and_then(Json::as_str)
+}
+
+fn offer_id(definition: &str, asset: &str, digest: &str) -> String {
+    let encode = |text| utf8_percent_encode(text, KEPT);
+    format!("urn:concordat:offer:{}:{}:{digest}", encode(definition), encode(asset))
+}
+
+/// Definition, asset and digest of an offer's id.
+fn parts(id: &str) -> Option<(Cow<'_, str>, Cow<'_, str>, &str)> {
+    let mut parts = id.strip_prefix("urn:concordat:offer:")?.split(':');
+    let mut decoded = || percent_decode_str(parts.next()?).decode_utf8().ok();
+    let (definition, asset) = (decoded()?, decoded()?);
+    let digest = parts.next()?;
+    parts.next().is_none().then_some((definition, asset, digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn asset(id: &str) -> Asset {
+        serde_json::from_value(json!({"@id": id, "properties": {"city": "Paris"}})).unwrap()
+    }
+
+    fn policy(id: &str, policy: Json) -> PolicyDefinition {
+        PolicyDefinition { id: id.to_owned(), policy }
+    }
+
+    fn definition(id: &str, access: &str, contract: &str, selector: Json) -> ContractDefinition {
+        serde_json::from_value(json!({"@id": id, "accessPolicyId": access, "contractPolicyId": contract,
+            "assetsSelector": selector}))
+        .unwrap()
+    }
+
+    fn by(did: &str) -> Asker<'_> {
+        Asker { did, credentials: &[] }
+    }
+
+    fn inventory(
+        assets: &[Asset],
+        policies: &[PolicyDefinition],
+        definitions: &[ContractDefinition],
+    ) -> Inventory {
+        let mut made = Inventory::new(Arc::new(Hierarchy::shipped()));
+        for policy in policies {
+            made.change_policy(&policy.id, Some(policy));
+        }
+        for one in definitions {
+            made.change_definition(&one.id, Some(one.clone()), assets);
+        }
+        for asset in assets {
+            made.change_asset(None, Some(asset));
+        }
+        made
+    }
+
+    fn seen(made: &Inventory, asker: Asker<'_>, filter: Json) -> Vec<String> {
+        let filter = Filter::parse(&[filter]).unwrap();
+        let page = made.view(asker, Timestamp::UNIX_EPOCH).page(&filter, &Cursor::Start, 1000);
+        page.ids.iter().map(ToString::to_string).collect()
+    }
+
+    fn open() -> Json {
+        json!({"@type": "Set", "permission": [{"action": "use"}]})
+    }
+
+    #[test]
+    fn credentials_open_what_an_access_policy_asks_for() {
+        let members = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+            {"leftOperand": "urn:concordat:membership", "operator": "eq", "rightOperand": "urn:space"}]}]});
+        let made = inventory(
+            &[asset("x")],
+            &[policy("members", members), policy("open", open())],
+            &[definition("d", "members", "open", json!([]))],
+        );
+        assert!(made.credential_kinds().iter().eq(["MembershipCredential"]));
+        let shown = [
+            json!({"type": ["VerifiableCredential", "MembershipCredential"], "credentialSubject": {"memberOf": "urn:space"}}),
+        ];
+        assert!(seen(&made, by("did:web:a"), json!({})).is_empty());
+        assert_eq!(seen(&made, Asker { did: "did:web:a", credentials: &shown }, json!({})), ["x"]);
+    }
+
+    fn three() -> Inventory {
+        let only_b = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+            {"leftOperand": "assignee", "operator": "eq", "rightOperand": "did:web:b"}]}]});
+        let by_id = |id: &str| json!([{"operandLeft": "id", "operator": "=", "operandRight": id}]);
+        inventory(
+            &[asset("x"), asset("y"), asset("hidden")],
+            &[policy("open", open()), policy("only-b", only_b)],
+            &[
+                definition("d1", "open", "open", by_id("x")),
+                definition("d2", "only-b", "open", by_id("y")),
+                definition("d3", "open", "missing", json!([])),
+            ],
+        )
+    }
+
+    #[test]
+    fn each_sees_what_its_access_policy_admits_and_nothing_else() {
+        let (made, now) = (three(), Timestamp::UNIX_EPOCH);
+        assert_eq!(made.incomplete().collect::<Vec<_>>(), ["d3"]);
+        assert_eq!(seen(&made, by("did:web:a"), json!({})), ["x"]);
+        assert_eq!(seen(&made, by("did:web:b"), json!({})), ["x", "y"]);
+        let offers = |asker| made.view(by(asker), now).offers(&asset("y"));
+        assert!(offers("did:web:a").is_empty());
+        let offer = offers("did:web:b").pop().unwrap();
+        assert_eq!(made.view(by("did:web:b"), now).offer(&offer.id), Some(offer.clone()));
+        assert_eq!(
+            made.view(by("did:web:a"), now).offer(&offer.id),
+            None,
+            "an offer id tells a stranger nothing"
+        );
+        assert!(offer.policy.get("target").is_none());
+        let other = offer.id.replace(":y:", ":x:");
+        assert_eq!(made.view(by("did:web:b"), now).offer(&other), None, "d2 does not offer x");
+        for wrong in ["urn:x", "urn:concordat:offer:d2:y", "urn:concordat:offer:d2:y:00:1"] {
+            assert_eq!(made.view(by("did:web:b"), now).offer(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_offer_id_is_a_uri_of_its_dataset_and_terms() {
+        let id = offer_id("d", "a b:%", "00");
+        assert_eq!(id, "urn:concordat:offer:d:a%20b%3A%25:00");
+        assert_eq!(parts(&id), Some(("d".into(), "a b:%".into(), "00")));
+    }
+
+    #[test]
+    fn changes_come_to_the_same_as_beginning_anew() {
+        let mut made = three();
+        let paris = json!([{"operandLeft": "city", "operator": "=", "operandRight": "Paris"}]);
+        let a = by("did:web:a");
+        // A missing policy comes, a selector changes, assets come and go and change.
+        made.change_policy("missing", Some(&policy("missing", open())));
+        assert_eq!(seen(&made, a, json!({})), ["hidden", "x", "y"]);
+        let all = [asset("hidden"), asset("x"), asset("y")];
+        made.change_definition("d3", Some(definition("d3", "open", "missing", paris)), &all);
+        assert_eq!(seen(&made, a, json!({})), ["hidden", "x", "y"]);
+        let mut moved = asset("hidden");
+        moved.properties.insert("city".to_owned(), json!("London"));
+        made.change_asset(Some(&asset("hidden")), Some(&moved));
+        made.change_asset(None, Some(&asset("new")));
+        made.change_asset(Some(&asset("y")), None);
+        assert_eq!(seen(&made, a, json!({})), ["new", "x"]);
+        made.change_asset(None, Some(&asset("y2")));
+        assert_eq!((seen(&made, a, json!({})), made.len()), (vec!["new".into(), "x".into(), "y2".into()], 4));
+        assert_eq!(made.user_of_policy("missing"), Some("d3"));
+        made.change_definition("d3", None, []);
+        assert_eq!((seen(&made, a, json!({})), made.user_of_policy("missing")), (vec!["x".into()], None));
+        made.change_policy("open", None);
+        assert!(seen(&made, a, json!({})).is_empty());
+    }
+
+    #[test]
+    fn every_member_of_a_filter_must_fit() {
+        let description = Description {
+            title: "Hourly NO2 in Antwerp".into(),
+            keywords: vec!["air quality".to_owned()],
+            place: Some("http://publications.europa.eu/resource/authority/country/BEL".to_owned()),
+            from: Some("2019-05-07".to_owned()),
+            until: Some("2019-06-17T12:00:00Z".to_owned()),
+            form: crate::description::Form { media_type: Some("text/csv".to_owned()), ..Default::default() },
+            ..Description::default()
+        };
+        let mut no2 = asset("urn:no2");
+        no2.properties = description.to_properties();
+        let research = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+            {"leftOperand": "purpose", "operator": "isA", "rightOperand": "https://w3id.org/dpv#ResearchAndDevelopment"}]}]});
+        let mut made = inventory(
+            &[no2.clone(), asset("other")],
+            &[policy("open", open()), policy("research", research)],
+            &[definition("d", "open", "research", json!([]))],
+        );
+        let fits = |made: &Inventory, filter: Json| {
+            seen(made, by("did:web:a"), filter).contains(&"urn:no2".to_owned())
+        };
+        for yes in [
+            json!({}),
+            json!({"text": "no2 HOURLY"}),
+            json!({"text": "antw"}),
+            json!({"keyword": "Air Quality", "format": "text/csv"}),
+            json!({"place": "http://publications.europa.eu/resource/authority/country/BEL"}),
+            json!({"from": "2019-06-01", "until": "2019-06-02"}),
+            json!({"until": "2019-05-07"}),
+            json!({"purpose": "https://w3id.org/dpv#AcademicResearch"}),
+        ] {
+            assert!(fits(&made, yes.clone()), "{yes}");
+        }
+        for no in [
+            json!({"text": "no2 daily"}),
+            json!({"text": "an"}),
+            json!({"text": "ntwerp"}),
+            json!({"keyword": "noise"}),
+            json!({"place": "FR"}),
+            json!({"from": "2019-06-18"}),
+            json!({"until": "2019-05-06"}),
+            json!({"format": "application/json"}),
+            json!({"license": "https://x.example"}),
+            json!({"purpose": "https://w3id.org/dpv#Marketing"}),
+        ] {
+            assert!(!fits(&made, no.clone()), "{no}");
+        }
+        let both = Filter::parse(&[json!({"text": "no2"}), json!({"place": "FR"})]).unwrap();
+        let page = made.view(by("did:web:a"), Timestamp::UNIX_EPOCH).page(&both, &Cursor::Start, 10);
+        assert_eq!((page.ids.len(), page.total), (0, 0));
+        assert_eq!(seen(&made, by("did:web:a"), json!({"from": "2030-01-01"})), ["other"], "it does not say");
+        made.change_asset(Some(&no2), None);
+        assert!(!fits(&made, json!({"text": "no2"})));
+        made.change_asset(Some(&asset("other")), None);
+        assert!(made.index.is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn pages_are_cut_by_ids_both_ways() {
+        // One run with few that fit, one with many.
+        for count in [10_usize, 5000] {
+            let assets: Vec<_> = (0..count).map(|number| asset(&format!("n{number:05}"))).collect();
+            let mut made =
+                inventory(&assets, &[policy("open", open())], &[definition("d", "open", "open", json!([]))]);
+            let page = |made: &Inventory, cursor: &Cursor| {
+                made.view(by("did:web:a"), Timestamp::UNIX_EPOCH).page(&Filter::default(), cursor, 4)
+            };
+            let ids = |page: &Page| page.ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let first = page(&made, &Cursor::Start);
+            assert_eq!(
+                (ids(&first).len(), &first.previous, first.total),
+                (4, &None, u64::try_from(count).unwrap())
+            );
+            made.change_asset(Some(&asset("n00002")), None);
+            let second = page(&made, &first.next.unwrap());
+            assert_eq!(ids(&second), ["n00004", "n00005", "n00006", "n00007"]);
+            let back = page(&made, &second.previous.unwrap());
+            assert_eq!(
+                (ids(&back), back.previous),
+                (vec!["n00000".into(), "n00001".into(), "n00003".into()], None)
+            );
+            assert_eq!(back.next, Some(Cursor::After("n00003".to_owned())));
+            let last = page(&made, &Cursor::After(format!("n{:05}", count - 3)));
+            assert_eq!((last.ids.len(), last.next), (2, None));
+            assert!(page(&made, &Cursor::After("z".to_owned())).ids.is_empty());
+        }
+    }
+
+    #[test]
+    fn selectors_compare_id_and_properties() {
+        let by = |selector: Json| definition("d", "o", "o", selector).selects(&asset("x"));
+        assert!(by(json!([])));
+        assert!(by(
+            json!([{"operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "in", "operandRight": ["x", "z"]}])
+        ));
+        assert!(by(json!([{"operandLeft": "city", "operator": "=", "operandRight": "Paris"}])));
+        assert!(!by(json!([{"operandLeft": "city", "operator": "=", "operandRight": "London"}])));
+        assert!(!by(json!([{"operandLeft": "none", "operator": "=", "operandRight": "x"}])));
+        assert!(
+            definition(
+                "d",
+                "o",
+                "o",
+                json!([{"operandLeft": "id", "operator": "like", "operandRight": "x"}])
+            )
+            .check()
+            .is_err()
+        );
+    }
+}
