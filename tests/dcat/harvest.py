@@ -46,6 +46,11 @@ def get(address, form):
 chance = random.Random(7)
 rows = Path(folder) / "rows.csv"
 rows.write_text("a\n1\n")
+DCAT_NS = "http://www.w3.org/ns/dcat#"
+SPDX = "http://spdx.org/rdf/terms#"
+CSVW = "http://www.w3.org/ns/csvw#"
+WKT = "POLYGON((4.2 51.1,4.5 51.1,4.5 51.4,4.2 51.4,4.2 51.1))"
+BOX = {"@id": "https://sws.geonames.org/2803138/", DCAT_NS + "bbox": {"@type": "http://www.opengis.net/ont/geosparql#wktLiteral", "@value": WKT}}
 THEMES = ["ENVI", "TRAN", "HEAL", "SOCI", "GOVE"]
 
 
@@ -63,7 +68,7 @@ def varied(number):
         DCT + "title": title,
         DCT + "description": some("What it is.\nAnd more."),
         DCT + "publisher": some(chance.choice(["City of Antwerp", "https://antwerp.example/org"])),
-        DCT + "spatial": some(chance.choice(["BE", "https://sws.geonames.org/2803138/", "the harbour"])),
+        DCT + "spatial": some(chance.choice([BOX, "BE", "https://sws.geonames.org/2803138/", "the harbour"])),
         DCT + "temporal": some(period),
         DCT + "license": some(chance.choice(["https://creativecommons.org/licenses/by/4.0/", "ask us"])),
         DCT + "accrualPeriodicity": some(EU + "frequency/HOURLY"),
@@ -71,12 +76,28 @@ def varied(number):
         "http://www.w3.org/ns/dcat#keyword": some(["air", "niveau d’eau", "mobilité"]),
         "http://www.w3.org/ns/dcat#theme": some([EU + "data-theme/" + chance.choice(THEMES)]),
         "http://www.w3.org/ns/dcat#contactPoint": some(chance.choice(["air@antwerp.example", "https://antwerp.example/contact", "the desk", "who <is>@ this"])),
+        DCT + "language": some([EU + "language/NLD", "nl"]),
+        DCT + "provenance": some("Measured by reference stations."),
+        DCT + "rights": some(chance.choice(["Name the city.", "https://antwerp.example/rights"])),
+        "http://www.w3.org/ns/dqv#hasQualityAnnotation": some(chance.choice(["Validated.", "https://antwerp.example/quality"])),
+        "http://data.europa.eu/r5r/hvdCategory": some(["http://data.europa.eu/bna/c_dd313021"]),
+        "http://data.europa.eu/r5r/applicableLegislation": some(["http://data.europa.eu/eli/reg_impl/2023/138/oj"]),
+        DCAT_NS + "inSeries": some(chance.choice([["urn:city:series"], ["a series elsewhere"]])),
+        DCAT_NS + "version": some("1.2"),
+        "http://www.w3.org/ns/adms#versionNotes": some("June was added."),
+        "http://xmlns.com/foaf/0.1/page": some("https://antwerp.example/air"),
+        DCAT_NS + "byteSize": some(120),
+        "http://spdx.org/rdf/terms#checksum": some({SPDX + "algorithm": SPDX + "checksumAlgorithm_sha256", SPDX + "checksumValue": chance.choice(["ab" * 32, "no digest"])}),
+        CSVW + "tableSchema": some({CSVW + "column": {"@list": [{CSVW + "name": "time"}, {CSVW + "name": "value"}]}}),
+        DCAT_NS + "distribution": some([{"@id": "json", DCAT_NS + "mediaType": "application/json"}]),
         "http://www.w3.org/ns/dcat#mediaType": some(chance.choice(["text/csv", "application/geo+json; charset=utf-8"])),
     }
     return {name: value for name, value in properties.items() if value is not None}
 
 
-for number in range(200):
+series = {"urn:concordat:visibility": "listed", str(RDF.type): DCAT_NS + "DatasetSeries", DCT + "title": "A series", DCT + "description": "Of datasets."}
+post("/v4/assets", {"@id": "urn:city:series", "properties": series})
+for number in range(199):
     address = {"type": "File", "path": str(rows)}
     post("/v4/assets", {"@id": f"urn:city:{number}", "properties": varied(number), "dataAddress": address})
 hidden = {DCT + "title": "Not for you"}
@@ -91,13 +112,20 @@ while page:
     pages += 1
     following = list(first.objects(None, URIRef(HYDRA + "next")))
     page = str(following[0]) if following and pages < 10 else None
+    # What a harvester has not seen yet is not missed when what it has seen goes away.
+    if pages == 1:
+        request = urllib.request.Request(management + "/v4/assets/urn%3Acity%3A0", method="DELETE", headers={"x-api-key": key})
+        urllib.request.urlopen(request)
 datasets = set(whole.subjects(RDF.type, DCAT.Dataset))
 judge("200 datasets on 2 pages", (len(datasets), pages) == (200, 2), f"{len(datasets)} on {pages}")
+said = {predicate for predicate in whole.predicates()}
+wanted = [DCT + "language", DCT + "provenance", DCAT_NS + "inSeries", DCAT_NS + "bbox", SPDX + "checksum", CSVW + "column", DCT + "issued"]
+judge("every kind of property is said somewhere", all(URIRef(one) in said for one in wanted), [one for one in wanted if URIRef(one) not in said])
 judge("nothing that is hidden, and no place where data is", not any(text in whole.serialize() for text in ["Not for you", str(rows)]))
-one = sorted(datasets)[0]
+one = sorted(datasets)[-1]
 judge("each dataset at its own address", (URIRef(one), RDF.type, DCAT.Dataset) in Graph().parse(data=get(str(one), "text/turtle"), format="turtle"))
 
-for name in ["shapes.ttl", "range.ttl"]:
+for name in ["shapes.ttl", "range.ttl", "dcat-ap-SHACL.ttl"]:
     conforms, report, text = validate(whole, shacl_graph=str(Path(shapes) / name), inference="none", advanced=True)
     violations = [] if conforms else text.splitlines()
     judge(f"pySHACL finds no violation of {name}", conforms, "\n".join(violations[:60]))

@@ -263,7 +263,7 @@ fn about(listed: &Listed, did: &str) -> Markup {
         "license": described.form.license, "version": described.version, "temporalCoverage": period(described),
         "spatialCoverage": described.place, "isAccessibleForFree": listed.data.is_some(),
         "distribution": listed.data.as_ref().map(|data| json!({
-            "@type": "DataDownload", "contentUrl": data, "encodingFormat": described.form.media_type,
+            "@type": "DataDownload", "contentUrl": data, "encodingFormat": described.form.media_type, "contentSize": described.form.byte_size,
         })),
     });
     let search = search.to_string().replace('<', "\\u003c");
