@@ -10,6 +10,7 @@ mod conformance;
 mod demo;
 mod documents;
 mod faults;
+mod federation;
 mod feed;
 mod hostile;
 mod identity;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -37,8 +37,8 @@ pub struct Inventory {
     policies: BTreeMap<String, Json>,
     definitions: BTreeMap<String, Resolved>,
     selectors: Selectors,
-    /// Changes with every change.
-    version: u64,
+    /// Types of credentials that policies ask for, once somebody asked.
+    kinds: OnceLock<BTreeSet<String>>,
 }
 
 /// Each dataset has a small number of its own, under which sets of datasets are kept.
@@ -210,7 +210,6 @@ impl Inventory {
 
     /// Takes an asset in place of the one that it was before; `None` for one that was not there, or is there no more.
     pub fn change_asset(&mut self, before: Option<&Asset>, after: Option<&Asset>) {
-        self.version += 1;
         if let Some(asset) = before {
             self.mark(asset, false);
             if after.is_none_or(|after| after.id != asset.id) {
@@ -248,7 +247,7 @@ impl Inventory {
 
     /// Takes a policy, or lets it go; contract definitions that name it follow.
     pub fn change_policy(&mut self, id: &str, after: Option<&PolicyDefinition>) {
-        self.version += 1;
+        self.kinds = OnceLock::new();
         match after {
             Some(policy) => self.policies.insert(id.to_owned(), policy.policy.clone()),
             None => self.policies.remove(id),
@@ -267,7 +266,7 @@ impl Inventory {
         after: Option<ContractDefinition>,
         among: impl IntoIterator<Item = &'a Asset>,
     ) {
-        self.version += 1;
+        self.kinds = OnceLock::new();
         if let Some(before) = self.definitions.remove(id) {
             self.selectors.change(&before.definition, false);
         }
@@ -302,16 +301,12 @@ impl Inventory {
 
     /// The types of the credentials that policies ask of participants; an empty name stands for any type.
     #[must_use]
-    pub fn credential_kinds(&self) -> BTreeSet<String> {
-        let offers = self.definitions.values().filter_map(|one| one.offer.as_ref());
-        let policies = offers.flat_map(|offer| [Some(&offer.access), offer.contract.as_ref()]);
-        policies.flatten().flat_map(Policy::credential_kinds).map(str::to_owned).collect()
-    }
-
-    /// A number that is another one after every change.
-    #[must_use]
-    pub const fn version(&self) -> u64 {
-        self.version
+    pub fn credential_kinds(&self) -> &BTreeSet<String> {
+        self.kinds.get_or_init(|| {
+            let offers = self.definitions.values().filter_map(|one| one.offer.as_ref());
+            let policies = offers.flat_map(|offer| [Some(&offer.access), offer.contract.as_ref()]);
+            policies.flatten().flat_map(Policy::credential_kinds).map(str::to_owned).collect()
+        })
     }
 
     /// How many datasets are managed.

@@ -37,6 +37,8 @@ pub const SERIES: (&str, &str) = (vocabulary::TYPE, vocabulary::DATASET_SERIES);
 
 /// The property of a distribution with the name under which it is read, where it is not the usual one.
 pub const DISTRIBUTION_NAME: &str = "urn:concordat:distribution";
+/// `dct:title`.
+pub const TITLE: &str = vocabulary::TITLE;
 /// `dct:issued`: when a dataset was first published.
 pub const ISSUED: &str = "http://purl.org/dc/terms/issued";
 /// `dct:modified`: when what it says of itself last changed.

@@ -23,6 +23,8 @@ mod peers;
 mod policy;
 mod publish;
 mod pull;
+mod requests;
+mod search;
 mod serve;
 mod store;
 mod terms;
@@ -138,8 +140,12 @@ enum Command {
     Authority(authority::Arguments),
     /// Whose word counts for which credentials: list, add, remove.
     Trust(trusted::Arguments),
-    /// Participants this node talked to.
-    Peers,
+    /// Who is there: members of the data spaces and others, their roles, what they offer, whether they can be reached.
+    Peers(peers::Peers),
+    /// Search all catalogs that this node knows: its own and those of others.
+    Search(search::Arguments),
+    /// Data that nobody offers yet: ask for it, answer who asks.
+    Requests(requests::Arguments),
     /// Who this node is; its keys: show, rotate.
     Identity(identity::Arguments),
     /// What happened: the audit log.
@@ -205,7 +211,9 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Credentials(arguments) => credentials::run(dir, &arguments, output).await,
         Command::Authority(arguments) => authority::run(dir, &arguments, output).await,
         Command::Trust(arguments) => trusted::run(dir, &arguments, output).await,
-        Command::Peers => peers::peers(dir, output).await,
+        Command::Peers(arguments) => peers::peers(dir, &arguments, output).await,
+        Command::Search(arguments) => search::run(dir, &arguments, output).await,
+        Command::Requests(arguments) => requests::run(dir, &arguments, output).await,
         Command::Identity(arguments) => identity::run(dir, &arguments, output).await,
         Command::Events(arguments) => peers::events(dir, &arguments, output).await,
         Command::Audit(arguments) => audit::run(dir, &arguments, output).await,

@@ -40,6 +40,9 @@ pub struct Config {
     /// Set where this node issues credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<Authority>,
+    /// Whose catalogs this node reads.
+    #[serde(default)]
+    pub federation: Federation,
     /// How messages are delivered.
     #[serde(default)]
     pub delivery: Delivery,
@@ -279,6 +282,26 @@ const fn a_year() -> u16 {
     365
 }
 
+/// `[federation]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Federation {
+    /// Participants whose catalogs are read, by their DIDs.
+    pub peers: Vec<String>,
+    /// Whether those of all members of the data spaces that this node is in are read as well.
+    pub members: bool,
+    /// Minutes after which a catalog is read again although nobody said that it changed.
+    pub interval_minutes: u32,
+    /// Where the search index is.
+    pub folder: PathBuf,
+}
+
+impl Default for Federation {
+    fn default() -> Self {
+        Self { peers: Vec::new(), members: true, interval_minutes: 60, folder: "search".into() }
+    }
+}
+
 /// `[delivery]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -436,6 +459,12 @@ impl Config {
             .is_some_and(|authority| authority.types.is_empty() || authority.valid_days == 0)
         {
             bail!("[authority] needs at least one type, and valid_days of at least 1");
+        }
+        if self.federation.interval_minutes == 0 {
+            bail!("federation.interval_minutes must be at least 1");
+        }
+        if let Some(wrong) = self.federation.peers.iter().find(|did| trust::did::document_url(did).is_err()) {
+            bail!("federation.peers: `{wrong}` is no DID that this node can find");
         }
         if self.delivery.attempt_seconds == 0 || self.delivery.give_up_after_seconds == 0 {
             bail!("delivery.attempt_seconds and delivery.give_up_after_seconds must be at least 1");

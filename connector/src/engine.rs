@@ -10,8 +10,11 @@ mod catalog;
 mod claims;
 mod credential_check;
 mod credentials;
+mod data_requests;
+mod directory;
 mod duties;
 mod evidence;
+mod federation;
 mod feed;
 mod gate;
 mod issuer;
@@ -41,9 +44,14 @@ pub use self::catalog::{Managed, Write};
 use self::claims::Claims;
 use self::credential_check::Fetched;
 pub use self::credentials::Held;
+pub use self::data_requests::{DataRequest, Wish};
+pub(crate) use self::directory::MEMBERS_PATH;
+pub use self::directory::Participant;
 use self::duties::Deadlines;
 pub use self::duties::{Duty, DutyReport, Statement};
 pub use self::evidence::Heard;
+pub(crate) use self::federation::CHANGED_PATH;
+use self::federation::Federation;
 pub use self::feed::{Index, Listed, Wanted};
 use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
@@ -53,12 +61,15 @@ use self::open_data::OpenReads;
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
-use crate::config::{Authority, Config, Dialect, Signatures, TrustedIssuer};
+use crate::config::{
+    Authority, Config, Dialect, Federation as FederationSettings, Signatures, TrustedIssuer,
+};
 use crate::identity::Identity;
 use crate::locks::Locks;
 use crate::network::Guard;
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
+use crate::search::SearchIndex;
 use crate::streams::Streams;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind};
 use crate::vault::{Vault, VaultError};
@@ -156,6 +167,9 @@ pub struct Engine {
     meters: Arc<Meters>,
     offered: Arc<Offered>,
     open_reads: OpenReads,
+    search: Option<Arc<SearchIndex>>,
+    federating: FederationSettings,
+    federation: Federation,
     committed: watch::Sender<u64>,
 }
 
@@ -186,6 +200,8 @@ pub struct Parts {
     pub known: Hierarchy,
     /// What seals credentials.
     pub vault: Vault,
+    /// What is known of datasets; `None` where it cannot be kept.
+    pub search: Option<SearchIndex>,
 }
 
 impl Engine {
@@ -226,6 +242,9 @@ impl Engine {
             meters: Arc::default(),
             offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
+            search: parts.search.map(Arc::new),
+            federating: config.federation.clone(),
+            federation: Federation::default(),
             committed: watch::channel(0).0,
         };
         engine.load_catalog()?;

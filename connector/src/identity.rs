@@ -270,6 +270,15 @@ impl Identity {
         trust::audit::seal(&signer.key, &self.kid(&signer), sealed)
     }
 
+    /// Signs a list of members.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn sign_members(&self, list: &trust::members::MemberList) -> Result<String, TrustError> {
+        let signer = self.signer()?;
+        trust::members::sign(&signer.key, &self.kid(&signer), list)
+    }
+
     /// Signs the statement of a journal checkpoint; empty where the key could not sign.
     #[must_use]
     pub fn sign_checkpoint(&self, statement: &[u8]) -> String {

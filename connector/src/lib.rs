@@ -15,6 +15,7 @@ pub mod network;
 pub mod node;
 pub mod outbox;
 pub mod resolver;
+pub mod search;
 pub mod secrets;
 mod sources;
 mod streams;

@@ -18,6 +18,7 @@ use crate::identity::Identity;
 use crate::network::{self, Guard};
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
+use crate::search::SearchIndex;
 use crate::vault::Vault;
 use crate::{secrets, tls};
 
@@ -78,6 +79,7 @@ impl Node {
         let outbox = Outbox::new(config.delivery.clone(), stop.clone());
         let known = known_terms(config)?;
         let vault = Vault::open(config)?;
+        let search = open_search(config, &store).await;
         let parts = Parts {
             store,
             identity,
@@ -88,6 +90,7 @@ impl Node {
             stream_key,
             known,
             vault,
+            search,
         };
         let engine = Arc::new(Engine::new(config, parts)?);
 
@@ -124,6 +127,9 @@ impl Node {
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_audit_log(stop.clone()));
+        listeners.spawn(Arc::clone(&engine).watch_own_catalog(stop.clone()));
+        listeners.spawn(Arc::clone(&engine).watch_catalogs(stop.clone()));
+        listeners.spawn(Arc::clone(&engine).tell_of_changes(stop.clone()));
         Ok(Self { engine, outbox, stop, listeners, recovery, resumed, certificates })
     }
 
@@ -152,6 +158,25 @@ impl Node {
         self.listeners.wait().await;
         self.outbox.drained().await;
         drop(self.engine);
+    }
+}
+
+/// The search index; a new one knows nothing, so that every catalog is read anew. A node without one shares all the same.
+async fn open_search(config: &Config, store: &store::Store) -> Option<SearchIndex> {
+    let folder = config.path(&config.federation.folder);
+    match SearchIndex::open(&folder) {
+        Ok((search, false)) => Some(search),
+        Ok((search, true)) => match crate::tables::forget_crawls(store).await {
+            Ok(()) => Some(search),
+            Err(error) => {
+                tracing::error!(%error, "the search index cannot be filled");
+                None
+            }
+        },
+        Err(error) => {
+            tracing::error!(%error, folder = %folder.display(), "there is no search index");
+            None
+        }
     }
 }
 

@@ -11,8 +11,10 @@ use protocol::{Outgoing, Role};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use store::{Batch, Store, StoreError};
+use store::{Batch, CommitError, Store, StoreError};
+use trust::members::MemberList;
 
+use crate::engine::DataRequest;
 use crate::http::management::Scope;
 
 /// Keys of a kind begin with its prefix.
@@ -35,6 +37,10 @@ pub mod prefix {
     pub const CREDENTIAL_REQUEST: &str = "credential-request/";
     /// `catalog::ContractDefinition`.
     pub const CONTRACT_DEFINITION: &str = "contract-definition/";
+    /// [`super::Crawl`], by participant; this node's own datasets in the search index under its own DID.
+    pub const CRAWL: &str = "crawl/";
+    /// [`super::DataRequestRecord`], by id.
+    pub const DATA_REQUEST: &str = "data-request/";
     /// [`super::DutyLedger`], by agreement.
     pub const DUTY: &str = "duty/";
     /// [`super::Event`], in commit order, chained.
@@ -47,6 +53,8 @@ pub mod prefix {
     pub const ISSUANCE_OF: &str = "issuance-of/";
     /// [`super::IssuedCredential`], by its place in the status list.
     pub const ISSUED: &str = "issued/";
+    /// [`super::Membership`], by authority.
+    pub const MEMBERSHIP: &str = "membership/";
     /// `trust::MessageEvidence`, by our pid of the negotiation, in commit order.
     pub const MESSAGE: &str = "message/";
     /// [`super::NegotiationRecord`].
@@ -75,6 +83,8 @@ pub mod prefix {
     pub const TRANSFER_OF: &str = "transfer-of/";
     /// [`super::Usage`].
     pub const USAGE: &str = "usage/";
+    /// [`super::Watcher`], by participant.
+    pub const WATCHER: &str = "watcher/";
 }
 
 /// A negotiation, and what this node's side of it wants.
@@ -86,6 +96,9 @@ pub struct NegotiationRecord {
     pub automation: Automation,
     /// Consumer: the terms asked for; an offer that permits all of them is accepted.
     pub wanted: Option<Offer>,
+    /// The consumer's request for data that it answers, if it does.
+    #[serde(default)]
+    pub data_request: Option<String>,
 }
 
 /// A transfer.
@@ -332,6 +345,9 @@ pub struct IssuedCredential {
     pub kind: String,
     /// Of whom.
     pub holder: String,
+    /// The role that it states, if it states one.
+    #[serde(default)]
+    pub role: Option<String>,
     /// Its place in the status list.
     pub index: usize,
     /// When it was issued.
@@ -353,6 +369,127 @@ pub struct Trusted {
     pub types: Vec<String>,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// The members of a data space, as its authority last said.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Membership {
+    /// Who said so.
+    pub authority: String,
+    /// And what.
+    pub list: MemberList,
+}
+
+/// How reading the catalog of a participant went, and what it told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Crawl {
+    /// Whose catalog.
+    pub peer: String,
+    /// How it calls itself.
+    pub name: Option<String>,
+    /// Where it was.
+    pub address: Option<String>,
+    /// When this was last tried.
+    pub tried: Timestamp,
+    /// When it last succeeded: how old what is known of it is.
+    pub seen: Option<Timestamp>,
+    /// When something was last found to be different.
+    pub changed: Option<Timestamp>,
+    /// How often it failed since it last succeeded.
+    pub failures: u32,
+    /// Why it failed the last time.
+    pub failure: Option<String>,
+    /// How many datasets it offers to this node.
+    pub datasets: u64,
+    /// The reading by which its datasets stand in the search index.
+    pub reading: u64,
+    /// Its pages, for the question whether they have changed.
+    pub pages: Vec<PageMark>,
+    /// The requests for data that it told of.
+    pub requests: Vec<DataRequest>,
+}
+
+impl Crawl {
+    /// Before the first reading.
+    #[must_use]
+    pub fn of(peer: &str) -> Self {
+        Self {
+            peer: peer.to_owned(),
+            name: None,
+            address: None,
+            tried: Timestamp::UNIX_EPOCH,
+            seen: None,
+            changed: None,
+            failures: 0,
+            failure: None,
+            datasets: 0,
+            reading: 0,
+            pages: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+}
+
+/// A page of a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageMark {
+    /// Its address.
+    pub url: String,
+    /// Its entity tag, if it has one.
+    pub tag: Option<String>,
+}
+
+/// A participant that wants to be told when this node's catalog changes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Watcher {
+    /// Who.
+    pub peer: String,
+    /// When it last said so.
+    pub at: Timestamp,
+}
+
+/// A request of this node for data that nobody offers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataRequestRecord {
+    /// As others see it.
+    pub request: DataRequest,
+    /// Who may see it.
+    pub access: Json,
+    /// When it was taken back.
+    pub withdrawn_at: Option<Timestamp>,
+    /// In the order in which they came.
+    pub answers: Vec<RequestAnswer>,
+}
+
+/// An answer to a request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RequestAnswer {
+    /// Whose.
+    pub by: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// Which.
+    #[serde(flatten)]
+    pub kind: AnswerKind,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "answer")]
+pub enum AnswerKind {
+    /// A dataset is offered.
+    Offered {
+        /// Our pid of the negotiation about it.
+        negotiation: String,
+        /// Its id.
+        dataset: String,
+    },
+    /// There will be none.
+    Refused {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Another participant this node talked to.
@@ -534,6 +671,20 @@ pub fn all<T: DeserializeOwned>(store: &Store, prefix: &str) -> Result<Vec<T>, S
         after = Some(last.clone());
         all.extend(page.into_iter().map(|(_, one)| one));
     }
+}
+
+/// Every catalog is read anew: what was kept of them is gone.
+///
+/// # Errors
+/// The store failed.
+pub async fn forget_crawls(store: &Store) -> Result<(), CommitError> {
+    let mut batch = Batch::new();
+    for crawl in all::<Crawl>(store, prefix::CRAWL)? {
+        let key = key(prefix::CRAWL, &trust::did::segment(&crawl.peer));
+        let anew = Crawl { pages: Vec::new(), seen: None, tried: Timestamp::UNIX_EPOCH, ..crawl };
+        put(&mut batch, key, &anew)?;
+    }
+    store.commit(batch).await.map(|_| ())
 }
 
 /// Adds a write of `record` to `batch`.

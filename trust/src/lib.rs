@@ -15,6 +15,7 @@ pub mod did;
 pub mod dossier;
 mod error;
 pub mod jose;
+pub mod members;
 pub mod presentation;
 pub mod status;
 pub mod token;

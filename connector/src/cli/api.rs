@@ -95,8 +95,16 @@ impl Api {
     }
 
     /// The data of a transfer, as a stream.
-    pub(super) async fn data(&self, transfer: &str, headers: HeaderMap) -> anyhow::Result<reqwest::Response> {
-        let path = format!("/v4/transferprocesses/{}/data", segment(transfer));
+    pub(super) async fn data(
+        &self,
+        transfer: &str,
+        distribution: Option<&str>,
+        headers: HeaderMap,
+    ) -> anyhow::Result<reqwest::Response> {
+        let mut path = format!("/v4/transferprocesses/{}/data", segment(transfer));
+        if let Some(name) = distribution {
+            path.push_str(&format!("?distribution={}", segment(name)));
+        }
         self.send(self.request(Method::GET, &path).headers(headers)).await
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Exit;
 use super::api::{Api, set};
 use super::output::{Output, table, text};
+use crate::search::describe;
 
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -167,14 +168,6 @@ pub(super) async fn fetch(
         set(&mut ask, "filter", filter);
     }
     api.post("/v4/catalog/request", ask).await
-}
-
-pub(super) fn describe(dataset: &Value) -> Description {
-    let mut properties = dataset.as_object().cloned().unwrap_or_default();
-    if let Some(distribution) = dataset.pointer("/distribution/0").and_then(Value::as_object) {
-        properties.extend(distribution.clone());
-    }
-    Description::from_properties(&properties)
 }
 
 /// An offer's terms, one sentence a line.

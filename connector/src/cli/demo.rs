@@ -16,7 +16,7 @@ use super::api::{is_over, segment};
 use super::describe::Describe;
 use super::negotiations::{Negotiate, begin};
 use super::output::{Output, bytes, milliseconds, table, text};
-use super::pull::pull;
+use super::pull::{How, pull};
 use super::terms::Terms;
 use super::testbed::{TestNode, Testbed};
 use super::{Exit, agreements, catalog, publish, transfers};
@@ -319,7 +319,7 @@ async fn share(
     let dataset =
         dataset.with_context(|| format!("{} does not see the rows of {}", consumer.name, city.name))?;
     ensure!(
-        catalog::describe(dataset).form.license.as_deref() == Some(LICENSE),
+        crate::search::describe(dataset).form.license.as_deref() == Some(LICENSE),
         "the description lost its licence"
     );
 
@@ -328,7 +328,7 @@ async fn share(
     let transfer = text(&transfers::start(&consumer.api, &agreement).await?, "@id");
     let path = consumer.dir.join(format!("no2-from-{}.csv", city.name.to_lowercase()));
     let mut file = tokio::fs::File::create(&path).await.context("creating the output")?;
-    let pulled = pull(&consumer.api, &transfer, 0, None, &mut file, *output).await?;
+    let pulled = pull(&consumer.api, &transfer, &How::default(), &mut file, *output).await?;
     consumer.api.post(&format!("/v4/transferprocesses/{}/complete", segment(&transfer)), json!({})).await?;
 
     let received = std::fs::read(&path).context("reading the output")?;
@@ -403,7 +403,8 @@ async fn cut_stream(
     let reading = transfer.clone();
     let reader = tokio::spawn(async move {
         let mut sink = Counting { count };
-        let result = pull(&api, &reading, 0, Some(ARCHIVE_RATE), &mut sink, quiet()).await;
+        let how = How { limit_rate: Some(ARCHIVE_RATE), ..How::default() };
+        let result = pull(&api, &reading, &how, &mut sink, quiet()).await;
         (result, Instant::now())
     });
     tokio::time::timeout(STEP, counted.wait_for(|read| *read >= READ_BEFORE_END))

@@ -12,8 +12,8 @@ use trust::{Algorithm, PrivateKey};
 use super::output::{Output, fields};
 use super::{Exit, certificates};
 use crate::config::{
-    Agreements, Config, Delivery, FILE, Log, Management, Network, Participant, Public, Store, StoreEngine,
-    Tls,
+    Agreements, Config, Delivery, FILE, Federation, Log, Management, Network, Participant, Public, Store,
+    StoreEngine, Tls,
 };
 use crate::{ids, secrets};
 
@@ -145,6 +145,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         policy: crate::config::Policy::default(),
         credentials: crate::config::Credentials::default(),
         authority: None,
+        federation: Federation::default(),
         delivery: Delivery::default(),
         log: Log::default(),
         closed_test_network: None,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::Api;
@@ -19,12 +19,45 @@ pub(super) struct Events {
     after: Option<String>,
 }
 
-pub(super) async fn peers(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
-    let found = Api::open(dir)?.get("/v4/peers").await?;
+/// `concordat peers`
+#[derive(Debug, Clone, Args)]
+pub(super) struct Peers {
+    /// First ask the authorities who the members are, and read the catalogs of all.
+    #[arg(long)]
+    refresh: bool,
+}
+
+pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(dir)?;
+    if arguments.refresh {
+        api.post("/v4/peers/refresh", json!({})).await?;
+    }
+    let found = api.get("/v4/peers").await?;
     output.result(&found, || {
-        let row = |one: &Value| vec![text(one, "did"), text(one, "address"), text(one, "lastSeen")];
+        let row = |one: &Value| {
+            let list = |name: &str, member: &str| {
+                let all = one.get(name).and_then(Value::as_array).into_iter().flatten();
+                let texts = all.map(|one| one.as_str().map_or_else(|| text(one, member), str::to_owned));
+                texts.collect::<Vec<_>>().join("\n")
+            };
+            let reachable = match one.get("reachable").and_then(Value::as_bool) {
+                Some(true) => "yes".to_owned(),
+                Some(false) => format!("no: {}", text(one, "failure")),
+                None => "not tried".to_owned(),
+            };
+            vec![
+                text(one, "did"),
+                text(one, "name"),
+                list("roles", ""),
+                list("memberOf", "space"),
+                text(one, "datasets"),
+                text(one, "requests"),
+                reachable,
+                text(one, "lastSeen"),
+            ]
+        };
         table(
-            &["participant", "address", "first seen there"],
+            &["participant", "name", "roles", "member of", "offers", "requests", "reachable", "last seen"],
             found.as_array().into_iter().flatten().map(row).collect(),
         )
     });

@@ -207,7 +207,11 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
     let automation = arguments.automation.term();
     let steps = [
         ("assets", &id, asset),
-        ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access(arguments)})),
+        (
+            "policydefinitions",
+            &access_id,
+            json!({"@id": access_id, "policy": access(&arguments.only_for, arguments.only_for_members_of.as_deref())}),
+        ),
         ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
         (
             "contractdefinitions",
@@ -240,12 +244,10 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
 }
 
 /// Everybody, or the named participants, or the members of a data space.
-fn access(arguments: &Publish) -> Value {
+pub(super) fn access(only_for: &[String], only_for_members_of: Option<&str>) -> Value {
     let constraint = |left: &str, operator: &str, right: Value| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
-    let named = (!arguments.only_for.is_empty())
-        .then(|| constraint("assignee", "isAnyOf", json!(arguments.only_for)));
-    let members =
-        arguments.only_for_members_of.as_ref().map(|space| constraint(MEMBERSHIP, "eq", json!(space)));
+    let named = (!only_for.is_empty()).then(|| constraint("assignee", "isAnyOf", json!(only_for)));
+    let members = only_for_members_of.map(|space| constraint(MEMBERSHIP, "eq", json!(space)));
     let constraints: Vec<_> = named.into_iter().chain(members).collect();
     let mut permission = json!({"action": "use"});
     if !constraints.is_empty() {

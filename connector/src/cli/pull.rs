@@ -26,9 +26,23 @@ pub(super) struct Arguments {
     /// Go on where the file ends.
     #[arg(long, requires = "output")]
     pub resume: bool,
+    /// The form of the data to read, where it has several: the name of the distribution.
+    #[arg(long, value_name = "NAME")]
+    pub distribution: Option<String>,
     /// Read at most so many bytes a second.
     #[arg(long, value_name = "BYTES")]
     pub limit_rate: Option<u64>,
+}
+
+/// How data is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct How {
+    /// Bytes that are there already.
+    pub from: u64,
+    /// Most bytes a second.
+    pub limit_rate: Option<u64>,
+    /// The form of the data, where it has several.
+    pub distribution: Option<String>,
 }
 
 /// What was read.
@@ -59,7 +73,8 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             (Box::new(file), length)
         }
     };
-    let pulled = pull(&api, &transfer, from, arguments.limit_rate, sink.as_mut(), *output).await?;
+    let how = How { from, limit_rate: arguments.limit_rate, distribution: arguments.distribution.clone() };
+    let pulled = pull(&api, &transfer, &how, sink.as_mut(), *output).await?;
     if is_agreement {
         api.post(&format!("/v4/transferprocesses/{}/complete", segment(&transfer)), json!({})).await?;
     }
@@ -78,18 +93,18 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
 pub(super) async fn pull(
     api: &Api,
     transfer: &str,
-    from: u64,
-    limit_rate: Option<u64>,
+    How { from, limit_rate, distribution }: &How,
     sink: &mut (dyn AsyncWrite + Unpin + Send),
     output: Output,
 ) -> anyhow::Result<Pulled> {
+    let (from, limit_rate) = (*from, *limit_rate);
     let mut headers = HeaderMap::new();
     if from > 0 {
         headers.insert(header::RANGE, HeaderValue::try_from(format!("bytes={from}-"))?);
     }
     let mut events = api.events(None).await?;
     let started = Instant::now();
-    let response = match api.data(transfer, headers).await {
+    let response = match api.data(transfer, distribution.as_deref(), headers).await {
         Ok(response) => response,
         // The file has everything already.
         Err(error) if from > 0 && error.to_string().contains("416") => {

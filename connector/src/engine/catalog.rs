@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use catalog::{
     Asker, Asset, CatalogError, ContractDefinition, Cursor, DISTRIBUTION_NAME, Description, Filter,
-    HTTP_PULL, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition,
+    HTTP_PULL, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE,
 };
 use jiff::Timestamp;
 use policy_engine::Hierarchy;
@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use store::Batch;
 use tokio::sync::{OwnedMutexGuard, RwLockWriteGuard};
 
+use super::data_requests::REQUESTS;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::tables::{self, Event, prefix};
@@ -295,6 +296,10 @@ impl Engine {
             T::enter(&mut inventory, id, before, after, &among);
         }
         self.reconsider_open(id);
+        if T::PREFIX == prefix::ASSET {
+            self.federation.changed(id);
+        }
+        self.federation.has_news();
         Ok(())
     }
 
@@ -347,6 +352,12 @@ impl Engine {
         let page = view.page(filter, cursor, PAGE);
         let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), self.did().to_owned());
         catalog.service.push(DataService::new(self.service_id(), self.own_address.clone()));
+        catalog.properties.insert(TITLE.to_owned(), Json::String(self.name.clone()));
+        if *cursor == Cursor::Start
+            && let Some(requests) = self.requests_for(asker)?
+        {
+            catalog.properties.insert(REQUESTS.to_owned(), requests);
+        }
         for asset in self.assets(page.ids.iter().map(AsRef::as_ref))? {
             let offers = view.offers(&asset);
             if !offers.is_empty() {
@@ -376,6 +387,16 @@ impl Engine {
         self.offered.read().view(Asker { did: asker, credentials: &credentials }, now).offers(asset)
     }
 
+    /// The offers for the dataset `id` as `participant` sees them, for the operator.
+    ///
+    /// # Errors
+    /// There is no such dataset.
+    pub fn offers_seen_by(&self, participant: &str, id: &str) -> Result<Vec<Json>, EngineError> {
+        let asset = self.asset(id)?.ok_or_else(|| not_found::<Asset>(id))?;
+        let offers = self.offers_of(&asset, participant, clock::now());
+        Ok(offers.into_iter().map(|offer| offer.policy).collect())
+    }
+
     /// What the offer `id` stands for, if `asker` may see it.
     pub(super) fn offer_for(&self, asker: &str, id: &str, now: Timestamp) -> Option<Offer> {
         let credentials = self.credentials_of(asker);
@@ -386,7 +407,7 @@ impl Engine {
         format!("{}#dsp", self.did())
     }
 
-    fn document(&self, asset: Asset, offers: Vec<Offer>) -> Dataset {
+    pub(super) fn document(&self, asset: Asset, offers: Vec<Offer>) -> Dataset {
         // Only names that mean the same everywhere leave the node.
         let properties = asset.properties.into_iter().filter(|(name, _)| name.contains("://")).collect();
         let split = Description::split(properties);

@@ -234,7 +234,7 @@ impl Engine {
     /// Which types of credentials matter here at all.
     fn kinds_asked(&self) -> Result<BTreeSet<String>, EngineError> {
         let mut kinds = self.claims.agreed.read().unwrap_or_else(PoisonError::into_inner).clone();
-        kinds.extend(self.offered.read().credential_kinds());
+        kinds.extend(self.offered.read().credential_kinds().iter().cloned());
         kinds.extend(self.required.iter().cloned());
         let any = kinds.remove("");
         if any {
@@ -396,6 +396,7 @@ impl Engine {
         }
         self.record(Event::new("trust", clock::now(), "its status lists have changed").with(issuer)).await;
         self.statuses_changed(issuer).await;
+        self.federation.members_changed();
         Ok(())
     }
 
@@ -419,6 +420,11 @@ impl Engine {
 
     /// Expects of participants what the agreements in force ask for.
     pub(super) fn expect_agreed_claims(&self) -> Result<(), EngineError> {
+        for wanted in self.own_requests()?.into_iter().filter(|one| one.withdrawn_at.is_none()) {
+            if let Ok(access) = Policy::parse(&wanted.access) {
+                self.claims.expect(&access);
+            }
+        }
         self.each_agreement(|record| {
             if record.ended.is_none() {
                 self.claims.expect(record.agreement.policy());

@@ -237,6 +237,7 @@ impl Engine {
                 id: credential_id,
                 kind: kind.clone(),
                 holder: issuance.holder.clone(),
+                role: claims.get("role").and_then(Json::as_str).map(str::to_owned),
                 index,
                 at: now,
                 until,

@@ -11,17 +11,18 @@ use protocol::wire::{
     Agreement, ContractNegotiation, ContractOfferMessage, ContractRequestMessage, Offer, Received,
 };
 use protocol::{
-    AgreementId, DatasetId, Effect, Failure, MessageId, OfferId, ParticipantId, ProviderPid, Refusal,
-    RefusalKind, Role,
+    AgreementId, DatasetId, Effect, Failure, MessageId, OfferId, Outgoing, ParticipantId, ProviderPid,
+    Refusal, RefusalKind, Role,
 };
+use serde_json::Value as Json;
 use store::Batch;
 use trust::{MessageEvidence, SignerRole};
 
-use super::{Engine, EngineError, Heard, message_id};
+use super::{Engine, EngineError, Heard, data_requests, message_id};
 use crate::clock;
 use crate::config::Signatures;
 use crate::ids;
-use crate::tables::{self, AgreementRecord, Event, NegotiationRecord, ProcessKind, prefix};
+use crate::tables::{self, AgreementRecord, AnswerKind, Event, NegotiationRecord, ProcessKind, prefix};
 
 const KIND: ProcessKind = ProcessKind::Negotiation;
 
@@ -50,11 +51,12 @@ impl Engine {
             message_id(),
             clock::now(),
         );
-        let record = NegotiationRecord { negotiation: step.next, automation, wanted: Some(offer) };
+        let record =
+            NegotiationRecord { negotiation: step.next, automation, wanted: Some(offer), data_request: None };
         self.save_negotiation(record, Saving { effects: step.effects, ..Saving::default() }).await
     }
 
-    /// Offers a dataset to a participant that did not ask, as the provider.
+    /// Offers a dataset to a participant that did not ask, as the provider; or that asked for such data in `data_request`.
     ///
     /// # Errors
     /// No such offer for that participant, or its address cannot be used.
@@ -63,6 +65,7 @@ impl Engine {
         peer: &str,
         address: Option<&str>,
         offer: &str,
+        data_request: Option<&str>,
     ) -> Result<NegotiationRecord, EngineError> {
         let offered = self.offer_for(peer, offer, clock::now());
         let offered = offered.ok_or_else(|| unknown_offer(&OfferId::new(offer)))?;
@@ -72,9 +75,21 @@ impl Engine {
             .with_target(&dataset);
         let peer_address = self.peer_address(peer, address).await?;
         let parties = self.negotiation_parties(peer, peer_address, dataset);
-        let step = negotiation::begin(Role::Provider, ids::urn(), parties, terms, message_id(), clock::now());
-        let record =
-            NegotiationRecord { negotiation: step.next, automation: offered.automation, wanted: None };
+        let mut step =
+            negotiation::begin(Role::Provider, ids::urn(), parties, terms, message_id(), clock::now());
+        if let Some(request) = data_request {
+            for effect in &mut step.effects {
+                if let Effect::Send(Outgoing { body: Json::Object(body), .. }) = effect {
+                    body.insert(data_requests::REQUEST.to_owned(), Json::String(request.to_owned()));
+                }
+            }
+        }
+        let record = NegotiationRecord {
+            negotiation: step.next,
+            automation: offered.automation,
+            wanted: None,
+            data_request: data_request.map(str::to_owned),
+        };
         self.save_negotiation(record, Saving { effects: step.effects, ..Saving::default() }).await
     }
 
@@ -125,7 +140,12 @@ impl Engine {
             negotiation.progress.note(now, format!("the terms asked for are not those offered: {reason}"));
         }
         let answer = acknowledgement(&negotiation)?;
-        let record = NegotiationRecord { negotiation, automation: offered.automation, wanted: None };
+        let record = NegotiationRecord {
+            negotiation,
+            automation: offered.automation,
+            wanted: None,
+            data_request: None,
+        };
         let (record, effects) = self.decide_on(record, Vec::new(), now)?;
         let saving = Saving { effects, message: Some(self.heard(heard)), ..Saving::default() };
         self.save_negotiation(record, saving).await?;
@@ -156,9 +176,20 @@ impl Engine {
         let mut negotiation = negotiation::offered(pid, parties, &received, clock::now())?;
         negotiation.progress.note(clock::now(), "it waits for you to accept or reject it");
         let answer = acknowledgement(&negotiation)?;
-        let record = NegotiationRecord { negotiation, automation: Automation::Manual, wanted: None };
+        let data_request = heard.body.get(data_requests::REQUEST).and_then(Json::as_str).map(str::to_owned);
+        let record =
+            NegotiationRecord { negotiation, automation: Automation::Manual, wanted: None, data_request };
         let saving = Saving { message: Some(self.heard(heard)), ..Saving::default() };
-        self.save_negotiation(record, saving).await?;
+        let record = self.save_negotiation(record, saving).await?;
+        if let Some(request) = &record.data_request {
+            let (negotiation, dataset) =
+                (record.negotiation.pid().to_owned(), record.negotiation.dataset.to_string());
+            let kind = AnswerKind::Offered { negotiation, dataset };
+            // The offer stands in any case.
+            if let Err(error) = self.take_request_answer(caller, request, kind).await {
+                tracing::info!(%error, request, "an offer answers a request that is not open");
+            }
+        }
         Ok(answer)
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::AUTHORIZATION;
 use protocol::wire::{
     Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, VersionResponse, reason_text,
@@ -16,7 +17,7 @@ use crate::network::{bounded_body, describe};
 use crate::tables::{self, Peer, prefix};
 
 /// Longest answer of a peer that is asked directly.
-const ASK: Duration = Duration::from_secs(30);
+pub(super) const ASK: Duration = Duration::from_secs(30);
 /// Largest version metadata, in bytes.
 const MAX_VERSIONS: usize = 64 * 1024;
 /// Most peers looked through for an address.
@@ -108,7 +109,7 @@ impl Engine {
         filter: Option<Vec<Json>>,
     ) -> Result<Catalog, EngineError> {
         let base = self.peer_address(peer, address).await?;
-        let message = protocol::wire::to_json(&CatalogRequestMessage { filter }, None);
+        let message = protocol::wire::to_json(&CatalogRequestMessage { filter, notify: false }, None);
         let url = format!("{base}/catalog/request");
         let mut catalog: Option<Catalog> = None;
         let mut next = Some(url.clone());
@@ -156,7 +157,12 @@ impl Engine {
         read(&url, &body)
     }
 
-    async fn get(&self, url: &str, peer: Option<&str>, limit: usize) -> Result<Vec<u8>, EngineError> {
+    pub(super) async fn get(
+        &self,
+        url: &str,
+        peer: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<u8>, EngineError> {
         let mut request = self.client.get(url).timeout(ASK);
         if let Some(peer) = peer {
             request = request.header(AUTHORIZATION, self.identity.authorization(peer, clock::now())?);
@@ -166,7 +172,7 @@ impl Engine {
 }
 
 /// The target of the `next` relation among the `Link` headers (RFC 8288), several or joined by commas.
-fn next_page(headers: &http::HeaderMap) -> Option<String> {
+pub(super) fn next_page(headers: &http::HeaderMap) -> Option<String> {
     let links = headers.get_all(http::header::LINK).iter().filter_map(|value| value.to_str().ok());
     links.flat_map(|value| value.split(",")).find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
@@ -201,9 +207,14 @@ async fn answer(
     if status.is_success() {
         return Ok((body, next));
     }
-    let said = protocol::wire::parse::<CatalogError>(&body).map_or_else(
+    Err(problem(url, status, &body))
+}
+
+/// What a peer said instead of what it was asked for.
+pub(super) fn problem(url: &str, status: StatusCode, body: &[u8]) -> EngineError {
+    let said = protocol::wire::parse::<CatalogError>(body).map_or_else(
         |_| String::new(),
         |error| reason_text(error.message.code.as_deref(), &error.message.reason),
     );
-    Err(EngineError::Peer(format!("{url} answered {status} {said}").trim_end().to_owned()))
+    EngineError::Peer(format!("{url} answered {status} {said}").trim_end().to_owned())
 }

@@ -97,6 +97,7 @@ impl Engine {
         tables::append_event(&mut batch, &Event::new("trust", now, text).about(did))?;
         self.commit(batch).await?;
         self.claims.forget_answers();
+        self.federation.members_changed();
         Ok(record)
     }
 
@@ -120,6 +121,7 @@ impl Engine {
             self.commit(batch).await?;
         }
         self.recheck_all().await;
+        self.federation.members_changed();
         Ok(())
     }
 }

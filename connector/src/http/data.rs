@@ -25,8 +25,8 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
 
 /// Which form of the data is wanted, where it has several.
 #[derive(Debug, Deserialize)]
-pub(super) struct Wanted {
-    pub(super) distribution: Option<String>,
+pub(in crate::http) struct Wanted {
+    pub(in crate::http) distribution: Option<String>,
 }
 
 async fn read(

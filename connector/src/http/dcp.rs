@@ -17,7 +17,7 @@ use trust::dcp::{self, DcpMessage};
 use super::authenticate::{Visitor, authenticate};
 use super::problem::{Problem, json_answer};
 use super::{Faces, ISSUER_PATH, MAX_MESSAGE, read_body};
-use crate::engine::NOTICE_PATH;
+use crate::engine::{MEMBERS_PATH, NOTICE_PATH};
 
 type Shared = State<Arc<Faces>>;
 
@@ -38,6 +38,7 @@ pub(super) fn issuer() -> Router<Arc<Faces>> {
         .route("/requests/{id}", get(status))
         .route("/schemas/{kind}", get(schema))
         .route("/status/{name}", get(status_list))
+        .route(&format!("/{MEMBERS_PATH}"), get(members))
 }
 
 /// Who calls, by a bearer token only.
@@ -150,6 +151,18 @@ async fn status(State(faces): Shared, Path(id): Path<String>, headers: HeaderMap
     };
     let result = result.await;
     close(&faces, "a look at a request for credentials", who.as_deref(), result).await
+}
+
+/// Ours, beside the protocol: who belongs to the data space, for those who do.
+async fn members(State(faces): Shared, headers: HeaderMap) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        let list = faces.engine.member_list(did)?;
+        Ok(([(header::CONTENT_TYPE, "application/jwt")], list).into_response())
+    };
+    let result = result.await;
+    close(&faces, "a look at the members", who.as_deref(), result).await
 }
 
 async fn schema(State(faces): Shared, Path(kind): Path<String>) -> Response {

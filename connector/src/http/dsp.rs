@@ -20,7 +20,8 @@ use tower_http::compression::CompressionLayer;
 use super::authenticate::authenticate;
 use super::problem::{Problem, Protocol, message_answer};
 use super::{Faces, MAX_MESSAGE, read_body, validators};
-use crate::engine::Heard;
+use crate::engine::{CHANGED_PATH, Heard};
+use crate::tables::AnswerKind;
 
 type Shared = State<Arc<Faces>>;
 
@@ -36,6 +37,8 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/transfers/{pid}", get(transfer_state))
         .route("/transfers/{pid}/{leaf}", post(transfer_message))
         .route("/agreements/{id}/duties", post(duty_report))
+        .route(&format!("/catalog/{CHANGED_PATH}"), post(catalog_changed))
+        .route("/catalog/data-requests/{id}/refusal", post(request_refused))
 }
 
 /// Catalogs are large and compress well (specification: gzip where the client accepts it).
@@ -156,6 +159,9 @@ async fn catalog(
             Method::POST => exchange.read::<CatalogRequestMessage>()?.message,
             _ => CatalogRequestMessage::default(),
         };
+        if request.notify {
+            faces.engine.watch_for(&caller).await?;
+        }
         let (cursor, continued) = continuation.read()?;
         let asked = request.filter.unwrap_or(continued);
         let filter = Filter::parse(&asked).map_err(|reason| Refusal::new(RefusalKind::Malformed, reason))?;
@@ -307,6 +313,44 @@ async fn duty_report(
             Refusal::new(RefusalKind::Malformed, format!("{}: {}", error.path(), error.inner()))
         })?;
         faces.engine.take_duty_report(&caller, &id, report).await?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    exchange.close(result).await
+}
+
+/// Ours, beside the protocol: the caller's catalog has changed.
+async fn catalog_changed(State(faces): Shared, headers: HeaderMap) -> Response {
+    let mut exchange = Exchange::new(&faces, Protocol::Catalog, "a notice of a changed catalog", None);
+    let result = async {
+        let caller = exchange.open(&headers, None).await?;
+        faces.engine.take_catalog_notice(&caller)?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    exchange.close(result).await
+}
+
+#[derive(Debug, Deserialize)]
+struct Refused {
+    reason: String,
+}
+
+/// Ours, beside the protocol: the caller will not offer what this node asked for.
+async fn request_refused(
+    State(faces): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut exchange = Exchange::new(&faces, Protocol::Catalog, "the refusal of a data request", None);
+    let result = async {
+        let caller = authenticate(&faces, &headers).await?.did;
+        exchange.caller = Some(caller.clone());
+        let bytes = read_body(body, MAX_MESSAGE).await?;
+        let Refused { reason } = serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::new(RefusalKind::Malformed, format!("/reason: {error}")))?;
+        faces.engine.take_request_answer(&caller, &id, AnswerKind::Refused { reason }).await?;
         Ok(StatusCode::OK.into_response())
     };
     let result = result.await;

@@ -5,6 +5,7 @@
 mod authority;
 mod credentials;
 mod events;
+mod federation;
 mod identity;
 mod keys;
 mod operations;
@@ -62,7 +63,11 @@ impl Management {
 /// Everything the operator reaches.
 pub fn routes(management: &Arc<Management>) -> Router {
     let shared = || Router::new().merge(resources::routes()).merge(processes::routes());
-    let ours = Router::new().merge(identity::routes()).merge(events::routes()).merge(pull::routes());
+    let ours = Router::new()
+        .merge(identity::routes())
+        .merge(events::routes())
+        .merge(federation::routes())
+        .merge(pull::routes());
     let ours = ours.merge(keys::routes()).merge(credentials::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes());
     Router::new()

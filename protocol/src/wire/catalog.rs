@@ -14,6 +14,9 @@ pub struct CatalogRequestMessage {
     /// Implementation-specific; a provider that does not understand it answers 400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Vec<Json>>,
+    /// Ours: the asker wants to be told when the catalog changes.
+    #[serde(rename = "urn:concordat:notify", default, skip_serializing_if = "std::ops::Not::not")]
+    pub notify: bool,
 }
 
 impl DspMessage for CatalogRequestMessage {

@@ -156,7 +156,7 @@ async fn propose(State(management): Shared, body: Body) -> Response {
         let proposal: Proposal = read(body).await?;
         let address = proposal.counter_party_address.as_deref();
         let engine = &management.faces.engine;
-        let record = engine.propose(&proposal.counter_party_id, address, &proposal.offer_id).await?;
+        let record = engine.propose(&proposal.counter_party_id, address, &proposal.offer_id, None).await?;
         Ok(ok(&views::id_response(record.negotiation.pid())))
     };
     respond(result.await)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::{Management, Shared, error, respond};
 use crate::engine::{Engine, EngineError};
+use crate::http::data::Wanted;
 use crate::network::{bounded_body, describe};
 
 /// Handed to the provider.
@@ -54,6 +55,7 @@ pub(super) fn routes() -> Router<Arc<Management>> {
 async fn read(
     State(management): Shared,
     Path(id): Path<String>,
+    Query(wanted): Query<Wanted>,
     method: http::Method,
     headers: HeaderMap,
 ) -> Response {
@@ -78,10 +80,14 @@ async fn read(
     else {
         return conflict("the provider's start message names no endpoint with a token");
     };
-    if let Err(problem) = engine.guard().check_url(&endpoint) {
-        return conflict(&problem.to_string());
+    let mut url = match engine.guard().check_url(&endpoint) {
+        Ok(url) => url,
+        Err(problem) => return conflict(&problem.to_string()),
+    };
+    if let Some(name) = &wanted.distribution {
+        url.query_pairs_mut().append_pair("distribution", name);
     }
-    let mut request = engine.client().request(method, &endpoint).bearer_auth(token);
+    let mut request = engine.client().request(method, url).bearer_auth(token);
     for name in ASKED {
         if let Some(value) = headers.get(&name) {
             request = request.header(name, value.clone());

@@ -17,7 +17,7 @@ use super::{Management, Shared, answer, malformed, read, respond};
 use crate::engine::{Engine, EngineError, Managed, Write};
 use crate::http::problem::json_answer;
 use crate::ids;
-use crate::{sources, tables};
+use crate::sources;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
@@ -26,7 +26,6 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .merge(resource::<ContractDefinition>("/contractdefinitions"))
         .route("/catalog/request", post(catalog))
         .route("/catalog/dataset/request", post(dataset))
-        .route("/peers", get(peers))
         .route("/opendata", get(open_uses))
 }
 
@@ -150,16 +149,4 @@ async fn dataset(State(management): Shared, body: Body) -> Response {
         Ok(json_answer(StatusCode::OK, &protocol::wire::to_json(&found, None)))
     };
     respond(result.await)
-}
-
-async fn peers(State(management): Shared) -> Response {
-    let engine: &Engine = &management.faces.engine;
-    let found = tables::list::<tables::Peer>(engine.store(), tables::prefix::PEER, None, 10_000);
-    respond(found.map_err(EngineError::from).map(|peers| {
-        let list = peers
-            .into_iter()
-            .map(|(_, peer)| json!({"did": peer.did, "address": peer.address, "lastSeen": peer.last_seen}))
-            .collect();
-        json_answer(StatusCode::OK, &Value::Array(list))
-    }))
 }

@@ -86,6 +86,9 @@ pub(super) fn negotiation(record: &NegotiationRecord) -> Value {
         "urn:concordat:terms": policy_engine::explain::policy(ours.offer.policy()),
         "urn:concordat:offerBy": role(ours.offer_by),
     })));
+    if let Some(request) = &record.data_request {
+        map.insert("urn:concordat:dataRequest".to_owned(), json!(request));
+    }
     document("ContractNegotiation", ours.pid(), map)
 }
 

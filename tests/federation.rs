@@ -1,0 +1,221 @@
+//! Beyond one's own catalog: members find each other and each other's data, and ask for what nobody offers.
+
+use serde_json::{Value, json};
+
+use crate::support::{Node, Stranger, World, answer};
+
+const SPACE: &str = "https://space.example";
+
+/// An authority, and a member with each of the names.
+fn space<const N: usize>(world: &World, names: [&str; N]) -> (Node, [Node; N]) {
+    let mut authority = world.local_node("authority");
+    authority.text(&["authority", "init", "--space", SPACE]);
+    authority.stop();
+    authority.start();
+    let members = names.map(|name| {
+        let member = world.local_node(name);
+        authority.text(&["authority", "invite", &member.did, "--claim", &format!("role={name}-agency")]);
+        member.text(&["credentials", "request", &authority.did, "--trust"]);
+        member
+    });
+    (authority, members)
+}
+
+fn hits(found: &Value) -> Vec<&str> {
+    found["hits"].as_array().unwrap().iter().map(|hit| hit["dataset"]["@id"].as_str().unwrap()).collect()
+}
+
+fn participant<'a>(all: &'a Value, node: &Node) -> &'a Value {
+    let mut all = all.as_array().unwrap().iter();
+    all.find(|one| one["did"] == node.did.as_str()).unwrap_or(&Value::Null)
+}
+
+/// Waits until `node` knows as much of the catalog of `of`.
+async fn until_read(node: &Node, of: &Node, datasets: u64) -> Value {
+    let all = node.until("/v4/peers", |all| participant(all, of)["datasets"] == datasets).await;
+    participant(&all, of).clone()
+}
+
+#[tokio::test]
+async fn members_know_of_each_other_and_search_each_others_catalogs() {
+    let world = World::new();
+    let (authority, [mut noise, mut air]) = space(&world, ["noise", "air"]);
+    let outsider = world.local_node("outsider");
+    noise.publish("urn:noise:hourly", b"a\n", &["--only-for-members-of", SPACE, "--keyword", "sound"]);
+    noise.publish("urn:noise:hidden", b"a\n", &["--only-for", "did:web:nobody.example"]);
+    air.text(&["peers", "--refresh"]);
+
+    // Who is there, in which role, what they offer.
+    let known = until_read(&air, &noise, 1).await;
+    assert_eq!((&known["roles"], &known["name"]), (&json!(["noise-agency"]), &json!("noise")));
+    assert_eq!((&known["memberOf"][0]["space"], &known["reachable"]), (&json!(SPACE), &json!(true)));
+    let table = air.text(&["peers"]);
+    assert!(table.contains("noise-agency") && table.contains(SPACE), "{table}");
+    // The list of members is for members.
+    let stranger = Stranger::new(&world);
+    let list = format!("{}/dcp/issuer/members", authority.address);
+    assert_eq!(stranger.client.get(&list).send().await.unwrap().status(), 401);
+    let asked = outsider.post("/v4/tokens", json!({"audience": authority.did})).await;
+    let refused =
+        stranger.client.get(&list).bearer_auth(asked["access_token"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(refused.status(), 404, "an outsider does not learn who the members are");
+
+    // Search: what is offered to this node, and nothing else.
+    let found = air.json(&["search", "test", "rows"]);
+    assert_eq!(hits(&found), ["urn:noise:hourly"]);
+    let hit = &found["hits"][0];
+    assert_eq!((&hit["participant"], &hit["source"]), (&json!(noise.did), &json!(noise.did)));
+    assert!(hit["ageSeconds"].as_u64().is_some_and(|age| age < 60), "{hit}");
+    assert_eq!(hits(&air.json(&["search", "--keyword", "Sound"])), ["urn:noise:hourly"]);
+    assert!(hits(&air.json(&["search", "--keyword", "smell"])).is_empty());
+    assert!(air.text(&["search", "test", "--facets"]).contains("keyword: sound (1)"));
+    assert_eq!(air.run(&["search", &"x".repeat(501)]).status.code(), Some(3));
+
+    // What changes is told: nobody asks, and it is found all the same.
+    noise.publish("urn:noise:daily", b"a\n", &["--description", "Quarterly revisions"]);
+    let known = until_read(&air, &noise, 2).await;
+    assert_eq!(hits(&air.json(&["search", "quarterly"])), ["urn:noise:daily"]);
+    // What is as it was is not read again.
+    air.text(&["peers", "--refresh"]);
+    let again = until_read(&air, &noise, 2).await;
+    assert_eq!(again["changedAt"], known["changedAt"]);
+    assert_ne!(again["lastSeen"], known["lastSeen"]);
+    noise.text(&["unpublish", "urn:noise:hourly"]);
+    until_read(&air, &noise, 1).await;
+    assert_eq!(hits(&air.json(&["search", "test"])), ["urn:noise:daily"]);
+
+    // What is known outlives kill -9, and a peer that is gone is named while what it offered is shown with its age.
+    air.kill();
+    noise.kill();
+    air.start();
+    air.text(&["peers", "--refresh"]);
+    let gone = air.until("/v4/peers", |all| participant(all, &noise)["reachable"] == json!(false)).await;
+    assert_eq!(participant(&gone, &noise)["datasets"], 1);
+    let found = air.json(&["search", "test"]);
+    assert_eq!(
+        (hits(&found), found["failing"].as_array().unwrap().len()),
+        (vec!["urn:noise:daily"], 1),
+        "{found}"
+    );
+    assert!(air.text(&["search", "test"]).contains("cannot be read now"));
+    // A damaged index is made anew from those who are there.
+    noise.start();
+    air.stop();
+    std::fs::write(air.dir.join("search/meta.json"), "{").unwrap();
+    air.start();
+    air.text(&["peers", "--refresh"]);
+    assert_eq!(hits(&air.json(&["search", "test"])), ["urn:noise:daily"]);
+
+    // Who is a member no more stands in the directory as nobody's member.
+    let issued = authority.json(&["authority", "issued"]);
+    for one in issued.as_array().unwrap().iter().filter(|one| one["holder"] == noise.did.as_str()) {
+        authority.text(&["authority", "revoke", one["id"].as_str().unwrap(), "--reason", "left"]);
+    }
+    air.text(&["peers", "--refresh"]);
+    let left = air.until("/v4/peers", |all| participant(all, &noise)["memberOf"] == json!([])).await;
+    assert_eq!(participant(&left, &noise)["roles"], json!([]));
+}
+
+#[tokio::test]
+async fn own_datasets_are_found_as_well() {
+    let world = World::new();
+    let mut node = world.local_node("city");
+    node.publish("urn:own:1", b"a\n", &["--keyword", "trees"]);
+    node.stop();
+    node.start();
+    node.publish("urn:own:2", b"a\n", &["--keyword", "trees"]);
+    // The search index follows the store; both the one that was there at the start and the one that came after it.
+    let found = loop {
+        let found = node.json(&["search", "trees"]);
+        if found["total"] == 2 {
+            break found;
+        }
+        tokio::task::yield_now().await;
+    };
+    let mut ids = hits(&found);
+    ids.sort_unstable();
+    assert_eq!(ids, ["urn:own:1", "urn:own:2"]);
+    assert_eq!(found["hits"][0]["participant"], node.did);
+}
+
+#[tokio::test]
+async fn data_that_nobody_offers_is_asked_for_and_answered() {
+    let world = World::new();
+    let (_authority, [wants, has]) = space(&world, ["research", "noise"]);
+    let outsider = world.local_node("outsider");
+    let wanted = wants.json(&[
+        "requests",
+        "publish",
+        "hourly noise levels, district 3",
+        "--id",
+        "urn:request:noise",
+        "--purpose",
+        "https://w3id.org/dpv#AcademicResearch",
+        "--only-for-members-of",
+        SPACE,
+    ]);
+    assert_eq!(wanted["request"]["@id"], "urn:request:noise");
+    let twice = wants.run(&["requests", "publish", "again", "--id", "urn:request:noise"]);
+    assert_eq!(twice.status.code(), Some(3), "an id is used once");
+    wants.json(&[
+        "requests",
+        "publish",
+        "for nobody",
+        "--id",
+        "urn:request:hidden",
+        "--only-for",
+        "did:web:nobody.example",
+    ]);
+    has.text(&["peers", "--refresh"]);
+    let seen = has.json(&["requests"]);
+    let ids: Vec<_> = seen.as_array().unwrap().iter().map(|one| one["request"]["@id"].clone()).collect();
+    assert_eq!(ids, ["urn:request:noise"], "and not the hidden one");
+    assert!(has.text(&["requests"]).contains("hourly noise levels, district 3"));
+    // A peer that knows of no requests reads a catalog as ever: it is still one by the schema.
+    let catalog = has.json(&["catalog", &wants.did]);
+    assert_eq!((&catalog["@type"], &catalog["participantId"]), (&json!("Catalog"), &json!(wants.did)));
+
+    // No from one who may see it, and from nobody else.
+    has.text(&["requests", "refuse", &wants.did, "urn:request:noise", "--reason", "not measured"]);
+    let refusal = |id: &str| {
+        format!("{}/dsp/2025-1/catalog/data-requests/{}/refusal", wants.address, trust::did::segment(id))
+    };
+    let stranger = Stranger::new(&world);
+    for (id, reason, expected) in [("urn:request:noise", "x", 404), ("urn:request:none", "x", 404)] {
+        let token = outsider.post("/v4/tokens", json!({"audience": wants.did})).await;
+        let request = stranger.client.post(refusal(id)).bearer_auth(token["access_token"].as_str().unwrap());
+        let status = answer(request.json(&json!({"reason": reason})).send().await.unwrap()).await.0;
+        assert_eq!(status, expected, "{id}");
+    }
+    // Yes: an offer, and the negotiation that follows from it.
+    has.publish("urn:noise:district3", b"a\n", &[]);
+    let absent = has.run(&["requests", "offer", &wants.did, "urn:request:none", "urn:noise:district3"]);
+    assert_eq!(absent.status.code(), Some(3), "nobody asked for that");
+    let offered = has.json(&["requests", "offer", &wants.did, "urn:request:noise", "urn:noise:district3"]);
+    let theirs =
+        format!("/v4/contractnegotiations/{}", trust::did::segment(offered["negotiation"].as_str().unwrap()));
+    let list = wants
+        .until("/v4/datarequests", |all| {
+            all[0]["answers"].as_array().is_some_and(|answers| answers.len() == 2)
+        })
+        .await;
+    let (no, yes) = (&list[0]["answers"][0], &list[0]["answers"][1]);
+    assert_eq!(
+        (&no["answer"], &no["reason"], &no["by"]),
+        (&json!("refused"), &json!("not measured"), &json!(has.did))
+    );
+    assert_eq!(
+        (&yes["answer"], &yes["dataset"], &yes["state"]),
+        (&json!("offered"), &json!("urn:noise:district3"), &json!("OFFERED"))
+    );
+    let ours = yes["negotiation"].as_str().unwrap();
+    let shown = wants.get(&format!("/v4/contractnegotiations/{}", trust::did::segment(ours))).await;
+    assert_eq!(shown["urn:concordat:dataRequest"], "urn:request:noise");
+    wants.text(&["negotiations", "approve", ours]);
+    let done = has.until(&theirs, |one| one["state"] == "FINALIZED").await;
+    assert_eq!(done["urn:concordat:dataRequest"], "urn:request:noise");
+    wants.until_text(&["requests"], "offers urn:noise:district3 (FINALIZED)").await;
+    wants.text(&["requests", "withdraw", "urn:request:noise"]);
+    assert_eq!(wants.run(&["requests", "withdraw", "urn:request:noise"]).status.code(), Some(3));
+    has.until("/v4/datarequests", |all| all == &json!([])).await;
+}
