@@ -58,6 +58,7 @@ pub use self::gate::{Admission, Denial, Read};
 pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
+pub(crate) use self::peers::next_page;
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;

@@ -67,7 +67,7 @@ async fn pages_are_linked_and_stable() {
     let peer = Peer::new("auto").await;
     let everybody = json!({"@type": "Set", "permission": [{"action": "use"}]});
     peer.node.post("/v4/policydefinitions", json!({"@id": "open", "policy": everybody})).await;
-    for number in 0..1100 {
+    for number in 0..220 {
         let keyword = if number % 2 == 0 { "even" } else { "odd" };
         let properties = json!({"http://www.w3.org/ns/dcat#keyword": [keyword]});
         let asset = json!({"@id": format!("n{number:05}"), "properties": properties});
@@ -96,14 +96,14 @@ async fn pages_are_linked_and_stable() {
         (ids, previous, next)
     };
     let (first, none, next) = page(&format!("{}/catalog/request", peer.base)).await;
-    assert_eq!((first.len(), none), (500, None));
+    assert_eq!((first.len(), none), (100, None));
     // What goes away meanwhile shifts nothing.
     peer.node.ask("DELETE", &format!("/v4/assets/{}", first[10]), None).await.unwrap();
     let (second, previous, next) = page(&next.unwrap()).await;
     let (third, _, end) = page(&next.unwrap()).await;
-    assert_eq!((second[0].as_str(), second.len(), third.len(), end), ("n00500", 500, 101, None));
+    assert_eq!((second[0].as_str(), second.len(), third.len(), end), ("n00100", 100, 21, None));
     let (again, _, _) = page(&previous.unwrap()).await;
-    assert_eq!(again.len(), 499, "the page before, without what was removed");
+    assert_eq!(again.len(), 99, "the page before, without what was removed");
     let got = peer
         .client
         .get(format!("{}/catalog/request", peer.base))

@@ -41,23 +41,39 @@ impl Api {
     }
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.call(Method::GET, path, None).await
+        self.call(Method::GET, path, None, ANSWER).await
     }
 
     pub(super) async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
-        self.call(Method::POST, path, Some(body)).await
+        self.call(Method::POST, path, Some(body), ANSWER).await
+    }
+
+    /// As [`Self::post`], for what takes longer.
+    pub(super) async fn post_within(
+        &self,
+        path: &str,
+        body: Value,
+        longest: Duration,
+    ) -> anyhow::Result<Value> {
+        self.call(Method::POST, path, Some(body), longest).await
     }
 
     pub(super) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Value> {
-        self.call(Method::PUT, path, Some(body)).await
+        self.call(Method::PUT, path, Some(body), ANSWER).await
     }
 
     pub(super) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        self.call(Method::DELETE, path, None).await
+        self.call(Method::DELETE, path, None, ANSWER).await
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let mut request = self.request(method, path).timeout(ANSWER);
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        longest: Duration,
+    ) -> anyhow::Result<Value> {
+        let mut request = self.request(method, path).timeout(longest);
         if let Some(body) = body {
             request = request.json(&body);
         }

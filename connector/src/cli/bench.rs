@@ -1,5 +1,7 @@
 //! `concordat bench`: how fast is this machine as a node? Two nodes as processes, over TLS, durable, signed.
 
+mod catalog;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,10 +41,13 @@ pub(super) struct Arguments {
     /// Starts of a node.
     #[arg(long, default_value_t = 7)]
     starts: usize,
+    /// Instead of all that: the catalog of a node with so many datasets; may be repeated.
+    #[arg(long, value_name = "DATASETS")]
+    catalog: Vec<usize>,
 }
 
 struct Figure {
-    name: &'static str,
+    name: String,
     value: f64,
     unit: &'static str,
     aim: String,
@@ -50,20 +55,33 @@ struct Figure {
 }
 
 impl Figure {
-    fn at_most(name: &'static str, value: f64, unit: &'static str, aim: f64) -> Self {
-        Self { name, value, unit, aim: format!("at most {aim}"), met: value <= aim }
+    fn at_most(name: impl Into<String>, value: f64, unit: &'static str, aim: f64) -> Self {
+        Self { name: name.into(), value, unit, aim: format!("at most {aim}"), met: value <= aim }
     }
 
-    fn at_least(name: &'static str, value: f64, unit: &'static str, aim: f64) -> Self {
-        Self { name, value, unit, aim: format!("at least {aim}"), met: value >= aim }
+    fn at_least(name: impl Into<String>, value: f64, unit: &'static str, aim: f64) -> Self {
+        Self { name: name.into(), value, unit, aim: format!("at least {aim}"), met: value >= aim }
     }
 
-    fn plain(name: &'static str, value: f64, unit: &'static str) -> Self {
-        Self { name, value, unit, aim: String::new(), met: true }
+    fn plain(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { name: name.into(), value, unit, aim: String::new(), met: true }
     }
 }
 
 pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let mut figures = Vec::new();
+    for count in arguments.catalog.iter().filter(|count| **count > 0) {
+        figures.extend(catalog::figures(*count, output).await?);
+    }
+    if arguments.catalog.is_empty() {
+        figures = exchange(arguments, output).await?;
+    }
+    show(&figures, output);
+    Ok(Exit::Success)
+}
+
+/// Negotiations, streams, tokens, starts.
+async fn exchange(arguments: &Arguments, output: &Output) -> anyhow::Result<Vec<Figure>> {
     let testbed = Testbed::new("bench", false)?;
     output.say("starting two nodes");
     let provider = testbed.node("Provider").await?;
@@ -85,7 +103,10 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     figures.extend(tokens(&testbed).await?);
     output.say(&format!("{} starts", arguments.starts));
     figures.push(start(&testbed, arguments.starts).await?);
+    Ok(figures)
+}
 
+fn show(figures: &[Figure], output: &Output) {
     let machine: Vec<_> = figures
         .iter()
         .map(|one| json!({"name": one.name, "value": one.value, "unit": one.unit, "aim": one.aim, "met": one.met}))
@@ -98,7 +119,7 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
                 (false, false) => "MISSED",
             };
             vec![
-                one.name.to_owned(),
+                one.name.clone(),
                 format!("{:.1} {}", one.value, one.unit),
                 one.aim.clone(),
                 verdict.to_owned(),
@@ -106,7 +127,6 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
         });
         table(&["figure", "measured", "aim", ""], rows.collect())
     });
-    Ok(Exit::Success)
 }
 
 /// How fast tokens are checked against a document at hand, and what it costs a message to be authenticated: its token

@@ -1,6 +1,7 @@
 //! `concordat peers`, `events`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -19,6 +20,9 @@ pub(super) struct Events {
     after: Option<String>,
 }
 
+/// Longest reading of all catalogs.
+const REFRESH: Duration = Duration::from_secs(600);
+
 /// `concordat peers`
 #[derive(Debug, Clone, Args)]
 pub(super) struct Peers {
@@ -30,7 +34,7 @@ pub(super) struct Peers {
 pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     if arguments.refresh {
-        api.post("/v4/peers/refresh", json!({})).await?;
+        api.post_within("/v4/peers/refresh", json!({}), REFRESH).await?;
     }
     let found = api.get("/v4/peers").await?;
     output.result(&found, || {

@@ -130,7 +130,7 @@ pub enum Write {
 }
 
 /// Datasets in one page of the catalog.
-const PAGE: usize = 500;
+const PAGE: usize = 100;
 /// Datasets of which so many are read from the store at once.
 const BATCH: usize = 1000;
 

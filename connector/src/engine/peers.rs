@@ -23,7 +23,7 @@ const MAX_VERSIONS: usize = 64 * 1024;
 /// Most peers looked through for an address.
 const MAX_PEERS: usize = 10_000;
 /// Most pages of one catalog.
-const MAX_PAGES: usize = 1000;
+const MAX_PAGES: usize = 10_000;
 /// Largest catalog, in bytes.
 const MAX_CATALOG: usize = 64 * 1024 * 1024;
 
@@ -172,7 +172,7 @@ impl Engine {
 }
 
 /// The target of the `next` relation among the `Link` headers (RFC 8288), several or joined by commas.
-pub(super) fn next_page(headers: &http::HeaderMap) -> Option<String> {
+pub(crate) fn next_page(headers: &http::HeaderMap) -> Option<String> {
     let links = headers.get_all(http::header::LINK).iter().filter_map(|value| value.to_str().ok());
     links.flat_map(|value| value.split(",")).find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
