@@ -14,7 +14,7 @@ const MAX_TEXT: usize = 500;
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     terms: Vec<Terms>,
-    purposes: Vec<Purpose>,
+    purposes: Vec<(String, Purpose)>,
 }
 
 /// The members of one object.
@@ -76,15 +76,16 @@ impl Filter {
                 return Err(place(&format!("a value is empty or longer than {MAX_TEXT} bytes")));
             }
             if let Some(purpose) = &read.purpose {
-                purposes.push(Purpose::new(purpose).map_err(|error| place(&error))?);
+                let read = Purpose::new(purpose).map_err(|error| place(&error))?;
+                purposes.push((purpose.clone(), read));
             }
             terms.push(read);
         }
         Ok(Self { terms, purposes })
     }
 
-    /// The purposes for which offers must permit use.
-    pub(crate) fn purposes(&self) -> &[Purpose] {
+    /// The purposes for which offers must permit use, as written and as read.
+    pub(crate) fn purposes(&self) -> &[(String, Purpose)] {
         &self.purposes
     }
 

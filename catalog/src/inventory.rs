@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -22,6 +22,8 @@ use crate::{LISTED, OPEN, VISIBILITY};
 
 /// Up to so many datasets that fit are put in order at once; of more, those from the cursor on are looked through.
 const FEW: u64 = 4096;
+/// Purposes for which it is remembered which definitions serve them.
+const MAX_PURPOSES: usize = 64;
 /// What may stand in an offer's id as it is: RFC 3986's unreserved characters.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -37,8 +39,27 @@ pub struct Inventory {
     policies: BTreeMap<String, Json>,
     definitions: BTreeMap<String, Resolved>,
     selectors: Selectors,
-    /// Types of credentials that policies ask for, once somebody asked.
+    /// What follows from the definitions, once somebody asked.
+    derived: Derived,
+}
+
+/// What follows from definitions and policies; begun anew when one of them changes.
+#[derive(Debug, Default)]
+struct Derived {
+    /// Types of credentials that policies ask for.
     kinds: OnceLock<BTreeSet<String>>,
+    /// Definitions by what their access policy says.
+    groups: OnceLock<BTreeMap<String, Group>>,
+    /// By purpose, the definitions that serve it.
+    served: Mutex<BTreeMap<String, Arc<BTreeSet<String>>>>,
+}
+
+/// Definitions whose access policies say the same.
+#[derive(Debug, Default)]
+struct Group {
+    definitions: BTreeSet<String>,
+    /// The datasets of all of them.
+    offered: OnceLock<RoaringBitmap>,
 }
 
 /// Each dataset has a small number of its own, under which sets of datasets are kept.
@@ -95,6 +116,7 @@ struct Resolved {
 #[derive(Debug)]
 struct Terms {
     access: Policy,
+    access_digest: String,
     terms: Map<String, Json>,
     contract: Option<Policy>,
     digest: String,
@@ -197,7 +219,7 @@ pub struct View<'a> {
     inventory: &'a Inventory,
     asker: Asker<'a>,
     now: Timestamp,
-    /// By access policy, whether it admits the asker.
+    /// By what access policies say, whether they admit the asker.
     admits: HashMap<&'a str, bool>,
 }
 
@@ -226,6 +248,9 @@ impl Inventory {
     /// Puts an asset into every set that it belongs to, or takes it out.
     fn mark(&mut self, asset: &Asset, there: bool) {
         let Some(place) = self.places.by_id.get(asset.id.as_str()).copied() else { return };
+        for group in self.derived.groups.get_mut().into_iter().flat_map(BTreeMap::values_mut) {
+            group.offered = OnceLock::new();
+        }
         self.index.change(place, &asset.id, &Description::from_properties(&asset.properties), there);
         let candidates: Vec<_> = self.selectors.candidates(asset).into_iter().map(str::to_owned).collect();
         for id in candidates {
@@ -247,7 +272,7 @@ impl Inventory {
 
     /// Takes a policy, or lets it go; contract definitions that name it follow.
     pub fn change_policy(&mut self, id: &str, after: Option<&PolicyDefinition>) {
-        self.kinds = OnceLock::new();
+        self.derived = Derived::default();
         match after {
             Some(policy) => self.policies.insert(id.to_owned(), policy.policy.clone()),
             None => self.policies.remove(id),
@@ -266,7 +291,7 @@ impl Inventory {
         after: Option<ContractDefinition>,
         among: impl IntoIterator<Item = &'a Asset>,
     ) {
-        self.kinds = OnceLock::new();
+        self.derived = Derived::default();
         if let Some(before) = self.definitions.remove(id) {
             self.selectors.change(&before.definition, false);
         }
@@ -302,7 +327,7 @@ impl Inventory {
     /// The types of the credentials that policies ask of participants; an empty name stands for any type.
     #[must_use]
     pub fn credential_kinds(&self) -> &BTreeSet<String> {
-        self.kinds.get_or_init(|| {
+        self.derived.kinds.get_or_init(|| {
             let offers = self.definitions.values().filter_map(|one| one.offer.as_ref());
             let policies = offers.flat_map(|offer| [Some(&offer.access), offer.contract.as_ref()]);
             policies.flatten().flat_map(Policy::credential_kinds).map(str::to_owned).collect()
@@ -339,6 +364,49 @@ impl Inventory {
         self.places.by_id.get(id).is_some_and(|place| self.open.contains(*place))
     }
 
+    fn groups(&self) -> &BTreeMap<String, Group> {
+        self.derived.groups.get_or_init(|| {
+            let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+            for (id, offer) in self.definitions.iter().filter_map(|(id, one)| Some((id, one.offer.as_ref()?)))
+            {
+                groups.entry(offer.access_digest.clone()).or_default().definitions.insert(id.clone());
+            }
+            groups
+        })
+    }
+
+    /// The datasets that some of the definitions offer.
+    fn offered_by<'a>(&self, definitions: impl Iterator<Item = &'a String>) -> RoaringBitmap {
+        let mut sets = Vec::new();
+        for resolved in definitions.filter_map(|id| self.definitions.get(id)) {
+            match &resolved.selected {
+                Selected::All => return self.places.taken.clone(),
+                Selected::These(datasets) => sets.push(datasets),
+            }
+        }
+        sets.into_iter().union()
+    }
+
+    /// The definitions whose terms serve a purpose.
+    fn serving(&self, name: &str, purpose: &Purpose) -> Arc<BTreeSet<String>> {
+        let mut served = self.derived.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = served.get(name) {
+            return Arc::clone(known);
+        }
+        let serves = |one: &Resolved| {
+            let terms = one.offer.as_ref().and_then(|offer| offer.contract.as_ref());
+            terms.is_some_and(|terms| purpose.is_served_by(terms, &self.known))
+        };
+        let found = self.definitions.iter().filter(|(_, one)| serves(one)).map(|(id, _)| id.clone());
+        let found = Arc::new(found.collect::<BTreeSet<_>>());
+        // What strangers ask for must not fill the memory.
+        if served.len() >= MAX_PURPOSES {
+            served.clear();
+        }
+        served.insert(name.to_owned(), Arc::clone(&found));
+        found
+    }
+
     /// What `asker` may see at `now`.
     #[must_use]
     pub fn view<'a>(&'a self, asker: Asker<'a>, now: Timestamp) -> View<'a> {
@@ -350,7 +418,7 @@ impl<'a> View<'a> {
     fn admits(&mut self, resolved: &'a Resolved) -> Option<&'a Terms> {
         let offer = resolved.offer.as_ref()?;
         let (asker, now, known) = (self.asker, self.now, &self.inventory.known);
-        let admitted = self.admits.entry(&resolved.definition.access_policy_id).or_insert_with(|| {
+        let admitted = self.admits.entry(&offer.access_digest).or_insert_with(|| {
             let request = Request { action: "use", party: asker.did, target: None };
             let world = World { credentials: asker.credentials, ..World::at(now, known) };
             decide(&offer.access, &request, &world).outcome == Outcome::Permit
@@ -392,21 +460,24 @@ impl<'a> View<'a> {
     /// The places of the datasets that `filter` fits, among those offered to the asker.
     fn fitting(&mut self, filter: &Filter) -> RoaringBitmap {
         let inventory = self.inventory;
-        let mut all = false;
-        let mut sets = Vec::new();
-        for resolved in inventory.definitions.values() {
-            let Some(offer) = self.admits(resolved) else { continue };
-            let permits = |purpose: &Purpose| {
-                offer.contract.as_ref().is_some_and(|terms| purpose.is_served_by(terms, &inventory.known))
-            };
-            if filter.purposes().iter().all(permits) {
-                match &resolved.selected {
-                    Selected::All => all = true,
-                    Selected::These(datasets) => sets.push(datasets),
-                }
+        let serving: Vec<_> =
+            filter.purposes().iter().map(|(name, purpose)| inventory.serving(name, purpose)).collect();
+        let mut admitted = Vec::new();
+        for group in inventory.groups().values() {
+            let first = group.definitions.first().and_then(|id| inventory.definitions.get(id));
+            if first.is_some_and(|first| self.admits(first).is_some()) {
+                admitted.push(group);
             }
         }
-        let mut fits = if all { inventory.places.taken.clone() } else { sets.into_iter().union() };
+        let mut fits = if serving.is_empty() {
+            let offered = |group: &&'a Group| {
+                group.offered.get_or_init(|| inventory.offered_by(group.definitions.iter()))
+            };
+            admitted.iter().map(offered).union()
+        } else {
+            let definitions = admitted.iter().flat_map(|group| &group.definitions);
+            inventory.offered_by(definitions.filter(|id| serving.iter().all(|one| one.contains(*id))))
+        };
         for found in
             filter.terms().iter().filter_map(|terms| inventory.index.fitting(terms, &inventory.known))
         {
@@ -485,7 +556,9 @@ fn cut<'a>(
 }
 
 fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDefinition) -> Option<Terms> {
-    let access = Policy::parse(policies.get(&definition.access_policy_id)?).ok()?;
+    let access = policies.get(&definition.access_policy_id)?;
+    let access_digest = digest(&access.to_string());
+    let access = Policy::parse(access).ok()?;
     let terms = policies.get(&definition.contract_policy_id)?.as_object()?;
     let terms: Map<String, Json> = ["profile", "conflict", "permission", "prohibition", "obligation"]
         .into_iter()
@@ -494,9 +567,12 @@ fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDefinition) -
         .collect();
     let contract = Policy::parse(&Json::Object(terms.clone())).ok();
     // serde_json sorts the keys of a map, so the same terms always have the same text.
-    let digest = Sha256::digest(Json::Object(terms.clone()).to_string());
-    let digest = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Some(Terms { access, terms, contract, digest })
+    let digest = digest(&Json::Object(terms.clone()).to_string());
+    Some(Terms { access, access_digest, terms, contract, digest })
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn set(datasets: &mut RoaringBitmap, place: u32, there: bool) {

@@ -113,7 +113,7 @@ mod tests {
         let expected = Description {
             distributions: Vec::new(),
             quality: None,
-            form: Form { columns: Vec::new(), ..full.form.clone() },
+            form: Form { columns: Vec::new(), byte_size: None, ..full.form.clone() },
             ..full.clone()
         };
         let read =

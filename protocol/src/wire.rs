@@ -126,6 +126,20 @@ pub fn to_json<T: DspMessage>(message: &T, id: Option<&MessageId>) -> Json {
     Json::Object(map)
 }
 
+/// Writes a document that says its own `@type`, at once as text: catalogs are large.
+#[must_use]
+pub fn to_text<T: DspMessage>(document: &T) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Root<'a, T> {
+        #[serde(rename = "@context")]
+        context: [&'static str; 1],
+        #[serde(flatten)]
+        document: &'a T,
+    }
+    // As above.
+    serde_json::to_vec(&Root { context: [CONTEXT], document }).unwrap_or_default()
+}
+
 /// `reason` is omitted rather than empty.
 pub(crate) fn reasons(reasons: &[String]) -> Vec<Json> {
     reasons.iter().cloned().map(Json::String).collect()

@@ -166,7 +166,7 @@ async fn catalog(
         let asked = request.filter.unwrap_or(continued);
         let filter = Filter::parse(&asked).map_err(|reason| Refusal::new(RefusalKind::Malformed, reason))?;
         let page = faces.engine.catalog_for(&caller, &filter, &cursor)?;
-        let body = wire::to_json(&page.catalog, None).to_string().into_bytes();
+        let body = wire::to_text(&page.catalog);
         // What one may see changes with one's credentials and with time: only the document itself tells.
         let mut answer = validators::answer(&headers, None, "application/json", body);
         for cursor in [page.previous, page.next].into_iter().flatten() {
