@@ -158,6 +158,117 @@ async fn open_data_is_read_by_everybody_counted_and_cut_when_it_is_withdrawn() {
     broke_off(stream).await;
 }
 
+/// A clerk's day with a dataset: a file that describes it, a series, a further form of its data, an edit, a withdrawal; an
+/// agreement made before stays as it was signed.
+#[tokio::test]
+async fn datasets_are_described_by_files_edited_and_versioned_and_agreements_stay() {
+    let world = World::new();
+    let (city, consumer) = (world.local_node("city"), world.local_node("consumer"));
+    let path = |name: &str, text: &str| {
+        let path = world.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let rows = path("rows.csv", "time,value\n2019-05-07T00:00:00Z,1\n2019-06-17T00:00:00Z,2\n");
+    let json_rows = path("rows.json", "[1,2]");
+    let described = path(
+        "no2.toml",
+        "id = \"urn:test:no2\"\ntitle = {en = \"NO2\", nl = \"Stikstof\"}\ndescription = \"Hourly\"\nseries = [\"urn:test:series\"]\n",
+    );
+    city.text(&["publish", "--series", "--id", "urn:test:series", "--title", "Air", "--description", "All", "--listed"]);
+    let further = format!("json={json_rows}");
+    let published =
+        city.json(&["publish", &rows, "--from-file", &described, "--listed", "--distribution", &further]);
+    assert_eq!((&published["id"], &published["guessed"]["columns"]), (&json!("urn:test:no2"), &json!("time, value")));
+    let one = format!("/open/datasets/{}", trust::did::segment("urn:test:no2"));
+    let found = text(&city, &one, "text/turtle").await;
+    for said in ["\"Stikstof\"@nl", "2019-05-07", "2019-06-17", "distribution-json", "application/json", "checksumValue"] {
+        assert!(found.contains(said), "{said}: {found}");
+    }
+    let series = format!("{}/open/datasets/{}", city.address, trust::did::segment("urn:test:series"));
+    assert!(found.contains(&format!("inSeries <{series}>")), "{found}");
+    assert!(text(&city, "/open/catalog", "text/turtle").await.contains("dcat:DatasetSeries"));
+
+    // Under one agreement either form is read.
+    let agreed = consumer.json(&["negotiate", &city.did, "urn:test:no2"]);
+    let agreement = agreed["contractAgreementId"].as_str().unwrap();
+    assert!(consumer.text(&["pull", agreement]).contains("2019-06-17"));
+    assert_eq!(consumer.text(&["pull", agreement, "--distribution", "json"]), "[1,2]");
+    let none = consumer.run(&["pull", agreement, "--distribution", "xml"]);
+    assert_eq!(none.status.code(), Some(3), "{}", String::from_utf8_lossy(&none.stderr));
+
+    // An edit is seen by those who look, and changes no agreement; new terms are for new agreements.
+    let signed = consumer.json(&["agreements", "show", agreement]);
+    let tag = get(&city, &one, "text/turtle").await.headers()["etag"].clone();
+    city.text(&["edit", "urn:test:no2", "--dataset-version", "1.1", "--version-notes", "June", "--at-most", "1"]);
+    let found = text(&city, &one, "text/turtle").await;
+    assert!(found.contains("\"1.1\"") && found.contains("\"Stikstof\"@nl"), "{found}");
+    let again = city.client.get(format!("{}{one}", city.address)).header("accept", "text/turtle");
+    assert_eq!(again.header("if-none-match", tag).send().await.unwrap().status(), 200);
+    let same = city.text(&["edit", "urn:test:no2", "--dataset-version", "1.1"]);
+    assert!(same.contains("as it was"), "{same}");
+    assert_eq!(city.run(&["edit", "urn:test:none", "--title", "x"]).status.code(), Some(3));
+    let now = consumer.json(&["agreements", "show", agreement]);
+    assert_eq!(now["policy"], signed["policy"]);
+    for _ in 0..3 {
+        assert!(consumer.text(&["pull", agreement]).contains("2019-06-17"), "no count was agreed on");
+    }
+    let newer = consumer.json(&["negotiate", &city.did, "urn:test:no2"]);
+    let newer = newer["contractAgreementId"].as_str().unwrap();
+    consumer.text(&["pull", newer]);
+    assert_eq!(consumer.run(&["pull", newer]).status.code(), Some(3), "once only");
+    city.text(&["unpublish", "urn:test:no2"]);
+    let file = world.folder.path().join("dossier.json");
+    consumer.text(&["agreements", "export", agreement, "-o", file.to_str().unwrap()]);
+    assert!(consumer.run(&["agreements", "verify", file.to_str().unwrap()]).status.success());
+    assert_eq!(consumer.json(&["agreements", "show", agreement])["policy"], signed["policy"]);
+}
+
+/// Who has it is told so by time as well, and a catalog that lacks something is not shown at all.
+#[tokio::test]
+async fn a_catalog_that_lacks_something_is_not_shown_and_an_old_one_is_not_sent_again() {
+    let world = World::new();
+    let mut node = world.local_node("city");
+    node.publish("urn:test:one", b"a\n", &["--listed"]);
+    node.publish("urn:test:two", b"a\n", &["--listed"]);
+    // A time is told once it cannot change within its second any more.
+    let changed = loop {
+        let answer = get(&node, "/open/catalog", "text/turtle").await;
+        if let Some(changed) = answer.headers().get("last-modified") {
+            break changed.clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let since = |at: http::HeaderValue| {
+        let url = format!("{}/open/catalog.ttl", node.address);
+        node.client.get(url).header("if-modified-since", at).send()
+    };
+    assert_eq!(since(changed).await.unwrap().status(), 304);
+    let before = http::HeaderValue::from_static("Sat, 01 Jan 2000 00:00:00 GMT");
+    assert_eq!(since(before).await.unwrap().status(), 200);
+
+    // Links go on in the form and below the path that were asked for.
+    for path in ["/catalog.ttl", "/open/catalog.ttl", "/open/catalog"] {
+        let page = text(&node, path, "text/turtle").await;
+        assert!(page.contains(&format!("hydra:first <{}{path}?page=1>", node.address)), "{page}");
+    }
+
+    // A record that nobody can read: portals would take it for withdrawn and forget it.
+    node.stop();
+    node.spoil("asset/urn:test:two").await;
+    node.start();
+    for path in ["/open/catalog", "/catalog.ttl", "/open/sitemap.xml"] {
+        let answer = get(&node, path, "text/turtle").await;
+        assert_eq!(answer.status(), 503, "{path}");
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+    let one = format!("/open/datasets/{}", trust::did::segment("urn:test:one"));
+    assert_eq!(get(&node, &one, "text/turtle").await.status(), 200, "what is there is there");
+    let consumer = world.local_node("consumer");
+    let refused = consumer.run(&["catalog", &node.did]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("503"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn pages_lead_to_each_other() {
     let world = World::new();

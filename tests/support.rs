@@ -133,6 +133,15 @@ impl Node {
         self.child.as_ref().unwrap().id()
     }
 
+    /// Puts something into the record `key` that nobody can read, while the node does not run.
+    pub async fn spoil(&self, key: &str) {
+        let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
+        let (store, _) = store::Store::open(&self.dir.join("store"), &options).unwrap();
+        let mut batch = store::Batch::new();
+        batch.put(key, b"spoilt".to_vec());
+        store.commit(batch).await.unwrap();
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
