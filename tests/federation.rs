@@ -219,3 +219,69 @@ async fn data_that_nobody_offers_is_asked_for_and_answered() {
     assert_eq!(wants.run(&["requests", "withdraw", "urn:request:noise"]).status.code(), Some(3));
     has.until("/v4/datarequests", |all| all == &json!([])).await;
 }
+
+/// A broker shows what others offer to those whom their access policies admit, and to nobody else.
+#[tokio::test]
+async fn a_broker_keeps_to_the_access_rules_of_those_whose_catalogs_it_shows() {
+    let world = World::new();
+    let (_authority, [mut provider, mut broker, member]) = space(&world, ["noise", "broker", "reader"]);
+    let mut outsider = world.local_node("outsider");
+    provider.publish("urn:noise:members", b"a\n", &["--only-for-members-of", SPACE]);
+    provider.publish("urn:noise:outsider", b"a\n", &["--only-for", &outsider.did]);
+    provider.publish("urn:noise:listed", b"a\n", &["--listed"]);
+    provider.publish("urn:noise:everybody", b"a\n", &[]);
+    broker.configure("broker = false", "broker = true");
+    broker.publish("urn:broker:own", b"a\n", &[]);
+    let seen = |asker: &Node| {
+        let found = asker.json(&["catalog", &broker.did]);
+        let own: Vec<_> = found["dataset"].as_array().unwrap().iter().map(|one| one["@id"].clone()).collect();
+        assert_eq!(own, ["urn:broker:own"]);
+        assert!(
+            !found.to_string().contains("urn:concordat:access"),
+            "how others decide is not told on: {found}"
+        );
+        let within = found["catalog"].as_array().cloned().unwrap_or_default();
+        let of_provider: Vec<_> =
+            within.iter().filter(|one| one["participantId"] == provider.did.as_str()).collect();
+        let ids = of_provider.iter().flat_map(|one| one["dataset"].as_array().unwrap());
+        ids.map(|one| one["@id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Before the provider names its broker, that shows only what the provider shows to everybody anyhow.
+    broker.text(&["peers", "--refresh"]);
+    for asker in [&member, &outsider] {
+        assert_eq!(seen(asker), ["urn:noise:listed"], "{}", asker.did);
+    }
+    provider.configure("brokers = []", &format!("brokers = [\"{}\"]", broker.did));
+    broker.text(&["peers", "--refresh"]);
+    let seen = |asker: &Node| {
+        let found = asker.json(&["catalog", &broker.did]);
+        assert!(!found.to_string().contains("urn:concordat:access"), "{found}");
+        let within = found["catalog"].as_array().unwrap();
+        let ids = within.iter().flat_map(|one| one["dataset"].as_array().unwrap());
+        let mut ids: Vec<_> = ids.map(|one| one["@id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        (ids, within[0]["service"][0]["endpointURL"].clone())
+    };
+    let endpoint = json!(format!("{}/dsp/2025-1", provider.address));
+    let of_member =
+        ["urn:noise:everybody", "urn:noise:listed", "urn:noise:members"].map(str::to_owned).to_vec();
+    assert_eq!(seen(&member), (of_member, endpoint.clone()));
+    let of_outsider =
+        ["urn:noise:everybody", "urn:noise:listed", "urn:noise:outsider"].map(str::to_owned).to_vec();
+    assert_eq!(seen(&outsider), (of_outsider, endpoint));
+    let filtered = member.json(&["catalog", &broker.did, "--text", "nothing like it"]);
+    assert!(filtered.get("catalog").is_none() && filtered.get("dataset").is_none(), "{filtered}");
+    assert!(member.text(&["catalog", &broker.did]).contains(&format!("offered by {} noise", provider.did)));
+    // One who reads the broker alone finds the provider's datasets through it, and negotiates with the provider.
+    outsider.configure("peers = []", &format!("peers = [\"{}\"]", broker.did));
+    outsider.text(&["peers", "--refresh"]);
+    let found = outsider.json(&["search", "--participant", &provider.did]);
+    assert_eq!(found["total"], 3, "{found}");
+    assert_eq!(found["hits"][0]["source"], broker.did);
+    let agreed = outsider.json(&["negotiate", &provider.did, "urn:noise:outsider"]);
+    assert_eq!(agreed["state"], "FINALIZED");
+    // What is withdrawn there is gone here.
+    provider.text(&["unpublish", "urn:noise:everybody"]);
+    broker.text(&["peers", "--refresh"]);
+    assert_eq!(seen(&member).0.len(), 2);
+}

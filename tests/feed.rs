@@ -175,14 +175,34 @@ async fn datasets_are_described_by_files_edited_and_versioned_and_agreements_sta
         "no2.toml",
         "id = \"urn:test:no2\"\ntitle = {en = \"NO2\", nl = \"Stikstof\"}\ndescription = \"Hourly\"\nseries = [\"urn:test:series\"]\n",
     );
-    city.text(&["publish", "--series", "--id", "urn:test:series", "--title", "Air", "--description", "All", "--listed"]);
+    city.text(&[
+        "publish",
+        "--series",
+        "--id",
+        "urn:test:series",
+        "--title",
+        "Air",
+        "--description",
+        "All",
+        "--listed",
+    ]);
     let further = format!("json={json_rows}");
     let published =
         city.json(&["publish", &rows, "--from-file", &described, "--listed", "--distribution", &further]);
-    assert_eq!((&published["id"], &published["guessed"]["columns"]), (&json!("urn:test:no2"), &json!("time, value")));
+    assert_eq!(
+        (&published["id"], &published["guessed"]["columns"]),
+        (&json!("urn:test:no2"), &json!("time, value"))
+    );
     let one = format!("/open/datasets/{}", trust::did::segment("urn:test:no2"));
     let found = text(&city, &one, "text/turtle").await;
-    for said in ["\"Stikstof\"@nl", "2019-05-07", "2019-06-17", "distribution-json", "application/json", "checksumValue"] {
+    for said in [
+        "\"Stikstof\"@nl",
+        "2019-05-07",
+        "2019-06-17",
+        "distribution-json",
+        "application/json",
+        "checksumValue",
+    ] {
         assert!(found.contains(said), "{said}: {found}");
     }
     let series = format!("{}/open/datasets/{}", city.address, trust::did::segment("urn:test:series"));
@@ -200,7 +220,16 @@ async fn datasets_are_described_by_files_edited_and_versioned_and_agreements_sta
     // An edit is seen by those who look, and changes no agreement; new terms are for new agreements.
     let signed = consumer.json(&["agreements", "show", agreement]);
     let tag = get(&city, &one, "text/turtle").await.headers()["etag"].clone();
-    city.text(&["edit", "urn:test:no2", "--dataset-version", "1.1", "--version-notes", "June", "--at-most", "1"]);
+    city.text(&[
+        "edit",
+        "urn:test:no2",
+        "--dataset-version",
+        "1.1",
+        "--version-notes",
+        "June",
+        "--at-most",
+        "1",
+    ]);
     let found = text(&city, &one, "text/turtle").await;
     assert!(found.contains("\"1.1\"") && found.contains("\"Stikstof\"@nl"), "{found}");
     let again = city.client.get(format!("{}{one}", city.address)).header("accept", "text/turtle");

@@ -133,6 +133,16 @@ impl Node {
         self.child.as_ref().unwrap().id()
     }
 
+    /// Changes its configuration and starts it anew.
+    pub fn configure(&mut self, before: &str, after: &str) {
+        self.stop();
+        let file = self.dir.join("concordat.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(before), "{text}");
+        std::fs::write(&file, text.replacen(before, after, 1)).unwrap();
+        self.start();
+    }
+
     /// Puts something into the record `key` that nobody can read, while the node does not run.
     pub async fn spoil(&self, key: &str) {
         let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };

@@ -116,6 +116,7 @@ struct Resolved {
 #[derive(Debug)]
 struct Terms {
     access: Policy,
+    access_text: Json,
     access_digest: String,
     terms: Map<String, Json>,
     contract: Option<Policy>,
@@ -211,6 +212,8 @@ pub struct Offer {
     pub policy: Json,
     /// Who answers a request.
     pub automation: Automation,
+    /// Who may see it: an ODRL Set.
+    pub access: Json,
 }
 
 /// What one participant may see at one time.
@@ -221,6 +224,8 @@ pub struct View<'a> {
     now: Timestamp,
     /// By what access policies say, whether they admit the asker.
     admits: HashMap<&'a str, bool>,
+    /// The asker sees everything.
+    all: bool,
 }
 
 impl Inventory {
@@ -410,13 +415,22 @@ impl Inventory {
     /// What `asker` may see at `now`.
     #[must_use]
     pub fn view<'a>(&'a self, asker: Asker<'a>, now: Timestamp) -> View<'a> {
-        View { inventory: self, asker, now, admits: HashMap::new() }
+        View { inventory: self, asker, now, admits: HashMap::new(), all: false }
     }
 }
 
 impl<'a> View<'a> {
+    /// The same for one who sees every offer, whomever its access policy admits.
+    #[must_use]
+    pub fn of_all(self) -> Self {
+        Self { all: true, ..self }
+    }
+
     fn admits(&mut self, resolved: &'a Resolved) -> Option<&'a Terms> {
         let offer = resolved.offer.as_ref()?;
+        if self.all {
+            return Some(offer);
+        }
         let (asker, now, known) = (self.asker, self.now, &self.inventory.known);
         let admitted = self.admits.entry(&offer.access_digest).or_insert_with(|| {
             let request = Request { action: "use", party: asker.did, target: None };
@@ -523,7 +537,13 @@ impl Terms {
         let mut policy = self.terms.clone();
         policy.insert("@id".to_owned(), Json::String(id.clone()));
         policy.insert("@type".to_owned(), Json::String("Offer".to_owned()));
-        Offer { id, asset: asset.to_owned(), policy: Json::Object(policy), automation: definition.automation }
+        Offer {
+            id,
+            asset: asset.to_owned(),
+            policy: Json::Object(policy),
+            access: self.access_text.clone(),
+            automation: definition.automation,
+        }
     }
 }
 
@@ -556,9 +576,9 @@ fn cut<'a>(
 }
 
 fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDefinition) -> Option<Terms> {
-    let access = policies.get(&definition.access_policy_id)?;
-    let access_digest = digest(&access.to_string());
-    let access = Policy::parse(access).ok()?;
+    let access_text = policies.get(&definition.access_policy_id)?.clone();
+    let access_digest = digest(&access_text.to_string());
+    let access = Policy::parse(&access_text).ok()?;
     let terms = policies.get(&definition.contract_policy_id)?.as_object()?;
     let terms: Map<String, Json> = ["profile", "conflict", "permission", "prohibition", "obligation"]
         .into_iter()
@@ -568,7 +588,7 @@ fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDefinition) -
     let contract = Policy::parse(&Json::Object(terms.clone())).ok();
     // serde_json sorts the keys of a map, so the same terms always have the same text.
     let digest = digest(&Json::Object(terms.clone()).to_string());
-    Some(Terms { access, access_digest, terms, contract, digest })
+    Some(Terms { access, access_text, access_digest, terms, contract, digest })
 }
 
 fn digest(text: &str) -> String {

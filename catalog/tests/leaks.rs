@@ -1,6 +1,8 @@
 //! Nobody sees what is not for them, whatever changes in whatever order: the inventory is held against asking every
 //! dataset, definition and policy anew.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

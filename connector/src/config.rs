@@ -294,11 +294,22 @@ pub struct Federation {
     pub interval_minutes: u32,
     /// Where the search index is.
     pub folder: PathBuf,
+    /// Whether this node's catalog also shows what others offer, as far as they let it.
+    pub broker: bool,
+    /// Participants that may show others what this node offers, to whom its access policies admit; they see all of it.
+    pub brokers: Vec<String>,
 }
 
 impl Default for Federation {
     fn default() -> Self {
-        Self { peers: Vec::new(), members: true, interval_minutes: 60, folder: "search".into() }
+        Self {
+            peers: Vec::new(),
+            members: true,
+            interval_minutes: 60,
+            folder: "search".into(),
+            broker: false,
+            brokers: Vec::new(),
+        }
     }
 }
 

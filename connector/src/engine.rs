@@ -6,6 +6,7 @@
 
 mod agreements;
 mod audit;
+mod broker;
 mod catalog;
 mod claims;
 mod credential_check;

@@ -73,6 +73,8 @@ pub mod prefix {
     pub const PROVEN: &str = "proven/";
     /// Since when a read runs, by agreement and read; what is left after a kill is settled at the next start.
     pub const READ: &str = "read/";
+    /// `engine::broker::Remote`, by participant and dataset.
+    pub const REMOTE: &str = "remote/";
     /// When a used token is too old anyway (seconds), by the digest of sender and `jti`.
     pub const REPLAY: &str = "replay/";
     /// [`super::Trusted`], by DID.

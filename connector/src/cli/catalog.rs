@@ -93,23 +93,43 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     let Some(peer) = &arguments.peer else { return lint(&api, output).await };
     let found = fetch(&api, peer, arguments.address.as_deref(), arguments.filter.json()).await?;
     output.result(&found, || {
-        let rows = found.get("dataset").and_then(Value::as_array).into_iter().flatten().map(|dataset| {
-            let description = describe(dataset);
-            let period =
-                [description.from, description.until].into_iter().flatten().collect::<Vec<_>>().join(" to ");
-            let offers = dataset.get("hasPolicy").and_then(Value::as_array).into_iter().flatten();
-            let terms = offers.map(words).collect::<Vec<_>>().join("\nor\n");
-            vec![
-                text(dataset, "@id"),
-                description.title.plain().unwrap_or_default().to_owned(),
-                description.publisher.unwrap_or_default(),
-                period,
-                terms,
-            ]
-        });
-        table(&["dataset", "title", "publisher", "period", "terms"], rows.collect())
+        let own = rows(&found);
+        // A broker's catalog has those of others in it.
+        let within = found.get("catalog").and_then(Value::as_array).into_iter().flatten();
+        let others: Vec<_> = within.filter(|one| !rows(one).is_empty()).collect();
+        let mut shown = Vec::new();
+        if !own.is_empty() || others.is_empty() {
+            shown.push(table(&HEADER, own));
+        }
+        for one in others {
+            shown.push(format!("offered by {} {}", text(one, "participantId"), text(one, catalog::TITLE)));
+            shown.push(table(&HEADER, rows(one)));
+        }
+        shown.join("\n")
     });
     Ok(Exit::Success)
+}
+
+const HEADER: [&str; 5] = ["dataset", "title", "publisher", "period", "terms"];
+
+/// The datasets of a catalog.
+fn rows(catalog: &Value) -> Vec<Vec<String>> {
+    let datasets = catalog.get("dataset").and_then(Value::as_array).into_iter().flatten();
+    let row = |dataset: &Value| {
+        let description = describe(dataset);
+        let period =
+            [description.from, description.until].into_iter().flatten().collect::<Vec<_>>().join(" to ");
+        let offers = dataset.get("hasPolicy").and_then(Value::as_array).into_iter().flatten();
+        let terms = offers.map(words).collect::<Vec<_>>().join("\nor\n");
+        vec![
+            text(dataset, "@id"),
+            description.title.plain().unwrap_or_default().to_owned(),
+            description.publisher.unwrap_or_default(),
+            period,
+            terms,
+        ]
+    };
+    datasets.map(row).collect()
 }
 
 /// Looks at every dataset of this node; exits with 5 where portals would miss what they demand, or cannot read something.

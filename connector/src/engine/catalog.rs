@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use catalog::{
     Asker, Asset, CatalogError, ContractDefinition, Cursor, DISTRIBUTION_NAME, Description, Filter,
-    HTTP_PULL, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE,
+    HTTP_PULL, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE, VISIBILITY,
 };
 use jiff::Timestamp;
 use policy_engine::Hierarchy;
@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use store::Batch;
 use tokio::sync::{OwnedMutexGuard, RwLockWriteGuard};
 
+use super::broker::ACCESS;
 use super::data_requests::REQUESTS;
 use super::{Engine, EngineError};
 use crate::clock;
@@ -131,6 +132,8 @@ pub enum Write {
 
 /// Datasets in one page of the catalog.
 const PAGE: usize = 100;
+/// Before the keys of others' datasets in a cursor; ids have no control characters.
+const OTHERS: &str = "\u{1}";
 /// Datasets of which so many are read from the store at once.
 const BATCH: usize = 1000;
 
@@ -347,9 +350,6 @@ impl Engine {
         self.complete()?;
         let credentials = self.credentials_of(asker);
         let asker = Asker { did: asker, credentials: &credentials };
-        let inventory = self.offered.read();
-        let mut view = inventory.view(asker, clock::now());
-        let page = view.page(filter, cursor, PAGE);
         let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), self.did().to_owned());
         catalog.service.push(DataService::new(self.service_id(), self.own_address.clone()));
         catalog.properties.insert(TITLE.to_owned(), Json::String(self.name.clone()));
@@ -358,13 +358,34 @@ impl Engine {
         {
             catalog.properties.insert(REQUESTS.to_owned(), requests);
         }
+        // Behind one's own datasets those of others; no id begins as their keys do in the cursors that this node gives.
+        if self.federating.broker
+            && let Cursor::After(key) = cursor
+            && let Some(after) = key.strip_prefix(OTHERS)
+        {
+            let (others, next) = self.others_for(asker, filter, after)?;
+            catalog.catalog = others;
+            let next = next.map(|key| Cursor::After(format!("{OTHERS}{key}")));
+            return Ok(Page { catalog, previous: None, next });
+        }
+        let inventory = self.offered.read();
+        let is_broker = self.federating.brokers.iter().any(|broker| broker == asker.did);
+        let view = inventory.view(asker, clock::now());
+        let mut view = if is_broker { view.of_all() } else { view };
+        let page = view.page(filter, cursor, PAGE);
         for asset in self.assets(page.ids.iter().map(AsRef::as_ref))? {
-            let offers = view.offers(&asset);
+            let mut offers = view.offers(&asset);
+            for offer in offers.iter_mut().filter(|_| is_broker) {
+                if let Some(policy) = offer.policy.as_object_mut() {
+                    policy.insert(ACCESS.to_owned(), offer.access.take());
+                }
+            }
             if !offers.is_empty() {
                 catalog.dataset.push(self.document(asset, offers));
             }
         }
-        Ok(Page { catalog, previous: page.previous, next: page.next })
+        let others = self.federating.broker.then(|| Cursor::After(OTHERS.to_owned()));
+        Ok(Page { catalog, previous: page.previous, next: page.next.or(others) })
     }
 
     /// One dataset as `asker` may see it.
@@ -409,7 +430,8 @@ impl Engine {
 
     pub(super) fn document(&self, asset: Asset, offers: Vec<Offer>) -> Dataset {
         // Only names that mean the same everywhere leave the node.
-        let properties = asset.properties.into_iter().filter(|(name, _)| name.contains("://")).collect();
+        let told = |name: &str| name.contains("://") || name == VISIBILITY;
+        let properties = asset.properties.into_iter().filter(|(name, _)| told(name)).collect();
         let split = Description::split(properties);
         let policies = offers.into_iter().map(|offer| offer.policy).collect();
         let distribution =

@@ -276,7 +276,7 @@ impl Engine {
         crawls.into_iter().filter_map(Result::transpose).collect()
     }
 
-    fn crawl_of(&self, peer: &str) -> Result<Option<Crawl>, EngineError> {
+    pub(super) fn crawl_of(&self, peer: &str) -> Result<Option<Crawl>, EngineError> {
         Ok(tables::load(&self.store, &crawl_key(peer))?.map(|(crawl, _)| crawl))
     }
 
@@ -323,6 +323,8 @@ impl Engine {
         if is_same_place && self.is_same(before, &base).await? {
             return Ok(before.clone());
         }
+        let mut direct = self.readers_of()?;
+        direct.insert(self.did().to_owned());
         let reading = before.reading.saturating_add(1);
         let mut after = Crawl {
             reading,
@@ -349,7 +351,10 @@ impl Engine {
             }
             let mut known = Vec::new();
             collect(&before.peer, &before.peer, *catalog, MAX_DEPTH, &mut known);
+            // Who is asked itself knows better than one who tells of it.
+            known.retain(|one| one.participant == before.peer || !direct.contains(&one.participant));
             after.datasets = after.datasets.saturating_add(u64::try_from(known.len()).unwrap_or(u64::MAX));
+            self.keep_remote(&before.peer, &known, reading).await?;
             let index = Arc::clone(&index);
             blocking(move || index.take(&known, reading)).await?;
             after.pages.push(PageMark { url, tag });
@@ -358,6 +363,11 @@ impl Engine {
         }
         let source = before.peer.clone();
         blocking(move || index.finish(&source, reading)).await?;
+        if self.federating.broker {
+            self.forget_remote(&before.peer, reading).await?;
+            // What others see here has changed as well.
+            self.federation.has_news();
+        }
         Ok(after)
     }
 

@@ -124,7 +124,10 @@ impl Engine {
             let page: Catalog = read(&url, &body)?;
             match &mut catalog {
                 None => catalog = Some(page),
-                Some(whole) => whole.dataset.extend(page.dataset),
+                Some(whole) => {
+                    whole.dataset.extend(page.dataset);
+                    whole.catalog.extend(page.catalog);
+                }
             }
             // A link elsewhere would carry this node's token to a stranger.
             next = following.filter(|following| following.starts_with(&format!("{base}/")));
