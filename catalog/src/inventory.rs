@@ -134,7 +134,7 @@ enum Selected {
 #[derive(Debug, Default)]
 struct Selectors {
     /// By property and value.
-    by_value: HashMap<(String, String), BTreeSet<String>>,
+    by_value: BTreeMap<String, HashMap<String, BTreeSet<String>>>,
     /// Without a selector, or with one of another kind.
     others: BTreeSet<String>,
 }
@@ -145,25 +145,25 @@ impl Selectors {
             true => drop(set.insert(definition.id.clone())),
             false => drop(set.remove(&definition.id)),
         };
-        match definition.first_values() {
-            None => set(&mut self.others),
-            Some((property, values)) => {
-                for value in values {
-                    let key = (property.to_owned(), value.to_string());
-                    set(self.by_value.entry(key.clone()).or_default());
-                    if self.by_value.get(&key).is_some_and(BTreeSet::is_empty) {
-                        self.by_value.remove(&key);
-                    }
-                }
+        let Some((property, values)) = definition.first_values() else { return set(&mut self.others) };
+        let of_property = self.by_value.entry(property.to_owned()).or_default();
+        for value in values.into_iter().map(Json::to_string) {
+            set(of_property.entry(value.clone()).or_default());
+            if of_property.get(&value).is_some_and(BTreeSet::is_empty) {
+                of_property.remove(&value);
             }
+        }
+        if of_property.is_empty() {
+            self.by_value.remove(property);
         }
     }
 
     /// The definitions that may offer `asset`, in the order of their ids.
     fn candidates(&self, asset: &Asset) -> BTreeSet<&str> {
-        let id = ("id".to_owned(), Json::String(asset.id.clone()).to_string());
-        let values = asset.properties.iter().map(|(name, value)| (name.clone(), value.to_string()));
-        let found = values.chain([id]).filter_map(|key| self.by_value.get(&key));
+        let found = self.by_value.iter().filter_map(|(property, definitions)| match property.as_str() {
+            "id" => definitions.get(&Json::String(asset.id.clone()).to_string()),
+            property => definitions.get(&asset.properties.get(property)?.to_string()),
+        });
         found.flatten().chain(&self.others).map(String::as_str).collect()
     }
 }
