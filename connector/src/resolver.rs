@@ -63,6 +63,15 @@ impl Resolver {
         self.get(did, HOLD).await
     }
 
+    /// Forgets that the document of `did` could not be had: what this node asked for by itself must not make it deaf to who
+    /// comes up a moment later.
+    pub fn forget_failure(&self, did: &str) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.get(did).and_then(|entry| entry.document.get()).is_some_and(Result::is_err) {
+            cache.remove(did);
+        }
+    }
+
     async fn get(&self, did: &str, fresh: Duration) -> Fetched {
         if did == self.identity.did() {
             return self.identity.document().map(Arc::new).map_err(|error| error.to_string());

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use catalog::lint::{Weight, lint as catalog_lint};
-use catalog::{Description, LISTED, VISIBILITY};
+use catalog::{Description, LISTED, OPEN, VISIBILITY};
 use clap::{Args, Subcommand};
 use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
@@ -147,7 +147,7 @@ async fn lint(api: &Api, output: &Output) -> anyhow::Result<Exit> {
         seen += page.len();
         for asset in &page {
             let properties = asset.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-            let listed = properties.get(VISIBILITY).and_then(Value::as_str) == Some(LISTED);
+            let listed = matches!(properties.get(VISIBILITY).and_then(Value::as_str), Some(LISTED | OPEN));
             let found = catalog_lint(&Description::from_properties(&properties));
             remarks.extend(found.into_iter().map(|one| (text(asset, "@id"), listed, one)));
         }

@@ -75,6 +75,7 @@ impl Engine {
         for authority in trusted.collect::<BTreeSet<_>>() {
             if let Err(error) = self.refresh_members_of(&authority).await {
                 tracing::info!(%error, authority, "its members are not known anew");
+                self.resolver.forget_failure(&authority);
             }
         }
     }

@@ -42,6 +42,8 @@ const MAX_WATCHERS: usize = 1000;
 const WATCHES: SignedDuration = SignedDuration::from_hours(24 * 14);
 /// A change is told after so long without another, so that a hundred changes are told once.
 const QUIET: Duration = Duration::from_millis(250);
+/// And so long after the first of many at the latest.
+const AT_LATEST: Duration = Duration::from_secs(5);
 /// The first wait after a failure; doubled with each.
 const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// Longest telling.
@@ -290,6 +292,9 @@ impl Engine {
         let now = clock::now();
         let (changed_before, failures_before) = (before.changed, before.failures);
         let result = self.crawl(&before).await;
+        if result.is_err() {
+            self.resolver.forget_failure(peer);
+        }
         let after = match &result {
             Ok(after) => Crawl { tried: now, seen: Some(now), failures: 0, failure: None, ..after.clone() },
             Err(error) => Crawl {
@@ -510,8 +515,10 @@ impl Engine {
                 () = stop.cancelled() => return,
                 () = self.federation.news.notified() => {}
             }
-            // As long as changes follow each other, there is time.
-            while tokio::time::timeout(QUIET, self.federation.news.notified()).await.is_ok() {}
+            // As long as changes follow each other, there is time, but not for ever.
+            let quiet =
+                async { while tokio::time::timeout(QUIET, self.federation.news.notified()).await.is_ok() {} };
+            let _ = tokio::time::timeout(AT_LATEST, quiet).await;
             let watchers = match tables::all::<Watcher>(&self.store, prefix::WATCHER) {
                 Ok(watchers) => watchers,
                 Err(error) => {
