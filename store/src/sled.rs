@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::index::{APPLIED, Index, Write, after_prefix, mark};
 
 /// Pages kept in memory, in bytes.
-const CACHE: u64 = 64 * 1024 * 1024;
+const CACHE: u64 = 256 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sled {
