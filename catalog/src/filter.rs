@@ -84,6 +84,12 @@ impl Filter {
         Ok(Self { terms, purposes })
     }
 
+    /// Whether everything fits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.terms.iter().all(|terms| *terms == Terms::default())
+    }
+
     /// The purposes for which offers must permit use, as written and as read.
     pub(crate) fn purposes(&self) -> &[(String, Purpose)] {
         &self.purposes

@@ -11,7 +11,7 @@ use crate::error::CatalogError;
 use crate::vocabulary as iri;
 
 /// A dataset as its owner manages it: what it says of itself, and where its data is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asset {
     /// `@id`, also of the dataset in the catalog.

@@ -71,7 +71,7 @@ use crate::locks::Locks;
 use crate::network::Guard;
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
-use crate::search::SearchIndex;
+use crate::search::{SearchError, SearchIndex};
 use crate::streams::Streams;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind};
 use crate::vault::{Vault, VaultError};
@@ -104,6 +104,9 @@ pub enum EngineError {
     #[error("signing failed")]
     Trust(#[from] TrustError),
     /// A fault of this node.
+    #[error("the search index failed")]
+    Search(#[source] SearchError),
+    /// A fault of this node.
     #[error("the vault: {0}")]
     Vault(String),
 }
@@ -111,6 +114,12 @@ pub enum EngineError {
 impl From<VaultError> for EngineError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error.to_string())
+    }
+}
+
+impl From<SearchError> for EngineError {
+    fn from(error: SearchError) -> Self {
+        Self::Search(error)
     }
 }
 
@@ -275,6 +284,7 @@ impl Engine {
         self.settle_reads().await?;
         self.expect_all_duties()?;
         self.expect_agreed_claims()?;
+        self.expect_remote_claims()?;
         Ok(resumed)
     }
 

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use super::api::Api;
 use super::{authority, init};
+use crate::config::{self, Config};
 use crate::ids;
 use crate::network::{self, Guard};
 
@@ -49,6 +50,17 @@ impl Testbed {
     pub(super) async fn authority(&self, name: &str, space: &str) -> anyhow::Result<TestNode> {
         let wanted = authority::Init::of(space);
         self.made(name, |dir| authority::init(dir, &wanted).map(|_| ())).await
+    }
+
+    /// Makes and starts a node called `name` that reads the catalog of `peer`.
+    pub(super) async fn reader(&self, name: &str, peer: &TestNode) -> anyhow::Result<TestNode> {
+        self.made(name, |dir| {
+            let mut config = Config::load(dir)?;
+            config.federation.peers.push(peer.did.clone());
+            let text = toml::to_string(&config).context("writing a configuration")?;
+            std::fs::write(dir.join(config::FILE), text).context("writing a configuration")
+        })
+        .await
     }
 
     /// Makes a node, lets `prepare` change its folder, and starts it.

@@ -2,7 +2,7 @@
 //! provider lists publicly is shown to everybody; of what else it offers, a provider that named this node as its broker tells
 //! the access policies, and these decide here as they would there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use catalog::{
@@ -11,7 +11,7 @@ use catalog::{
 use policy_engine::{Outcome, Policy, Request, World, decide};
 use protocol::wire::{Catalog, DataService, Dataset};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use store::Batch;
 
 use super::{Engine, EngineError};
@@ -52,16 +52,31 @@ impl Engine {
         let mut batch = Batch::new();
         for one in known.iter().filter(|one| one.participant == peer) {
             let id = one.dataset.get("@id").and_then(Json::as_str).unwrap_or_default();
-            for offer in one.dataset.get("hasPolicy").and_then(Json::as_array).into_iter().flatten() {
-                // Whoever asks this node is asked for what shows that it may see the offer.
-                if let Some(Ok(access)) = offer.get(ACCESS).map(Policy::parse) {
-                    self.claims.expect(&access);
-                }
-            }
+            self.expect_access(&one.dataset);
             let remote = Remote { participant: peer.to_owned(), reading, dataset: one.dataset.clone() };
             tables::put(&mut batch, remote_key(peer, id), &remote)?;
         }
         self.commit(batch).await.map(|_| ())
+    }
+
+    /// Whoever asks this node is asked for what shows that it may see the offers of `dataset`.
+    fn expect_access(&self, dataset: &Json) {
+        for offer in dataset.get("hasPolicy").and_then(Json::as_array).into_iter().flatten() {
+            if let Some(Ok(access)) = offer.get(ACCESS).map(Policy::parse) {
+                self.claims.expect(&access);
+            }
+        }
+    }
+
+    /// At the start: what those who ask must show for what others offer.
+    pub(super) fn expect_remote_claims(&self) -> Result<(), EngineError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = tables::list::<Remote>(&self.store, prefix::REMOTE, after.as_deref(), LOOKED_AT)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            page.iter().for_each(|(_, remote)| self.expect_access(&remote.dataset));
+        }
     }
 
     /// Forgets what the `reading`th reading of the catalog of `peer` did not find.
@@ -92,13 +107,13 @@ impl Engine {
         let page = tables::list::<Remote>(&self.store, prefix::REMOTE, after, LOOKED_AT)?;
         let is_full = page.len() == LOOKED_AT;
         let (mut shown, mut last) = (0, None);
-        let fitting = self.fitting(filter, &page);
+        let fitting = (!filter.is_empty()).then(|| self.fitting(filter, &page));
         for (key, remote) in page {
             if shown == PAGE {
                 return Ok((catalogs.into_values().collect(), last));
             }
             let Remote { participant, dataset, .. } = remote;
-            if fitting.contains(&key)
+            if fitting.as_ref().is_none_or(|fitting| fitting.contains(&key))
                 && participant != asker.did
                 && let Some(dataset) = self.admitted(asker, dataset)
                 && let Some(catalog) = self.catalog_of(&participant, &mut catalogs)?
@@ -112,7 +127,7 @@ impl Engine {
     }
 
     /// Which of some datasets `filter` fits, by their keys.
-    fn fitting(&self, filter: &Filter, page: &[(String, Remote)]) -> std::collections::BTreeSet<String> {
+    fn fitting(&self, filter: &Filter, page: &[(String, Remote)]) -> BTreeSet<String> {
         let everybody = PolicyDefinition {
             id: String::new(),
             policy: json!({"@type": "Set", "permission": [{"action": "use"}]}),
@@ -128,7 +143,8 @@ impl Engine {
             if let Ok(definition) = serde_json::from_value::<ContractDefinition>(definition) {
                 some.change_definition(key, Some(definition), []);
             }
-            let asset = Asset { properties: describe(&remote.dataset).to_properties(), ..asset(key) };
+            let properties = describe(&remote.dataset).to_properties();
+            let asset = Asset { id: key.clone(), properties, ..Asset::default() };
             some.change_asset(None, Some(&asset));
         }
         let nobody = Asker { did: "", credentials: &[] };
@@ -174,18 +190,6 @@ impl Engine {
             catalogs.insert(participant.to_owned(), catalog);
         }
         Ok(catalogs.get_mut(participant))
-    }
-}
-
-fn asset(id: &str) -> Asset {
-    Asset {
-        id: id.to_owned(),
-        properties: Map::new(),
-        private_properties: Map::new(),
-        data_address: Map::new(),
-        distributions: BTreeMap::new(),
-        issued: None,
-        modified: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! searched. Nobody waits for it, and one that cannot be reached holds up no other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use protocol::wire::{Catalog, CatalogRequestMessage, Dataset};
 use protocol::{Refusal, RefusalKind};
 use serde_json::Value as Json;
 use store::Batch;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +23,7 @@ use super::peers::{ASK, next_page, problem};
 use super::{Engine, EngineError};
 use crate::clock::{self, SystemClock};
 use crate::network::{bounded_body, describe};
-use crate::search::{Found, Known, Question, SearchIndex};
+use crate::search::{Found, Known, Question, SearchError, SearchIndex};
 use crate::tables::{self, Crawl, Event, PageMark, Watcher, prefix};
 
 /// Catalogs that are read at once.
@@ -55,7 +55,7 @@ const BATCH: usize = 500;
 pub(crate) const CHANGED_PATH: &str = "changed";
 
 /// What is to be read, and what has changed here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Federation {
     /// Participants to be read now.
     urgent: Mutex<BTreeSet<String>>,
@@ -67,6 +67,9 @@ pub(super) struct Federation {
     /// Own datasets that have changed and are not in the index yet.
     changed: Mutex<BTreeSet<String>>,
     changes: Notify,
+    /// How often own datasets have changed, the beginning included; and how many of these changes the index has.
+    wanted: AtomicU64,
+    indexed: watch::Sender<u64>,
     /// Something that others may see has changed.
     news: Notify,
 }
@@ -75,10 +78,27 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Default for Federation {
+    fn default() -> Self {
+        Self {
+            urgent: Mutex::default(),
+            running: Mutex::default(),
+            members: AtomicBool::default(),
+            wake: Notify::default(),
+            changed: Mutex::default(),
+            changes: Notify::default(),
+            wanted: AtomicU64::new(1),
+            indexed: watch::Sender::new(0),
+            news: Notify::default(),
+        }
+    }
+}
+
 impl Federation {
     /// An own asset has changed.
     pub(super) fn changed(&self, id: &str) {
         locked(&self.changed).insert(id.to_owned());
+        self.wanted.fetch_add(1, Ordering::AcqRel);
         self.changes.notify_one();
     }
 
@@ -115,10 +135,16 @@ impl Engine {
     /// The question is out of bounds.
     pub async fn search(&self, question: Question) -> Result<Found, EngineError> {
         let index = self.index()?;
-        let found = tokio::task::spawn_blocking(move || index.search(&question)).await;
-        let found = found
-            .map_err(|error| EngineError::Peer(format!("the search was not carried through: {error}")))?;
-        found.map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))
+        // What was published here a moment ago is found.
+        let wanted = self.federation.wanted.load(Ordering::Acquire);
+        let mut indexed = self.federation.indexed.subscribe();
+        let _ = tokio::time::timeout(TELL, indexed.wait_for(|done| *done >= wanted)).await;
+        blocking(move || index.search(&question)).await.map_err(|error| match error {
+            EngineError::Search(SearchError::InvalidArgument(reason)) => {
+                EngineError::refused(RefusalKind::Malformed, reason)
+            }
+            error => error,
+        })
     }
 
     /// How reading each catalog went.
@@ -130,7 +156,7 @@ impl Engine {
     }
 
     /// Whose catalogs are read: those of the configuration, and members where these are read.
-    fn readers_of(&self) -> Result<BTreeSet<String>, EngineError> {
+    fn sources(&self) -> Result<BTreeSet<String>, EngineError> {
         let mut all: BTreeSet<String> = self.federating.peers.iter().cloned().collect();
         if self.federating.members {
             let participants = self.participants()?;
@@ -147,7 +173,7 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub fn take_catalog_notice(&self, peer: &str) -> Result<(), EngineError> {
-        if self.readers_of()?.contains(peer) {
+        if self.sources()?.contains(peer) {
             locked(&self.federation.urgent).insert(peer.to_owned());
             self.federation.wake.notify_one();
         }
@@ -194,6 +220,9 @@ impl Engine {
                 self.refresh_members().await;
                 members_at = Some(now);
             }
+            if let Err(error) = self.forget_others().await {
+                tracing::error!(%error, "what is known of those whose catalogs are not read any more stays");
+            }
             let due = match self.due(now, interval) {
                 Ok(due) => due,
                 Err(error) => {
@@ -230,6 +259,25 @@ impl Engine {
         // What is being read is read again at the next start.
     }
 
+    /// Forgets what is known of those whose catalogs are not read any more: they may have left the data space.
+    async fn forget_others(&self) -> Result<(), EngineError> {
+        let sources = self.sources()?;
+        let gone = |crawl: &Crawl| crawl.peer != self.did() && !sources.contains(&crawl.peer);
+        for crawl in self.crawls()?.into_iter().filter(gone) {
+            let _lock = self.locks.lock(&crawl_key(&crawl.peer)).await;
+            let (index, source) = (self.index()?, crawl.peer.clone());
+            // No reading has this number, so nothing of it stays.
+            blocking(move || index.finish(&source, 0)).await?;
+            self.forget_remote(&crawl.peer, 0).await?;
+            let mut batch = Batch::new();
+            batch.delete(crawl_key(&crawl.peer));
+            let event = Event::new("federation", clock::now(), "its catalog is not read any more");
+            tables::append_event(&mut batch, &event.with(&crawl.peer))?;
+            self.commit(batch).await?;
+        }
+        Ok(())
+    }
+
     /// When the catalog of each participant is to be read.
     fn due(
         &self,
@@ -239,7 +287,7 @@ impl Engine {
         let urgent = locked(&self.federation.urgent).clone();
         let running = locked(&self.federation.running).clone();
         let mut due = BTreeMap::new();
-        for peer in self.readers_of()?.into_iter().filter(|peer| !running.contains(peer)) {
+        for peer in self.sources()?.into_iter().filter(|peer| !running.contains(peer)) {
             let crawl = self.crawl_of(&peer)?;
             let at = match (&crawl, urgent.contains(&peer)) {
                 (_, true) | (None, _) => now,
@@ -262,10 +310,17 @@ impl Engine {
     /// The store failed; what goes wrong with a participant stands in its record.
     pub async fn refresh(&self, peer: Option<&str>) -> Result<Vec<Crawl>, EngineError> {
         let wanted = match peer {
-            Some(peer) => BTreeSet::from([peer.to_owned()]),
+            Some(peer) if self.sources()?.contains(peer) => BTreeSet::from([peer.to_owned()]),
+            Some(peer) => {
+                return Err(EngineError::NotFound {
+                    kind: "participant whose catalog is read",
+                    id: peer.to_owned(),
+                });
+            }
             None => {
                 self.refresh_members().await;
-                self.readers_of()?
+                self.forget_others().await?;
+                self.sources()?
             }
         };
         let each = futures_util::stream::iter(wanted);
@@ -328,7 +383,7 @@ impl Engine {
         if is_same_place && self.is_same(before, &base).await? {
             return Ok(before.clone());
         }
-        let mut direct = self.readers_of()?;
+        let mut direct = self.sources()?;
         direct.insert(self.did().to_owned());
         let reading = before.reading.saturating_add(1);
         let mut after = Crawl {
@@ -434,15 +489,19 @@ impl Engine {
         if let Err(error) = self.index_own().await {
             tracing::error!(%error, "this node's own datasets are not in its search index");
         }
+        self.federation.indexed.send_replace(1);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.federation.changes.notified() => {}
             }
+            // Counted before they are taken: what comes in between is indexed twice rather than not waited for.
+            let wanted = self.federation.wanted.load(Ordering::Acquire);
             let changed = std::mem::take(&mut *locked(&self.federation.changed));
             if let Err(error) = self.index_changed(changed).await {
                 tracing::error!(%error, "changed datasets are not in the search index");
             }
+            self.federation.indexed.send_replace(wanted);
         }
     }
 
@@ -578,9 +637,10 @@ fn crawl_key(peer: &str) -> String {
 
 /// The index works with files.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::search::SearchError> + Send + 'static,
+    work: impl FnOnce() -> Result<T, SearchError> + Send + 'static,
 ) -> Result<T, EngineError> {
-    let failed = |reason: String| EngineError::Peer(format!("the search index failed: {reason}"));
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))?;
-    done.map_err(|error| failed(error.to_string()))
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(SearchError::SystemError(error.to_string()).into()),
+    }
 }

@@ -137,7 +137,7 @@ fn respond(result: Result<Response, EngineError>) -> Response {
             };
             error(status, kind, &refusal.reason)
         }
-        EngineError::Store(_) | EngineError::Trust(_) | EngineError::Vault(_) => {
+        EngineError::Search(_) | EngineError::Store(_) | EngineError::Trust(_) | EngineError::Vault(_) => {
             let chain = crate::telemetry::chain(&problem);
             tracing::error!(error = chain, "a management request failed");
             error(StatusCode::INTERNAL_SERVER_ERROR, "ServiceError", &chain)

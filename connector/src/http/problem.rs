@@ -69,7 +69,10 @@ impl From<EngineError> for Problem {
                     .to_owned(),
                 detail: Some(detail),
             },
-            EngineError::Store(_) | EngineError::Trust(_) | EngineError::Vault(_) => Self {
+            EngineError::Search(_)
+            | EngineError::Store(_)
+            | EngineError::Trust(_)
+            | EngineError::Vault(_) => Self {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 code: "internal",
                 reason: "this node has a fault; try again later".to_owned(),

@@ -12,7 +12,7 @@ use crate::cli::api::{Api, segment};
 use crate::cli::output::{Output, text};
 use crate::cli::testbed::{TestNode, Testbed};
 
-/// Questions of each kind.
+/// Most questions of each kind.
 const QUESTIONS: usize = 300;
 /// Datasets published at once.
 const AT_ONCE: usize = 64;
@@ -24,7 +24,7 @@ const READING: Duration = Duration::from_secs(600);
 /// The figures for a node with `count` datasets.
 pub(super) async fn figures(count: usize, output: &Output) -> anyhow::Result<Vec<Figure>> {
     let testbed = Testbed::new("bench", false)?;
-    let (provider, reader) = (testbed.node("Provider").await?, testbed.node("Reader").await?);
+    let provider = testbed.node("Provider").await?;
     let offers = (count / 10).clamp(1, OFFERS);
     output.say(&format!("publishing {count} datasets under {offers} offers"));
     let began = Instant::now();
@@ -34,6 +34,7 @@ pub(super) async fn figures(count: usize, output: &Output) -> anyhow::Result<Vec
         vec![Figure::plain(name("published"), super::per_second(count, began.elapsed()), "a second")];
 
     output.say("reading the whole catalog");
+    let reader = testbed.reader("Reader", &provider).await?;
     let began = Instant::now();
     let refresh = json!({"participant": provider.did});
     let read = reader.api.post_within("/v4/peers/refresh", refresh.clone(), READING).await?;
@@ -45,7 +46,12 @@ pub(super) async fn figures(count: usize, output: &Output) -> anyhow::Result<Vec
     figures.push(Figure::plain(name("read again, unchanged"), began.elapsed().as_secs_f64(), "s"));
 
     output.say("asking");
-    let asker = Asker { client: testbed.stranger()?, provider: &provider, reader: &reader };
+    let asker = Asker {
+        client: testbed.stranger()?,
+        provider: &provider,
+        reader: &reader,
+        questions: count.min(QUESTIONS),
+    };
     let some = |question: usize| question.wrapping_mul(7919) % count;
     let page = asker.catalog(|question| json!([{"from": format!("20{:02}-01-01", question % 20)}])).await?;
     let plain = asker.walk().await?;
@@ -128,6 +134,8 @@ struct Asker<'a> {
     client: reqwest::Client,
     provider: &'a TestNode,
     reader: &'a TestNode,
+    /// How many of each kind.
+    questions: usize,
 }
 
 impl Asker<'_> {
@@ -158,7 +166,7 @@ impl Asker<'_> {
     async fn catalog(&self, filter: impl Fn(usize) -> Value) -> anyhow::Result<Vec<f64>> {
         let url = format!("{}/catalog/request", self.base());
         let mut times = Vec::new();
-        for question in 0..QUESTIONS {
+        for question in 0..self.questions {
             let message = protocol::wire::CatalogRequestMessage {
                 filter: filter(question).as_array().cloned(),
                 ..Default::default()
@@ -174,7 +182,7 @@ impl Asker<'_> {
         let first = format!("{}/catalog/request", self.base());
         let mut next = Some(first.clone());
         let mut times = Vec::new();
-        while times.len() < QUESTIONS {
+        while times.len() < self.questions {
             let url = next.unwrap_or_else(|| first.clone());
             let (took, following) = self.ask(Method::GET, &url, None).await?;
             times.push(took);
@@ -185,7 +193,7 @@ impl Asker<'_> {
 
     async fn datasets(&self, which: impl Fn(usize) -> usize) -> anyhow::Result<Vec<f64>> {
         let mut times = Vec::new();
-        for question in 0..QUESTIONS {
+        for question in 0..self.questions {
             let url = format!("{}/catalog/datasets/{}", self.base(), segment(&id(which(question))));
             times.push(self.ask(Method::GET, &url, None).await?.0);
         }
@@ -195,7 +203,7 @@ impl Asker<'_> {
     /// Pages of the public catalogue in Turtle.
     async fn open(&self, pages: usize) -> anyhow::Result<Vec<f64>> {
         let mut times = Vec::new();
-        for question in 0..QUESTIONS {
+        for question in 0..self.questions {
             let page = question.wrapping_mul(37) % pages + 1;
             let url = format!("{}/open/catalog.ttl?page={page}", self.provider.address);
             let began = Instant::now();
@@ -207,7 +215,7 @@ impl Asker<'_> {
 
     async fn search(&self, which: impl Fn(usize) -> usize) -> anyhow::Result<Vec<f64>> {
         let mut times = Vec::new();
-        for question in 0..QUESTIONS {
+        for question in 0..self.questions {
             let words = format!("sensor {} district", which(question));
             let began = Instant::now();
             self.reader.api.post("/v4/search", json!({"text": words})).await?;
