@@ -120,6 +120,26 @@ async fn members_know_of_each_other_and_search_each_others_catalogs() {
     assert!(hits(&air.json(&["search", "test"])).is_empty(), "and what it offered is not found any more");
 }
 
+/// One that takes a connection and never answers holds up neither the others nor whoever searches.
+#[tokio::test]
+async fn a_peer_that_hangs_holds_up_nobody() {
+    let world = World::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging = format!("did:web:localhost%3A{}", silent.local_addr().unwrap().port());
+    let (provider, mut reader) = (world.local_node("provider"), world.local_node("reader"));
+    provider.publish("urn:test:rows", b"a\n", &[]);
+    reader.configure("peers = []", &format!("peers = [\"{hanging}\", \"{}\"]", provider.did));
+    let began = std::time::Instant::now();
+    until_read(&reader, &provider, 1).await;
+    assert_eq!(hits(&reader.json(&["search", "rows"])), ["urn:test:rows"]);
+    // Its DID document is waited for ten seconds.
+    assert!(began.elapsed().as_secs() < 9, "{:?}", began.elapsed());
+    // Nobody is read whom the configuration and the members do not name.
+    let refused = reader.ask("POST", "/v4/peers/refresh", Some(json!({"participant": "did:web:x.example"})));
+    assert_eq!(refused.await.unwrap().0, 404);
+    drop(silent);
+}
+
 #[tokio::test]
 async fn own_datasets_are_found_as_well() {
     let world = World::new();

@@ -55,6 +55,27 @@ async fn what_is_listed_is_found_by_portals_and_people_and_nothing_else_is() {
     for path in ["/catalog.ttl?page=1".to_owned(), one.replace("/open/datasets", "/dataset") + ".ttl"] {
         assert!(text(&node, &path, "text/turtle").await.contains(&whole), "{path}");
     }
+    for (ending, kind) in [("xml", "application/rdf+xml"), ("n3", "text/turtle")] {
+        assert!(text(&node, &format!("/catalog.{ending}"), kind).await.contains(&whole), "{ending}");
+    }
+    let has = async |query: &str| {
+        text(&node, &format!("/catalog.ttl?{query}"), "text/turtle").await.contains(&whole)
+    };
+    let now = "modified_since=2000-01-01T00:00:00Z";
+    for query in
+        ["q=test+rows", "fq=tags:air", "fq=tags:air%20res_format:CSV", "profiles=euro_dcat_ap_3", now]
+    {
+        assert!(has(query).await, "{query}");
+    }
+    for query in ["q=noise", "fq=tags:noise", "fq=res_format:XML", "modified_since=2100-01-01"] {
+        assert!(!has(query).await, "{query}");
+    }
+    let page = text(&node, "/catalog.ttl?fq=tags:air&page=1", "text/turtle").await;
+    assert!(page.contains("catalog.ttl?fq=tags%3Aair&page=1>") && page.contains("totalItems 1"), "{page}");
+    for query in ["fq=colour:red", "modified_since=soon", "profiles=schemaorg", "q=hidden&page=2"] {
+        let status = get(&node, &format!("/catalog.ttl?{query}"), "text/turtle").await.status().as_u16();
+        assert_eq!(status, if query.starts_with('q') { 404 } else { 400 }, "{query}");
+    }
     let map = text(&node, "/open/sitemap.xml", "application/xml").await;
     assert!(map.contains("/open/sitemap.xml?page=1</loc>"), "{map}");
     let map = text(&node, "/open/sitemap.xml?page=1", "application/xml").await;

@@ -117,6 +117,8 @@ impl About<'_> {
 pub struct Paging<'a> {
     /// The address of the catalogue as it was asked for, without a query.
     pub asked: &'a str,
+    /// What else was asked for, as the beginning of a query: nothing, or with `&` at its end.
+    pub kept: &'a str,
     /// The page, counted from 1.
     pub number: usize,
     /// How many there are.
@@ -129,7 +131,7 @@ pub struct Paging<'a> {
 
 impl Paging<'_> {
     fn page(&self, number: usize) -> String {
-        format!("{}?page={number}", self.asked)
+        format!("{}?{}page={number}", self.asked, self.kept)
     }
 }
 
@@ -582,8 +584,14 @@ mod tests {
     #[test]
     fn a_page_leads_to_those_around_it_and_tells_no_addresses() {
         let assets = [asset("urn:d:1", json!({})), asset("urn:d:2", json!({}))];
-        let paging =
-            Paging { asked: "https://a.example/catalog.ttl", number: 2, last: 3, total: 6, more: true };
+        let paging = Paging {
+            asked: "https://a.example/catalog.ttl",
+            kept: "",
+            number: 2,
+            last: 3,
+            total: 6,
+            more: true,
+        };
         let triples = page(&assets, about(&|_| true), paging);
         for syntax in Syntax::ALL {
             let text = text(&triples, syntax);
@@ -650,8 +658,14 @@ mod tests {
             iri::CHECKSUM: {iri::ALGORITHM: iri::SHA256, iri::CHECKSUM_VALUE: "xyz"},
             iri::SPATIAL: {iri::BBOX: "POLYGON((1e999 2))"}}),
         );
-        let paging =
-            Paging { asked: "https://a.example/open/catalog", number: 1, last: 1, total: 1, more: false };
+        let paging = Paging {
+            asked: "https://a.example/open/catalog",
+            kept: "",
+            number: 1,
+            last: 1,
+            total: 1,
+            more: false,
+        };
         let triples = page(&[odd], about(&|_| false), paging);
         for syntax in Syntax::ALL {
             let text = text(&triples, syntax);

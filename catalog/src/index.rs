@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
+use jiff::Timestamp;
 use policy_engine::Hierarchy;
 use roaring::{MultiOps as _, RoaringBitmap};
 
 use crate::description::Description;
 use crate::filter::Terms;
+use crate::model::Asset;
 
 /// A word of at least so many characters also finds words that begin with it.
 const PREFIX: usize = 3;
@@ -41,11 +43,17 @@ pub(crate) struct Index {
     begins: BTreeMap<String, RoaringBitmap>,
     /// By the day on which it ends.
     ends: BTreeMap<String, RoaringBitmap>,
+    /// By the second in which what is said of them last changed.
+    modified: BTreeMap<i64, RoaringBitmap>,
 }
 
 impl Index {
-    /// Adds the dataset `id`, which says `described` of itself, under `place`; or takes it away again.
-    pub(crate) fn change(&mut self, place: u32, id: &str, described: &Description, there: bool) {
+    /// Adds a dataset under `place`, or takes it away again.
+    pub(crate) fn change(&mut self, place: u32, asset: &Asset, there: bool) {
+        let (id, described) = (asset.id.as_str(), &Description::from_properties(&asset.properties));
+        if let Some(at) = asset.modified {
+            change(&mut self.modified, at.as_second(), place, there);
+        }
         for (property, value) in values(described) {
             change(&mut self.values, (property, property.folded(value)), place, there);
         }
@@ -62,7 +70,9 @@ impl Index {
     /// Whether it knows of no dataset.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        [&self.words, &self.begins, &self.ends].into_iter().all(BTreeMap::is_empty) && self.values.is_empty()
+        [&self.words, &self.begins, &self.ends].into_iter().all(BTreeMap::is_empty)
+            && self.values.is_empty()
+            && self.modified.is_empty()
     }
 
     /// Which of the datasets fit every member of `terms`; `None` for all of them.
@@ -102,6 +112,11 @@ impl Index {
             narrow(self.begins.range(..=day(until).to_owned()).map(|(_, datasets)| datasets).union());
         }
         fits
+    }
+
+    /// The datasets of which something else is said since the second of `since`.
+    pub(crate) fn since(&self, since: Timestamp) -> RoaringBitmap {
+        self.modified.range(since.as_second()..).map(|(_, datasets)| datasets).union()
     }
 
     /// The datasets about places within `whole`.

@@ -14,7 +14,6 @@ use roaring::{MultiOps as _, RoaringBitmap};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use crate::description::Description;
 use crate::filter::Filter;
 use crate::index::Index;
 use crate::model::{Asset, Automation, ContractDefinition, PolicyDefinition};
@@ -256,7 +255,7 @@ impl Inventory {
         for group in self.derived.groups.get_mut().into_iter().flat_map(BTreeMap::values_mut) {
             group.offered = OnceLock::new();
         }
-        self.index.change(place, &asset.id, &Description::from_properties(&asset.properties), there);
+        self.index.change(place, asset, there);
         let candidates: Vec<_> = self.selectors.candidates(asset).into_iter().map(str::to_owned).collect();
         for id in candidates {
             if let Some(Resolved { definition, selected: Selected::These(datasets), .. }) =
@@ -355,6 +354,22 @@ impl Inventory {
     #[must_use]
     pub fn listed(&self) -> &[Arc<str>] {
         &self.listed
+    }
+
+    /// Those of them that `filter` fits, and of which something else is said since `since`. A filter's purpose is about
+    /// offers, which the public catalogue does not show.
+    #[must_use]
+    pub fn listed_that_fit(&self, filter: &Filter, since: Option<Timestamp>) -> Vec<Arc<str>> {
+        let mut sets: Vec<_> =
+            filter.terms().iter().filter_map(|terms| self.index.fitting(terms, &self.known)).collect();
+        sets.extend(since.map(|since| self.index.since(since)));
+        let fits = |id: &&Arc<str>| {
+            self.places
+                .by_id
+                .get(id.as_ref())
+                .is_some_and(|place| sets.iter().all(|set| set.contains(*place)))
+        };
+        self.listed.iter().filter(fits).map(Arc::clone).collect()
     }
 
     /// Whether the public catalogue shows the dataset `id`.
@@ -625,6 +640,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::description::Description;
 
     fn asset(id: &str) -> Asset {
         serde_json::from_value(json!({"@id": id, "properties": {"city": "Paris"}})).unwrap()

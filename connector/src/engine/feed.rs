@@ -1,9 +1,10 @@
 //! The public catalogue, as portals harvest it and people find it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use catalog::feed::{self, About, PAGE, Paging, Syntax, Triple};
-use catalog::{Asset, Description};
+use catalog::{Asset, Description, Filter};
 use jiff::Timestamp;
 use protocol::RefusalKind;
 
@@ -25,12 +26,18 @@ pub struct Listed {
 }
 
 /// Which page of the catalogue is wanted.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
     /// Counted from 1.
     pub number: usize,
     /// The page begins behind this dataset, wherever it now stands; where nothing is said, the number counts.
-    pub after: Option<&'a str>,
+    pub after: Option<String>,
+    /// Only datasets that this fits.
+    pub filter: Filter,
+    /// Only datasets of which something else is said since then.
+    pub since: Option<Timestamp>,
+    /// What of the address asks for that, for links: nothing, or the beginning of a query with `&` at its end.
+    pub kept: String,
 }
 
 /// A page of the catalogue.
@@ -82,9 +89,9 @@ impl Engine {
     ///
     /// # Errors
     /// There are not so many pages, or the catalogue lacks something.
-    pub fn feed_page(&self, wanted: Wanted<'_>, asked: &str, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
+    pub fn feed_page(&self, wanted: &Wanted, asked: &str, syntax: Syntax) -> Result<Vec<u8>, EngineError> {
         let Shown { assets, number, last, total, more } = self.page_shown(wanted)?;
-        let paging = Paging { asked, number, last, total, more };
+        let paging = Paging { asked, kept: &wanted.kept, number, last, total, more };
         let shows = |id: &str| self.offered.read().is_listed(id);
         written(&feed::page(&assets, self.about(&shows), paging), syntax)
     }
@@ -119,7 +126,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::feed_page`].
-    pub fn listed_page(&self, wanted: Wanted<'_>) -> Result<Index, EngineError> {
+    pub fn listed_page(&self, wanted: &Wanted) -> Result<Index, EngineError> {
         let Shown { assets, number, last, .. } = self.page_shown(wanted)?;
         Ok(Index { listed: assets.iter().map(|asset| self.for_people(asset)).collect(), number, last })
     }
@@ -133,12 +140,16 @@ impl Engine {
         Ok(pages(self.offered.read().listed().len()))
     }
 
-    fn page_shown(&self, Wanted { number, after }: Wanted<'_>) -> Result<Shown, EngineError> {
+    fn page_shown(&self, wanted: &Wanted) -> Result<Shown, EngineError> {
         self.complete()?;
+        let number = wanted.number;
         let (ids, total, more) = {
             let inventory = self.offered.read();
-            let listed = inventory.listed();
-            let begin = match after {
+            let listed = match wanted.filter.is_empty() && wanted.since.is_none() {
+                true => Cow::Borrowed(inventory.listed()),
+                false => Cow::Owned(inventory.listed_that_fit(&wanted.filter, wanted.since)),
+            };
+            let begin = match wanted.after.as_deref() {
                 Some(id) => listed.partition_point(|one| one.as_ref() <= id),
                 None if number == 0 || number > pages(listed.len()) => return Err(no_page(number)),
                 None => (number - 1) * PAGE,

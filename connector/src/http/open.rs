@@ -1,6 +1,8 @@
 //! The public catalogue: for portals in the forms they harvest, for people as pages. Nobody needs a token here, and nothing
 //! is here that its owner did not list.
 
+mod ckan;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,6 +14,7 @@ use catalog::feed::Syntax;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use protocol::{Refusal, RefusalKind};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -69,63 +72,56 @@ fn form(headers: &HeaderMap) -> Form {
 }
 
 fn of_extension(extension: &str) -> Option<Form> {
-    if extension == "html" {
-        return Some(Form::Html);
+    match extension {
+        "html" => return Some(Form::Html),
+        // As CKAN calls them; Turtle is a part of N3.
+        "xml" => return Some(Form::Rdf(Syntax::RdfXml)),
+        "n3" => return Some(Form::Rdf(Syntax::Turtle)),
+        _ => {}
     }
     Syntax::ALL.into_iter().find(|one| one.extension() == extension).map(Form::Rdf)
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    #[serde(default = "first")]
-    page: usize,
-    after: Option<String>,
-}
-
-impl Page {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted { number: self.page, after: self.after.as_deref() }
-    }
-}
-
-const fn first() -> usize {
-    1
-}
-
 async fn catalog(
     State(faces): Shared,
-    Query(page): Query<Page>,
+    Query(asked): Query<ckan::Parameters>,
     uri: OriginalUri,
     headers: HeaderMap,
 ) -> Response {
-    answer_catalog(&faces, &page, form(&headers), uri.path(), &headers)
+    answer_catalog(&faces, &asked, form(&headers), uri.path(), &headers)
 }
 
 async fn catalog_file(
     State(faces): Shared,
     Path(extension): Path<String>,
-    Query(page): Query<Page>,
+    Query(asked): Query<ckan::Parameters>,
     uri: OriginalUri,
     headers: HeaderMap,
 ) -> Response {
     match of_extension(&extension) {
-        Some(form) => answer_catalog(&faces, &page, form, uri.path(), &headers),
+        Some(form) => answer_catalog(&faces, &asked, form, uri.path(), &headers),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn answer_catalog(faces: &Faces, page: &Page, form: Form, path: &str, headers: &HeaderMap) -> Response {
+fn answer_catalog(
+    faces: &Faces,
+    parameters: &ckan::Parameters,
+    form: Form,
+    path: &str,
+    headers: &HeaderMap,
+) -> Response {
     let engine = &faces.engine;
     // Links lead on in the same form and below the same path.
     let asked = format!("{}{path}", engine.public_address());
-    finish(headers, engine.catalog_changed(), || match form {
-        Form::Rdf(syntax) => {
-            let body = engine.feed_page(page.wanted(), &asked, syntax)?;
-            Ok((body, syntax.media_type()))
-        }
-        Form::Html => {
-            let made = index(&engine.listed_page(page.wanted())?);
-            Ok((made.into_string().into_bytes(), "text/html; charset=utf-8"))
+    finish(headers, engine.catalog_changed(), || {
+        let wanted = parameters.read().map_err(|reason| Refusal::new(RefusalKind::Malformed, reason))?;
+        match form {
+            Form::Rdf(syntax) => Ok((engine.feed_page(&wanted, &asked, syntax)?, syntax.media_type())),
+            Form::Html => {
+                let made = index(&engine.listed_page(&wanted)?, &wanted.kept);
+                Ok((made.into_string().into_bytes(), "text/html; charset=utf-8"))
+            }
         }
     })
 }
@@ -154,7 +150,7 @@ async fn sitemap(State(faces): Shared, Query(wanted): Query<Sitemap>, headers: H
                 (1..=engine.feed_pages()?).map(|page| format!("{here}/sitemap.xml?page={page}")).collect()
             }
             Some(number) => {
-                let index = engine.listed_page(Wanted { number, after: None })?;
+                let index = engine.listed_page(&Wanted { number, ..Wanted::default() })?;
                 index.listed.into_iter().map(|one| format!("{}.html", one.address)).collect()
             }
         };
@@ -212,8 +208,8 @@ fn page(title: &str, body: &Markup) -> Markup {
     }
 }
 
-fn index(Index { listed, number, last }: &Index) -> Markup {
-    let link = |number: usize| format!("{OPEN_PATH}/catalog?page={number}");
+fn index(Index { listed, number, last }: &Index, kept: &str) -> Markup {
+    let link = |number: usize| format!("{OPEN_PATH}/catalog?{kept}page={number}");
     page(
         "Datasets",
         &html! {
