@@ -2,42 +2,38 @@
 //!
 //! It holds no descriptions: those are read where they are kept, for the datasets of a page alone.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use policy_engine::{Hierarchy, Outcome, Policy, Purpose, Request, World, decide};
+use policy_engine::{Hierarchy, Policy, Purpose};
 use roaring::{MultiOps as _, RoaringBitmap};
-use serde_json::{Map, Value as Json};
-use sha2::{Digest, Sha256};
+use serde_json::Value as Json;
 
 use crate::filter::Filter;
 use crate::index::Index;
-use crate::model::{Asset, Automation, ContractDefinition, PolicyDefinition};
+use crate::model::{Asset, ContractDefinition, PolicyDefinition};
+use crate::offer::{Terms, resolve};
+use crate::places::Places;
+use crate::selectors::Selectors;
+use crate::view::{Asker, View};
 use crate::{LISTED, OPEN, VISIBILITY};
 
-/// Up to so many datasets that fit are put in order at once; of more, those from the cursor on are looked through.
-const FEW: u64 = 4096;
 /// Purposes for which it is remembered which definitions serve them.
 const MAX_PURPOSES: usize = 64;
-/// What may stand in an offer's id as it is: RFC 3986's unreserved characters.
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// All that is managed, by what is asked about it.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    known: Arc<Hierarchy>,
-    places: Places,
-    index: Index,
+    pub(crate) known: Arc<Hierarchy>,
+    pub(crate) places: Places,
+    pub(crate) index: Index,
     /// Ids of the datasets that the public catalogue shows, in order.
     listed: Vec<Arc<str>>,
     open: RoaringBitmap,
     policies: BTreeMap<String, Json>,
-    definitions: BTreeMap<String, Resolved>,
-    selectors: Selectors,
+    pub(crate) definitions: BTreeMap<String, Resolved>,
+    pub(crate) selectors: Selectors,
     /// What follows from the definitions, once somebody asked.
     derived: Derived,
 }
@@ -55,176 +51,25 @@ struct Derived {
 
 /// Definitions whose access policies say the same.
 #[derive(Debug, Default)]
-struct Group {
-    definitions: BTreeSet<String>,
+pub(crate) struct Group {
+    pub(crate) definitions: BTreeSet<String>,
     /// The datasets of all of them.
-    offered: OnceLock<RoaringBitmap>,
-}
-
-/// Each dataset has a small number of its own, under which sets of datasets are kept.
-#[derive(Debug, Default)]
-struct Places {
-    by_id: BTreeMap<Arc<str>, u32>,
-    ids: Vec<Option<Arc<str>>>,
-    free: Vec<u32>,
-    taken: RoaringBitmap,
-}
-
-impl Places {
-    fn take(&mut self, id: &str) -> Option<u32> {
-        if let Some(place) = self.by_id.get(id) {
-            return Some(*place);
-        }
-        let place = match self.free.pop() {
-            Some(place) => place,
-            None => u32::try_from(self.ids.len()).ok()?,
-        };
-        let slot = usize::try_from(place).ok()?;
-        if slot == self.ids.len() {
-            self.ids.push(None);
-        }
-        let id: Arc<str> = id.into();
-        *self.ids.get_mut(slot)? = Some(Arc::clone(&id));
-        self.by_id.insert(id, place);
-        self.taken.insert(place);
-        Some(place)
-    }
-
-    fn give_back(&mut self, id: &str) {
-        let Some(place) = self.by_id.remove(id) else { return };
-        if let Some(slot) = usize::try_from(place).ok().and_then(|slot| self.ids.get_mut(slot)) {
-            *slot = None;
-        }
-        self.taken.remove(place);
-        self.free.push(place);
-    }
-
-    fn id(&self, place: u32) -> Option<&Arc<str>> {
-        self.ids.get(usize::try_from(place).ok()?)?.as_ref()
-    }
+    pub(crate) offered: OnceLock<RoaringBitmap>,
 }
 
 /// A contract definition, and what its policies come to; `None` where one of them is missing.
 #[derive(Debug)]
-struct Resolved {
-    definition: ContractDefinition,
-    selected: Selected,
-    offer: Option<Terms>,
-}
-
-#[derive(Debug)]
-struct Terms {
-    access: Policy,
-    access_text: Json,
-    access_digest: String,
-    terms: Map<String, Json>,
-    contract: Option<Policy>,
-    digest: String,
+pub(crate) struct Resolved {
+    pub(crate) definition: ContractDefinition,
+    pub(crate) selected: Selected,
+    pub(crate) offer: Option<Terms>,
 }
 
 /// Which datasets a contract definition offers.
 #[derive(Debug)]
-enum Selected {
+pub(crate) enum Selected {
     All,
     These(RoaringBitmap),
-}
-
-/// Contract definitions by what their selector begins with, so that not all of them are asked about each dataset.
-#[derive(Debug, Default)]
-struct Selectors {
-    /// By property and value.
-    by_value: BTreeMap<String, HashMap<String, BTreeSet<String>>>,
-    /// Without a selector, or with one of another kind.
-    others: BTreeSet<String>,
-}
-
-impl Selectors {
-    fn change(&mut self, definition: &ContractDefinition, there: bool) {
-        let set = |set: &mut BTreeSet<String>| match there {
-            true => drop(set.insert(definition.id.clone())),
-            false => drop(set.remove(&definition.id)),
-        };
-        let Some((property, values)) = definition.first_values() else { return set(&mut self.others) };
-        let of_property = self.by_value.entry(property.to_owned()).or_default();
-        for value in values.into_iter().map(Json::to_string) {
-            set(of_property.entry(value.clone()).or_default());
-            if of_property.get(&value).is_some_and(BTreeSet::is_empty) {
-                of_property.remove(&value);
-            }
-        }
-        if of_property.is_empty() {
-            self.by_value.remove(property);
-        }
-    }
-
-    /// The definitions that may offer `asset`, in the order of their ids.
-    fn candidates(&self, asset: &Asset) -> BTreeSet<&str> {
-        let found = self.by_value.iter().filter_map(|(property, definitions)| match property.as_str() {
-            "id" => definitions.get(&Json::String(asset.id.clone()).to_string()),
-            property => definitions.get(&asset.properties.get(property)?.to_string()),
-        });
-        found.flatten().chain(&self.others).map(String::as_str).collect()
-    }
-}
-
-/// Who looks at the catalog.
-#[derive(Debug, Clone, Copy)]
-pub struct Asker<'a> {
-    /// The authenticated participant.
-    pub did: &'a str,
-    /// Its verified credentials.
-    pub credentials: &'a [Json],
-}
-
-/// Where a page of the catalog begins. Pages are cut by ids, so what is published or withdrawn meanwhile shifts nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cursor {
-    /// After the dataset with this id.
-    After(String),
-    /// With the page that ends before the dataset with this id.
-    Before(String),
-    /// At the beginning.
-    Start,
-}
-
-/// The ids of a page, and where others begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// In order.
-    pub ids: Vec<Arc<str>>,
-    /// How many fit in all.
-    pub total: u64,
-    /// The page before it.
-    pub previous: Option<Cursor>,
-    /// The page behind it.
-    pub next: Option<Cursor>,
-}
-
-/// Terms on offer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Offer {
-    /// `@id`: changes when the terms change, so that an altered offer is never mistaken for the old one.
-    pub id: String,
-    /// The dataset.
-    pub asset: String,
-    /// ODRL Offer without target.
-    pub policy: Json,
-    /// Who answers a request.
-    pub automation: Automation,
-    /// Who may see it: an ODRL Set.
-    pub access: Json,
-}
-
-/// What one participant may see at one time.
-#[derive(Debug)]
-pub struct View<'a> {
-    inventory: &'a Inventory,
-    asker: Asker<'a>,
-    now: Timestamp,
-    /// By what access policies say, whether they admit the asker.
-    admits: HashMap<&'a str, bool>,
-    /// The asker sees everything.
-    all: bool,
 }
 
 impl Inventory {
@@ -384,7 +229,7 @@ impl Inventory {
         self.places.by_id.get(id).is_some_and(|place| self.open.contains(*place))
     }
 
-    fn groups(&self) -> &BTreeMap<String, Group> {
+    pub(crate) fn groups(&self) -> &BTreeMap<String, Group> {
         self.derived.groups.get_or_init(|| {
             let mut groups: BTreeMap<String, Group> = BTreeMap::new();
             for (id, offer) in self.definitions.iter().filter_map(|(id, one)| Some((id, one.offer.as_ref()?)))
@@ -396,7 +241,7 @@ impl Inventory {
     }
 
     /// The datasets that some of the definitions offer.
-    fn offered_by<'a>(&self, definitions: impl Iterator<Item = &'a String>) -> RoaringBitmap {
+    pub(crate) fn offered_by<'a>(&self, definitions: impl Iterator<Item = &'a String>) -> RoaringBitmap {
         let mut sets = Vec::new();
         for resolved in definitions.filter_map(|id| self.definitions.get(id)) {
             match &resolved.selected {
@@ -408,7 +253,7 @@ impl Inventory {
     }
 
     /// The definitions whose terms serve a purpose.
-    fn serving(&self, name: &str, purpose: &Purpose) -> Arc<BTreeSet<String>> {
+    pub(crate) fn serving(&self, name: &str, purpose: &Purpose) -> Arc<BTreeSet<String>> {
         let mut served = self.derived.served.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = served.get(name) {
             return Arc::clone(known);
@@ -430,184 +275,8 @@ impl Inventory {
     /// What `asker` may see at `now`.
     #[must_use]
     pub fn view<'a>(&'a self, asker: Asker<'a>, now: Timestamp) -> View<'a> {
-        View { inventory: self, asker, now, admits: HashMap::new(), all: false }
+        View::new(self, asker, now)
     }
-}
-
-impl<'a> View<'a> {
-    /// The same for one who sees every offer, whomever its access policy admits.
-    #[must_use]
-    pub fn of_all(self) -> Self {
-        Self { all: true, ..self }
-    }
-
-    fn admits(&mut self, resolved: &'a Resolved) -> Option<&'a Terms> {
-        let offer = resolved.offer.as_ref()?;
-        if self.all {
-            return Some(offer);
-        }
-        let (asker, now, known) = (self.asker, self.now, &self.inventory.known);
-        let admitted = self.admits.entry(&offer.access_digest).or_insert_with(|| {
-            let request = Request { action: "use", party: asker.did, target: None };
-            let world = World { credentials: asker.credentials, ..World::at(now, known) };
-            decide(&offer.access, &request, &world).outcome == Outcome::Permit
-        });
-        admitted.then_some(offer)
-    }
-
-    /// The datasets with an offer whose access policy admits the asker and that `filter` fits: at most `most` from
-    /// `cursor` on, in the order of their ids.
-    #[must_use]
-    pub fn page(&mut self, filter: &Filter, cursor: &Cursor, most: usize) -> Page {
-        let fits = self.fitting(filter);
-        let total = fits.len();
-        let places = &self.inventory.places;
-        if total <= FEW {
-            let mut ids: Vec<&Arc<str>> = fits.iter().filter_map(|place| places.id(place)).collect();
-            ids.sort_unstable();
-            let (begin, end) = match cursor {
-                Cursor::Start => (0, ids.len()),
-                Cursor::After(last) => (ids.partition_point(|id| id.as_ref() <= last.as_str()), ids.len()),
-                Cursor::Before(first) => (0, ids.partition_point(|id| id.as_ref() < first.as_str())),
-            };
-            return cut(ids.get(begin..end).unwrap_or_default().iter().copied(), cursor, most, total);
-        }
-        let fitting = |(id, place): (&'a Arc<str>, &u32)| fits.contains(*place).then_some(id);
-        match cursor {
-            Cursor::Start => cut(places.by_id.iter().filter_map(fitting), cursor, most, total),
-            Cursor::After(last) => {
-                let range = places.by_id.range::<str, _>((Bound::Excluded(last.as_str()), Bound::Unbounded));
-                cut(range.filter_map(fitting), cursor, most, total)
-            }
-            Cursor::Before(first) => {
-                let range = places.by_id.range::<str, _>((Bound::Unbounded, Bound::Excluded(first.as_str())));
-                cut(range.filter_map(fitting), cursor, most, total)
-            }
-        }
-    }
-
-    /// The places of the datasets that `filter` fits, among those offered to the asker.
-    fn fitting(&mut self, filter: &Filter) -> RoaringBitmap {
-        let inventory = self.inventory;
-        let serving: Vec<_> =
-            filter.purposes().iter().map(|(name, purpose)| inventory.serving(name, purpose)).collect();
-        let mut admitted = Vec::new();
-        for group in inventory.groups().values() {
-            let first = group.definitions.first().and_then(|id| inventory.definitions.get(id));
-            if first.is_some_and(|first| self.admits(first).is_some()) {
-                admitted.push(group);
-            }
-        }
-        let mut fits = if serving.is_empty() {
-            let offered = |group: &&'a Group| {
-                group.offered.get_or_init(|| inventory.offered_by(group.definitions.iter()))
-            };
-            admitted.iter().map(offered).union()
-        } else {
-            let definitions = admitted.iter().flat_map(|group| &group.definitions);
-            inventory.offered_by(definitions.filter(|id| serving.iter().all(|one| one.contains(*id))))
-        };
-        for found in
-            filter.terms().iter().filter_map(|terms| inventory.index.fitting(terms, &inventory.known))
-        {
-            fits &= found;
-        }
-        fits
-    }
-
-    /// The offers for `asset` whose access policy admits the asker; none where there is nothing for them.
-    #[must_use]
-    pub fn offers(&mut self, asset: &Asset) -> Vec<Offer> {
-        let inventory = self.inventory;
-        let mut offers = Vec::new();
-        for id in inventory.selectors.candidates(asset) {
-            if let Some(resolved) = inventory.definitions.get(id)
-                && resolved.definition.selects(asset)
-                && let Some(terms) = self.admits(resolved)
-            {
-                offers.push(terms.offer(&resolved.definition, &asset.id));
-            }
-        }
-        offers
-    }
-
-    /// What the offer `id` stands for, if the asker may see it.
-    #[must_use]
-    pub fn offer(&mut self, id: &str) -> Option<Offer> {
-        let (definition, asset, digest) = parts(id)?;
-        let resolved = self.inventory.definitions.get(definition.as_ref())?;
-        let place = self.inventory.places.by_id.get(asset.as_ref())?;
-        let selects = match &resolved.selected {
-            Selected::All => true,
-            Selected::These(datasets) => datasets.contains(*place),
-        };
-        let terms = self.admits(resolved)?;
-        (selects && terms.digest == digest).then(|| terms.offer(&resolved.definition, &asset))
-    }
-}
-
-impl Terms {
-    fn offer(&self, definition: &ContractDefinition, asset: &str) -> Offer {
-        let id = offer_id(&definition.id, asset, &self.digest);
-        let mut policy = self.terms.clone();
-        policy.insert("@id".to_owned(), Json::String(id.clone()));
-        policy.insert("@type".to_owned(), Json::String("Offer".to_owned()));
-        Offer {
-            id,
-            asset: asset.to_owned(),
-            policy: Json::Object(policy),
-            access: self.access_text.clone(),
-            automation: definition.automation,
-        }
-    }
-}
-
-/// A page of `ids`, which are those from the cursor on in order (`Before`: those before it, of which the last are shown).
-fn cut<'a>(
-    ids: impl DoubleEndedIterator<Item = &'a Arc<str>>,
-    cursor: &Cursor,
-    most: usize,
-    total: u64,
-) -> Page {
-    let backwards = matches!(cursor, Cursor::Before(_));
-    let with_one_more: Vec<_> = match backwards {
-        true => ids.rev().take(most.saturating_add(1)).cloned().collect(),
-        false => ids.take(most.saturating_add(1)).cloned().collect(),
-    };
-    let more = with_one_more.len() > most;
-    let mut ids = with_one_more;
-    ids.truncate(most);
-    if backwards {
-        ids.reverse();
-    }
-    let before = ids.first().map(|id| Cursor::Before(id.to_string()));
-    let after = ids.last().map(|id| Cursor::After(id.to_string()));
-    let (previous, next) = match cursor {
-        Cursor::Start => (None, after.filter(|_| more)),
-        Cursor::After(_) => (before, after.filter(|_| more)),
-        Cursor::Before(_) => (before.filter(|_| more), after),
-    };
-    Page { ids, total, previous, next }
-}
-
-fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDefinition) -> Option<Terms> {
-    let access_text = policies.get(&definition.access_policy_id)?.clone();
-    let access_digest = digest(&access_text.to_string());
-    let access = Policy::parse(&access_text).ok()?;
-    let terms = policies.get(&definition.contract_policy_id)?.as_object()?;
-    let terms: Map<String, Json> = ["profile", "conflict", "permission", "prohibition", "obligation"]
-        .into_iter()
-        .filter_map(|key| terms.get_key_value(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let contract = Policy::parse(&Json::Object(terms.clone())).ok();
-    // serde_json sorts the keys of a map, so the same terms always have the same text.
-    let digest = digest(&Json::Object(terms.clone()).to_string());
-    Some(Terms { access, access_text, access_digest, terms, contract, digest })
-}
-
-fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn set(datasets: &mut RoaringBitmap, place: u32, there: bool) {
@@ -621,26 +290,13 @@ fn visibility(asset: &Asset) -> Option<&str> {
     asset.properties.get(VISIBILITY).and_then(Json::as_str)
 }
 
-fn offer_id(definition: &str, asset: &str, digest: &str) -> String {
-    let encode = |text| utf8_percent_encode(text, KEPT);
-    format!("urn:concordat:offer:{}:{}:{digest}", encode(definition), encode(asset))
-}
-
-/// Definition, asset and digest of an offer's id.
-fn parts(id: &str) -> Option<(Cow<'_, str>, Cow<'_, str>, &str)> {
-    let mut parts = id.strip_prefix("urn:concordat:offer:")?.split(':');
-    let mut decoded = || percent_decode_str(parts.next()?).decode_utf8().ok();
-    let (definition, asset) = (decoded()?, decoded()?);
-    let digest = parts.next()?;
-    parts.next().is_none().then_some((definition, asset, digest))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::description::Description;
+    use crate::view::{Cursor, Page};
 
     fn asset(id: &str) -> Asset {
         serde_json::from_value(json!({"@id": id, "properties": {"city": "Paris"}})).unwrap()
@@ -741,13 +397,6 @@ mod tests {
         for wrong in ["urn:x", "urn:concordat:offer:d2:y", "urn:concordat:offer:d2:y:00:1"] {
             assert_eq!(made.view(by("did:web:b"), now).offer(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn an_offer_id_is_a_uri_of_its_dataset_and_terms() {
-        let id = offer_id("d", "a b:%", "00");
-        assert_eq!(id, "urn:concordat:offer:d:a%20b%3A%25:00");
-        assert_eq!(parts(&id), Some(("d".into(), "a b:%".into(), "00")));
     }
 
     #[test]

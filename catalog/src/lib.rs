@@ -13,16 +13,22 @@ mod index;
 mod inventory;
 pub mod lint;
 mod model;
+mod offer;
+mod places;
+mod selectors;
 mod text;
 pub mod turtle;
+mod view;
 mod vocabulary;
 
 pub use description::{Description, Form, NamedForm, Split};
 pub use error::CatalogError;
 pub use filter::Filter;
-pub use inventory::{Asker, Cursor, Inventory, Offer, Page, View};
+pub use inventory::Inventory;
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
+pub use offer::Offer;
 pub use text::Text;
+pub use view::{Asker, Cursor, Page, View};
 
 /// The property of an asset that says who finds it beyond participants: [`OPEN`], [`LISTED`], or nobody.
 pub const VISIBILITY: &str = "urn:concordat:visibility";

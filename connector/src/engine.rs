@@ -45,7 +45,7 @@ pub use self::catalog::{Managed, Write};
 use self::claims::Claims;
 use self::credential_check::Fetched;
 pub use self::credentials::Held;
-pub use self::data_requests::{DataRequest, Wish};
+pub use self::data_requests::Wish;
 pub(crate) use self::directory::MEMBERS_PATH;
 pub use self::directory::Participant;
 use self::duties::Deadlines;

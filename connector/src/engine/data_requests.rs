@@ -3,11 +3,10 @@
 //! not know of them is not disturbed.
 
 use http::header::AUTHORIZATION;
-use jiff::Timestamp;
 use policy_engine::{Outcome, Policy, World, decide};
 use protocol::RefusalKind;
 use protocol::wire::Catalog;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use store::Batch;
 
@@ -15,7 +14,7 @@ use super::peers::ASK;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::network::{bounded_body, describe};
-use crate::tables::{self, AnswerKind, DataRequestRecord, Event, RequestAnswer, prefix};
+use crate::tables::{self, AnswerKind, DataRequest, DataRequestRecord, Event, RequestAnswer, prefix};
 
 /// The property of a catalog with its participant's requests, and of an offer with the request that it answers.
 pub(crate) const REQUESTS: &str = "urn:concordat:dataRequests";
@@ -29,47 +28,6 @@ const MAX_ANSWERS: usize = 1000;
 const MAX_TEXT: usize = 4096;
 /// Largest answer to a refusal that is read for its reason, in bytes.
 const MAX_ERROR: usize = 64 * 1024;
-
-/// What is wanted. Names and values are those of a dataset's description.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DataRequest {
-    /// Its id.
-    #[serde(rename = "@id")]
-    pub id: String,
-    /// In one line.
-    pub title: String,
-    /// In more words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// What it is about.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keywords: Vec<String>,
-    /// Which place it should cover.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    /// From when on it should cover it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Until when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-    /// How often it should change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frequency: Option<String>,
-    /// Which media type would do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
-    /// Which standard or Smart Data Model it should follow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conforms_to: Option<String>,
-    /// For what it would be used, an IRI.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purpose: Option<String>,
-    /// When it was published.
-    #[serde(default)]
-    pub issued: Option<Timestamp>,
-}
 
 impl DataRequest {
     fn check(&self) -> Result<(), String> {
