@@ -31,6 +31,7 @@ mod terms;
 mod testbed;
 mod transfers;
 mod trusted;
+mod uses;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::output::Output;
+pub(crate) use self::output::bytes as human_bytes;
 
 /// Exit codes, as `--help` tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +135,10 @@ enum Command {
     Transfers(transfers::Arguments),
     /// Read data under an agreement, to a file or to standard output.
     Pull(pull::Arguments),
+    /// Use a shared dataset under a name: finds or negotiates the agreement, and gives an address that stays.
+    Use(Box<uses::Use>),
+    /// What this node uses, at which addresses, and how much was read: list, end.
+    Uses(uses::Arguments),
     /// What others say of this node: list, show, request, remove its credentials.
     #[command(visible_alias = "credential")]
     Credentials(credentials::Arguments),
@@ -208,6 +214,8 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Agreements(arguments) => agreements::run(dir, &arguments, output).await,
         Command::Transfers(arguments) => transfers::run(dir, &arguments, output).await,
         Command::Pull(arguments) => pull::run(dir, &arguments, output).await,
+        Command::Use(arguments) => uses::begin_use(dir, &arguments, output).await,
+        Command::Uses(arguments) => uses::run(dir, &arguments, output).await,
         Command::Credentials(arguments) => credentials::run(dir, &arguments, output).await,
         Command::Authority(arguments) => authority::run(dir, &arguments, output).await,
         Command::Trust(arguments) => trusted::run(dir, &arguments, output).await,

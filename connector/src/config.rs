@@ -43,6 +43,12 @@ pub struct Config {
     /// Whose catalogs this node reads.
     #[serde(default)]
     pub federation: Federation,
+    /// How much one reader may take.
+    #[serde(default)]
+    pub limits: ReadLimits,
+    /// Where programs on this machine read the data that this node uses.
+    #[serde(default)]
+    pub gateway: Gateway,
     /// How messages are delivered.
     #[serde(default)]
     pub delivery: Delivery,
@@ -311,6 +317,30 @@ impl Default for Federation {
             brokers: Vec::new(),
         }
     }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReadLimits {
+    /// Of each agreement.
+    pub agreement: dataplane::Limits,
+    /// Of each participant, over all its agreements.
+    pub participant: dataplane::Limits,
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Address and port of a listener of its own beside the management API's; with TLS unless it is a loopback address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Origins of web pages that may read it, such as `https://dashboard.city`.
+    pub origins: Vec<String>,
+    /// Whether the key may stand in the address (`?key=…`), for programs that know nothing but an address. It then also
+    /// stands in their logs.
+    pub key_in_address: bool,
 }
 
 /// `[delivery]`

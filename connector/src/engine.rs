@@ -29,9 +29,11 @@ mod rotation;
 mod terms;
 mod transfers;
 mod trust_list;
+mod uses;
 
 use std::sync::Arc;
 
+use dataplane::Fairness;
 use policy_engine::Hierarchy;
 use protocol::{Effect, MessageId, Refusal, RefusalKind};
 use store::{Batch, CommitError, Store, StoreError};
@@ -63,6 +65,7 @@ pub(crate) use self::peers::next_page;
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
+pub use self::uses::InUse;
 use crate::config::{
     Authority, Config, Dialect, Federation as FederationSettings, Signatures, TrustedIssuer,
 };
@@ -178,6 +181,7 @@ pub struct Engine {
     meters: Arc<Meters>,
     offered: Arc<Offered>,
     open_reads: OpenReads,
+    fairness: Fairness,
     search: Option<Arc<SearchIndex>>,
     federating: FederationSettings,
     federation: Federation,
@@ -253,6 +257,7 @@ impl Engine {
             meters: Arc::default(),
             offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
+            fairness: Fairness::new(config.limits.agreement, config.limits.participant),
             search: parts.search.map(Arc::new),
             federating: config.federation.clone(),
             federation: Federation::default(),
@@ -292,6 +297,12 @@ impl Engine {
     #[must_use]
     pub fn did(&self) -> &str {
         self.identity.did()
+    }
+
+    /// The organisation, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Base address of this node's endpoints.

@@ -4,8 +4,10 @@ mod authenticate;
 mod data;
 mod dcp;
 mod dsp;
+mod gateway;
 pub mod listener;
 pub mod management;
+mod notify;
 mod open;
 mod open_data;
 mod problem;
@@ -25,6 +27,7 @@ use http_body_util::{BodyExt as _, Limited};
 
 pub use self::authenticate::Authentication;
 use crate::engine::Engine;
+use crate::sources::{NOTIFY_PATH, Sources};
 
 /// Path of the Dataspace Protocol's endpoints below the public address.
 pub const DSP_PATH: &str = "/dsp/2025-1";
@@ -48,8 +51,8 @@ const ARRIVAL: Duration = Duration::from_secs(15);
 pub struct Faces {
     /// The engine.
     pub engine: Arc<Engine>,
-    /// The client towards upstream sources.
-    pub upstream: reqwest::Client,
+    /// Where data is.
+    pub sources: Sources,
     authentication: Authentication,
     refusals: problem::RefusalLog,
 }
@@ -57,8 +60,8 @@ pub struct Faces {
 impl Faces {
     /// Faces of `engine`.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, upstream: reqwest::Client, authentication: Authentication) -> Arc<Self> {
-        Arc::new(Self { engine, upstream, authentication, refusals: problem::RefusalLog::default() })
+    pub fn new(engine: Arc<Engine>, sources: Sources, authentication: Authentication) -> Arc<Self> {
+        Arc::new(Self { engine, sources, authentication, refusals: problem::RefusalLog::default() })
     }
 }
 
@@ -68,6 +71,7 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .merge(well_known::routes())
         .nest(DSP_PATH, dsp::routes())
         .nest(DATA_PATH, data::routes())
+        .nest(NOTIFY_PATH, notify::routes())
         .nest(HOLDER_PATH, dcp::holder())
         .nest(ISSUER_PATH, dcp::issuer())
         .nest(OPEN_PATH, open::routes().merge(open_data::routes()))

@@ -19,6 +19,7 @@ use crate::network::{self, Guard};
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
 use crate::search::SearchIndex;
+use crate::sources::Sources;
 use crate::vault::Vault;
 use crate::{secrets, tls};
 
@@ -64,6 +65,14 @@ impl Node {
                 })?),
             };
 
+        let gateway = match config.gateway.listen {
+            None => None,
+            Some(listen) => Some(
+                TcpListener::bind(listen)
+                    .await
+                    .with_context(|| format!("listening on {listen} (gateway.listen)"))?,
+            ),
+        };
         let (store, recovery) = open_store(config, &identity, false)?;
         let guard = Guard::new(&config.network.allow);
         let guard = if config.closed_test_network.is_some() { guard.with_plain() } else { guard };
@@ -109,8 +118,11 @@ impl Node {
                 Authentication::Fixed(closed.participants.clone())
             }
         };
-        let faces = Faces::new(Arc::clone(&engine), upstream, authentication);
-        let operator = Management::new(Arc::clone(&faces), Arc::clone(&certificates), &management_key);
+        let sources = Sources::new(upstream, certificates.client(), config.reached_at());
+        let faces = Faces::new(Arc::clone(&engine), sources, authentication);
+        let settings = config.gateway.clone();
+        let operator =
+            Management::new(Arc::clone(&faces), Arc::clone(&certificates), settings, &management_key);
         let listeners = TaskTracker::new();
         listeners.spawn(http::listener::serve(
             public,
@@ -120,6 +132,13 @@ impl Node {
         ));
         if let Some(plain) = plain {
             listeners.spawn(http::listener::serve(plain, None, http::public(&faces), stop.clone()));
+        }
+        if let Some(gateway) = gateway {
+            // In clear only where nobody else listens.
+            let is_local = config.gateway.listen.is_some_and(|listen| listen.ip().is_loopback());
+            let tls = (!is_local).then(|| certificates.public());
+            let routes = http::management::gateway_routes(&operator);
+            listeners.spawn(http::listener::serve(gateway, tls, routes, stop.clone()));
         }
         let routes = http::management::routes(&operator);
         listeners.spawn(http::listener::serve(management, certificates.management(), routes, stop.clone()));

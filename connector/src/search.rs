@@ -50,6 +50,8 @@ struct Fields {
     key: Field,
     /// Whose catalog it was read from.
     source: Field,
+    /// The dataset's id alone.
+    id: Field,
     /// By which reading of that catalog.
     reading: Field,
     title: Field,
@@ -66,6 +68,7 @@ impl Fields {
         let fields = Self {
             key: schema.add_text_field("key", STRING),
             source: schema.add_text_field("source", STRING | STORED),
+            id: schema.add_text_field("id", STRING),
             reading: schema.add_u64_field("reading", tantivy::schema::INDEXED),
             title: schema.add_text_field("title", TEXT),
             text: schema.add_text_field("text", TEXT),
@@ -119,6 +122,8 @@ pub fn describe(dataset: &Json) -> Description {
 pub struct Question {
     /// Words; the last one may be the beginning of one.
     pub text: Option<String>,
+    /// The dataset with this id.
+    pub dataset: Option<String>,
     /// Who offers it.
     pub participant: Option<String>,
     /// A theme, an IRI.
@@ -251,7 +256,12 @@ impl SearchIndex {
             &question.format,
             &question.license,
         ];
-        if wanted.into_iter().chain([&question.text]).flatten().any(|text| text.len() > MAX_TEXT) {
+        if wanted
+            .into_iter()
+            .chain([&question.text, &question.dataset])
+            .flatten()
+            .any(|text| text.len() > MAX_TEXT)
+        {
             return refuse(format!("a value is longer than {MAX_TEXT} bytes"));
         }
         let mut all: Vec<Box<dyn Query>> = Vec::new();
@@ -260,6 +270,7 @@ impl SearchIndex {
                 all.push(exactly(Term::from_field_text(field, &folded(name, wanted))));
             }
         }
+        all.extend(question.dataset.iter().map(|id| exactly(Term::from_field_text(self.fields.id, id))));
         all.extend(question.text.as_deref().map(|text| self.saying(text)).transpose()?.into_iter().flatten());
         let query: Box<dyn Query> = match all.is_empty() {
             true => Box::new(AllQuery),
@@ -314,6 +325,7 @@ impl SearchIndex {
         let mut document = TantivyDocument::default();
         document.add_text(fields.key, known.key());
         document.add_text(fields.source, &known.source);
+        document.add_text(fields.id, known.id());
         document.add_u64(fields.reading, reading);
         for title in described.title.all() {
             document.add_text(fields.title, title);

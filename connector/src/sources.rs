@@ -1,121 +1,234 @@
 //! From an asset's data address to a source of the data plane.
 
-use std::path::{Path, PathBuf};
+mod address;
+
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use dataplane::{FileSource, HttpSource, Source};
+use dataplane::live::Hubs;
+use dataplane::{
+    FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker, MqttSource, NatsConnections, NatsServer,
+    NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient, ObjectSource, Parameter, PostgresSource,
+    Source, SourceError, TailSource, media_type_of,
+};
 use http::{HeaderName, HeaderValue};
-use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use self::address::{Address, Start};
 use crate::secrets;
 
-/// What stands in `dataAddress`, by its `type`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", deny_unknown_fields)]
-enum Address {
-    /// A file of this machine.
-    File {
-        #[serde(rename = "@type", default)]
-        _kind: Option<String>,
-        /// Absolute.
-        path: PathBuf,
-    },
-    /// An upstream, asked with its own credentials.
-    #[serde(rename_all = "camelCase")]
-    HttpData {
-        #[serde(rename = "@type", default)]
-        _kind: Option<String>,
-        base_url: url::Url,
-        /// Name of the header that carries the credentials.
-        #[serde(default)]
-        auth_key: Option<String>,
-        /// File whose content is the header's value, mode 0600.
-        #[serde(default)]
-        secret_file: Option<PathBuf>,
-    },
+/// Path below the public address where a context broker notifies this node.
+pub const NOTIFY_PATH: &str = "/ngsi-ld/notify";
+
+/// Everything that sources share: clients, connections, what is awaited.
+#[derive(Debug)]
+pub struct Sources {
+    upstream: reqwest::Client,
+    tls: rustls::ClientConfig,
+    hubs: Hubs,
+    nats: NatsConnections,
+    notifications: Notifications,
+    /// Where others reach this node; no trailing slash.
+    public_address: String,
 }
 
-/// Opens a data address.
-///
-/// # Errors
-/// It cannot be used; says which part.
-pub fn open(
-    address: &Map<String, Json>,
-    media_type: Option<&str>,
-    upstream: &reqwest::Client,
-) -> anyhow::Result<Box<dyn Source>> {
-    match parse(address)? {
-        Address::File { path, .. } => {
-            let media_type = media_type.map_or_else(|| guess_media_type(&path), str::to_owned);
-            Ok(Box::new(FileSource::new(path, media_type)))
+impl Sources {
+    /// Sources that are reached with `upstream` and `tls`.
+    #[must_use]
+    pub fn new(upstream: reqwest::Client, tls: rustls::ClientConfig, public_address: &str) -> Self {
+        Self {
+            upstream,
+            tls,
+            hubs: Hubs::default(),
+            nats: NatsConnections::default(),
+            notifications: Notifications::default(),
+            public_address: public_address.to_owned(),
         }
-        Address::HttpData { base_url, auth_key, secret_file, .. } => {
-            let credentials = match (auth_key, secret_file) {
-                (None, None) => None,
-                (Some(name), Some(file)) => {
-                    let name = HeaderName::try_from(name)
-                        .context("dataAddress.authKey is not the name of a header")?;
-                    let value = HeaderValue::try_from(secrets::read(&file)?.trim()).map_err(|_| {
-                        anyhow::anyhow!("the secret in {} cannot be a header", file.display())
-                    })?;
-                    Some((name, value))
+    }
+
+    /// What context brokers tell.
+    #[must_use]
+    pub const fn notifications(&self) -> &Notifications {
+        &self.notifications
+    }
+
+    /// Opens a data address.
+    ///
+    /// # Errors
+    /// It cannot be used; says which part.
+    pub fn open(
+        &self,
+        address: &Map<String, Json>,
+        media_type: Option<&str>,
+    ) -> anyhow::Result<Box<dyn Source>> {
+        let wrong = |error: SourceError| anyhow::anyhow!("{error}");
+        Ok(match Address::parse(address)? {
+            Address::File { path, .. } => {
+                let media_type = media_type.unwrap_or_else(|| media_type_of(&path)).to_owned();
+                Box::new(FileSource::new(path, media_type))
+            }
+            Address::Folder { path, pattern, .. } => {
+                Box::new(FolderSource::new(path, &pattern).map_err(wrong)?)
+            }
+            Address::Tail { path, pattern, from, .. } => {
+                Box::new(TailSource::new(path, &pattern, from == Start::Beginning).map_err(wrong)?)
+            }
+            Address::HttpData {
+                base_url, auth_key, secret_file, paths, query_parameters, methods, ..
+            } => {
+                let credentials = credentials(auth_key, secret_file.as_deref())?;
+                let allowed = HttpAllowed::new(&paths, query_parameters, &methods).map_err(wrong)?;
+                Box::new(HttpSource::new(self.upstream.clone(), base_url, credentials, allowed))
+            }
+            Address::NgsiLd {
+                base_url,
+                entity_type,
+                q,
+                attributes,
+                context,
+                tenant,
+                temporal,
+                query_parameters,
+                notify_at,
+                auth_key,
+                secret_file,
+                ..
+            } => {
+                let notify_at = notify_at.unwrap_or_else(|| self.public_address.clone());
+                let query = NgsiQuery {
+                    broker: base_url,
+                    entity_type,
+                    q,
+                    attributes,
+                    context,
+                    tenant,
+                    temporal,
+                    parameters: query_parameters,
+                    notify_at: format!("{}{NOTIFY_PATH}", notify_at.trim_end_matches('/')),
+                };
+                let credentials = credentials(auth_key, secret_file.as_deref())?;
+                let (hubs, notifications) = (self.hubs.clone(), self.notifications.clone());
+                Box::new(NgsiSource::new(self.upstream.clone(), query, credentials, hubs, notifications))
+            }
+            Address::PostgreSql { secret_file, query, parameters, form, timeout_seconds, .. } => {
+                let connection = secrets::read(&secret_file)?;
+                let parameters = parameters.into_iter().map(|one| Parameter {
+                    name: one.name,
+                    kind: one.kind.into(),
+                    default: one.default,
+                });
+                let longest = Duration::from_secs(timeout_seconds.into());
+                let tls = self.tls.clone();
+                Box::new(
+                    PostgresSource::new(&connection, tls, query, parameters.collect(), form.into(), longest)
+                        .map_err(wrong)?,
+                )
+            }
+            Address::ObjectStore { url, options, secret_file, .. } => {
+                let client = ObjectClient(self.upstream.clone());
+                let options = store_options(options, secret_file.as_deref())?;
+                let media_type = media_type.map(str::to_owned);
+                Box::new(ObjectSource::new(&url, options, client, media_type).map_err(wrong)?)
+            }
+            Address::Mqtt { url, topic, with_topic, secret_file, .. } => {
+                let is_tls = url.scheme() == "mqtts";
+                let broker = MqttBroker {
+                    address: (
+                        url.host_str().unwrap_or_default().to_owned(),
+                        url.port().unwrap_or(if is_tls { 8883 } else { 1883 }),
+                    ),
+                    tls: is_tls.then(|| self.tls.clone().into()),
+                    login: login(secret_file.as_deref())?
+                        .map(|text| {
+                            let parts = text.split_once(':').context("the secret is not `name:password`")?;
+                            anyhow::Ok((parts.0.to_owned(), parts.1.to_owned()))
+                        })
+                        .transpose()?,
+                };
+                Box::new(MqttSource::new(broker, &topic, with_topic, self.hubs.clone()).map_err(wrong)?)
+            }
+            Address::Nats { url, subject, stream, from, secret_file, .. } => {
+                let login = login(secret_file.as_deref())?;
+                let server = NatsServer { url: url.to_string(), tls: self.tls.clone(), login };
+                let from_start = from == Start::Beginning;
+                let (connections, hubs) = (self.nats.clone(), self.hubs.clone());
+                Box::new(NatsSource::new(server, subject, stream, from_start, connections, hubs))
+            }
+        })
+    }
+
+    /// Checks a data address when an asset is made, so that a mistake shows at once and not at the first read.
+    ///
+    /// # Errors
+    /// As [`Sources::open`]; a file that is not there or not absolute.
+    pub fn check(&self, address: &Map<String, Json>) -> anyhow::Result<()> {
+        if address.is_empty() {
+            return Ok(());
+        }
+        match Address::parse(address)? {
+            Address::File { path, .. } => {
+                if meta(&path)?.is_dir() {
+                    bail!(
+                        "dataAddress.path `{}` is a folder; share its files with the type `Folder`",
+                        path.display()
+                    );
                 }
-                _ => bail!("dataAddress.authKey and dataAddress.secretFile go together"),
-            };
-            Ok(Box::new(HttpSource::new(upstream.clone(), base_url, credentials)))
+            }
+            Address::Folder { path, .. } | Address::Tail { path, .. } => {
+                if !meta(&path)?.is_dir() {
+                    bail!("dataAddress.path `{}` is no folder", path.display());
+                }
+            }
+            _ => {}
         }
+        self.open(address, None).map(|_| ())
     }
 }
 
-/// Checks a data address when an asset is made, so that a mistake shows at once and not at the first read.
-///
-/// # Errors
-/// As [`open`]; a file that is not there or not absolute.
-pub fn check(address: &Map<String, Json>, upstream: &reqwest::Client) -> anyhow::Result<()> {
-    if address.is_empty() {
-        return Ok(());
+fn meta(path: &Path) -> anyhow::Result<std::fs::Metadata> {
+    if !path.is_absolute() {
+        bail!("dataAddress.path `{}` is not absolute", path.display());
     }
-    if let Address::File { path, .. } = parse(address)? {
-        if !path.is_absolute() {
-            bail!("dataAddress.path `{}` is not absolute", path.display());
-        }
-        let meta = path.metadata().with_context(|| format!("dataAddress.path `{}`", path.display()))?;
-        if meta.is_dir() {
-            bail!("dataAddress.path `{}` is a folder", path.display());
-        }
-    }
-    open(address, None, upstream).map(|_| ())
+    path.metadata().with_context(|| format!("dataAddress.path `{}`", path.display()))
 }
 
-fn parse(address: &Map<String, Json>) -> anyhow::Result<Address> {
-    if address.is_empty() {
-        bail!("the asset has no dataAddress, so there is nothing to read");
+/// The header that carries credentials, and its value out of a file.
+fn credentials(
+    name: Option<String>,
+    file: Option<&Path>,
+) -> anyhow::Result<Option<(HeaderName, HeaderValue)>> {
+    match (name, file) {
+        (None, None) => Ok(None),
+        (Some(name), Some(file)) => {
+            let name =
+                HeaderName::try_from(name).context("dataAddress.authKey is not the name of a header")?;
+            let value = HeaderValue::try_from(secrets::read(file)?.trim())
+                .map_err(|_| anyhow::anyhow!("the secret in {} cannot be a header", file.display()))?;
+            Ok(Some((name, value)))
+        }
+        _ => bail!("dataAddress.authKey and dataAddress.secretFile go together"),
     }
-    let address: Address = serde_json::from_value(Json::Object(address.clone())).context("dataAddress")?;
-    if let Address::HttpData { base_url, .. } = &address
-        && !["http", "https"].contains(&base_url.scheme())
-    {
-        bail!("dataAddress.baseUrl must be an http or https address");
-    }
-    Ok(address)
 }
 
-/// By the ending of the name.
-#[must_use]
-pub fn guess_media_type(path: &Path) -> String {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match ending.as_str() {
-        "csv" => "text/csv",
-        "geojson" => "application/geo+json",
-        "json" => "application/json",
-        "jsonl" | "ndjson" => "application/x-ndjson",
-        "jsonld" => "application/ld+json",
-        "parquet" => "application/vnd.apache.parquet",
-        "txt" => "text/plain",
-        "xml" => "application/xml",
-        "zip" => "application/zip",
-        _ => "application/octet-stream",
+fn login(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    file.map(|file| Ok(secrets::read(file)?.trim().to_owned())).transpose()
+}
+
+/// What is open, and what is secret: lines such as `AWS_SECRET_ACCESS_KEY=…`.
+fn store_options(open: Map<String, Json>, file: Option<&Path>) -> anyhow::Result<Vec<(String, String)>> {
+    let text = |value: Json| match value {
+        Json::String(text) => text,
+        other => other.to_string(),
+    };
+    let mut options: Vec<_> = open.into_iter().map(|(name, value)| (name, text(value))).collect();
+    if let Some(file) = file {
+        for line in secrets::read(file)?.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (name, value) = line
+                .split_once('=')
+                .with_context(|| format!("a line of {} is not NAME=VALUE", file.display()))?;
+            options.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
     }
-    .to_owned()
+    Ok(options)
 }

@@ -88,6 +88,10 @@ pub mod prefix {
     pub const TRANSFER_OF: &str = "transfer-of/";
     /// [`super::Usage`].
     pub const USAGE: &str = "usage/";
+    /// [`super::Used`], by its name on this node.
+    pub const USED: &str = "used/";
+    /// [`super::Usage`] of what is used, as this node metered it, by its name.
+    pub const USED_USAGE: &str = "used-usage/";
     /// [`super::Watcher`], by participant.
     pub const WATCHER: &str = "watcher/";
 }
@@ -173,6 +177,57 @@ pub struct Usage {
     /// For how long it was streamed, reads that have ended.
     #[serde(default)]
     pub metered: SignedDuration,
+    /// Rows or events handed on, where they were looked at.
+    #[serde(default)]
+    pub rows: u64,
+    /// Rows that the agreement left out, or brought together in groups.
+    #[serde(default)]
+    pub left_out: u64,
+    /// Reads whose first byte was handed on, and how long that took, in all and at most.
+    #[serde(default)]
+    pub answered: u64,
+    /// In all.
+    #[serde(default)]
+    pub latency: SignedDuration,
+    /// At most.
+    #[serde(default)]
+    pub worst_latency: SignedDuration,
+}
+
+impl Usage {
+    /// Adds what passed in a read that has ended.
+    pub fn count(&mut self, metered: &dataplane::Metered) {
+        self.bytes = self.bytes.saturating_add(metered.bytes);
+        self.rows = self.rows.saturating_add(metered.rows);
+        self.left_out = self.left_out.saturating_add(metered.left_out);
+        if let Some(latency) = metered.first_byte.and_then(|took| SignedDuration::try_from(took).ok()) {
+            self.answered = self.answered.saturating_add(1);
+            self.latency = self.latency.saturating_add(latency);
+            self.worst_latency = self.worst_latency.max(latency);
+        }
+    }
+}
+
+/// A shared dataset that this node uses, under a name of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Used {
+    /// Its name on this node.
+    pub name: String,
+    /// Who provides it.
+    pub provider: String,
+    /// What it is.
+    pub dataset: String,
+    /// Which form of it, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// Under which agreement it is read, until that is ended and another is in force.
+    pub agreement: String,
+    /// The transfer that runs under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<String>,
+    /// Since when it is used.
+    pub since: Timestamp,
 }
 
 /// What is recorded of the duties and prohibitions of an agreement.

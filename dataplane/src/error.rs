@@ -10,6 +10,24 @@ pub enum SourceError {
     /// Only GET and HEAD read data.
     #[error("data is read with GET or HEAD")]
     Method,
+    /// The reader asks for something that is not offered.
+    #[error("{0}")]
+    Asked(String),
+    /// Nothing is there.
+    #[error("there is nothing at `{0}`")]
+    NotFound(String),
+    /// It has no live data.
+    #[error("this data is not live: read it as a whole")]
+    NotLive,
+    /// It has live data only.
+    #[error("this data is live: follow it, with `Accept: text/event-stream`")]
+    OnlyLive,
+    /// What the agreement demands cannot be done to such data.
+    #[error("what the agreement demands of the data cannot be done: {0}")]
+    Obligation(String),
+    /// The database, broker or store says no.
+    #[error("the source failed: {0}")]
+    Failed(String),
     /// The file cannot be read.
     #[error("the source cannot be read")]
     Read(#[source] std::io::Error),

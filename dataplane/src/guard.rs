@@ -6,14 +6,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::error::{SourceError, StreamError};
+use crate::fair::Ticket;
 use crate::grant::Grant;
+use crate::live::{self, Framing};
+use crate::rows::{Counted, Form, Pipe, pipe};
 use crate::source::{Body, DataRequest, DataResponse, Source};
 
 /// Longest wait before the time is looked at again.
@@ -35,40 +48,195 @@ pub enum Signal {
 }
 
 /// What passed, when a body ends for whatever reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metered {
     /// Bytes of the body handed on.
     pub bytes: u64,
+    /// Rows or events handed on, where they were looked at.
+    pub rows: u64,
+    /// Rows or events that the agreement left out, or brought together in groups.
+    pub left_out: u64,
+    /// From the request to the first byte.
+    pub first_byte: Option<Duration>,
     /// Why it was cut, if it was.
     pub cut: Option<String>,
     /// Whether the source was read to its end.
     pub complete: bool,
 }
 
-/// Reads `request` from `source` under `grant`. `signal` says when to stop and when to ask again; `ended` is called once,
-/// when the body is done, cut, or dropped.
+/// Live data instead of what is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follow {
+    /// How events are written.
+    pub framing: Framing,
+    /// Only what came after the event with this id.
+    pub after: Option<String>,
+}
+
+/// What a reader wants.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is asked for.
+    pub request: DataRequest,
+    /// Set where it is followed live.
+    pub follow: Option<Follow>,
+    /// Its place among those who read.
+    pub ticket: Option<Ticket>,
+}
+
+impl From<DataRequest> for Reading {
+    fn from(request: DataRequest) -> Self {
+        Self { request, follow: None, ticket: None }
+    }
+}
+
+/// Header that says what was done to the data under the agreement.
+pub const APPLIED: HeaderName = HeaderName::from_static("concordat-applied");
+
+/// Header that carries the checksum of the whole data (RFC 9530).
+pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// Header that asks for it, with a HEAD.
+pub const WANT_REPR_DIGEST: HeaderName = HeaderName::from_static("want-repr-digest");
+
+/// Reads from `source` under `grant`, with what the agreement demands done to the data. `signal` says when to stop and when
+/// to ask again; `ended` is called once, when the body is done, cut, or dropped.
 ///
 /// # Errors
-/// The source cannot give it.
+/// The source cannot give it, or not in such a way that the agreement is kept.
 pub async fn serve(
     grant: Grant,
     source: &dyn Source,
-    request: DataRequest,
+    reading: impl Into<Reading>,
     signal: watch::Receiver<Signal>,
     clock: Arc<dyn Clock>,
     ended: impl FnOnce(Metered) + Send + 'static,
 ) -> Result<DataResponse, SourceError> {
-    let mut response = source.open(request).await?;
+    let began = Instant::now();
+    let reading = reading.into();
+    let counted = Arc::new(Counted::default());
+    let mut response = match reading.follow {
+        None => opened(&grant, source, reading.request, &counted).await?,
+        Some(follow) => followed(&grant, source, follow, &counted).await?,
+    };
+    if !grant.obligations().is_empty() {
+        let words = grant.obligations().words().join("; ");
+        let told = words.chars().flat_map(|one| {
+            let plain = (' '..='~').contains(&one);
+            let escaped = (!plain).then(|| one.escape_unicode()).into_iter().flatten();
+            plain.then_some(one).into_iter().chain(escaped)
+        });
+        if let Ok(value) = HeaderValue::try_from(told.collect::<String>()) {
+            response.headers.insert(APPLIED, value);
+        }
+    }
     response.body = Guarded {
         inner: response.body,
         stop: Box::pin(until_stopped(grant, signal, clock)),
-        bytes: 0,
-        complete: false,
-        cut: None,
+        metered: Metered::default(),
+        counted,
+        began,
+        ticket: reading.ticket,
+        pause: None,
         ended: Some(Box::new(ended)),
     }
     .boxed_unsync();
     Ok(response)
+}
+
+/// Headers that mean something only for data as the source has it.
+const OF_THE_SOURCE: [HeaderName; 7] =
+    [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, ACCEPT_ENCODING];
+/// Those of an answer.
+const OF_THE_ANSWER: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_RANGE, ACCEPT_RANGES, ETAG, LAST_MODIFIED];
+
+async fn opened(
+    grant: &Grant,
+    source: &dyn Source,
+    mut request: DataRequest,
+    counted: &Arc<Counted>,
+) -> Result<DataResponse, SourceError> {
+    let obligations = grant.obligations();
+    if obligations.is_empty() {
+        let wants_digest =
+            request.method == http::Method::HEAD && request.headers.contains_key(WANT_REPR_DIGEST);
+        let whole = wants_digest.then(|| DataRequest {
+            method: http::Method::GET,
+            headers: HeaderMap::new(),
+            ..request.clone()
+        });
+        let mut response = source.open(request).await?;
+        if let Some(whole) = whole.filter(|_| response.status == StatusCode::OK) {
+            let digest = digest(source.open(whole).await?.body).await?;
+            response.headers.insert(REPR_DIGEST, digest);
+        }
+        return Ok(response);
+    }
+    for name in OF_THE_SOURCE {
+        request.headers.remove(name);
+    }
+    let is_list = request.path.is_empty() && source.is_folder();
+    let mut response = source.open(request).await?;
+    if is_list || !response.status.is_success() {
+        return Ok(response);
+    }
+    if response.headers.contains_key(CONTENT_ENCODING) {
+        return Err(SourceError::Obligation(
+            "the source packs its data although it was not asked to".to_owned(),
+        ));
+    }
+    let media_type =
+        response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(form) = Form::of(media_type) else {
+        return Err(SourceError::Obligation(format!(
+            "`{media_type}` has no rows and columns that are understood (CSV, JSON, JSON lines, GeoJSON, NGSI-LD)"
+        )));
+    };
+    let stage = obligations.stage(form).map_err(|error| SourceError::Obligation(error.to_string()))?;
+    for name in OF_THE_ANSWER {
+        response.headers.remove(name);
+    }
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.view().media_type()));
+    let laid = Pipe { from: form, to: form.view(), stage: Some(stage), as_text: true, limit: None };
+    // Nothing is piped where there is nothing: a HEAD has no rows.
+    if !response.body.is_end_stream() {
+        response.body = pipe(response.body, laid, Arc::clone(counted));
+    }
+    Ok(response)
+}
+
+/// SHA-256 of a whole body, as RFC 9530 writes it.
+async fn digest(mut body: Body) -> Result<HeaderValue, SourceError> {
+    let mut digest = Sha256::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| SourceError::Failed(error.to_string()))?;
+        if let Some(bytes) = frame.data_ref() {
+            digest.update(bytes);
+        }
+    }
+    let text = format!("sha-256=:{}:", STANDARD.encode(digest.finalize()));
+    HeaderValue::try_from(text).map_err(|error| SourceError::Failed(error.to_string()))
+}
+
+async fn followed(
+    grant: &Grant,
+    source: &dyn Source,
+    follow: Follow,
+    counted: &Arc<Counted>,
+) -> Result<DataResponse, SourceError> {
+    let obligations = grant.obligations();
+    let stage = match obligations.is_empty() {
+        true => None,
+        false => {
+            let stage = obligations.stage(Form::Json);
+            Some(stage.map_err(|error| SourceError::Obligation(error.to_string()))?)
+        }
+    };
+    let events = source.subscribe(follow.after).await?;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(follow.framing.media_type()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let body = live::body(events, follow.framing, stage, Arc::clone(counted));
+    Ok(DataResponse { status: StatusCode::OK, headers, body })
 }
 
 /// Ends with the reason as soon as the grant holds no more.
@@ -109,15 +277,18 @@ pub async fn reached(at: Option<Timestamp>, clock: &dyn Clock) {
     let Some(at) = at else { return std::future::pending().await };
     let left = at.as_nanosecond().saturating_sub(clock.now().as_nanosecond()).max(0);
     let nap = Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)).min(LONGEST_NAP);
-    tokio::time::sleep_until(tokio::time::Instant::now() + nap).await;
+    tokio::time::sleep_until(Instant::now() + nap).await;
 }
 
 struct Guarded {
     inner: Body,
     stop: Pin<Box<dyn Future<Output = String> + Send>>,
-    bytes: u64,
-    complete: bool,
-    cut: Option<String>,
+    metered: Metered,
+    counted: Arc<Counted>,
+    began: Instant,
+    ticket: Option<Ticket>,
+    /// Until its share allows more.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
     ended: Option<Box<dyn FnOnce(Metered) + Send>>,
 }
 
@@ -129,21 +300,30 @@ impl http_body::Body for Guarded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        if self.cut.is_some() {
+        let this = &mut *self;
+        if this.metered.cut.is_some() {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(reason) = self.stop.as_mut().poll(cx) {
-            self.cut = Some(reason.clone());
+        if let Poll::Ready(reason) = this.stop.as_mut().poll(cx) {
+            this.metered.cut = Some(reason.clone());
             return Poll::Ready(Some(Err(StreamError::Cut(reason))));
         }
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Some(pause) = &mut this.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            this.pause = None;
+        }
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
-                self.bytes = self.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-                self.complete = self.inner.is_end_stream();
+                this.metered.first_byte.get_or_insert_with(|| this.began.elapsed());
+                this.metered.bytes =
+                    this.metered.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+                this.metered.complete = this.inner.is_end_stream();
+                let next = this.ticket.as_ref().and_then(|ticket| ticket.spend(length));
+                this.pause = next.map(|at| Box::pin(tokio::time::sleep_until(at)));
             }
-            Poll::Ready(None) => self.complete = true,
+            Poll::Ready(None) => this.metered.complete = true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled
@@ -161,8 +341,11 @@ impl http_body::Body for Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
-            let complete = self.complete || self.inner.is_end_stream();
-            ended(Metered { bytes: self.bytes, cut: self.cut.take(), complete });
+            let mut metered = std::mem::take(&mut self.metered);
+            metered.complete |= self.inner.is_end_stream();
+            metered.rows = self.counted.handed_on();
+            metered.left_out = self.counted.read().saturating_sub(metered.rows);
+            ended(metered);
         }
     }
 }

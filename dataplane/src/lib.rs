@@ -8,11 +8,22 @@
 #![warn(missing_docs)]
 
 mod error;
+mod fair;
 mod grant;
 pub mod guard;
+pub mod live;
+mod obligations;
+pub mod rows;
 mod source;
 
 pub use error::{SourceError, StreamError};
+pub use fair::{Fairness, Limits, Ticket, TooMuch};
 pub use grant::{Denied, Grant, Judge};
-pub use guard::{Clock, Metered, Signal, serve};
-pub use source::{Body, DataRequest, DataResponse, FileSource, HttpSource, Opening, Source};
+pub use guard::{APPLIED, Clock, Follow, Metered, REPR_DIGEST, Reading, Signal, WANT_REPR_DIGEST, serve};
+pub use obligations::{Obligations, PseudonymKey, Stage};
+pub use source::{
+    Body, DataRequest, DataResponse, FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker,
+    MqttSource, NatsConnections, NatsServer, NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient,
+    ObjectSource, Opening, Parameter, ParameterKind, PostgresSource, Source, SqlForm, Subscribing,
+    TailSource, media_type_of,
+};

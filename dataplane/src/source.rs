@@ -1,28 +1,77 @@
 //! The port to where data is; one file for each kind.
 
 mod file;
+mod folder;
 mod http;
+mod mqtt;
+mod nats;
+mod ngsi;
+mod object;
+mod postgres;
+mod tail;
 
 use std::fmt;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
-pub use self::file::FileSource;
-pub use self::http::HttpSource;
+pub use self::file::{FileSource, media_type_of};
+pub use self::folder::FolderSource;
+pub use self::http::{HttpAllowed, HttpSource};
+pub use self::mqtt::{MqttBroker, MqttSource};
+pub use self::nats::{NatsConnections, NatsServer, NatsSource};
+pub use self::ngsi::{NgsiQuery, NgsiSource, Notifications};
+pub use self::object::{ObjectClient, ObjectSource};
+pub use self::postgres::{Parameter, ParameterKind, PostgresSource, SqlForm};
+pub use self::tail::TailSource;
 use crate::error::{SourceError, StreamError};
+use crate::live::Events;
 
 /// A body in chunks, with back-pressure.
 pub type Body = UnsyncBoxBody<Bytes, StreamError>;
 
-/// What a reader asks: method and the headers that mean something to a source.
+/// What a reader asks: method, what below the source, and the headers that mean something to a source.
 #[derive(Debug, Clone, Default)]
 pub struct DataRequest {
-    /// GET or HEAD.
+    /// GET or HEAD; POST where the source allows it.
     pub method: ::http::Method,
-    /// Only `Range`, `If-*`, `Accept` and `Accept-Encoding` are looked at.
+    /// What below the source, without a leading slash and percent-decoded; empty for the source itself.
+    pub path: String,
+    /// Names and values, decoded.
+    pub query: Vec<(String, String)>,
+    /// Only `Range`, `If-*`, `Accept`, `Accept-Encoding` and `Content-Type` are looked at.
     pub headers: ::http::HeaderMap,
+    /// Of a POST.
+    pub body: Bytes,
+}
+
+impl DataRequest {
+    /// A source that is one thing has nothing below it and takes no parameters.
+    pub(crate) fn expect_plain(&self) -> Result<(), SourceError> {
+        if !self.path.is_empty() {
+            return Err(SourceError::NotFound(self.path.clone()));
+        }
+        self.expect_query(&[])
+    }
+
+    /// Every parameter must be one of `known`.
+    pub(crate) fn expect_query(&self, known: &[&str]) -> Result<(), SourceError> {
+        match self.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(SourceError::Asked(format!("the parameter `{name}` is not offered"))),
+        }
+    }
+
+    pub(crate) fn expect_read(&self) -> Result<(), SourceError> {
+        if self.method == ::http::Method::GET || self.method == ::http::Method::HEAD {
+            Ok(())
+        } else {
+            Err(SourceError::Method)
+        }
+    }
 }
 
 /// What a source answers.
@@ -44,8 +93,60 @@ impl fmt::Debug for DataResponse {
 /// A future of a [`Source`].
 pub type Opening<'a> = Pin<Box<dyn Future<Output = Result<DataResponse, SourceError>> + Send + 'a>>;
 
+/// A future of live data.
+pub type Subscribing<'a> = Pin<Box<dyn Future<Output = Result<Events, SourceError>> + Send + 'a>>;
+
 /// Where data is. It is asked only by [`crate::serve`], which holds a grant.
 pub trait Source: Send + Sync + fmt::Debug {
     /// Opens what is asked for.
     fn open(&self, request: DataRequest) -> Opening<'_>;
+
+    /// Whether it is many things under one name, of which there is a list.
+    fn is_folder(&self) -> bool {
+        false
+    }
+
+    /// Whether it can be read as a whole.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// Whether it has live data.
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    /// Follows live data: what comes after the event `after`, where the source knows it; what comes from now on otherwise.
+    fn subscribe(&self, after: Option<String>) -> Subscribing<'_> {
+        drop(after);
+        Box::pin(async { Err(SourceError::NotLive) })
+    }
+}
+
+/// A name that nobody guesses.
+#[expect(clippy::disallowed_methods, reason = "names of this crate's own connections are no ids of the node")]
+pub(crate) fn fresh_name() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// An answer without data.
+pub(crate) fn nothing() -> Body {
+    http_body_util::Empty::new()
+        .map_err(|impossible: std::convert::Infallible| match impossible {})
+        .boxed_unsync()
+}
+
+/// A whole answer of `media_type`.
+pub(crate) fn whole(media_type: &'static str, bytes: Bytes) -> DataResponse {
+    let mut headers = ::http::HeaderMap::new();
+    headers.insert(::http::header::CONTENT_TYPE, ::http::HeaderValue::from_static(media_type));
+    headers.insert(::http::header::CONTENT_LENGTH, bytes.len().into());
+    let body =
+        http_body_util::Full::new(bytes).map_err(|impossible: std::convert::Infallible| match impossible {});
+    DataResponse { status: ::http::StatusCode::OK, headers, body: body.boxed_unsync() }
+}
+
+/// A body of chunks as they come.
+pub(crate) fn streamed(chunks: impl Stream<Item = Result<Bytes, StreamError>> + Send + 'static) -> Body {
+    http_body_util::StreamBody::new(chunks.map_ok(http_body::Frame::data)).boxed_unsync()
 }

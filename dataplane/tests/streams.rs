@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use dataplane::{
-    Clock, DataRequest, DataResponse, FileSource, Grant, Judge, Metered, Opening, Signal, Source,
-    StreamError, serve,
+    Clock, DataRequest, DataResponse, FileSource, Grant, Judge, Metered, Obligations, Opening, PseudonymKey,
+    Signal, Source, StreamError, serve,
 };
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
-use policy_engine::{Decision, Hierarchy, Policy, Record, Request, World, evaluate};
+use policy_engine::{Decision, Hierarchy, Policy, Record, Request, World, evaluate, transforms};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -38,6 +38,10 @@ impl Judge for Terms {
         let record = self.record.lock().unwrap();
         let request = Request { action: "use", party: "c", target: Some("urn:d") };
         evaluate(&self.policy, &request, &World { record: &record, ..World::at(now, &known) })
+    }
+
+    fn obligations(&self, decision: &Decision) -> Obligations {
+        Obligations::new(transforms(&self.policy, decision), PseudonymKey::new(vec![1; 32]))
     }
 }
 
@@ -66,7 +70,7 @@ fn request(method: Method, headers: &[(&str, &str)]) -> DataRequest {
     for (name, value) in headers {
         map.insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
     }
-    DataRequest { method, headers: map }
+    DataRequest { method, headers: map, ..DataRequest::default() }
 }
 
 async fn ask(source: &dyn Source, request: DataRequest) -> DataResponse {
@@ -207,7 +211,9 @@ async fn a_complete_read_is_metered_as_such() {
     let (response, _cut, metered) = half_read(folder.path(), grant()).await;
     assert!(read_on(response).await.is_none());
     let metered = metered.lock().unwrap().take().unwrap();
-    assert_eq!(metered, Metered { bytes: 64 * 1024 * 1024, cut: None, complete: true });
+    assert!(metered.first_byte.is_some());
+    let told = Metered { first_byte: None, ..metered };
+    assert_eq!(told, Metered { bytes: 64 * 1024 * 1024, complete: true, ..Metered::default() });
 }
 
 /// Endless: it gives a chunk whenever it is asked, and waits in between.

@@ -342,6 +342,9 @@ pub(crate) fn atomic_truth(atomic: &Atomic, request: &Request<'_>, world: &World
         return lasted(atomic, since(world), world.now);
     }
     let fact = fact(atomic, request, world);
+    if fact == Fact::Applied {
+        return Some(true);
+    }
     let is_set = atomic.operand.is_some_and(|operand| operand.is_set);
     holds(atomic.operator, fact.values()?, &atomic.right, is_set, world.hierarchy)
 }

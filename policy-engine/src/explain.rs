@@ -8,6 +8,7 @@ use crate::model::{
     ANY_ACTION, About, Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, Scope, Value,
 };
 use crate::operand::{self, OperandKind};
+use crate::transform::Transform;
 use crate::world::{Request, World};
 
 /// Which templates these are: texts of the same version can be compared word by word.
@@ -91,6 +92,9 @@ pub fn constraint(constraint: &Constraint) -> String {
 /// One comparison, for example `the purpose must be environmental monitoring`.
 #[must_use]
 pub fn atomic(atomic: &Atomic) -> String {
+    if let Ok(Some(transform)) = Transform::of(atomic) {
+        return transform.to_string();
+    }
     let time = atomic.operand.is_some_and(|operand| operand.kind == OperandKind::Instant);
     let verb = match atomic.operator {
         Operator::Eq => "must be",

@@ -30,6 +30,7 @@ mod question;
 mod report;
 mod satisfy;
 mod serves;
+mod transform;
 mod world;
 mod write;
 
@@ -53,4 +54,5 @@ pub use proposal::propose;
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
 pub use serves::Purpose;
+pub use transform::{MINIMUM_GROUP, PREFIX as DATA_PREFIX, Summary, Transform, transforms};
 pub use world::{Facts, Performed, Record, Request, Usage, World};

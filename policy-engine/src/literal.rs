@@ -81,7 +81,7 @@ pub(crate) fn read(json: &Json, kind: Option<OperandKind>, path: &str) -> Result
             let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
             number.map(Value::Number).ok_or_else(|| wrong(format!("`{text}` is not a number")))
         }
-        (Some(OperandKind::Place) | None, Some(Datatype::Wkt)) => area(&text).map(Value::Area).ok_or_else(|| {
+        (Some(OperandKind::Any | OperandKind::Place) | None, Some(Datatype::Wkt)) => area(&text).map(Value::Area).ok_or_else(|| {
             wrong(format!(
                 "`{text}` is not a point, an envelope or an upright rectangle such as ENVELOPE(2.5, 6.4, 51.5, 49.5)"
             ))

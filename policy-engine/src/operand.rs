@@ -19,6 +19,7 @@ mod spatial;
 mod system_device;
 mod target;
 mod time_interval;
+mod transform;
 
 use std::borrow::Cow;
 
@@ -30,7 +31,7 @@ use crate::world::{Facts, Request, World};
 pub(crate) use since::end;
 
 /// Every operand, one file each.
-static ALL: [&Operand; 21] = [
+static ALL: [&Operand; 22] = [
     &absolute_size::OPERAND,
     &count::OPERAND,
     &credential::CLAIM,
@@ -52,6 +53,7 @@ static ALL: [&Operand; 21] = [
     &system_device::OPERAND,
     &target::OPERAND,
     &time_interval::OPERAND,
+    &transform::OPERAND,
 ];
 
 /// What type the right operand of a left operand has.
@@ -141,6 +143,8 @@ pub(crate) enum Since {
 /// What is known of an operand when a constraint on it is decided.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fact<'w> {
+    /// This node sees to it itself.
+    Applied,
     /// The values that hold; at least one.
     Known(Cow<'w, [Value]>),
     /// The operand is understood, but the world does not say.
@@ -157,7 +161,7 @@ impl Fact<'_> {
         match self {
             Self::Known(values) => Some(values),
             Self::One(value) => Some(std::slice::from_ref(value)),
-            Self::Missing | Self::Unsupported => None,
+            Self::Applied | Self::Missing | Self::Unsupported => None,
         }
     }
 }

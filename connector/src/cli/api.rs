@@ -40,6 +40,11 @@ impl Api {
         Ok(Self { client: client.build()?, base: config.management_address(), key })
     }
 
+    /// The node's address, as programs on this machine reach it.
+    pub(super) fn address(&self) -> &str {
+        &self.base
+    }
+
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, None, ANSWER).await
     }

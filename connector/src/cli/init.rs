@@ -146,6 +146,8 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         credentials: crate::config::Credentials::default(),
         authority: None,
         federation: Federation::default(),
+        limits: crate::config::ReadLimits::default(),
+        gateway: crate::config::Gateway::default(),
         delivery: Delivery::default(),
         log: Log::default(),
         closed_test_network: None,

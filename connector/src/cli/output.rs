@@ -137,7 +137,7 @@ pub(super) fn short_time(at: jiff::Timestamp) -> String {
 }
 
 /// Bytes as people read them.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
 

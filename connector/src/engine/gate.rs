@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dataplane::{Grant, Judge, Metered, Signal};
+use dataplane::{Grant, Judge, Metered, Obligations, PseudonymKey, Signal, Ticket, TooMuch};
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::{
     Change, Decision, Facts, Hierarchy, Outcome, Policy, Reason, Record, Request, World, advise, evaluate,
-    promised,
+    promised, transforms,
 };
 use protocol::Role;
 use protocol::transfer::Transfer;
@@ -47,6 +47,8 @@ pub struct Admission {
     pub transfer: String,
     /// The read, for what is metered.
     pub read: Read,
+    /// Its place among those who read.
+    pub ticket: Ticket,
 }
 
 /// One read that was let through.
@@ -67,6 +69,8 @@ pub enum Denial {
     Denied(String),
     /// A fault of this node.
     Failed(EngineError),
+    /// A bound of the agreement or of the participant is reached.
+    TooMuch(TooMuch),
     /// No such transfer, or not its token: the same answer for both.
     Unknown,
 }
@@ -83,6 +87,15 @@ impl Engine {
             mac.update(part.as_bytes());
         }
         Ok(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+
+    /// The key under which values are pseudonymised for one agreement: the same for all its reads, and for no other.
+    fn pseudonym_key(&self, agreement: &str) -> Result<PseudonymKey, EngineError> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.stream_key)
+            .map_err(|error| EngineError::Peer(format!("the stream key cannot be used: {error}")))?;
+        mac.update(b"pseudonyms of ");
+        mac.update(agreement.as_bytes());
+        Ok(PseudonymKey::new(mac.finalize().into_bytes().to_vec()))
     }
 
     /// Lets a read through, counted and durable, or says why not. It is about the form `distribution` of the data, where one
@@ -106,6 +119,10 @@ impl Engine {
         if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
             return Err(Denial::Unknown);
         }
+        let ticket = self
+            .fairness
+            .enter(transfer.agreement.as_str(), transfer.peer.as_str())
+            .map_err(Denial::TooMuch)?;
         // Watching before asking: what ends the transfer from here on is not missed.
         let signal = self.streams.watch(pid);
         let transfer = self.transfer(pid).map_err(Denial::Failed)?.transfer;
@@ -156,6 +173,7 @@ impl Engine {
             dataset: dataset.to_owned(),
             agreement: agreement.clone(),
             since: record.concluded_at,
+            pseudonyms: self.pseudonym_key(&agreement).map_err(Denial::Failed)?,
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
@@ -190,7 +208,8 @@ impl Engine {
             self.reconsider(&agreement).map_err(Denial::Failed)?;
         }
         let media_type = catalog::Description::from_properties(&asset.properties).media_type_of(distribution);
-        Ok(Admission { grant, data_address, media_type, signal, agreement, transfer: pid.to_owned(), read })
+        let transfer = pid.to_owned();
+        Ok(Admission { grant, data_address, media_type, signal, agreement, transfer, read, ticket })
     }
 
     /// Writes down that a read begins.
@@ -245,7 +264,7 @@ impl Engine {
         self.meters.ended(agreement, ended);
         let changed = self.change_usage(agreement, |usage, batch| {
             for one in self.meters.take_ended(agreement) {
-                usage.bytes = usage.bytes.saturating_add(one.metered.bytes);
+                usage.count(&one.metered);
                 if let Some(id) = &one.read.id {
                     batch.delete(tables::read(agreement, id));
                     usage.metered = usage.metered.saturating_add(one.lasted());
@@ -501,6 +520,8 @@ struct AgreementJudge {
     dataset: String,
     agreement: String,
     since: Timestamp,
+    /// For the pseudonyms of this agreement.
+    pseudonyms: PseudonymKey,
     /// Which use under the agreement this is.
     count: u64,
     /// When the use before it was.
@@ -543,6 +564,10 @@ impl AgreementJudge {
 }
 
 impl Judge for AgreementJudge {
+    fn obligations(&self, decision: &Decision) -> Obligations {
+        Obligations::new(transforms(&self.policy, decision), self.pseudonyms.clone())
+    }
+
     fn judge(&self, now: Timestamp) -> Decision {
         let (credentials, proven_until) = self.claims.of(&self.party, now);
         if let Some(text) = missing(&self.required, &credentials) {

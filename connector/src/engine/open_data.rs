@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dataplane::{Grant, Judge, Signal};
+use dataplane::{Grant, Judge, Obligations, Signal};
 use jiff::Timestamp;
 use policy_engine::{Decision, Outcome, Reason};
 use serde_json::{Map, Value as Json};
@@ -78,6 +78,10 @@ struct StillOpen {
 }
 
 impl Judge for StillOpen {
+    fn obligations(&self, _decision: &Decision) -> Obligations {
+        Obligations::default()
+    }
+
     fn judge(&self, _: Timestamp) -> Decision {
         let open = self.offered.read().is_open(&self.id);
         let (outcome, text) = match open {

@@ -1,82 +1,212 @@
 //! The data plane's endpoint: a bearer token of one transfer, then the gate, then bytes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::body::{Body, Bytes};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use dataplane::{DataRequest, DataResponse, SourceError};
+use axum::routing::any;
+use dataplane::live::Framing;
+use dataplane::{DataRequest, DataResponse, Follow, Reading, SourceError};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use serde::Deserialize;
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use super::Faces;
 use super::problem::json_answer;
 use crate::clock::{self, SystemClock};
 use crate::engine::Denial;
-use crate::sources;
 use crate::tables::Event;
 
+/// Largest body that readers may send to an upstream, in bytes.
+const MAX_ASKED: usize = 1024 * 1024;
+
 pub(super) fn routes() -> Router<Arc<Faces>> {
-    Router::new().route("/{pid}", get(read))
+    Router::new().route("/{pid}", any(read_it)).route("/{pid}/{*path}", any(read_below))
 }
 
-/// Which form of the data is wanted, where it has several.
-#[derive(Debug, Deserialize)]
-pub(in crate::http) struct Wanted {
+/// What the address says beside the path. The names of our own are kept from the source.
+#[derive(Debug, Default)]
+pub(in crate::http) struct Asked {
+    /// Which form of the data is wanted, where it has several.
     pub(in crate::http) distribution: Option<String>,
+    /// `events` or `lines`, for who cannot set headers.
+    pub(in crate::http) live: Option<String>,
+    /// As `Last-Event-ID`.
+    pub(in crate::http) after: Option<String>,
+    /// Everything else.
+    pub(in crate::http) further: Vec<(String, String)>,
 }
 
-async fn read(
-    State(faces): State<Arc<Faces>>,
-    Path(pid): Path<String>,
-    Query(wanted): Query<Wanted>,
+impl Asked {
+    pub(in crate::http) fn read(query: Option<&str>) -> Self {
+        let mut asked = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match &*name {
+                "distribution" => asked.distribution = Some(value.into_owned()),
+                "live" => asked.live = Some(value.into_owned()),
+                "after" => asked.after = Some(value.into_owned()),
+                _ => asked.further.push((name.into_owned(), value.into_owned())),
+            }
+        }
+        asked
+    }
+
+    /// How live data is wanted, if it is: by the address, by the header, or as the only way there is.
+    pub(in crate::http) fn follow(&self, headers: &HeaderMap, only_live: bool) -> Option<Follow> {
+        let accepts = |media_type: &str| {
+            let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+            accepted.flat_map(|value| value.split(',')).any(|one| one.trim().starts_with(media_type))
+        };
+        let framing = match self.live.as_deref() {
+            Some("lines") => Framing::Lines,
+            Some(_) => Framing::EventStream,
+            None if accepts("text/event-stream") => Framing::EventStream,
+            None if only_live && accepts("application/x-ndjson") => Framing::Lines,
+            None if only_live => Framing::EventStream,
+            None => return None,
+        };
+        let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+        Some(Follow { framing, after: last.map(str::to_owned).or_else(|| self.after.clone()) })
+    }
+}
+
+/// A request, with what of it a source sees.
+struct Incoming {
+    pid: String,
+    path: String,
+    query: Option<String>,
     method: Method,
     headers: HeaderMap,
+    body: Body,
+    upgrade: Option<WebSocketUpgrade>,
+}
+
+async fn read_it(
+    State(faces): State<Arc<Faces>>,
+    Path(pid): Path<String>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    body: Body,
 ) -> Response {
+    let upgrade = upgrade.ok();
+    read(faces, Incoming { pid, path: String::new(), query, method, headers, body, upgrade }).await
+}
+
+async fn read_below(
+    State(faces): State<Arc<Faces>>,
+    Path((pid, path)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    read(faces, Incoming { pid, path, query, method, headers, body, upgrade: None }).await
+}
+
+async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
+    let Incoming { pid, path, query, method, mut headers, body, upgrade } = incoming;
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = match token.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
         _ => token,
     };
-    let admission =
-        match faces.engine.admit(&pid, token, wanted.distribution.as_deref(), method == Method::GET).await {
-            Ok(admission) => admission,
-            Err(denial) => return denied(&faces, &pid, denial).await,
-        };
+    let asked = Asked::read(query.as_deref());
+    let reads = method != Method::HEAD;
+    let admission = match faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads).await {
+        Ok(admission) => admission,
+        Err(denial) => return denied(&faces, &pid, denial).await,
+    };
+    headers.remove(header::AUTHORIZATION);
     let engine = Arc::clone(&faces.engine);
     let (agreement, transfer, read) = (admission.agreement, admission.transfer, admission.read);
-    let source =
-        match sources::open(&admission.data_address, admission.media_type.as_deref(), &faces.upstream) {
-            Ok(source) => source,
+    let source = match faces.sources.open(&admission.data_address, admission.media_type.as_deref()) {
+        Ok(source) => source,
+        Err(error) => {
+            engine.give_back(&agreement, &read).await;
+            return failed(&faces, &pid, &format!("{error:#}")).await;
+        }
+    };
+    let body = if method == Method::POST {
+        match super::read_body(body, MAX_ASKED).await {
+            Ok(body) => body.into(),
             Err(error) => {
                 engine.give_back(&agreement, &read).await;
-                return failed(&faces, &pid, &format!("{error:#}")).await;
+                return error_answer(StatusCode::BAD_REQUEST, "body", &error.to_string());
             }
-        };
+        }
+    } else {
+        Bytes::new()
+    };
     let counted = (agreement.clone(), read.clone());
     let ended = move |metered| {
         tokio::spawn(async move { engine.meter(&agreement, &transfer, &read, metered).await });
     };
-    let request = DataRequest { method, headers };
-    let served = dataplane::serve(
-        admission.grant,
-        source.as_ref(),
-        request,
-        admission.signal,
-        Arc::new(SystemClock),
-        ended,
-    )
-    .await;
-    match served {
-        Ok(response) => streamed(response),
-        Err(error) => {
+    let follow = match &upgrade {
+        Some(_) => Some(Follow { framing: Framing::Messages, after: asked.after.clone() }),
+        None if method == Method::GET => asked.follow(&headers, source.is_live() && !source.is_whole()),
+        None => None,
+    };
+    let request = DataRequest { method, path, query: asked.further, headers, body };
+    let reading = Reading { request, follow, ticket: Some(admission.ticket) };
+    let clock = Arc::new(SystemClock);
+    let served =
+        dataplane::serve(admission.grant, source.as_ref(), reading, admission.signal, clock, ended).await;
+    match (served, upgrade) {
+        (Ok(response), Some(upgrade)) => upgrade.on_upgrade(|socket| messages(socket, response)),
+        (Ok(response), None) => streamed(response),
+        (Err(error), _) => {
             faces.engine.give_back(&counted.0, &counted.1).await;
             unreadable(&faces, &pid, &error).await
         }
     }
+}
+
+/// Events over a web socket, each a text message; the reason of an end is in the close frame.
+pub(in crate::http) async fn messages(mut socket: WebSocket, response: DataResponse) {
+    let mut body = response.body;
+    let mut waiting = VecDeque::new();
+    let (code, reason) = loop {
+        if let Some(text) = waiting.pop_front() {
+            if socket.send(Message::Text(text)).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        tokio::select! {
+            frame = body.frame() => match frame {
+                None => break (close_code::NORMAL, "the data is over".to_owned()),
+                Some(Err(error)) => break (close_code::POLICY, error.to_string()),
+                Some(Ok(frame)) => {
+                    let bytes = frame.into_data().unwrap_or_default();
+                    waiting.extend(bytes.split(|byte| *byte == b'\n').map(|line| {
+                        String::from_utf8_lossy(line).into_owned().into()
+                    }));
+                }
+            },
+            heard = socket.recv() => match heard {
+                // Pings are answered below; nothing else is expected.
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => {}
+            },
+        }
+    };
+    // A close frame holds 123 bytes of reason.
+    let reason: String = reason
+        .chars()
+        .scan(0, |length, one| {
+            *length += one.len_utf8();
+            (*length <= 123).then_some(one)
+        })
+        .collect();
+    // Who is gone needs no farewell.
+    let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
 }
 
 /// What a source hands on.
@@ -89,8 +219,18 @@ pub(super) fn streamed(response: DataResponse) -> Response {
 }
 
 pub(super) async fn unreadable(faces: &Faces, pid: &str, error: &SourceError) -> Response {
+    let text = error.to_string();
     match error {
-        SourceError::Method => error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &error.to_string()),
+        SourceError::Method => error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &text),
+        SourceError::Asked(_) => error_answer(StatusCode::BAD_REQUEST, "asked", &text),
+        SourceError::NotFound(_) => error_answer(StatusCode::NOT_FOUND, "not-found", &text),
+        SourceError::NotLive | SourceError::OnlyLive => {
+            error_answer(StatusCode::NOT_ACCEPTABLE, "live", &text)
+        }
+        SourceError::Obligation(_) => {
+            tracing::error!(pid, error = text, "what an agreement demands of the data cannot be done");
+            error_answer(StatusCode::FORBIDDEN, "obligation", &text)
+        }
         error => failed(faces, pid, &crate::telemetry::chain(error)).await,
     }
 }
@@ -111,6 +251,11 @@ async fn denied(faces: &Faces, pid: &str, denial: Denial) -> Response {
             answer
         }
         Denial::Denied(reason) => error_answer(StatusCode::FORBIDDEN, "denied", &reason),
+        Denial::TooMuch(bound) => {
+            let mut answer = error_answer(StatusCode::TOO_MANY_REQUESTS, "too-much", &bound.to_string());
+            answer.headers_mut().insert(header::RETRY_AFTER, bound.retry_after.as_secs().max(1).into());
+            answer
+        }
         Denial::Failed(error) => failed(faces, pid, &crate::telemetry::chain(&error)).await,
     }
 }

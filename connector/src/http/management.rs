@@ -13,6 +13,7 @@ mod processes;
 mod pull;
 mod resources;
 mod trusted;
+mod uses;
 mod v3;
 mod views;
 
@@ -33,8 +34,11 @@ use subtle::ConstantTimeEq as _;
 
 pub(crate) use self::keys::digest;
 pub use self::operations::Scope;
+pub(super) use self::pull::refused;
+use super::gateway::{self, Previews, Sessions};
 use super::problem::json_answer;
 use super::{Faces, read_body, to_the_end};
+use crate::config::Gateway;
 use crate::engine::EngineError;
 use crate::tls;
 
@@ -44,8 +48,12 @@ const MAX_BODY: usize = 1024 * 1024;
 /// What the management face knows beside the engine.
 #[derive(Debug)]
 pub struct Management {
-    faces: Arc<Faces>,
+    pub(super) faces: Arc<Faces>,
     certificates: Arc<tls::Live>,
+    /// Who may read the gateway, and how.
+    pub(super) gateway: Gateway,
+    pub(super) sessions: Sessions,
+    pub(super) previews: Previews,
     /// SHA-256 of the key: comparing digests takes the same time whatever differs.
     key: [u8; 32],
 }
@@ -55,8 +63,22 @@ type Shared = State<Arc<Management>>;
 impl Management {
     /// A face that asks for `key`.
     #[must_use]
-    pub fn new(faces: Arc<Faces>, certificates: Arc<tls::Live>, key: &str) -> Arc<Self> {
-        Arc::new(Self { faces, certificates, key: Sha256::digest(key.trim()).into() })
+    pub fn new(faces: Arc<Faces>, certificates: Arc<tls::Live>, gateway: Gateway, key: &str) -> Arc<Self> {
+        Arc::new(Self {
+            faces,
+            certificates,
+            gateway,
+            sessions: Sessions::default(),
+            previews: Previews::default(),
+            key: Sha256::digest(key.trim()).into(),
+        })
+    }
+
+    /// What a key allows; `None` for one that this node does not know.
+    pub(super) fn scope_of(&self, key: &str) -> Option<Scope> {
+        let digest: [u8; 32] = Sha256::digest(key).into();
+        let own = bool::from(digest.ct_eq(&self.key));
+        if own { Some(Scope::Admin) } else { self.faces.engine.scope_of(key) }
     }
 }
 
@@ -69,14 +91,20 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(federation::routes())
         .merge(pull::routes());
     let ours = ours.merge(keys::routes()).merge(credentials::routes());
-    let ours = ours.merge(authority::routes()).merge(trusted::routes());
+    let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
         .route("/openapi.json", get(async || Json(operations::document())))
         .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
+        .merge(gateway::routes(management))
         .with_state(Arc::clone(management))
+}
+
+/// The gateway alone, for a listener of its own.
+pub fn gateway_routes(management: &Arc<Management>) -> Router {
+    gateway::routes(management).with_state(Arc::clone(management))
 }
 
 async fn authorise(State(management): Shared, request: Request, next: Next) -> Response {
@@ -89,10 +117,7 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
     };
     let key =
         headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer).unwrap_or_default();
-    let digest: [u8; 32] = Sha256::digest(key).into();
-    let own = bool::from(digest.ct_eq(&management.key));
-    let scope = if own { Some(Scope::Admin) } else { management.faces.engine.scope_of(key) };
-    let Some(scope) = scope else {
+    let Some(scope) = management.scope_of(key) else {
         let message = "send a key of this node's management API as X-Api-Key";
         return error(StatusCode::UNAUTHORIZED, "AuthenticationFailed", message);
     };
@@ -113,7 +138,7 @@ fn error(status: StatusCode, kind: &str, message: &str) -> Response {
 }
 
 /// An answer, or the error in EDC's form.
-fn respond(result: Result<Response, EngineError>) -> Response {
+pub(super) fn respond(result: Result<Response, EngineError>) -> Response {
     let problem = match result {
         Ok(response) => return response,
         Err(problem) => problem,

@@ -3,30 +3,51 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
-use dataplane::{DataRequest, Metered};
+use dataplane::{DataRequest, Metered, Reading};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::Faces;
-use super::data::{Wanted, error_answer, failed, streamed, unreadable};
+use super::data::{Asked, error_answer, failed, streamed, unreadable};
 use crate::clock::SystemClock;
 use crate::engine::OpenDenial;
-use crate::sources;
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
-    Router::new().route("/data/{id}", get(read))
+    Router::new().route("/data/{id}", get(read_it)).route("/data/{id}/{*path}", get(read_below))
+}
+
+async fn read_it(
+    State(faces): State<Arc<Faces>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    read(faces, id, String::new(), query, method, headers).await
+}
+
+async fn read_below(
+    State(faces): State<Arc<Faces>>,
+    Path((id, path)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    read(faces, id, path, query, method, headers).await
 }
 
 async fn read(
-    State(faces): State<Arc<Faces>>,
-    Path(id): Path<String>,
-    Query(wanted): Query<Wanted>,
+    faces: Arc<Faces>,
+    id: String,
+    path: String,
+    query: Option<String>,
     method: Method,
     mut headers: HeaderMap,
 ) -> Response {
-    let admission = match faces.engine.admit_open(&id, wanted.distribution.as_deref()) {
+    let asked = Asked::read(query.as_deref());
+    let admission = match faces.engine.admit_open(&id, asked.distribution.as_deref()) {
         Ok(admission) => admission,
         Err(OpenDenial::Unknown) => {
             let reason =
@@ -42,11 +63,10 @@ async fn read(
     };
     // Whatever a reader sends to show who it is concerns nobody here, least of all an upstream.
     headers.remove(header::AUTHORIZATION);
-    let source =
-        match sources::open(&admission.data_address, admission.media_type.as_deref(), &faces.upstream) {
-            Ok(source) => source,
-            Err(error) => return failed(&faces, &id, &format!("{error:#}")).await,
-        };
+    let source = match faces.sources.open(&admission.data_address, admission.media_type.as_deref()) {
+        Ok(source) => source,
+        Err(error) => return failed(&faces, &id, &format!("{error:#}")).await,
+    };
     let counts = method == Method::GET;
     let (engine, counted, permit) = (Arc::clone(&faces.engine), id.clone(), admission.permit);
     let ended = move |metered: Metered| {
@@ -55,9 +75,12 @@ async fn read(
             tokio::spawn(async move { engine.count_open(&counted, metered.bytes).await });
         }
     };
-    let request = DataRequest { method, headers };
+    let only_live = source.is_live() && !source.is_whole();
+    let follow = if counts { asked.follow(&headers, only_live) } else { None };
+    let request = DataRequest { method, path, query: asked.further, headers, ..DataRequest::default() };
+    let reading = Reading { request, follow, ticket: None };
     let clock = Arc::new(SystemClock);
-    match dataplane::serve(admission.grant, source.as_ref(), request, admission.signal, clock, ended).await {
+    match dataplane::serve(admission.grant, source.as_ref(), reading, admission.signal, clock, ended).await {
         Ok(response) => streamed(response),
         Err(error) => unreadable(&faces, &id, &error).await,
     }

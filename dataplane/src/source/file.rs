@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use super::{DataRequest, DataResponse, Opening, Source};
@@ -43,9 +43,8 @@ impl FileSource {
 impl Source for FileSource {
     fn open(&self, request: DataRequest) -> Opening<'_> {
         Box::pin(async move {
-            if request.method != Method::GET && request.method != Method::HEAD {
-                return Err(SourceError::Method);
-            }
+            request.expect_read()?;
+            request.expect_plain()?;
             let path = self.path.clone();
             let opened = tokio::task::spawn_blocking(move || {
                 let file = File::open(path)?;
@@ -59,6 +58,25 @@ impl Source for FileSource {
             let (file, length, modified) = joined.map_err(SourceError::Read)?;
             Ok(answer(file, length, modified, &self.media_type, &request))
         })
+    }
+}
+
+/// What a file is, by the ending of its name.
+#[must_use]
+pub fn media_type_of(path: &std::path::Path) -> &'static str {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match ending.as_str() {
+        "arrow" | "arrows" => "application/vnd.apache.arrow.stream",
+        "csv" => "text/csv",
+        "geojson" => "application/geo+json",
+        "json" => "application/json",
+        "jsonl" | "ndjson" => "application/x-ndjson",
+        "jsonld" => "application/ld+json",
+        "parquet" => "application/vnd.apache.parquet",
+        "txt" => "text/plain",
+        "xml" => "application/xml",
+        "zip" => "application/zip",
+        _ => "application/octet-stream",
     }
 }
 
@@ -82,8 +100,7 @@ fn answer(
     set(LAST_MODIFIED, httpdate::fmt_http_date(modified));
     set(CACHE_CONTROL, "private, no-cache".to_owned());
     set(CONTENT_TYPE, media_type.to_owned());
-    let nothing =
-        |status, headers| DataResponse { status, headers, body: Empty::new().map_err(never).boxed_unsync() };
+    let nothing = |status, headers| DataResponse { status, headers, body: super::nothing() };
 
     if is_fresh(&request.headers, &etag, modified) {
         return nothing(StatusCode::NOT_MODIFIED, headers);
@@ -109,15 +126,11 @@ fn answer(
     };
     headers.insert(CONTENT_LENGTH, count.into());
     let body = if request.method == Method::HEAD {
-        Empty::new().map_err(never).boxed_unsync()
+        super::nothing()
     } else {
         FileBody::start(file, start, count).boxed_unsync()
     };
     DataResponse { status, headers, body }
-}
-
-fn never(impossible: std::convert::Infallible) -> StreamError {
-    match impossible {}
 }
 
 fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
@@ -139,14 +152,14 @@ fn is_fresh(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     Whole,
     Part(u64, u64),
     Unsatisfiable,
 }
 
 /// One range is honoured; several, or what is not understood, get the whole (RFC 9110, section 14.2).
-fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, length: u64) -> Wanted {
+pub(super) fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, length: u64) -> Wanted {
     let Some(ranges) = text(headers, RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
         return Wanted::Whole;
     };

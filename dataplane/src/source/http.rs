@@ -14,11 +14,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 
+use super::folder::pattern_of;
 use super::{DataRequest, DataResponse, Opening, Source};
 use crate::error::{SourceError, StreamError};
 
 /// Handed to the upstream; nothing else of the reader's request is.
-const ASKED: [HeaderName; 8] = [
+const ASKED: [HeaderName; 9] = [
     RANGE,
     IF_RANGE,
     IF_MATCH,
@@ -27,6 +28,7 @@ const ASKED: [HeaderName; 8] = [
     IF_UNMODIFIED_SINCE,
     ACCEPT,
     ACCEPT_ENCODING,
+    CONTENT_TYPE,
 ];
 /// Handed to the reader; nothing else of the upstream's answer is.
 const ANSWERED: [HeaderName; 12] = [
@@ -44,12 +46,58 @@ const ANSWERED: [HeaderName; 12] = [
     http::header::CACHE_CONTROL,
 ];
 
+/// What readers may ask of an upstream beyond its address; nothing unless it is named.
+#[derive(Debug, Clone, Default)]
+pub struct HttpAllowed {
+    paths: Vec<glob::Pattern>,
+    parameters: Vec<String>,
+    methods: Vec<Method>,
+}
+
+impl HttpAllowed {
+    /// Patterns of paths below the address, names of parameters, and methods beside GET and HEAD.
+    ///
+    /// # Errors
+    /// A pattern or a method is none, or the method is not GET, HEAD or POST.
+    pub fn new(paths: &[String], parameters: Vec<String>, methods: &[String]) -> Result<Self, SourceError> {
+        let paths = paths.iter().map(|path| pattern_of(path)).collect::<Result<_, _>>();
+        let methods = methods.iter().map(|name| match name.as_str() {
+            "GET" => Ok(Method::GET),
+            "HEAD" => Ok(Method::HEAD),
+            "POST" => Ok(Method::POST),
+            other => Err(SourceError::Address(format!("data is not read with `{other}`: GET, HEAD or POST"))),
+        });
+        Ok(Self {
+            paths: paths.map_err(SourceError::Address)?,
+            parameters,
+            methods: methods.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn check(&self, request: &DataRequest) -> Result<(), SourceError> {
+        let reads = [Method::GET, Method::HEAD];
+        let methods: &[Method] = if self.methods.is_empty() { &reads } else { &self.methods };
+        if !methods.contains(&request.method) {
+            return Err(SourceError::Method);
+        }
+        let steps_out = request.path.split(['/', '\\']).any(|part| part == ".." || part == ".");
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        let allowed = |path: &str| self.paths.iter().any(|pattern| pattern.matches_with(path, options));
+        if !request.path.is_empty() && (steps_out || !allowed(&request.path)) {
+            return Err(SourceError::NotFound(request.path.clone()));
+        }
+        let known: Vec<_> = self.parameters.iter().map(String::as_str).collect();
+        request.expect_query(&known)
+    }
+}
+
 /// An address that the operator chose, behind the operator's credentials.
 #[derive(Debug)]
 pub struct HttpSource {
     client: reqwest::Client,
     url: url::Url,
     credentials: Option<(HeaderName, HeaderValue)>,
+    allowed: HttpAllowed,
 }
 
 impl HttpSource {
@@ -59,21 +107,36 @@ impl HttpSource {
         client: reqwest::Client,
         url: url::Url,
         credentials: Option<(HeaderName, HeaderValue)>,
+        allowed: HttpAllowed,
     ) -> Self {
         let credentials = credentials.map(|(name, mut value)| {
             value.set_sensitive(true);
             (name, value)
         });
-        Self { client, url, credentials }
+        Self { client, url, credentials, allowed }
+    }
+
+    /// The address that is asked: each part of the path is encoded anew, so that none becomes another.
+    fn address(&self, request: &DataRequest) -> Result<url::Url, SourceError> {
+        let mut url = self.url.clone();
+        if !request.path.is_empty() {
+            let mut parts = url
+                .path_segments_mut()
+                .map_err(|()| SourceError::Address("it has no path to go on from".to_owned()))?;
+            parts.pop_if_empty().extend(request.path.split('/'));
+        }
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        Ok(url)
     }
 }
 
 impl Source for HttpSource {
     fn open(&self, request: DataRequest) -> Opening<'_> {
         Box::pin(async move {
-            if request.method != Method::GET && request.method != Method::HEAD {
-                return Err(SourceError::Method);
-            }
+            self.allowed.check(&request)?;
+            let url = self.address(&request)?;
             let mut headers = HeaderMap::new();
             for name in ASKED {
                 if let Some(value) = request.headers.get(&name) {
@@ -83,7 +146,8 @@ impl Source for HttpSource {
             if let Some((name, value)) = &self.credentials {
                 headers.insert(name, value.clone());
             }
-            let sent = self.client.request(request.method, self.url.clone()).headers(headers).send().await;
+            let sent =
+                self.client.request(request.method, url).headers(headers).body(request.body).send().await;
             let answer = sent.map_err(|error| SourceError::Unreachable(error.without_url()))?;
             let status = answer.status();
             let fine = status.is_success()

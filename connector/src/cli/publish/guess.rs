@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::ids::hex;
-use crate::sources::guess_media_type;
+use dataplane::media_type_of;
 
 /// Largest GeoJSON file that is read for its extent, in bytes.
 const MAX_GEOJSON: u64 = 256 * 1024 * 1024;
@@ -31,7 +31,7 @@ pub(super) fn complete(
     let mut added = Vec::new();
     let form = &mut description.form;
     let media_type = form.media_type.get_or_insert_with(|| {
-        let guessed = guess_media_type(path);
+        let guessed = media_type_of(path).to_owned();
         added.push(("media-type", guessed.clone()));
         guessed
     });

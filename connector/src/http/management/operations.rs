@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
+    /// Read the data that this node uses, through the gateway.
+    Consume,
     /// Look.
     Read,
     /// Negotiate, transfer, read data.
@@ -256,6 +258,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
     done(POST, "/datarequests/refuse", Operate, "Answer somebody's request with no"),
     op(GET, "/opendata", Read, "How often open datasets were read", None, Other(JSON)),
     ours(GET, "/transferprocesses/{id}/data", Operate, "The data itself", "application/octet-stream"),
+    ours(
+        GET,
+        "/transferprocesses/{id}/data/{path}",
+        Operate,
+        "What is below the data's address",
+        "application/octet-stream",
+    ),
+    ours(GET, "/uses", Read, "Shared datasets that this node uses", JSON),
+    ours(GET, "/uses/{name}", Read, "One of them", JSON),
+    ours(PUT, "/uses/{name}", Operate, "Use a dataset under a name", JSON),
+    done(DELETE, "/uses/{name}", Operate, "Use it no more"),
     ours(GET, "/identity", Read, "Who this node is", JSON),
     ours(POST, "/identity/rotate", Admin, "Let a new key take the place of the others", JSON),
     ours(

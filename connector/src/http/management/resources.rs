@@ -17,7 +17,6 @@ use super::{Management, Shared, answer, malformed, read, respond};
 use crate::engine::{Engine, EngineError, Managed, Write};
 use crate::http::problem::json_answer;
 use crate::ids;
-use crate::sources;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
@@ -70,8 +69,7 @@ async fn write<T: Managed>(
     let further = json.get("urn:concordat:distributions").and_then(Value::as_object);
     let addresses = json.get("dataAddress").into_iter().chain(further.into_iter().flat_map(Map::values));
     for address in addresses.filter_map(Value::as_object) {
-        sources::check(address, &management.faces.upstream)
-            .map_err(|error| malformed(format!("{error:#}")))?;
+        management.faces.sources.check(address).map_err(|error| malformed(format!("{error:#}")))?;
     }
     let id = resource.id().to_owned();
     management.faces.engine.put_resource(resource, write).await?;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::engine::Wanted;
-use crate::sources::guess_media_type;
+use dataplane::media_type_of;
 
 /// As they were asked.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -104,8 +104,8 @@ fn term(field: &str, value: &str) -> Result<Value, String> {
         "res_format" => {
             // CKAN writes `CSV` where others write `text/csv`.
             let short = !value.contains('/');
-            let media_type = short.then(|| guess_media_type(Path::new(&format!("x.{value}"))));
-            return Ok(json!({"format": media_type.unwrap_or_else(|| value.to_owned())}));
+            let media_type = short.then(|| media_type_of(Path::new(&format!("x.{value}"))));
+            return Ok(json!({"format": media_type.unwrap_or(value)}));
         }
         "theme" => "theme",
         _ => {

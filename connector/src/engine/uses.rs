@@ -1,0 +1,258 @@
+//! Shared datasets that this node uses, each under a name of its own: which agreement is in force, and a transfer that
+//! runs under it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::HTTP_PULL;
+use dataplane::Metered;
+use jiff::Timestamp;
+use protocol::transfer::State;
+use protocol::{RefusalKind, Role};
+use store::Batch;
+
+use super::transfers::is_over;
+use super::{Engine, EngineError};
+use crate::clock;
+use crate::tables::{self, AgreementRecord, Event, Usage, Used, prefix};
+
+/// Longest wait for the provider's start.
+const START: Duration = Duration::from_secs(20);
+/// Longest name.
+const MAX_NAME: usize = 64;
+/// Agreements looked at together.
+const PAGE: usize = 500;
+
+/// A dataset in use, with what is known of it.
+#[derive(Debug, Clone)]
+pub struct InUse {
+    /// The record.
+    pub used: Used,
+    /// What was read.
+    pub usage: Usage,
+    /// The agreement it is read under now; `None` where none is in force.
+    pub agreement: Option<AgreementRecord>,
+}
+
+impl Engine {
+    /// Takes a dataset into use under `name`.
+    ///
+    /// # Errors
+    /// The name cannot be used, or there is no such agreement in force as the consumer.
+    pub async fn use_as(
+        &self,
+        name: &str,
+        agreement: &str,
+        distribution: Option<String>,
+    ) -> Result<InUse, EngineError> {
+        let plain = |one: char| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-' || one == '_';
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
+            return Err(EngineError::refused(
+                RefusalKind::Malformed,
+                format!("a name has 1 to {MAX_NAME} small letters, digits, `-` and `_`, unlike `{name}`"),
+            ));
+        }
+        let (record, _) = self.load_agreement(agreement)?;
+        if record.role != Role::Consumer || record.ended.is_some() {
+            return Err(EngineError::refused(
+                RefusalKind::Disagreement,
+                format!("`{agreement}` is no agreement in force under which this node reads"),
+            ));
+        }
+        let key = tables::key(prefix::USED, name);
+        let _lock = self.locks.lock(&key).await;
+        let before = tables::load::<Used>(&self.store, &key)?;
+        let used = Used {
+            name: name.to_owned(),
+            provider: record.peer.clone(),
+            dataset: record.agreement.target().to_string(),
+            distribution,
+            agreement: agreement.to_owned(),
+            transfer: None,
+            since: before.as_ref().map_or_else(clock::now, |(used, _)| used.since),
+        };
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), before.as_ref().map(|(_, version)| *version));
+        tables::put(&mut batch, key, &used)?;
+        let text = format!("{} is used as `{name}` under {agreement}", used.dataset);
+        tables::append_event(&mut batch, &Event::new("use", clock::now(), text).with(&used.provider))?;
+        self.commit(batch).await?;
+        self.in_use(name)
+    }
+
+    /// Takes a name out of use; the agreement stays.
+    ///
+    /// # Errors
+    /// No such name.
+    pub async fn use_no_more(self: &Arc<Self>, name: &str) -> Result<(), EngineError> {
+        let key = tables::key(prefix::USED, name);
+        let _lock = self.locks.lock(&key).await;
+        let used = self.in_use(name)?.used;
+        let mut batch = Batch::new();
+        batch.delete(key);
+        batch.delete(tables::key(prefix::USED_USAGE, name));
+        let text = format!("{} is not used as `{name}` any more", used.dataset);
+        tables::append_event(&mut batch, &Event::new("use", clock::now(), text).with(&used.provider))?;
+        self.commit(batch).await?;
+        if let Some(transfer) = used.transfer
+            && let Ok(record) = self.transfer(&transfer)
+            && !is_over(&record.transfer)
+        {
+            self.complete_transfer(&transfer).await.map(|_| ())?;
+        }
+        Ok(())
+    }
+
+    /// A dataset in use.
+    ///
+    /// # Errors
+    /// No such name.
+    pub fn in_use(&self, name: &str) -> Result<InUse, EngineError> {
+        let found = tables::load::<Used>(&self.store, &tables::key(prefix::USED, name))?;
+        let (used, _) = found.ok_or_else(|| EngineError::NotFound {
+            kind: "dataset in use with the name",
+            id: name.to_owned(),
+        })?;
+        self.with_usage(used)
+    }
+
+    /// All datasets in use, by name.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn all_in_use(&self) -> Result<Vec<InUse>, EngineError> {
+        tables::all::<Used>(&self.store, prefix::USED)?
+            .into_iter()
+            .map(|used| self.with_usage(used))
+            .collect()
+    }
+
+    fn with_usage(&self, used: Used) -> Result<InUse, EngineError> {
+        let usage = tables::load(&self.store, &tables::key(prefix::USED_USAGE, &used.name))?;
+        let agreement = self.agreement_for(&used)?;
+        Ok(InUse { usage: usage.map(|(usage, _)| usage).unwrap_or_default(), agreement, used })
+    }
+
+    /// The agreement in force: the one it is read under, or the newest other about the same dataset.
+    fn agreement_for(&self, used: &Used) -> Result<Option<AgreementRecord>, EngineError> {
+        match self.load_agreement(&used.agreement) {
+            Ok((record, _)) if record.ended.is_none() => return Ok(Some(record)),
+            Ok(_) | Err(EngineError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut newest: Option<AgreementRecord> = None;
+        let mut after: Option<String> = None;
+        loop {
+            let page =
+                tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(newest) };
+            after = Some(last.clone());
+            for (_, record) in page {
+                let fits = record.role == Role::Consumer
+                    && record.ended.is_none()
+                    && record.peer == used.provider
+                    && record.agreement.target().as_str() == used.dataset;
+                if fits && newest.as_ref().is_none_or(|newest| newest.concluded_at < record.concluded_at) {
+                    newest = Some(record);
+                }
+            }
+        }
+    }
+
+    /// A started transfer for what is used as `name`: the one that runs, or a new one.
+    ///
+    /// # Errors
+    /// No such name, no agreement in force, the provider suspended the transfer, or does not start one in time.
+    pub async fn transfer_for_use(self: &Arc<Self>, name: &str) -> Result<(Used, String), EngineError> {
+        let lock_key = format!("{}{name}/transfer", prefix::USED);
+        let _lock = self.locks.lock(&lock_key).await;
+        let InUse { mut used, agreement, .. } = self.in_use(name)?;
+        let disagreement = |text: String| EngineError::refused(RefusalKind::Disagreement, text);
+        let Some(agreement) = agreement else {
+            return Err(disagreement(format!(
+                "no agreement about `{}` with {} is in force any more; negotiate one: concordat use {} {} --as {name}",
+                used.dataset, used.provider, used.provider, used.dataset
+            )));
+        };
+        let id = agreement.agreement.id().to_string();
+        if let Some(transfer) = used.transfer.clone().filter(|_| used.agreement == id)
+            && let Ok(record) = self.transfer(&transfer)
+            && !is_over(&record.transfer)
+        {
+            if record.transfer.progress.state == Some(State::Suspended) {
+                let problem = record.transfer.progress.problem.unwrap_or_default();
+                return Err(disagreement(format!(
+                    "the transfer {transfer} is suspended: {problem} (concordat transfers resume {transfer})"
+                )));
+            }
+            self.until_started(&transfer).await?;
+            return Ok((used, transfer));
+        }
+        let requested = self.request_transfer(&id, HTTP_PULL, None).await?;
+        let transfer = requested.transfer.pid().to_owned();
+        used.agreement = id;
+        used.transfer = Some(transfer.clone());
+        let key = tables::key(prefix::USED, name);
+        let (_, version) = tables::load::<Used>(&self.store, &key)?.ok_or_else(|| EngineError::NotFound {
+            kind: "dataset in use with the name",
+            id: name.to_owned(),
+        })?;
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), Some(version));
+        tables::put(&mut batch, key, &used)?;
+        self.commit(batch).await?;
+        self.until_started(&transfer).await?;
+        Ok((used, transfer))
+    }
+
+    /// Waits for the provider's start: each commit is looked at, nothing is polled.
+    async fn until_started(&self, transfer: &str) -> Result<(), EngineError> {
+        let mut commits = self.commits();
+        let waiting = async {
+            loop {
+                commits.borrow_and_update();
+                let transfer = self.transfer(transfer)?.transfer;
+                if is_over(&transfer) {
+                    let problem = transfer.progress.problem.unwrap_or_default();
+                    let text = format!("the provider does not start the transfer: {problem}");
+                    return Err(EngineError::refused(RefusalKind::Disagreement, text));
+                }
+                if transfer.progress.state == Some(State::Started) && transfer.is_open() {
+                    return Ok(());
+                }
+                if commits.changed().await.is_err() {
+                    return Err(EngineError::Peer("this node is stopping".to_owned()));
+                }
+            }
+        };
+        let waited = tokio::time::timeout(START, waiting).await;
+        waited.unwrap_or_else(|_| {
+            let text = format!("the provider did not start the transfer within {} s", START.as_secs());
+            Err(EngineError::Peer(text))
+        })
+    }
+
+    /// Counts a read of what is used as `name`.
+    pub async fn count_use(&self, name: &str, at: Timestamp, metered: Metered) {
+        let key = tables::key(prefix::USED_USAGE, name);
+        let _lock = self.locks.lock(&key).await;
+        let counted = async {
+            let found = tables::load::<Usage>(&self.store, &key)?;
+            let (mut usage, version) =
+                found.map_or_else(|| (Usage::default(), None), |(usage, version)| (usage, Some(version)));
+            usage.requests += 1;
+            usage.first.get_or_insert(at);
+            usage.last = Some(at);
+            let lasted = clock::now().duration_since(at).max(jiff::SignedDuration::ZERO);
+            usage.metered = usage.metered.saturating_add(lasted);
+            usage.count(&metered);
+            let mut batch = Batch::new();
+            batch.expect(key.clone(), version);
+            tables::put(&mut batch, key.clone(), &usage)?;
+            self.commit(batch).await.map(|_| ())
+        };
+        if let Err(error) = counted.await {
+            tracing::error!(%error, name, "a read was not counted");
+        }
+    }
+}

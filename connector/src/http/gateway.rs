@@ -1,0 +1,414 @@
+//! The consumer's gateway: a stable address for each shared dataset that this node uses. Whoever reads it needs a key of
+//! this node and knows nothing of data spaces.
+//!
+//! | address | what it gives |
+//! |---|---|
+//! | `/d` | what is used, as a list |
+//! | `/d/NAME` | the data as its provider has it: GET, HEAD, Range, entity tags |
+//! | `/d/NAME.csv` and so on | the data in another form |
+//! | `/d/NAME/live` | live data: server-sent events, lines (`?live=lines`), or a web socket |
+//! | `/d/NAME/PATH` | what is below it, for folders and upstreams |
+
+mod caller;
+mod page;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+use axum::{Json, Router};
+use bytes::Bytes;
+use dataplane::live::{self, Framing};
+use dataplane::rows::{Counted, Form, Pipe, View, pipe};
+use dataplane::{DataResponse, Metered};
+use futures_util::TryStreamExt as _;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, StreamBody};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+pub(super) use self::page::{Previews, Sessions};
+use super::data::{self, Asked};
+use super::management::{Management, refused, respond};
+use crate::clock;
+use crate::engine::{EngineError, InUse};
+use crate::reading::{self, Unread, Wanted};
+
+/// Parameters that are this node's, not the provider's.
+const OWN: [&str; 4] = ["key", "limit", "types", "view"];
+
+/// Everything that programs and people on this machine read.
+pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
+    let data = Router::new()
+        .route("/d", get(list))
+        .route("/d/{name}", any(whole))
+        .route("/d/{name}/live", get(follow))
+        .route("/d/{name}/{*path}", any(below))
+        .layer(middleware::from_fn_with_state(Arc::clone(management), caller::admit));
+    data.merge(page::routes(management))
+}
+
+/// One dataset in use, as JSON.
+pub(super) fn describe(one: &InUse) -> Value {
+    let usage = &one.usage;
+    let until = one.agreement.as_ref().and_then(until);
+    json!({
+        "name": one.used.name, "dataset": one.used.dataset, "provider": one.used.provider,
+        "distribution": one.used.distribution, "agreement": one.used.agreement, "transfer": one.used.transfer,
+        "since": one.used.since, "inForce": one.agreement.is_some(), "until": until,
+        "address": format!("/d/{}", one.used.name),
+        "requests": usage.requests, "bytes": usage.bytes, "rows": usage.rows, "lastRead": usage.last,
+        "meanFirstByteSeconds": mean_latency(usage),
+    })
+}
+
+/// Until when use is permitted, where the terms say so.
+fn until(record: &crate::tables::AgreementRecord) -> Option<jiff::Timestamp> {
+    use policy_engine::{Operator, Value};
+    let policy = record.agreement.policy();
+    let bounds = policy.permissions.iter().flat_map(|rule| &rule.constraints).flat_map(|one| one.atoms());
+    bounds
+        .filter(|atomic| atomic.left == "dateTime")
+        .filter(|atomic| matches!(atomic.operator, Operator::Lt | Operator::Lteq))
+        .filter_map(|atomic| match atomic.right.first() {
+            Some(Value::Instant(at)) => Some(*at),
+            _ => None,
+        })
+        .min()
+}
+
+/// Seconds to the first byte, where there were any.
+pub(super) fn mean_latency(usage: &crate::tables::Usage) -> Option<f64> {
+    let count = i32::try_from(usage.answered).ok().filter(|count| *count > 0)?;
+    Some((usage.latency / count).as_secs_f64())
+}
+
+async fn list(State(management): State<Arc<Management>>) -> Response {
+    match management.faces.engine.all_in_use() {
+        Ok(all) => Json(all.iter().map(describe).collect::<Vec<_>>()).into_response(),
+        Err(error) => respond(Err(error)),
+    }
+}
+
+/// What a reader of the gateway asks.
+struct Request {
+    name: String,
+    path: String,
+    view: Option<View>,
+    as_text: bool,
+    limit: Option<u64>,
+    wanted: Wanted,
+}
+
+impl Request {
+    /// # Errors
+    /// A parameter cannot be used; says which.
+    fn read(
+        name: String,
+        path: String,
+        query: Option<&str>,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Self, EngineError> {
+        let malformed = |text: String| {
+            EngineError::Refused(protocol::Refusal::new(protocol::RefusalKind::Malformed, text))
+        };
+        let pairs: Vec<(String, String)> =
+            url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+        let own =
+            |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let view = own("view").map(|ending| {
+            let all = View::ALL.map(View::ending).join(", ");
+            View::by_ending(ending).ok_or_else(|| malformed(format!("`view={ending}` is none of {all}")))
+        });
+        let limit = own("limit").map(|text| {
+            text.parse().map_err(|_| malformed(format!("`limit={text}` is not a count of rows")))
+        });
+        let (view, limit) = (view.transpose()?, limit.transpose()?);
+        let as_text = own("types") == Some("text");
+        let query = pairs.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
+        let wanted = Wanted { method, path: path.clone(), query, headers, body };
+        Ok(Self { name, path, view, as_text, limit, wanted })
+    }
+}
+
+async fn whole(
+    State(management): State<Arc<Management>>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let (plain, ending) = match name.rsplit_once('.') {
+        Some((plain, ending)) => (plain.to_owned(), Some(ending.to_owned())),
+        None => (name, None),
+    };
+    let ending = match ending.as_deref().map(|ending| (ending, View::by_ending(ending))) {
+        None => None,
+        Some((_, Some(view))) => Some(view),
+        Some((ending, None)) => {
+            let all = View::ALL.map(View::ending).join(", ");
+            let reason = format!("data is shown as {all}, not as `{ending}`");
+            return data::error_answer(StatusCode::NOT_FOUND, "view", &reason);
+        }
+    };
+    let body = match super::read_body(body, 1024 * 1024).await {
+        Ok(body) => body.into(),
+        Err(error) => return data::error_answer(StatusCode::BAD_REQUEST, "body", &error.to_string()),
+    };
+    match Request::read(plain, String::new(), query.as_deref(), method, headers, body) {
+        Ok(request) => answer(&management, Request { view: ending.or(request.view), ..request }).await,
+        Err(error) => respond(Err(error)),
+    }
+}
+
+async fn below(
+    State(management): State<Arc<Management>>,
+    Path((name, path)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let body = match super::read_body(body, 1024 * 1024).await {
+        Ok(body) => body.into(),
+        Err(error) => return data::error_answer(StatusCode::BAD_REQUEST, "body", &error.to_string()),
+    };
+    match Request::read(name, path, query.as_deref(), method, headers, body) {
+        Ok(request) => answer(&management, request).await,
+        Err(error) => respond(Err(error)),
+    }
+}
+
+async fn answer(management: &Arc<Management>, request: Request) -> Response {
+    match read(management, request).await {
+        Ok(response) => data::streamed(response),
+        Err(Refused::Unread(unread)) => refused(unread),
+        Err(Refused::View(reason)) => data::error_answer(StatusCode::NOT_ACCEPTABLE, "view", &reason),
+    }
+}
+
+/// Why the gateway gives nothing.
+#[derive(Debug)]
+enum Refused {
+    Unread(Unread),
+    View(String),
+}
+
+impl From<Unread> for Refused {
+    fn from(unread: Unread) -> Self {
+        Self::Unread(unread)
+    }
+}
+
+/// Reads what is used as a name, in the form that is wanted.
+async fn read(management: &Arc<Management>, mut request: Request) -> Result<DataResponse, Refused> {
+    let began = Instant::now();
+    let engine = &management.faces.engine;
+    let (used, transfer) = engine.transfer_for_use(&request.name).await.map_err(Unread::from)?;
+    if let Some(distribution) = &used.distribution {
+        request.wanted.query.push(("distribution".to_owned(), distribution.clone()));
+    }
+    if let Some(view) = request.view {
+        adapt(&mut request.wanted.headers, view);
+    }
+    let head = request.wanted.method == Method::HEAD;
+    let answer = match reading::read(engine, &transfer, request.wanted.clone()).await {
+        // The token was made anew; the transfer tells the newest by now.
+        Err(Unread::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {
+            let (_, transfer) = engine.transfer_for_use(&request.name).await.map_err(Unread::from)?;
+            reading::read(engine, &transfer, request.wanted.clone()).await?
+        }
+        answer => answer?,
+    };
+    let counted = Arc::new(Counted::default());
+    let body = StreamBody::new(
+        answer
+            .body
+            .map_ok(http_body::Frame::data)
+            .map_err(|error| dataplane::StreamError::Cut(error.to_string())),
+    );
+    let mut response =
+        DataResponse { status: answer.status, headers: answer.headers, body: body.boxed_unsync() };
+    if let Some(view) = request.view {
+        show(&mut response, view, &request, head, &counted)?;
+    }
+    let metering = Metering {
+        inner: response.body,
+        began,
+        metered: Metered::default(),
+        counted,
+        ended: Some((Arc::clone(management), request.name, clock::now())),
+    };
+    response.body = metering.boxed_unsync();
+    Ok(response)
+}
+
+/// A view is of the whole; validators are those of the data, with the view's name behind.
+fn adapt(headers: &mut HeaderMap, view: View) {
+    for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING, header::ACCEPT] {
+        headers.remove(name);
+    }
+    let known = headers.remove(header::IF_NONE_MATCH);
+    let known = known.as_ref().and_then(|value| value.to_str().ok());
+    let suffix = format!("-{}\"", view.ending());
+    let ours = known.into_iter().flat_map(|known| known.split(',')).filter_map(|one| {
+        one.trim().trim_start_matches("W/").strip_suffix(&suffix).map(|inner| format!("{inner}\""))
+    });
+    let ours = ours.collect::<Vec<_>>().join(", ");
+    if let Ok(value) = HeaderValue::try_from(&ours)
+        && !ours.is_empty()
+    {
+        headers.insert(header::IF_NONE_MATCH, value);
+    }
+}
+
+fn show(
+    response: &mut DataResponse,
+    view: View,
+    request: &Request,
+    head: bool,
+    counted: &Arc<Counted>,
+) -> Result<(), Refused> {
+    let headers = &mut response.headers;
+    let etag = headers.get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if let Some(tag) = etag.as_deref().and_then(|tag| tag.strip_suffix('"'))
+        && let Ok(value) = HeaderValue::try_from(format!("{tag}-{}\"", view.ending()))
+    {
+        headers.insert(header::ETAG, value);
+    }
+    if response.status != StatusCode::OK {
+        return Ok(());
+    }
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let below = request.path.rsplit('/').next().unwrap_or_default();
+    let Some(from) = Form::of(&media_type) else {
+        return Err(Refused::View(format!(
+            "`{}` is `{media_type}`, which has no rows to show as {}; read it as it is: /d/{0}{below}",
+            request.name,
+            view.ending()
+        )));
+    };
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refused::View("the provider packs the data although it was not asked to".to_owned()));
+    }
+    for name in [header::CONTENT_LENGTH, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
+        headers.remove(name);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(view.media_type()));
+    if !head {
+        let body = std::mem::replace(
+            &mut response.body,
+            http_body_util::Empty::new().map_err(|e| match e {}).boxed_unsync(),
+        );
+        let laid = Pipe { from, to: view, stage: None, as_text: request.as_text, limit: request.limit };
+        response.body = pipe(body, laid, Arc::clone(counted));
+    }
+    Ok(())
+}
+
+async fn follow(
+    State(management): State<Arc<Management>>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let asked = Asked::read(query.as_deref());
+    let began = Instant::now();
+    let engine = &management.faces.engine;
+    let (used, transfer) = match engine.transfer_for_use(&name).await {
+        Ok(found) => found,
+        Err(error) => return respond(Err(error)),
+    };
+    let upgrade = upgrade.ok();
+    let wanted = asked.follow(&headers, true);
+    let framing = match &upgrade {
+        Some(_) => Framing::Messages,
+        None => wanted.as_ref().map_or(Framing::EventStream, |follow| follow.framing),
+    };
+    let after = wanted.and_then(|follow| follow.after);
+    let mut further: Vec<_> =
+        asked.further.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
+    further.extend(used.distribution.map(|one| ("distribution".to_owned(), one)));
+    let (told, events) = match reading::follow(engine, &transfer, further, after).await {
+        Ok(found) => found,
+        Err(unread) => return refused(unread),
+    };
+    let counted = Arc::new(Counted::default());
+    let body = live::body(events, framing, None, Arc::clone(&counted));
+    let metering = Metering {
+        inner: body,
+        began,
+        metered: Metered::default(),
+        counted,
+        ended: Some((Arc::clone(&management), name, clock::now())),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(framing.media_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(applied) = told.get(dataplane::APPLIED) {
+        headers.insert(dataplane::APPLIED, applied.clone());
+    }
+    let response = DataResponse { status: StatusCode::OK, headers, body: metering.boxed_unsync() };
+    match upgrade {
+        Some(upgrade) => upgrade.on_upgrade(|socket| data::messages(socket, response)),
+        None => data::streamed(response),
+    }
+}
+
+/// Counts what passes, on this side.
+struct Metering {
+    inner: dataplane::Body,
+    began: Instant,
+    metered: Metered,
+    counted: Arc<Counted>,
+    ended: Option<(Arc<Management>, String, jiff::Timestamp)>,
+}
+
+impl http_body::Body for Metering {
+    type Data = Bytes;
+    type Error = dataplane::StreamError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let polled = std::pin::Pin::new(&mut this.inner).poll_frame(cx);
+        if let std::task::Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            this.metered.first_byte.get_or_insert_with(|| this.began.elapsed());
+            this.metered.bytes = this.metered.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for Metering {
+    fn drop(&mut self) {
+        let Some((management, name, at)) = self.ended.take() else { return };
+        let mut metered = std::mem::take(&mut self.metered);
+        metered.rows = self.counted.handed_on();
+        tokio::spawn(async move { management.faces.engine.count_use(&name, at, metered).await });
+    }
+}

@@ -1,0 +1,334 @@
+//! The consumer's side of the data plane: data is read from the provider and handed on as it comes. What breaks off on the
+//! way is taken up again where it stopped; what is cut ends at once, with the reason.
+
+mod events;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dataplane::Signal;
+use futures_util::{Stream, StreamExt as _, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use protocol::Role;
+use protocol::transfer::{State, Transfer};
+use tokio::sync::watch;
+
+pub use self::events::follow;
+use crate::engine::{Engine, EngineError};
+use crate::network::{bounded_body, describe};
+
+/// Handed to the provider.
+const ASKED: [HeaderName; 8] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("last-event-id"),
+];
+/// Handed to the local caller.
+const ANSWERED: [HeaderName; 10] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_ENCODING,
+    header::ACCEPT_RANGES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::CACHE_CONTROL,
+    dataplane::APPLIED,
+    dataplane::REPR_DIGEST,
+];
+/// Longest time until the provider answers, or sends the next bytes.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Largest error body of the provider.
+const MAX_ERROR: usize = 64 * 1024;
+/// How long a stream that broke off waits for the provider's reason.
+const REASON: Duration = Duration::from_secs(3);
+/// How often a stream that breaks off is taken up again without a byte in between, and how long it waits before.
+const ATTEMPTS: u32 = 8;
+
+/// What is read.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// GET, HEAD or POST.
+    pub method: Method,
+    /// What below the data's address; percent-decoded, without a leading slash.
+    pub path: String,
+    /// Parameters for the provider.
+    pub query: Vec<(String, String)>,
+    /// Those of [`ASKED`] go to the provider.
+    pub headers: HeaderMap,
+    /// Of a POST.
+    pub body: Bytes,
+}
+
+/// What the provider gives.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Headers about the data.
+    pub headers: HeaderMap,
+    /// The data, guarded.
+    pub body: Chunks,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// Data as it comes.
+pub type Chunks = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
+
+/// Why nothing is read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// A fault of this node, or no such transfer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The transfer does not run.
+    #[error("{0}")]
+    Conflict(String),
+    /// The provider refused.
+    #[error("the provider refused ({status}): {reason}")]
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// Its reason.
+        reason: String,
+        /// When it may be asked again.
+        retry_after: Option<HeaderValue>,
+    },
+}
+
+/// Reads the data of a started transfer.
+///
+/// # Errors
+/// See [`Unread`].
+pub async fn read(engine: &Arc<Engine>, transfer: &str, wanted: Wanted) -> Result<Answer, Unread> {
+    let cut = engine.streams().watch(transfer);
+    let answer = ask(engine, transfer, &wanted).await?;
+    let status = answer.status();
+    let mut headers = HeaderMap::new();
+    for name in ANSWERED {
+        if let Some(value) = answer.headers().get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    let reader = Reader {
+        again: Again::of(&wanted, status, &headers),
+        chunks: Box::pin(answer.bytes_stream()),
+        cut,
+        engine: Arc::clone(engine),
+        transfer: transfer.to_owned(),
+    };
+    let body = stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await? {
+            Ok(chunk) => Some((Ok(chunk), Some(reader))),
+            Err(reason) => {
+                tracing::info!(transfer = reader.transfer, reason, "a stream that this node reads was cut");
+                Some((Err(std::io::Error::other(reason)), None))
+            }
+        }
+    });
+    Ok(Answer { status, headers, body: Box::pin(body) })
+}
+
+/// The transfer with the address and the token of its newest start.
+fn started(engine: &Engine, id: &str) -> Result<(Transfer, String, String), Unread> {
+    let transfer = engine.transfer(id)?.transfer;
+    if transfer.role != Role::Consumer {
+        return Err(Unread::Conflict(
+            "this node provides the data of that transfer; its consumer reads it".to_owned(),
+        ));
+    }
+    if transfer.progress.state != Some(State::Started) || !transfer.is_open() {
+        let problem = transfer.progress.problem.clone().unwrap_or_default();
+        let state = transfer.progress.state.map_or_else(|| "INITIAL".to_owned(), |state| state.to_string());
+        let text = format!("the transfer does not run now ({state}) {problem}");
+        return Err(Unread::Conflict(text.trim_end().to_owned()));
+    }
+    let found = transfer
+        .data_address
+        .as_ref()
+        .and_then(|address| Some((address.endpoint.clone()?, address.property("authorization")?.to_owned())));
+    let Some((endpoint, token)) = found else {
+        return Err(Unread::Conflict(
+            "the provider's start message names no endpoint with a token".to_owned(),
+        ));
+    };
+    Ok((transfer, endpoint, token))
+}
+
+/// Asks the provider once; an answer that is no data is an error.
+async fn ask(engine: &Engine, id: &str, wanted: &Wanted) -> Result<reqwest::Response, Unread> {
+    let (_, endpoint, token) = started(engine, id)?;
+    let mut url =
+        engine.guard().check_url(&endpoint).map_err(|problem| Unread::Conflict(problem.to_string()))?;
+    if !wanted.path.is_empty()
+        && let Ok(mut parts) = url.path_segments_mut()
+    {
+        parts.pop_if_empty().extend(wanted.path.split('/'));
+    }
+    if !wanted.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&wanted.query);
+    }
+    let mut request = engine.client().request(wanted.method.clone(), url).bearer_auth(token);
+    for name in ASKED.iter().chain([&dataplane::WANT_REPR_DIGEST]) {
+        if let Some(value) = wanted.headers.get(name) {
+            request = request.header(name, value.clone());
+        }
+    }
+    if wanted.method == Method::POST {
+        request = request.body(wanted.body.clone());
+    }
+    let answer = match tokio::time::timeout(SILENCE, request.send()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(problem)) => {
+            return Err(EngineError::Peer(format!("{endpoint}: {}", describe(&problem))).into());
+        }
+        Err(_) => {
+            let text = format!("{endpoint}: no answer within {} s", SILENCE.as_secs());
+            return Err(EngineError::Peer(text).into());
+        }
+    };
+    let status = answer.status();
+    if status.is_success() || [StatusCode::NOT_MODIFIED, StatusCode::RANGE_NOT_SATISFIABLE].contains(&status)
+    {
+        return Ok(answer);
+    }
+    let retry_after = answer.headers().get(header::RETRY_AFTER).cloned();
+    let body = bounded_body(answer, MAX_ERROR).await.unwrap_or_default();
+    let said = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+    let reason = said.pointer("/reason/0").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
+    Err(Unread::Refused { status, reason: reason.to_owned(), retry_after })
+}
+
+/// How what breaks off is taken up again: only what has a length and a strong validator can be.
+#[derive(Debug)]
+struct Again {
+    wanted: Wanted,
+    etag: HeaderValue,
+    /// The next byte of the whole, and the first that is not wanted any more.
+    next: u64,
+    end: u64,
+    attempt: u32,
+}
+
+impl Again {
+    fn of(wanted: &Wanted, status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let etag = headers.get(header::ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/"))?;
+        let length: u64 = text(header::CONTENT_LENGTH)?.parse().ok()?;
+        let next = match status {
+            StatusCode::OK if text(header::ACCEPT_RANGES) == Some("bytes") => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                text(header::CONTENT_RANGE)?.strip_prefix("bytes ")?.split('-').next()?.parse().ok()?
+            }
+            _ => return None,
+        };
+        if wanted.method != Method::GET || headers.contains_key(header::CONTENT_ENCODING) {
+            return None;
+        }
+        let end = length.checked_add(next)?;
+        Some(Self { wanted: wanted.clone(), etag: etag.clone(), next, end, attempt: 0 })
+    }
+
+    /// The request for what is left.
+    fn wanted(&self) -> Wanted {
+        let mut wanted = self.wanted.clone();
+        if let Ok(range) = HeaderValue::try_from(format!("bytes={}-{}", self.next, self.end - 1)) {
+            wanted.headers.insert(header::RANGE, range);
+        }
+        wanted.headers.remove(header::IF_NONE_MATCH);
+        wanted.headers.remove(header::IF_MODIFIED_SINCE);
+        wanted.headers.insert(header::IF_RANGE, self.etag.clone());
+        wanted
+    }
+}
+
+struct Reader {
+    chunks: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    cut: watch::Receiver<Signal>,
+    again: Option<Again>,
+    engine: Arc<Engine>,
+    transfer: String,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        loop {
+            let broken = tokio::select! {
+                biased;
+                reason = was_cut(&mut self.cut) => return Some(Err(reason)),
+                next = tokio::time::timeout(SILENCE, self.chunks.next()) => match next {
+                    Ok(None) => match &self.again {
+                        Some(again) if again.next < again.end => "the provider hung up".to_owned(),
+                        _ => return None,
+                    },
+                    Ok(Some(Ok(chunk))) => {
+                        if let Some(again) = &mut self.again {
+                            again.next += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+                            again.attempt = 0;
+                        }
+                        return Some(Ok(chunk));
+                    }
+                    Ok(Some(Err(problem))) => describe(&problem),
+                    Err(_) => format!("the provider sent nothing for {} s", SILENCE.as_secs()),
+                },
+            };
+            // The provider's message with the reason is on its way, or the provider is gone for a while.
+            if let Err(reason) = self.take_up(broken).await {
+                return Some(Err(reason));
+            }
+        }
+    }
+
+    /// Goes on where it broke off.
+    async fn take_up(&mut self, broken: String) -> Result<(), String> {
+        let Some(again) = &mut self.again else {
+            let told = tokio::time::timeout(REASON, was_cut(&mut self.cut)).await;
+            return Err(told.unwrap_or(broken));
+        };
+        loop {
+            if again.attempt >= ATTEMPTS {
+                return Err(broken);
+            }
+            let pause = Duration::from_millis(100).saturating_mul(1 << again.attempt.min(6));
+            again.attempt += 1;
+            if let Ok(reason) = tokio::time::timeout(pause, was_cut(&mut self.cut)).await {
+                return Err(reason);
+            }
+            match ask(&self.engine, &self.transfer, &again.wanted()).await {
+                Ok(answer) if answer.status() == StatusCode::PARTIAL_CONTENT => {
+                    tracing::info!(transfer = self.transfer, at = again.next, "a stream was taken up again");
+                    self.chunks = Box::pin(answer.bytes_stream());
+                    return Ok(());
+                }
+                Ok(_) => return Err("the data changed while it was read; read it anew".to_owned()),
+                Err(Unread::Engine(EngineError::Peer(_))) => {}
+                Err(Unread::Refused { status, .. }) if status.is_server_error() => {}
+                Err(other) => return Err(other.to_string()),
+            }
+        }
+    }
+}
+
+async fn was_cut(cut: &mut watch::Receiver<Signal>) -> String {
+    loop {
+        if let Signal::Cut(reason) = cut.borrow_and_update().clone() {
+            return reason;
+        }
+        if cut.changed().await.is_err() {
+            // A switch without a sender was replaced by a later one; what it guarded goes on.
+            std::future::pending::<()>().await;
+        }
+    }
+}

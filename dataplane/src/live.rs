@@ -1,0 +1,274 @@
+//! Live data: events as they happen, framed for whoever follows them.
+//!
+//! What is promised depends on the source. Events with an id can be taken up again after it: nothing is lost or doubled as
+//! long as the source still has them. Events without an id come at most once. Where some were lost, the follower is told,
+//! and how many where that is known. A reader that is too slow loses events of its own and slows nobody else.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use serde_json::Value as Json;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::error::StreamError;
+use crate::obligations::Stage;
+use crate::rows::{Counted, Row, RowError};
+use crate::source::Body;
+
+/// Events that wait for a slow reader; older ones are lost to it.
+pub const WAITING: usize = 1024;
+/// Largest event, in bytes.
+pub const MAX_EVENT: usize = 256 * 1024;
+/// After so much silence a sign of life is sent.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What a live source gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Something happened.
+    Data {
+        /// Under which it can be taken up again; it has no line break.
+        id: Option<String>,
+        /// What.
+        payload: Bytes,
+    },
+    /// Something happened that is not known any more.
+    Lost {
+        /// How many events, where that is known.
+        count: Option<u64>,
+    },
+}
+
+/// Events in their order.
+pub type Events = Pin<Box<dyn Stream<Item = Result<Event, StreamError>> + Send>>;
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    EventStream,
+    /// A line for each event; ids are not told.
+    Lines,
+    /// Each frame of the body is one event, for a web socket.
+    Messages,
+}
+
+impl Framing {
+    /// What it is on the wire.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::EventStream => "text/event-stream",
+            Self::Lines | Self::Messages => "application/x-ndjson",
+        }
+    }
+
+    fn write(self, event: &Event) -> Bytes {
+        let mut out = Vec::new();
+        match (self, event) {
+            (Self::EventStream, Event::Data { id, payload }) => {
+                if let Some(id) = id {
+                    out.extend_from_slice(format!("id: {id}\n").as_bytes());
+                }
+                for line in payload.split(|byte| *byte == b'\n') {
+                    out.extend_from_slice(b"data: ");
+                    out.extend(line.iter().filter(|byte| **byte != b'\r'));
+                    out.push(b'\n');
+                }
+                out.push(b'\n');
+            }
+            (Self::EventStream, Event::Lost { count }) => {
+                let told = serde_json::json!({"lost": count});
+                out.extend_from_slice(format!("event: lost\ndata: {told}\n\n").as_bytes());
+            }
+            // Whoever reads lines alone cannot tell data from remarks.
+            (Self::Lines | Self::Messages, Event::Lost { .. }) => {}
+            (Self::Lines, Event::Data { payload, .. }) => {
+                out.extend(
+                    payload.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }),
+                );
+                out.push(b'\n');
+            }
+            (Self::Messages, Event::Data { payload, .. }) => return payload.clone(),
+        }
+        out.into()
+    }
+
+    const fn sign_of_life(self) -> &'static [u8] {
+        match self {
+            Self::EventStream => b": still here\n\n",
+            Self::Lines => b"\n",
+            Self::Messages => b"",
+        }
+    }
+}
+
+/// Events as a body; `stage` is what the agreement demands of each.
+#[must_use]
+pub fn body(events: Events, framing: Framing, stage: Option<Stage>, counted: Arc<Counted>) -> Body {
+    Live {
+        events,
+        framing,
+        stage,
+        counted,
+        heartbeat: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now() + HEARTBEAT)),
+        begun: false,
+    }
+    .boxed_unsync()
+}
+
+struct Live {
+    events: Events,
+    framing: Framing,
+    stage: Option<Stage>,
+    counted: Arc<Counted>,
+    heartbeat: Pin<Box<tokio::time::Sleep>>,
+    begun: bool,
+}
+
+impl Live {
+    fn take(&mut self, event: Event) -> Result<Vec<Event>, RowError> {
+        let Event::Data { id, payload } = event else { return Ok(vec![event]) };
+        let Some(stage) = &mut self.stage else {
+            self.counted.count(1, 1);
+            return Ok(vec![Event::Data { id, payload }]);
+        };
+        let json: Json = serde_json::from_slice(&payload).map_err(|error| {
+            RowError(format!("an event is not JSON, so that its agreement cannot be kept: {error}"))
+        })?;
+        let rows = match json {
+            Json::Array(all) => all.into_iter().map(Row::of).collect(),
+            one => vec![Row::of(one)],
+        };
+        let read = rows.len();
+        let mut told = Vec::new();
+        for row in rows {
+            told.extend(stage.apply_live(row)?);
+        }
+        self.counted.count(read, told.len());
+        let events = told.into_iter().map(|row| {
+            let payload = serde_json::to_vec(&row.into_json()).unwrap_or_default();
+            Event::Data { id: id.clone(), payload: payload.into() }
+        });
+        Ok(events.collect())
+    }
+}
+
+impl http_body::Body for Live {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = &mut *self;
+        if !this.begun {
+            // The head of the answer goes out at once, although nothing may happen for long.
+            this.begun = true;
+            let life = this.framing.sign_of_life();
+            if !life.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(life)))));
+            }
+        }
+        loop {
+            match this.events.poll_next_unpin(cx) {
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Ok(event))) => {
+                    this.heartbeat.as_mut().reset(tokio::time::Instant::now() + HEARTBEAT);
+                    match this.take(event) {
+                        Err(error) => return Poll::Ready(Some(Err(StreamError::Source(Box::new(error))))),
+                        Ok(events) => {
+                            let mut frames = events.iter().map(|event| this.framing.write(event));
+                            let first = frames.next().unwrap_or_default();
+                            let bytes = match frames.next() {
+                                None => first,
+                                Some(second) => {
+                                    let rest = std::iter::once(second).chain(frames);
+                                    let mut all = first.to_vec();
+                                    for one in rest {
+                                        if this.framing == Framing::Messages {
+                                            all.push(b'\n');
+                                        }
+                                        all.extend_from_slice(&one);
+                                    }
+                                    all.into()
+                                }
+                            };
+                            if !bytes.is_empty() {
+                                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                            }
+                        }
+                    }
+                }
+                Poll::Pending => {
+                    if this.heartbeat.poll_unpin(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    this.heartbeat.as_mut().reset(tokio::time::Instant::now() + HEARTBEAT);
+                    let life = this.framing.sign_of_life();
+                    if !life.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(life)))));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One connection to a live source for all who follow it.
+#[derive(Debug)]
+struct Hub {
+    events: broadcast::Sender<Event>,
+    /// The connection ends with its last follower.
+    _connection: AbortOnDropHandle<()>,
+}
+
+/// The connections that are followed now, by what they are connected to.
+#[derive(Debug, Default, Clone)]
+pub struct Hubs(Arc<Mutex<HashMap<String, Weak<Hub>>>>);
+
+impl Hubs {
+    /// Follows what `key` names; `connect` is run where nobody does yet. It sends events until it is dropped.
+    #[must_use]
+    pub fn follow<F>(&self, key: &str, connect: impl FnOnce(broadcast::Sender<Event>) -> F) -> Events
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut hubs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hubs.retain(|_, hub| hub.strong_count() > 0);
+        let hub = hubs.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let (events, _) = broadcast::channel(WAITING);
+            let connection = AbortOnDropHandle::new(tokio::spawn(connect(events.clone())));
+            let hub = Arc::new(Hub { events, _connection: connection });
+            hubs.insert(key.to_owned(), Arc::downgrade(&hub));
+            hub
+        });
+        drop(hubs);
+        let waiting = hub.events.subscribe();
+        Box::pin(stream::unfold((waiting, hub), |(mut waiting, hub)| async move {
+            let event = match waiting.recv().await {
+                Ok(event) => event,
+                Err(RecvError::Lagged(count)) => Event::Lost { count: Some(count) },
+                Err(RecvError::Closed) => return None,
+            };
+            Some((Ok(event), (waiting, hub)))
+        }))
+    }
+}
+
+/// Waits before a source is tried again: longer each time, half a minute at most.
+pub(crate) async fn back_off(attempt: u32) {
+    let pause = Duration::from_millis(200).saturating_mul(1 << attempt.min(8)).min(Duration::from_secs(30));
+    tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+}

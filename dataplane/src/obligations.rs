@@ -1,0 +1,563 @@
+//! What an agreement demands of the data, done while it flows: rows left out, columns left out, values made coarse, hidden,
+//! or brought together in groups. Memory stays constant, whatever the size.
+//!
+//! The order is always the same: rows are chosen by what the source says; then values are rounded, shortened and
+//! pseudonymised; then rows are brought together; then columns are left out.
+
+mod aggregate;
+
+use std::sync::Arc;
+
+use hmac::{Hmac, Mac as _};
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use policy_engine::{Operator, Transform, Value};
+use serde_json::Value as Json;
+use sha2::Sha256;
+
+use self::aggregate::Aggregate;
+use crate::rows::{Form, Row, RowError, number};
+
+/// Attributes that say what an entity of NGSI-LD is; they are kept unless they are dropped by name.
+const IDENTITY: [&str; 3] = ["id", "type", "@context"];
+
+/// What is demanded, with the key under which values are pseudonymised.
+#[derive(Debug, Clone, Default)]
+pub struct Obligations {
+    transforms: Arc<[Transform]>,
+    key: PseudonymKey,
+}
+
+/// A key of one agreement.
+#[derive(Clone, Default)]
+pub struct PseudonymKey(Vec<u8>);
+
+impl PseudonymKey {
+    /// A key; 32 bytes.
+    #[must_use]
+    pub const fn new(key: Vec<u8>) -> Self {
+        Self(key)
+    }
+}
+
+impl std::fmt::Debug for PseudonymKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PseudonymKey")
+    }
+}
+
+impl Obligations {
+    /// What `transforms` demand.
+    #[must_use]
+    pub fn new(transforms: Vec<Transform>, key: PseudonymKey) -> Self {
+        Self { transforms: transforms.into(), key }
+    }
+
+    /// Whether data goes as it comes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.transforms.is_empty()
+    }
+
+    /// Each in words.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        self.transforms.iter().map(ToString::to_string).collect()
+    }
+
+    /// What carries them out on rows of `form`.
+    ///
+    /// # Errors
+    /// They cannot be carried out together.
+    pub fn stage(&self, form: Form) -> Result<Stage, RowError> {
+        let mut stage = Stage { form, key: self.key.clone(), ..Stage::default() };
+        let mut aggregate = aggregate::Plan::default();
+        for transform in self.transforms.iter() {
+            match transform {
+                Transform::Keep(names) => {
+                    // Named twice, both count: only what all of them name is kept.
+                    let names = names.iter().map(|name| Arc::from(name.as_str()));
+                    stage.keep = Some(match stage.keep.take() {
+                        None => names.collect(),
+                        Some(before) => names.filter(|name| before.contains(name)).collect(),
+                    });
+                }
+                Transform::Drop(names) => {
+                    stage.drop.extend(names.iter().map(|name| Arc::from(name.as_str())))
+                }
+                Transform::Where { column, operator, values } => stage.filters.push(Filter::Value {
+                    column: column.clone(),
+                    operator: *operator,
+                    values: values.clone(),
+                }),
+                Transform::Place { columns, area } => {
+                    stage.filters.push(Filter::Place { columns: columns.clone(), area: *area });
+                }
+                Transform::Round { column, step } => {
+                    stage.changes.push((column.clone(), Coarse::round(*step)))
+                }
+                Transform::Truncate { column, step } => {
+                    stage.changes.push((column.clone(), Coarse::Truncate(*step)));
+                }
+                Transform::Shorten { column, length } => {
+                    stage.changes.push((column.clone(), Coarse::Shorten(*length)));
+                }
+                Transform::Pseudonymise(names) => {
+                    stage.changes.extend(names.iter().map(|name| (name.clone(), Coarse::Pseudonym)));
+                }
+                Transform::Aggregate { time, interval } => aggregate.interval(time, *interval),
+                Transform::Group(names) => aggregate.by.extend(names.iter().cloned()),
+                Transform::Tell(summary, names) => {
+                    aggregate.told.extend(names.iter().map(|name| (*summary, name.clone())));
+                }
+                Transform::MinimumGroup(rows) => aggregate.at_least(*rows),
+            }
+        }
+        // A pseudonym is made of what is left, so that it tells no more than that.
+        stage.changes.sort_by_key(|(_, change)| matches!(change, Coarse::Pseudonym));
+        stage.aggregate = aggregate.build()?;
+        Ok(stage)
+    }
+}
+
+/// Carries obligations out, row by row.
+#[derive(Debug)]
+pub struct Stage {
+    form: Form,
+    keep: Option<Vec<Arc<str>>>,
+    drop: Vec<Arc<str>>,
+    filters: Vec<Filter>,
+    changes: Vec<(String, Coarse)>,
+    aggregate: Option<Aggregate>,
+    key: PseudonymKey,
+    checked: bool,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self {
+            form: Form::Json,
+            keep: None,
+            drop: Vec::new(),
+            filters: Vec::new(),
+            changes: Vec::new(),
+            aggregate: None,
+            key: PseudonymKey::default(),
+            checked: false,
+        }
+    }
+}
+
+impl Stage {
+    /// In a table with a line of names, every column that the agreement names must be there: one that was renamed must not
+    /// slip through.
+    pub(crate) fn check(&mut self, columns: &[Arc<str>]) -> Result<(), RowError> {
+        if self.checked {
+            return Ok(());
+        }
+        let known = |name: &str| columns.iter().any(|column| &**column == name);
+        let filters = self.filters.iter().flat_map(Filter::columns);
+        let changes = self.changes.iter().map(|(name, _)| name.as_str());
+        let grouped = self.aggregate.iter().flat_map(Aggregate::columns);
+        let dropped = self.drop.iter().map(|name| &**name).filter(|_| self.aggregate.is_none());
+        let kept = self.keep.iter().flatten().map(|name| &**name).filter(|_| self.aggregate.is_none());
+        for name in filters.chain(changes).chain(grouped).chain(dropped).chain(kept) {
+            if !known(name) {
+                return Err(RowError(format!(
+                    "the agreement names a column `{name}`, which the data does not have; its provider must say what became of it"
+                )));
+            }
+        }
+        self.checked = true;
+        Ok(())
+    }
+
+    /// What becomes of a row; `None` where it is left out, or waits in a group.
+    pub(crate) fn apply(&mut self, mut row: Row) -> Result<Option<Row>, RowError> {
+        if !self.filters.iter().all(|filter| filter.lets_through(&row)) {
+            return Ok(None);
+        }
+        for (column, change) in &self.changes {
+            if let Some(value) = row.get_mut(column) {
+                change.make(value, &self.key)?;
+            }
+        }
+        if let Some(aggregate) = &mut self.aggregate {
+            aggregate.take(&row)?;
+            return Ok(None);
+        }
+        Ok(Some(self.leave_out(row)))
+    }
+
+    /// One row of a live stream: what is to be handed on now.
+    pub(crate) fn apply_live(&mut self, row: Row) -> Result<Vec<Row>, RowError> {
+        if let Some(row) = self.apply(row)? {
+            return Ok(vec![row]);
+        }
+        let closed = self.aggregate.as_mut().map(Aggregate::closed).unwrap_or_default();
+        Ok(closed.into_iter().map(|row| self.leave_out(row)).collect())
+    }
+
+    /// What is left once all rows came: the groups.
+    pub(crate) fn finish(&mut self) -> Result<Vec<Row>, RowError> {
+        let groups = self.aggregate.as_mut().map(Aggregate::finish).unwrap_or_default();
+        Ok(groups.into_iter().map(|row| self.leave_out(row)).collect())
+    }
+
+    /// The columns that `columns` become.
+    pub(crate) fn columns(&self, columns: &[Arc<str>]) -> Vec<Arc<str>> {
+        let columns = match &self.aggregate {
+            None => columns.to_vec(),
+            Some(aggregate) => aggregate.names(),
+        };
+        columns.into_iter().filter(|name| self.stays(name, false)).collect()
+    }
+
+    fn stays(&self, name: &Arc<str>, of_entity: bool) -> bool {
+        let named = |names: &[Arc<str>]| names.contains(name);
+        let is_identity = of_entity && IDENTITY.contains(&&**name);
+        !named(&self.drop)
+            && self.keep.as_deref().is_none_or(|keep| {
+                let nested =
+                    keep.iter().any(|one| one.split_once('.').is_some_and(|(head, _)| head == &**name));
+                named(keep) || nested || is_identity
+            })
+    }
+
+    fn leave_out(&self, mut row: Row) -> Row {
+        let is_entity = self.form == Form::Json && row.is_entity();
+        row.0.retain(|(name, _)| self.stays(name, is_entity));
+        for name in &self.drop {
+            if let Some((head, rest)) = name.split_once('.') {
+                remove(&mut row, head, rest);
+            }
+        }
+        if let Some(keep) = &self.keep {
+            keep_nested(&mut row, keep);
+        }
+        row
+    }
+}
+
+fn remove(row: &mut Row, head: &str, rest: &str) {
+    let found = row.0.iter_mut().find(|(name, _)| &**name == head).map(|(_, value)| value);
+    let (path, last) = rest.rsplit_once('.').map_or((None, rest), |(path, last)| (Some(path), last));
+    let parent = found.and_then(|value| {
+        path.into_iter().flat_map(|path| path.split('.')).try_fold(value, |value, key| value.get_mut(key))
+    });
+    if let Some(Json::Object(map)) = parent {
+        map.remove(last);
+    }
+}
+
+/// Of what is nested, only the members that are named.
+fn keep_nested(row: &mut Row, keep: &[Arc<str>]) {
+    for (name, value) in &mut row.0 {
+        if keep.contains(name) {
+            continue;
+        }
+        let members: Vec<&str> = keep
+            .iter()
+            .filter_map(|one| one.split_once('.').filter(|(head, _)| *head == &**name))
+            .map(|(_, rest)| rest.split('.').next().unwrap_or(rest))
+            .collect();
+        if let Json::Object(map) = value
+            && !members.is_empty()
+        {
+            map.retain(|member, _| members.contains(&member.as_str()) || member == "type");
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Filter {
+    Place { columns: Option<(String, String)>, area: [f64; 4] },
+    Value { column: String, operator: Operator, values: Vec<Value> },
+}
+
+impl Filter {
+    fn columns(&self) -> Vec<&str> {
+        match self {
+            Self::Place { columns: None, .. } => Vec::new(),
+            Self::Place { columns: Some((latitude, longitude)), .. } => vec![latitude, longitude],
+            Self::Value { column, .. } => vec![column],
+        }
+    }
+
+    /// What is not said, or cannot be compared, does not pass.
+    fn lets_through(&self, row: &Row) -> bool {
+        match self {
+            Self::Place { columns: Some((latitude, longitude)), area } => {
+                let at = |column: &str| row.get(column).and_then(number);
+                matches!((at(longitude), at(latitude)), (Some(x), Some(y)) if is_inside(x, y, area))
+            }
+            Self::Place { columns: None, area } => crate::rows::geometry(row).is_some_and(|geometry| {
+                let mut any = false;
+                let all = positions(geometry.get("coordinates").unwrap_or(&Json::Null), &mut |x, y| {
+                    any = true;
+                    is_inside(x, y, area)
+                });
+                any && all
+            }),
+            Self::Value { column, operator, values } => {
+                let Some(found) = row.get(column).filter(|value| !value.is_null()) else { return false };
+                let one = |wanted: &Value| compare(found, wanted);
+                let any = |fits: fn(std::cmp::Ordering) -> bool| values.iter().filter_map(one).any(fits);
+                match operator {
+                    Operator::Eq | Operator::IsAnyOf => any(std::cmp::Ordering::is_eq),
+                    Operator::Neq | Operator::IsNoneOf => {
+                        let all: Vec<_> = values.iter().map(one).collect();
+                        all.iter().all(|order| order.is_some_and(std::cmp::Ordering::is_ne))
+                    }
+                    Operator::Gt => any(std::cmp::Ordering::is_gt),
+                    Operator::Gteq => any(std::cmp::Ordering::is_ge),
+                    Operator::Lt => any(std::cmp::Ordering::is_lt),
+                    Operator::Lteq => any(std::cmp::Ordering::is_le),
+                    _ => false,
+                }
+            }
+        }
+    }
+}
+
+fn is_inside(x: f64, y: f64, [west, south, east, north]: &[f64; 4]) -> bool {
+    (*west..=*east).contains(&x) && (*south..=*north).contains(&y)
+}
+
+/// Every position of nested coordinates.
+fn positions(coordinates: &Json, fits: &mut impl FnMut(f64, f64) -> bool) -> bool {
+    let Json::Array(all) = coordinates else { return true };
+    match (all.first().and_then(Json::as_f64), all.get(1).and_then(Json::as_f64)) {
+        (Some(x), Some(y)) => fits(x, y),
+        _ => all.iter().all(|one| positions(one, fits)),
+    }
+}
+
+fn compare(found: &Json, wanted: &Value) -> Option<std::cmp::Ordering> {
+    match wanted {
+        Value::Number(wanted) => number(found)?.partial_cmp(wanted),
+        Value::Instant(wanted) => Some(instant(found.as_str()?)?.cmp(wanted)),
+        Value::Term(wanted) => match found {
+            Json::String(found) => match (found.parse::<f64>(), wanted.parse::<f64>()) {
+                (Ok(found), Ok(wanted)) => found.partial_cmp(&wanted),
+                _ => Some(found.cmp(wanted)),
+            },
+            Json::Bool(found) => Some(found.to_string().as_str().cmp(wanted)),
+            other => number(other)?.partial_cmp(&wanted.parse().ok()?),
+        },
+        _ => None,
+    }
+}
+
+/// A point in time as data has it; one without a zone is taken as UTC.
+pub(crate) fn instant(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(at) = text.parse() {
+        return Some(at);
+    }
+    let civil = text
+        .parse::<DateTime>()
+        .ok()
+        .or_else(|| text.parse::<Date>().ok().map(|date| date.to_datetime(jiff::civil::Time::midnight())))?;
+    TimeZone::UTC.to_timestamp(civil).ok()
+}
+
+/// The beginning of the interval that `at` lies in, counted from 1970 in UTC.
+pub(crate) fn interval_of(at: Timestamp, length: SignedDuration) -> Option<Timestamp> {
+    let length = length.as_nanos();
+    let begin = at.as_nanosecond().div_euclid(length).checked_mul(length)?;
+    Timestamp::from_nanosecond(begin).ok()
+}
+
+#[derive(Debug)]
+enum Coarse {
+    Pseudonym,
+    Round { step: f64, decimals: usize },
+    Shorten(usize),
+    Truncate(SignedDuration),
+}
+
+impl Coarse {
+    fn round(step: f64) -> Self {
+        let text = step.to_string();
+        Self::Round { step, decimals: text.split_once('.').map_or(0, |(_, rest)| rest.len()) }
+    }
+
+    /// What cannot be made coarse is not handed on as it is: it becomes nothing.
+    fn make(&self, value: &mut Json, key: &PseudonymKey) -> Result<(), RowError> {
+        let is_text = value.is_string();
+        match self {
+            _ if value.is_null() => {}
+            Self::Round { step, decimals } => {
+                let rounded =
+                    number(value).map(|number| format!("{:.decimals$}", (number / step).round() * step));
+                *value = match rounded {
+                    None => Json::Null,
+                    Some(text) if is_text => Json::String(text),
+                    Some(text) => text.parse().map(Json::Number).unwrap_or_default(),
+                };
+            }
+            Self::Truncate(step) => {
+                let begin = value.as_str().and_then(instant).and_then(|at| interval_of(at, *step));
+                *value = begin.map_or(Json::Null, |begin| Json::String(begin.to_string()));
+            }
+            Self::Shorten(length) => {
+                let text = match &*value {
+                    Json::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                *value = Json::String(text.chars().take(*length).collect());
+            }
+            Self::Pseudonym => {
+                let text = match &*value {
+                    Json::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                let mut mac = Hmac::<Sha256>::new_from_slice(&key.0)
+                    .map_err(|error| RowError(format!("there is no key for pseudonyms: {error}")))?;
+                mac.update(text.as_bytes());
+                let hash = mac.finalize().into_bytes();
+                *value = Json::String(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_engine::Summary;
+
+    use super::*;
+    use crate::rows::read_all;
+
+    fn done(transforms: Vec<Transform>, form: Form, text: &str) -> Result<Vec<Row>, RowError> {
+        let mut stage = Obligations::new(transforms, PseudonymKey::new(vec![7; 32])).stage(form)?;
+        let mut all = Vec::new();
+        for row in read_all(form, text.as_bytes(), usize::MAX)? {
+            if form == Form::Csv {
+                let columns: Vec<_> = row.0.iter().map(|(name, _)| Arc::clone(name)).collect();
+                stage.check(&columns)?;
+            }
+            all.extend(stage.apply(row)?);
+        }
+        all.extend(stage.finish()?);
+        Ok(all)
+    }
+
+    fn lines(rows: Vec<Row>) -> Vec<String> {
+        let cells = |row: Row| {
+            let cells =
+                row.0.iter().map(|(name, value)| format!("{name}={}", value.to_string().replace('"', "")));
+            cells.collect::<Vec<_>>().join(" ")
+        };
+        rows.into_iter().map(cells).collect()
+    }
+
+    const TABLE: &str = "station,at,no2,lat,lon,postcode\n\
+        A,2026-01-01T00:10:00Z,12.4,48.1,11.5,80331\n\
+        B,2026-01-01T00:50:00Z,17.6,48.2,11.6,80805\n\
+        C,2026-01-01T01:10:00Z,40,52.5,13.4,10115\n";
+
+    #[test]
+    fn columns_rows_and_values_are_what_the_agreement_says() {
+        let rows = done(
+            vec![
+                Transform::Keep(vec!["station".into(), "at".into(), "no2".into(), "postcode".into()]),
+                Transform::Place {
+                    columns: Some(("lat".into(), "lon".into())),
+                    area: [11.0, 48.0, 12.0, 49.0],
+                },
+                Transform::Round { column: "no2".into(), step: 5.0 },
+                Transform::Truncate { column: "at".into(), step: SignedDuration::from_hours(1) },
+                Transform::Shorten { column: "postcode".into(), length: 2 },
+            ],
+            Form::Csv,
+            TABLE,
+        );
+        assert_eq!(
+            lines(rows.unwrap()),
+            [
+                "station=A at=2026-01-01T00:00:00Z no2=10 postcode=80",
+                "station=B at=2026-01-01T00:00:00Z no2=20 postcode=80"
+            ]
+        );
+        let late = Transform::Where {
+            column: "at".into(),
+            operator: Operator::Gteq,
+            values: vec![Value::Instant("2026-01-01T01:00:00Z".parse().unwrap())],
+        };
+        let rows = done(vec![late, Transform::Drop(vec!["lat".into(), "lon".into()])], Form::Csv, TABLE);
+        assert_eq!(lines(rows.unwrap()), ["station=C at=2026-01-01T01:10:00Z no2=40 postcode=10115"]);
+    }
+
+    #[test]
+    fn a_pseudonym_is_the_same_under_one_key_only() {
+        let hidden = |key: u8| {
+            let obligations = Obligations::new(
+                vec![Transform::Pseudonymise(vec!["station".into()])],
+                PseudonymKey::new(vec![key; 32]),
+            );
+            let mut stage = obligations.stage(Form::Csv).unwrap();
+            let rows = read_all(Form::Csv, b"station\nA\nA\nB\n", 9).unwrap();
+            lines(rows.into_iter().filter_map(|row| stage.apply(row).unwrap()).collect())
+        };
+        let (one, other) = (hidden(1), hidden(2));
+        assert_eq!(one.first(), one.get(1));
+        assert_ne!(one.first(), one.get(2));
+        assert_ne!(one, other);
+        assert!(one.iter().all(|line| line.len() == "station=".len() + 32));
+    }
+
+    #[test]
+    fn a_column_that_was_renamed_does_not_slip_through() {
+        let error =
+            done(vec![Transform::Drop(vec!["name".into()])], Form::Csv, "full_name\nAnna\n").unwrap_err();
+        assert!(error.0.contains("`name`"), "{error}");
+    }
+
+    #[test]
+    fn groups_are_told_only_when_they_are_large_enough() {
+        let mut table = "at,who,no2\n".to_owned();
+        for (hour, rows) in [(0, 6), (1, 4), (2, 5)] {
+            for row in 0..rows {
+                table.push_str(&format!("2026-01-01T0{hour}:{row:02}:00Z,p{row},{row}\n"));
+            }
+        }
+        let transforms = vec![
+            Transform::Aggregate { time: "at".into(), interval: SignedDuration::from_hours(1) },
+            Transform::Tell(Summary::Mean, vec!["no2".into()]),
+            Transform::Tell(Summary::Max, vec!["no2".into()]),
+        ];
+        assert_eq!(
+            lines(done(transforms, Form::Csv, &table).unwrap()),
+            [
+                "at=2026-01-01T00:00:00Z no2.mean=2.5 no2.max=5.0 rows=6",
+                "at=2026-01-01T02:00:00Z no2.mean=2.0 no2.max=4.0 rows=5"
+            ],
+            "five rows make a group where nothing else is said"
+        );
+    }
+
+    #[test]
+    fn entities_keep_who_they_are_and_lose_the_rest() {
+        let entities = r#"[{"id":"urn:x","type":"AirQualityObserved","no2":{"type":"Property","value":12.4,"observedAt":"2026-01-01T00:10:00Z"},
+            "owner":{"type":"Relationship","object":"urn:anna"},"location":{"type":"GeoProperty","value":{"type":"Point","coordinates":[11.5,48.1]}}}]"#;
+        let rows = done(
+            vec![
+                Transform::Keep(vec!["no2".into()]),
+                Transform::Round { column: "no2".into(), step: 5.0 },
+                Transform::Place { columns: None, area: [11.0, 48.0, 12.0, 49.0] },
+            ],
+            Form::Json,
+            entities,
+        );
+        assert_eq!(
+            lines(rows.unwrap()),
+            ["id=urn:x type=AirQualityObserved no2={observedAt:2026-01-01T00:10:00Z,type:Property,value:10}"]
+        );
+        let away = Transform::Place { columns: None, area: [0.0, 0.0, 1.0, 1.0] };
+        assert!(done(vec![away], Form::Json, entities).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,667 @@
+//! Tables on the way: data in chunks becomes rows, rows become data again, in constant memory.
+//!
+//! A [`Decoder`] cuts bytes into [`Row`]s, an [`Encoder`] writes rows in another form; between them
+//! [`Obligations`](crate::Obligations) do what an agreement demands. [`pipe`] joins them to a body.
+
+mod columns;
+mod csv;
+mod json;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use serde_json::Value as Json;
+
+use crate::error::StreamError;
+use crate::obligations::Stage;
+use crate::source::Body;
+
+/// Largest row, in bytes.
+pub const MAX_ROW: usize = 4 * 1024 * 1024;
+/// Rows that are looked at before the columns of a table are fixed.
+const LOOK_AHEAD: usize = 1000;
+
+/// One row: columns and their values, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Row(pub Vec<(Arc<str>, Json)>);
+
+impl Row {
+    /// The value of a column; a name with dots leads into what is nested.
+    #[must_use]
+    pub fn get(&self, column: &str) -> Option<&Json> {
+        if let Some((_, value)) = self.0.iter().find(|(name, _)| &**name == column) {
+            return Some(leaf(value));
+        }
+        let (head, rest) = column.split_once('.')?;
+        let (_, value) = self.0.iter().find(|(name, _)| &**name == head)?;
+        rest.split('.').try_fold(value, |value, key| value.get(key)).map(leaf)
+    }
+
+    /// As [`Row::get`], to be changed.
+    pub fn get_mut(&mut self, column: &str) -> Option<&mut Json> {
+        if let Some(at) = self.0.iter().position(|(name, _)| &**name == column) {
+            return self.0.get_mut(at).and_then(|(_, value)| leaf_mut(value));
+        }
+        let (head, rest) = column.split_once('.')?;
+        let (_, value) = self.0.iter_mut().find(|(name, _)| &**name == head)?;
+        rest.split('.').try_fold(value, |value, key| value.get_mut(key)).and_then(leaf_mut)
+    }
+
+    /// Whether it is an entity of NGSI-LD: it has an id, a type, and attributes.
+    #[must_use]
+    pub fn is_entity(&self) -> bool {
+        let is_text =
+            |name: &str| self.0.iter().any(|(column, value)| &**column == name && value.is_string());
+        is_text("id") && is_text("type") && self.0.iter().any(|(_, value)| inner(value).is_some())
+    }
+
+    /// A JSON object's members. A GeoJSON feature gives its properties, and its geometry as `geometry`.
+    #[must_use]
+    pub fn of(json: Json) -> Self {
+        let Json::Object(mut map) = json else { return Self(vec![(Arc::from("value"), json)]) };
+        if map.get("type").and_then(Json::as_str) == Some("Feature") && map.contains_key("properties") {
+            let mut cells = Vec::new();
+            if let Some(id) = map.remove("id") {
+                cells.push((Arc::from("id"), id));
+            }
+            if let Some(Json::Object(properties)) = map.remove("properties") {
+                cells.extend(properties.into_iter().map(|(name, value)| (Arc::from(name), value)));
+            }
+            cells.push((Arc::from("geometry"), map.remove("geometry").unwrap_or_default()));
+            return Self(cells);
+        }
+        Self(map.into_iter().map(|(name, value)| (Arc::from(name), value)).collect())
+    }
+
+    /// One level: attributes of NGSI-LD give their values, other nested objects dotted names.
+    #[must_use]
+    pub fn flat(self) -> Self {
+        let mut cells = Vec::with_capacity(self.0.len());
+        for (name, value) in self.0 {
+            flatten(name, value, &mut cells);
+        }
+        Self(cells)
+    }
+
+    pub(crate) fn into_json(self) -> Json {
+        Json::Object(self.0.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+    }
+
+    /// Writes the row as a JSON object, its columns in their order.
+    fn write_json(&self, out: &mut Vec<u8>) -> Result<(), RowError> {
+        out.push(b'{');
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_json(&**name, out)?;
+            out.push(b':');
+            write_json(value, out)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), RowError> {
+    serde_json::to_writer(out, value).map_err(|error| RowError(error.to_string()))
+}
+
+/// Attributes of NGSI-LD carry their value inside.
+const ATTRIBUTES: [&str; 4] = ["Property", "GeoProperty", "Relationship", "LanguageProperty"];
+
+fn inner(value: &Json) -> Option<&'static str> {
+    let kind = value.get("type")?.as_str()?;
+    if !ATTRIBUTES.contains(&kind) {
+        return None;
+    }
+    ["value", "object", "languageMap"].into_iter().find(|key| value.get(key).is_some())
+}
+
+fn leaf(value: &Json) -> &Json {
+    inner(value).and_then(|key| value.get(key)).unwrap_or(value)
+}
+
+fn leaf_mut(value: &mut Json) -> Option<&mut Json> {
+    match inner(value) {
+        Some(key) => value.get_mut(key),
+        None => Some(value),
+    }
+}
+
+fn flatten(name: Arc<str>, value: Json, cells: &mut Vec<(Arc<str>, Json)>) {
+    match inner(&value) {
+        Some(key) => {
+            let Json::Object(mut map) = value else { return };
+            let observed = map.remove("observedAt");
+            if let Some(found) = map.remove(key) {
+                cells.push((Arc::clone(&name), found));
+            }
+            if let Some(observed) = observed {
+                cells.push((Arc::from(format!("{name}.observedAt")), observed));
+            }
+        }
+        None => match value {
+            Json::Object(map) if !map.is_empty() && !is_geometry(&map) => {
+                for (key, value) in map {
+                    flatten(Arc::from(format!("{name}.{key}")), value, cells);
+                }
+            }
+            value => cells.push((name, value)),
+        },
+    }
+}
+
+fn is_geometry(map: &serde_json::Map<String, Json>) -> bool {
+    map.get("type").is_some_and(Json::is_string) && map.contains_key("coordinates")
+}
+
+/// A form that data has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// RFC 4180, with a first line of names; comma, semicolon or tab.
+    Csv,
+    /// An array of objects, or an object with one; NGSI-LD's entities among them.
+    Json,
+    /// One JSON value a line.
+    JsonLines,
+    /// A collection of features (RFC 7946).
+    GeoJson,
+}
+
+impl Form {
+    /// The form that a media type names; `None` for one that has no rows.
+    #[must_use]
+    pub fn of(media_type: &str) -> Option<Self> {
+        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        Some(match essence.as_str() {
+            "text/csv" | "application/csv" | "text/tab-separated-values" => Self::Csv,
+            "application/x-ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines"
+            | "application/json-seq" => Self::JsonLines,
+            "application/geo+json" | "application/vnd.geo+json" => Self::GeoJson,
+            "application/json" | "application/ld+json" => Self::Json,
+            _ => return None,
+        })
+    }
+
+    /// The view that has the same form.
+    #[must_use]
+    pub const fn view(self) -> View {
+        match self {
+            Self::Csv => View::Csv,
+            Self::Json => View::Json,
+            Self::JsonLines => View::JsonLines,
+            Self::GeoJson => View::GeoJson,
+        }
+    }
+
+    fn decoder(self) -> Box<dyn Decoder> {
+        match self {
+            Self::Csv => Box::new(csv::CsvDecoder::default()),
+            Self::Json | Self::JsonLines | Self::GeoJson => {
+                Box::new(json::JsonDecoder::new(self == Self::JsonLines))
+            }
+        }
+    }
+}
+
+/// A form that rows are shown in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Arrow's streaming format.
+    Arrow,
+    /// RFC 4180 with a line of names.
+    Csv,
+    /// A collection of features (RFC 7946).
+    GeoJson,
+    /// An array of objects.
+    Json,
+    /// One object a line.
+    JsonLines,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl View {
+    /// Every view.
+    pub const ALL: [Self; 6] =
+        [Self::Csv, Self::Json, Self::JsonLines, Self::GeoJson, Self::Parquet, Self::Arrow];
+
+    /// By the ending of a name.
+    #[must_use]
+    pub fn by_ending(ending: &str) -> Option<Self> {
+        Some(match ending {
+            "arrow" => Self::Arrow,
+            "csv" => Self::Csv,
+            "geojson" => Self::GeoJson,
+            "json" => Self::Json,
+            "ndjson" | "jsonl" => Self::JsonLines,
+            "parquet" => Self::Parquet,
+            _ => return None,
+        })
+    }
+
+    /// The ending of names.
+    #[must_use]
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Arrow => "arrow",
+            Self::Csv => "csv",
+            Self::GeoJson => "geojson",
+            Self::Json => "json",
+            Self::JsonLines => "ndjson",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// What it is on the wire.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Csv => "text/csv; charset=utf-8; header=present",
+            Self::GeoJson => "application/geo+json",
+            Self::Json => "application/json",
+            Self::JsonLines => "application/x-ndjson",
+            Self::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+
+    /// What writes it, out of rows that came as `from`. `as_text` keeps every column of a table as it is written.
+    fn encoder(self, from: Form, as_text: bool) -> Box<dyn Encoder> {
+        // Cells of CSV are texts; in forms with types they become what they look like.
+        let typed = from == Form::Csv && !as_text;
+        match self {
+            Self::Csv => Box::new(csv::CsvEncoder::new(from == Form::Csv)),
+            Self::Json => Box::new(json::ArrayEncoder::new(typed)),
+            Self::JsonLines => Box::new(json::LinesEncoder { typed }),
+            Self::GeoJson => Box::new(json::FeaturesEncoder::new(typed)),
+            Self::Arrow => Box::new(columns::ColumnEncoder::new(columns::Container::Arrow, typed)),
+            Self::Parquet => Box::new(columns::ColumnEncoder::new(columns::Container::Parquet, typed)),
+        }
+    }
+}
+
+/// Data that is not what it was said to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RowError(pub String);
+
+/// Cuts bytes into rows.
+trait Decoder: Send {
+    /// Takes what arrived.
+    fn push(&mut self, bytes: &[u8], rows: &mut Vec<Row>) -> Result<(), RowError>;
+    /// Nothing more arrives.
+    fn finish(&mut self, rows: &mut Vec<Row>) -> Result<(), RowError>;
+    /// The names of the columns, where every row has the same.
+    fn columns(&self) -> Option<&[Arc<str>]> {
+        None
+    }
+}
+
+/// Writes rows.
+trait Encoder: Send {
+    /// Writes one, now or later.
+    fn push(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError>;
+    /// No more rows come; `columns` are those of a table without rows.
+    fn finish(&mut self, columns: Option<&[Arc<str>]>, out: &mut Vec<u8>) -> Result<(), RowError>;
+}
+
+/// What went through a pipe.
+#[derive(Debug, Default)]
+pub struct Counted {
+    read: AtomicU64,
+    handed_on: AtomicU64,
+}
+
+impl Counted {
+    /// Rows that came from the source.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Rows that were handed on.
+    #[must_use]
+    pub fn handed_on(&self) -> u64 {
+        self.handed_on.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count(&self, read: usize, handed_on: usize) {
+        self.read.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.handed_on.fetch_add(u64::try_from(handed_on).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// How a pipe is laid.
+#[derive(Debug)]
+pub struct Pipe {
+    /// The form in which data comes.
+    pub from: Form,
+    /// The form in which it goes.
+    pub to: View,
+    /// What is done between.
+    pub stage: Option<Stage>,
+    /// Whether cells of CSV stay the texts they are in forms with types.
+    pub as_text: bool,
+    /// At most so many rows.
+    pub limit: Option<u64>,
+}
+
+/// Reads `body` as rows and gives them in another form.
+#[must_use]
+pub fn pipe(body: Body, pipe: Pipe, counted: Arc<Counted>) -> Body {
+    Piped {
+        inner: Some(body),
+        decoder: pipe.from.decoder(),
+        encoder: pipe.to.encoder(pipe.from, pipe.as_text),
+        stage: pipe.stage,
+        left: pipe.limit,
+        counted,
+        rows: Vec::new(),
+    }
+    .boxed_unsync()
+}
+
+struct Piped {
+    /// `None` once everything was read.
+    inner: Option<Body>,
+    decoder: Box<dyn Decoder>,
+    encoder: Box<dyn Encoder>,
+    stage: Option<Stage>,
+    left: Option<u64>,
+    counted: Arc<Counted>,
+    rows: Vec<Row>,
+}
+
+impl fmt::Debug for Piped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Piped").finish_non_exhaustive()
+    }
+}
+
+impl Piped {
+    fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
+        self.decoder.push(bytes, &mut self.rows)?;
+        self.hand_on(out)
+    }
+
+    fn hand_on(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
+        for row in std::mem::take(&mut self.rows) {
+            if self.left == Some(0) {
+                return Ok(());
+            }
+            let row = match &mut self.stage {
+                None => Some(row),
+                Some(stage) => {
+                    if let Some(columns) = self.decoder.columns() {
+                        stage.check(columns)?;
+                    }
+                    stage.apply(row)?
+                }
+            };
+            self.counted.count(1, 0);
+            if let Some(row) = row {
+                self.write(row, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
+        if let Some(left) = &mut self.left {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => return Ok(()),
+            }
+        }
+        self.counted.count(0, 1);
+        self.encoder.push(row, out)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
+        if self.left != Some(0) {
+            self.decoder.finish(&mut self.rows)?;
+            self.hand_on(out)?;
+        }
+        if let Some(stage) = &mut self.stage {
+            if let Some(columns) = self.decoder.columns() {
+                stage.check(columns)?;
+            }
+            for row in stage.finish()? {
+                self.write(row, out)?;
+            }
+        }
+        let columns = self.decoder.columns().map(|columns| match &self.stage {
+            Some(stage) => stage.columns(columns),
+            None => columns.to_vec(),
+        });
+        self.encoder.finish(columns.as_deref(), out)
+    }
+}
+
+impl http_body::Body for Piped {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = &mut *self;
+        loop {
+            let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+            let mut out = Vec::new();
+            let done = match std::task::ready!(Pin::new(inner).poll_frame(cx)) {
+                Some(Err(error)) => {
+                    this.inner = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Some(Ok(frame)) => {
+                    let taken = frame.data_ref().map_or(Ok(()), |bytes| this.take(bytes, &mut out));
+                    taken.and_then(|()| {
+                        if this.left == Some(0) { this.finish(&mut out).map(|()| true) } else { Ok(false) }
+                    })
+                }
+                None => this.finish(&mut out).map(|()| true),
+            };
+            match done {
+                Err(error) => {
+                    this.inner = None;
+                    return Poll::Ready(Some(Err(StreamError::Source(Box::new(error)))));
+                }
+                Ok(true) => this.inner = None,
+                Ok(false) => {}
+            }
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+            }
+        }
+    }
+}
+
+/// A text of CSV as what it looks like: a number only where JSON would write it so, so that `007` stays a text.
+fn typed(value: Json) -> Json {
+    let Json::String(text) = &value else { return value };
+    match text.as_str() {
+        "" => Json::Null,
+        "true" | "True" | "TRUE" => Json::Bool(true),
+        "false" | "False" | "FALSE" => Json::Bool(false),
+        text => match text.as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') => match serde_json::from_str::<serde_json::Number>(text) {
+                Ok(number) => Json::Number(number),
+                Err(_) => value,
+            },
+            _ => value,
+        },
+    }
+}
+
+/// A cell as it stands in a table.
+fn text(value: &Json) -> std::borrow::Cow<'_, str> {
+    match value {
+        Json::Null => "".into(),
+        Json::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// Names under which tables keep latitude and longitude.
+const PLACES: [(&str, &str); 7] = [
+    ("latitude", "longitude"),
+    ("lat", "lon"),
+    ("lat", "lng"),
+    ("lat", "long"),
+    ("stop_lat", "stop_lon"),
+    ("y", "x"),
+    ("geo_lat", "geo_lon"),
+];
+
+/// Where a row is: its geometry, or a point out of its columns of latitude and longitude (which are then told with it).
+#[must_use]
+pub fn geometry(row: &Row) -> Option<Json> {
+    for name in ["geometry", "location", "geom"] {
+        if let Some(Json::Object(map)) = row.get(name)
+            && is_geometry(map)
+        {
+            return Some(Json::Object(map.clone()));
+        }
+    }
+    let cell = |name: &str| {
+        let found = row.0.iter().find(|(column, _)| column.eq_ignore_ascii_case(name))?;
+        number(leaf(&found.1))
+    };
+    let (latitude, longitude) =
+        PLACES.iter().find_map(|(latitude, longitude)| Some((cell(latitude)?, cell(longitude)?)))?;
+    let fits = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
+    fits.then(|| serde_json::json!({"type": "Point", "coordinates": [longitude, latitude]}))
+}
+
+/// A number, also one that is written as text.
+#[must_use]
+pub fn number(value: &Json) -> Option<f64> {
+    match value {
+        Json::Number(number) => number.as_f64(),
+        Json::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        _ => None,
+    }
+}
+
+/// Reads the first rows of a whole text, for previews and charts.
+///
+/// # Errors
+/// It is not of that form.
+pub fn read_all(form: Form, bytes: &[u8], at_most: usize) -> Result<Vec<Row>, RowError> {
+    let mut decoder = form.decoder();
+    let mut rows = Vec::new();
+    for chunk in bytes.chunks(64 * 1024) {
+        decoder.push(chunk, &mut rows)?;
+        if rows.len() >= at_most {
+            rows.truncate(at_most);
+            return Ok(rows);
+        }
+    }
+    decoder.finish(&mut rows)?;
+    rows.truncate(at_most);
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(from: Form, to: View, text: &str, step: usize) -> Result<Vec<u8>, RowError> {
+        let mut decoder = from.decoder();
+        let mut encoder = to.encoder(from, false);
+        let (mut rows, mut out) = (Vec::new(), Vec::new());
+        for chunk in text.as_bytes().chunks(step) {
+            decoder.push(chunk, &mut rows)?;
+        }
+        decoder.finish(&mut rows)?;
+        for row in rows {
+            encoder.push(row, &mut out)?;
+        }
+        encoder.finish(decoder.columns(), &mut out)?;
+        Ok(out)
+    }
+
+    fn text_of(from: Form, to: View, text: &str) -> String {
+        let whole = through(from, to, text, usize::MAX).unwrap();
+        for step in [1, 2, 7] {
+            assert_eq!(through(from, to, text, step).unwrap(), whole, "cut into pieces of {step}");
+        }
+        String::from_utf8(whole).unwrap()
+    }
+
+    #[test]
+    fn csv_becomes_json_and_back_with_quotes_and_umlauts() {
+        let csv = "id,name,no2\n007,\"Grün, \"\"Nord\"\"\",12.5\n8,\"zwei\nZeilen\",\n";
+        assert_eq!(
+            text_of(Form::Csv, View::JsonLines, csv),
+            "{\"id\":\"007\",\"name\":\"Grün, \\\"Nord\\\"\",\"no2\":12.5}\n{\"id\":8,\"name\":\"zwei\\nZeilen\",\"no2\":null}\n"
+        );
+        assert_eq!(text_of(Form::Csv, View::Csv, csv), csv);
+        assert_eq!(text_of(Form::Csv, View::Json, "a\n"), "[]");
+        assert_eq!(text_of(Form::Csv, View::Csv, "a;b\n1;2\n"), "a,b\n1,2\n");
+    }
+
+    #[test]
+    fn json_is_cut_wherever_its_rows_are() {
+        let lines = "{\"a\":1,\"b\":\"]}\"}\n{\"a\":2,\"b\":null}\n";
+        for (form, text) in [
+            (Form::Json, "[{\"a\":1,\"b\":\"]}\"}, {\"a\":2,\"b\":null}]"),
+            (
+                Form::Json,
+                "{\"meta\":{\"x\":[1]},\"data\":[{\"a\":1,\"b\":\"]}\"},{\"a\":2,\"b\":null}],\"n\":2}",
+            ),
+            (Form::JsonLines, lines),
+        ] {
+            assert_eq!(text_of(form, View::JsonLines, text), lines);
+        }
+        assert_eq!(text_of(Form::Json, View::JsonLines, "{\"a\": 1}"), "{\"a\":1}\n");
+        assert!(through(Form::Json, View::Json, "[{\"a\":1}", 3).is_err(), "it breaks off");
+        assert!(through(Form::Json, View::Json, "[{\"a\":1,}]", 3).is_err());
+        assert!(through(Form::Json, View::Json, &"[".repeat(1000), 3).is_err(), "too deep");
+    }
+
+    #[test]
+    fn features_and_entities_become_tables() {
+        let features = "{\"type\":\"FeatureCollection\",\"features\":[{\"type\":\"Feature\",\"properties\":{\"no2\":3},\"geometry\":{\"type\":\"Point\",\"coordinates\":[11.5,48.1]}}]}";
+        let again = text_of(Form::GeoJson, View::GeoJson, features);
+        let read = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+        assert_eq!(read(&again), read(features));
+        let entity = "[{\"id\":\"urn:x\",\"no2\":{\"type\":\"Property\",\"value\":3,\"observedAt\":\"2026-01-01T00:00:00Z\"}}]";
+        assert_eq!(
+            text_of(Form::Json, View::Csv, entity),
+            "id,no2,no2.observedAt\nurn:x,3,2026-01-01T00:00:00Z\n"
+        );
+        let csv = "station,lat,lon\nA,48.1,11.5\n";
+        assert!(text_of(Form::Csv, View::GeoJson, csv).contains("\"coordinates\":[11.5,48.1]"));
+        assert!(through(Form::Csv, View::GeoJson, "a\n1\n", 9).is_err(), "it says nothing of places");
+    }
+
+    #[test]
+    fn columns_get_types_and_what_fits_none_is_named() {
+        let csv = "n,x,at,t\n1,1.5,2026-01-01T00:00:00Z,a\n2,,2026-01-01T01:00:00Z,b\n";
+        let arrow = through(Form::Csv, View::Arrow, csv, 5).unwrap();
+        let mut reader = arrow_ipc::reader::StreamReader::try_new(arrow.as_slice(), None).unwrap();
+        let types: Vec<_> =
+            reader.schema().fields().iter().map(|field| field.data_type().to_string()).collect();
+        assert_eq!(types, ["Int64", "Float64", "Timestamp(ms, \"UTC\")", "Utf8"]);
+        assert_eq!(reader.next().unwrap().unwrap().num_rows(), 2);
+        let parquet = through(Form::Csv, View::Parquet, csv, 5).unwrap();
+        assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+        let mut late: String = "n\n".to_owned() + &"1\n".repeat(3000);
+        late.push_str("much\n");
+        let error = through(Form::Csv, View::Arrow, &late, 100).unwrap_err();
+        assert!(error.0.contains("`n`") && error.0.contains("types=text"), "{error}");
+    }
+}

@@ -1,0 +1,162 @@
+//! A folder: its list, and the files in it, by Range like any file.
+
+use std::path::{Component, Path, PathBuf};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::file::{FileSource, media_type_of};
+use super::{DataRequest, Opening, Source, whole};
+use crate::error::SourceError;
+
+/// Most files in a list.
+const MAX_LISTED: usize = 10_000;
+/// Folders within folders that are listed.
+const MAX_DEPTH: usize = 8;
+
+/// A folder on this machine.
+#[derive(Debug)]
+pub struct FolderSource {
+    path: PathBuf,
+    /// What of it is shared, relative to the folder.
+    pattern: glob::Pattern,
+}
+
+const MATCHING: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+impl FolderSource {
+    /// The files below `path` that `pattern` names, for example `*.csv` or `**/*.parquet`.
+    ///
+    /// # Errors
+    /// The pattern is none.
+    pub fn new(path: PathBuf, pattern: &str) -> Result<Self, SourceError> {
+        let pattern = pattern_of(pattern).map_err(SourceError::Address)?;
+        Ok(Self { path, pattern })
+    }
+
+    /// The file at `path`, if it is shared and lies within the folder, links followed.
+    fn file(&self, path: &str) -> Result<PathBuf, SourceError> {
+        let missing = || SourceError::NotFound(path.to_owned());
+        let relative = Path::new(path);
+        let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+        if !plain || !self.pattern.matches_path_with(relative, MATCHING) {
+            return Err(missing());
+        }
+        let root = self.path.canonicalize().map_err(SourceError::Read)?;
+        let found = root.join(relative).canonicalize().map_err(|_| missing())?;
+        if found.starts_with(&root) && found.is_file() { Ok(found) } else { Err(missing()) }
+    }
+
+    fn list(&self, wanted: &glob::Pattern) -> Result<Bytes, SourceError> {
+        let mut files = Vec::new();
+        let mut folders = vec![(PathBuf::new(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let entries = std::fs::read_dir(self.path.join(&folder)).map_err(SourceError::Read)?;
+            for entry in entries {
+                let entry = entry.map_err(SourceError::Read)?;
+                let relative = folder.join(entry.file_name());
+                let kind = entry.file_type().map_err(SourceError::Read)?;
+                if kind.is_dir() && depth < MAX_DEPTH {
+                    folders.push((relative, depth + 1));
+                    continue;
+                }
+                let Some(name) = relative.to_str() else { continue };
+                let fits = self.pattern.matches_path_with(&relative, MATCHING)
+                    && wanted.matches_path_with(&relative, MATCHING);
+                if !fits || self.file(name).is_err() {
+                    continue;
+                }
+                let meta = std::fs::metadata(self.path.join(&relative)).map_err(SourceError::Read)?;
+                let modified = meta.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+                files.push(json!({
+                    "path": name, "bytes": meta.len(), "modified": modified,
+                    "mediaType": media_type_of(&relative),
+                }));
+                if files.len() > MAX_LISTED {
+                    return Err(SourceError::Asked(format!(
+                        "there are more than {MAX_LISTED} files; ask for fewer with `glob`"
+                    )));
+                }
+            }
+        }
+        files.sort_by_key(|file| file.get("path").and_then(|path| path.as_str()).map(str::to_owned));
+        Ok(serde_json::to_vec(&files).unwrap_or_default().into())
+    }
+}
+
+/// A pattern of names below something.
+pub(super) fn pattern_of(pattern: &str) -> Result<glob::Pattern, String> {
+    glob::Pattern::new(pattern).map_err(|error| format!("`{pattern}` is no pattern of names: {error}"))
+}
+
+impl Source for FolderSource {
+    fn is_folder(&self) -> bool {
+        true
+    }
+
+    fn open(&self, request: DataRequest) -> Opening<'_> {
+        Box::pin(async move {
+            request.expect_read()?;
+            if !request.path.is_empty() {
+                request.expect_query(&[])?;
+                let path = self.file(&request.path)?;
+                let media_type = media_type_of(&path).to_owned();
+                let request = DataRequest { path: String::new(), ..request };
+                return FileSource::new(path, media_type).open(request).await;
+            }
+            request.expect_query(&["glob"])?;
+            let wanted =
+                request.query.iter().find(|(name, _)| name == "glob").map_or("**", |(_, value)| value);
+            let wanted = pattern_of(wanted).map_err(SourceError::Asked)?;
+            let this = Self { path: self.path.clone(), pattern: self.pattern.clone() };
+            let listed = tokio::task::spawn_blocking(move || this.list(&wanted)).await;
+            Ok(whole("application/json", listed.map_err(|error| SourceError::Failed(error.to_string()))??))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    async fn read(source: &FolderSource, path: &str, glob: Option<&str>) -> Result<String, SourceError> {
+        let query = glob.map(|glob| ("glob".to_owned(), glob.to_owned())).into_iter().collect();
+        let request = DataRequest { path: path.to_owned(), query, ..DataRequest::default() };
+        let body = source.open(request).await?.body.collect().await.unwrap().to_bytes();
+        Ok(String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_what_the_pattern_names_below_the_folder_is_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("shared");
+        std::fs::create_dir_all(root.join("2026")).unwrap();
+        for (path, text) in [("a.csv", "a"), ("2026/b.csv", "b"), ("secret.key", "s"), (".hidden.csv", "h")] {
+            std::fs::write(root.join(path), text).unwrap();
+        }
+        std::fs::write(folder.path().join("outside.csv"), "o").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("outside.csv"), root.join("link.csv")).unwrap();
+        let source = FolderSource::new(root, "**/*.csv").unwrap();
+        assert_eq!(read(&source, "2026/b.csv", None).await.unwrap(), "b");
+        for wrong in
+            ["../outside.csv", "secret.key", "link.csv", ".hidden.csv", "2026", "/etc/passwd", "none.csv"]
+        {
+            assert!(matches!(read(&source, wrong, None).await, Err(SourceError::NotFound(_))), "{wrong}");
+        }
+        let all = read(&source, "", None).await.unwrap();
+        assert!(
+            all.contains("a.csv")
+                && all.contains("2026/b.csv")
+                && !all.contains("link")
+                && !all.contains("hidden")
+        );
+        assert!(!read(&source, "", Some("*.csv")).await.unwrap().contains("2026"));
+    }
+}

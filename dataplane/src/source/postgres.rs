@@ -1,0 +1,339 @@
+//! A fixed query of a PostgreSQL database, its parameters typed and bound, its rows streamed.
+//!
+//! The session is read-only and its statements are bounded in time; a superuser is refused. The database writes each row
+//! as JSON, so that every type it knows is told as it tells it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::Stream as _;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Config, RowStream};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{DataRequest, DataResponse, Opening, Source, nothing};
+use crate::error::{SourceError, StreamError};
+use crate::rows::{Form, Pipe, View, pipe};
+use crate::source::Body;
+
+/// Longest time to connect.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Rows that are written together.
+const TOGETHER: usize = 32 * 1024;
+
+/// In which form rows are handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqlForm {
+    /// Arrow's streaming format.
+    Arrow,
+    /// A table with a line of names.
+    Csv,
+    /// An object a line.
+    JsonLines,
+}
+
+impl SqlForm {
+    const fn view(self) -> View {
+        match self {
+            Self::Arrow => View::Arrow,
+            Self::Csv => View::Csv,
+            Self::JsonLines => View::JsonLines,
+        }
+    }
+}
+
+/// Type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// `true` or `false`.
+    Boolean,
+    /// A day, such as 2026-01-31.
+    Date,
+    /// A point in time with its zone.
+    DateTime,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// Any text.
+    Text,
+}
+
+/// A parameter of a query: the n-th stands for `$n`.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name, as readers give it.
+    pub name: String,
+    /// What it may be.
+    pub kind: ParameterKind,
+    /// Taken where the reader does not say; NULL where there is none.
+    pub default: Option<String>,
+}
+
+/// A query of a database.
+#[derive(Debug)]
+pub struct PostgresSource {
+    config: Config,
+    tls: rustls::ClientConfig,
+    query: String,
+    parameters: Vec<Parameter>,
+    form: SqlForm,
+    longest: Duration,
+}
+
+impl PostgresSource {
+    /// The rows of `query` in the database that `connection` names (`postgres://…`). A statement may take `longest`.
+    ///
+    /// # Errors
+    /// The connection or the query cannot be used.
+    pub fn new(
+        connection: &str,
+        tls: rustls::ClientConfig,
+        query: String,
+        parameters: Vec<Parameter>,
+        form: SqlForm,
+        longest: Duration,
+    ) -> Result<Self, SourceError> {
+        // The error may repeat the password.
+        let mut config: Config = connection
+            .trim()
+            .parse()
+            .map_err(|_| SourceError::Address("the connection to the database cannot be read".to_owned()))?;
+        config.application_name("concordat").connect_timeout(CONNECT);
+        for parameter in &parameters {
+            if let Some(default) = &parameter.default {
+                Bound::read(parameter, default)?;
+            }
+        }
+        let query = query.trim().trim_end_matches(';').to_owned();
+        Ok(Self { config, tls, query, parameters, form, longest })
+    }
+
+    fn bind(&self, asked: &[(String, String)]) -> Result<Vec<Bound>, SourceError> {
+        let given = |parameter: &Parameter| {
+            let asked = asked.iter().rev().find(|(name, _)| *name == parameter.name).map(|(_, value)| value);
+            asked
+                .or(parameter.default.as_ref())
+                .map_or(Ok(Bound::Null), |value| Bound::read(parameter, value))
+        };
+        self.parameters.iter().map(given).collect()
+    }
+
+    async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), SourceError> {
+        let connecting = self.config.connect(MakeRustlsConnect::new(self.tls.clone()));
+        let connected = tokio::time::timeout(CONNECT, connecting).await;
+        let connected =
+            connected.map_err(|_| SourceError::Failed("the database does not answer".to_owned()))?;
+        let (client, connection) = connected.map_err(|error| failed(&error))?;
+        let driver = AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(%error, "a connection to a database ended");
+            }
+        }));
+        let setup = format!(
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET default_transaction_read_only = on; \
+             SET statement_timeout = {}; SET TimeZone = 'UTC'",
+            self.longest.as_millis()
+        );
+        client.batch_execute(&setup).await.map_err(|error| failed(&error))?;
+        let role = client.query_one("SELECT current_setting('is_superuser') = 'on'", &[]).await;
+        if role.map_err(|error| failed(&error))?.get::<_, bool>(0) {
+            return Err(SourceError::Address(
+                "the database is reached as a superuser; make a role that may only read what is shared"
+                    .to_owned(),
+            ));
+        }
+        Ok((client, driver))
+    }
+}
+
+/// Without the text of the query: readers do not see it.
+fn failed(error: &tokio_postgres::Error) -> SourceError {
+    SourceError::Failed(match error.as_db_error() {
+        Some(said) => format!("the database says: {} ({})", said.message(), said.code().code()),
+        None => format!("the database: {error}"),
+    })
+}
+
+impl Source for PostgresSource {
+    fn open(&self, request: DataRequest) -> Opening<'_> {
+        Box::pin(async move {
+            request.expect_read()?;
+            if !request.path.is_empty() {
+                return Err(SourceError::NotFound(request.path));
+            }
+            let known: Vec<_> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+            request.expect_query(&known)?;
+            let bound = self.bind(&request.query)?;
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.form.view().media_type()));
+            let (client, driver) = self.connect().await?;
+            let query = format!("SELECT row_to_json(shared)::text FROM ({}) AS shared", self.query);
+            let statement = client.prepare(&query).await.map_err(|error| failed(&error))?;
+            if statement.params().len() != bound.len() {
+                return Err(SourceError::Address(format!(
+                    "the query has {} parameters, {} are described",
+                    statement.params().len(),
+                    bound.len()
+                )));
+            }
+            let body = if request.method == Method::HEAD {
+                nothing()
+            } else {
+                let rows = client.query_raw(&statement, bound).await.map_err(|error| failed(&error))?;
+                let lines = Lines { rows: Box::pin(rows), _client: client, _driver: driver }.boxed_unsync();
+                match self.form {
+                    SqlForm::JsonLines => lines,
+                    form => in_form(lines, form.view()),
+                }
+            };
+            Ok(DataResponse { status: StatusCode::OK, headers, body })
+        })
+    }
+}
+
+fn in_form(lines: Body, to: View) -> Body {
+    let laid = Pipe { from: Form::JsonLines, to, stage: None, as_text: false, limit: None };
+    pipe(lines, laid, std::sync::Arc::default())
+}
+
+/// Rows as lines; the connection is held as long.
+struct Lines {
+    rows: Pin<Box<RowStream>>,
+    _client: Client,
+    _driver: AbortOnDropHandle<()>,
+}
+
+impl http_body::Body for Lines {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let mut out = BytesMut::new();
+        loop {
+            match self.rows.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(row))) => {
+                    match row.try_get::<_, &str>(0) {
+                        Ok(line) => out.extend_from_slice(line.as_bytes()),
+                        Err(error) => {
+                            return Poll::Ready(Some(Err(StreamError::Source(Box::new(failed(&error))))));
+                        }
+                    }
+                    out.put_u8(b'\n');
+                    if out.len() >= TOGETHER {
+                        return Poll::Ready(Some(Ok(Frame::data(out.freeze()))));
+                    }
+                }
+                // What was read is handed on first.
+                _ if !out.is_empty() => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Ready(Some(Ok(Frame::data(out.freeze()))));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(StreamError::Source(Box::new(failed(&error))))));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// A value that was checked against its type.
+#[derive(Debug, Clone, PartialEq)]
+enum Bound {
+    Boolean(bool),
+    Date(Date),
+    Instant(Timestamp),
+    Integer(i64),
+    Null,
+    Number(f64),
+    Text(String),
+}
+
+impl Bound {
+    fn read(parameter: &Parameter, text: &str) -> Result<Self, SourceError> {
+        let read = match parameter.kind {
+            ParameterKind::Boolean => text.parse().ok().map(Self::Boolean),
+            ParameterKind::Date => text.parse().ok().map(Self::Date),
+            ParameterKind::DateTime => crate::obligations::instant(text).map(Self::Instant),
+            ParameterKind::Integer => text.parse().ok().map(Self::Integer),
+            ParameterKind::Number => {
+                text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Number)
+            }
+            ParameterKind::Text => (!text.contains('\0')).then(|| Self::Text(text.to_owned())),
+        };
+        let kind = format!("{:?}", parameter.kind).to_lowercase();
+        read.ok_or_else(|| SourceError::Asked(format!("the parameter `{}` is not a {kind}", parameter.name)))
+    }
+}
+
+impl ToSql for Bound {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let misfit = || format!("the query wants {kind} here");
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Boolean(flag) => flag.to_sql(kind, out),
+            Self::Date(date) => date.to_sql(kind, out),
+            Self::Instant(at) if *kind == Type::TIMESTAMP => {
+                jiff::tz::TimeZone::UTC.to_datetime(*at).to_sql(kind, out)
+            }
+            Self::Instant(at) => at.to_sql(kind, out),
+            Self::Integer(number) => match *kind {
+                Type::INT2 => i16::try_from(*number)?.to_sql(kind, out),
+                Type::INT4 => i32::try_from(*number)?.to_sql(kind, out),
+                Type::INT8 => number.to_sql(kind, out),
+                _ => Err(misfit().into()),
+            },
+            #[expect(
+                clippy::as_conversions,
+                clippy::cast_possible_truncation,
+                reason = "real is what the query wants"
+            )]
+            Self::Number(number) => match *kind {
+                Type::FLOAT4 => (*number as f32).to_sql(kind, out),
+                Type::FLOAT8 => number.to_sql(kind, out),
+                _ => Err(misfit().into()),
+            },
+            Self::Text(text) => text.to_sql(kind, out),
+        }
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        [
+            Type::BOOL,
+            Type::DATE,
+            Type::TIMESTAMP,
+            Type::TIMESTAMPTZ,
+            Type::INT2,
+            Type::INT4,
+            Type::INT8,
+            Type::FLOAT4,
+            Type::FLOAT8,
+        ]
+        .contains(kind)
+            || <String as ToSql>::accepts(kind)
+    }
+
+    fn encode_format(&self, _kind: &Type) -> Format {
+        Format::Binary
+    }
+
+    to_sql_checked!();
+}
