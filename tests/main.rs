@@ -12,6 +12,7 @@ mod documents;
 mod faults;
 mod federation;
 mod feed;
+mod gateway;
 mod hostile;
 mod identity;
 mod management;

@@ -279,7 +279,14 @@ impl<'a> Parser<'a> {
         path: &str,
         common: &Common,
     ) -> Result<Vec<(String, Vec<Constraint>)>, PolicyError> {
-        let own = self.list_of(map, REFINEMENT, path, About::Action)?;
+        let mut own = self.list_of(map, REFINEMENT, path, About::Action)?;
+        // A normaliser writes the same property by its short name, and one constraint without a list.
+        if let Some(json) = map.get("refinement") {
+            let path = format!("{path}/refinement");
+            for (index, one) in unlisted(one_or_many(json)).iter().enumerate() {
+                own.push(self.constraint(one, format!("{path}/{index}"), About::Action, 0)?);
+            }
+        }
         let path = format!("{path}/action");
         let Some(json) = map.get("action").or(common.action.as_ref()) else {
             return if self.scoped {

@@ -278,6 +278,13 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         automation: publish::Automation::Auto,
         auth_header: None,
         secret_file: None,
+        data_address: None,
+        files: None,
+        tail: false,
+        topic: None,
+        stream: None,
+        paths: Vec::new(),
+        parameters: Vec::new(),
     }
 }
 

@@ -19,9 +19,30 @@ use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Publish {
-    /// A file, or an http(s) address that this node reads on behalf of others.
-    #[arg(required_unless_present = "series")]
+    /// A file, a folder, or an address that this node reads on behalf of others: http(s), s3, az, gs, mqtt(s), nats, tls.
+    #[arg(required_unless_present_any = ["series", "data_address"])]
     pub source: Option<String>,
+    /// The data address as a JSON file, for what the options here cannot say; the guide tells its kinds.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "series"])]
+    pub data_address: Option<PathBuf>,
+    /// Of a folder, the files that are shared, such as `*.csv`.
+    #[arg(long, value_name = "PATTERN")]
+    pub files: Option<String>,
+    /// Share new lines of the files in a folder as live data.
+    #[arg(long)]
+    pub tail: bool,
+    /// The topic of an MQTT broker, or the subject of a NATS server.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// The JetStream that holds the subject: its events can be taken up where one stopped.
+    #[arg(long, value_name = "NAME", requires = "topic")]
+    pub stream: Option<String>,
+    /// Of an http address, the paths below it that readers may ask for, such as `stations/*`; may be repeated.
+    #[arg(long = "path", value_name = "PATTERN")]
+    pub paths: Vec<String>,
+    /// Of an http address, a parameter that readers may add; may be repeated.
+    #[arg(long = "parameter", value_name = "NAME")]
+    pub parameters: Vec<String>,
     /// The dataset's id; an IRI is best.
     #[arg(long)]
     pub id: Option<String>,
@@ -61,10 +82,11 @@ pub(super) struct Publish {
     #[arg(long, value_enum, default_value = "auto")]
     pub automation: Automation,
     /// For an http source: the header that carries its credentials.
-    #[arg(long, requires = "secret_file", value_name = "HEADER")]
+    #[arg(long, value_name = "HEADER")]
     pub auth_header: Option<String>,
-    /// The file with the header's value, mode 0600.
-    #[arg(long, requires = "auth_header", value_name = "FILE")]
+    /// The file with the header's value, with `name:password` or a token of a broker, or with further options of an object
+    /// store; mode 0600.
+    #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 }
 
@@ -110,21 +132,64 @@ struct Found {
     file: Option<PathBuf>,
 }
 
-/// The data address of a file or of an upstream.
-fn find(source: &str, credentials: Option<(&String, &PathBuf)>) -> anyhow::Result<Found> {
-    if source.starts_with("http://") || source.starts_with("https://") {
-        let mut address = json!({"@type": "DataAddress", "type": "HttpData", "baseUrl": source});
-        if let Some((header, file)) = credentials {
-            set(&mut address, "authKey", json!(header));
-            let file = file.canonicalize().context("finding the secret file")?;
-            set(&mut address, "secretFile", json!(file));
+/// The data address of a source, with what the options say of it.
+fn find(source: &str, arguments: &Publish) -> anyhow::Result<Found> {
+    let mut address = json!({"@type": "DataAddress"});
+    let mut file = None;
+    let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "http" | "https" => {
+            set(&mut address, "type", json!("HttpData"));
+            set(&mut address, "baseUrl", json!(source));
+            if let Some(header) = &arguments.auth_header {
+                set(&mut address, "authKey", json!(header));
+            }
+            if !arguments.paths.is_empty() {
+                set(&mut address, "paths", json!(arguments.paths));
+            }
+            if !arguments.parameters.is_empty() {
+                set(&mut address, "queryParameters", json!(arguments.parameters));
+            }
         }
-        return Ok(Found { address, file: None });
+        "s3" | "az" | "gs" => {
+            set(&mut address, "type", json!("ObjectStore"));
+            set(&mut address, "url", json!(source));
+        }
+        "mqtt" | "mqtts" | "nats" | "tls" => {
+            let is_mqtt = scheme.starts_with("mqtt");
+            let Some(topic) = &arguments.topic else {
+                bail!(Failed::new(Exit::Usage, format!("what of {source} is shared? say so with --topic")));
+            };
+            set(&mut address, "type", json!(if is_mqtt { "Mqtt" } else { "Nats" }));
+            set(&mut address, "url", json!(source));
+            set(&mut address, if is_mqtt { "topic" } else { "subject" }, json!(topic));
+            if let Some(stream) = &arguments.stream {
+                set(&mut address, "stream", json!(stream));
+            }
+        }
+        "" => {
+            let path = Path::new(source);
+            let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
+            let kind = match (path.is_dir(), arguments.tail) {
+                (true, true) => "Tail",
+                (true, false) => "Folder",
+                (false, false) => "File",
+                (false, true) => bail!("--tail shares new lines of the files in a folder; name the folder"),
+            };
+            set(&mut address, "type", json!(kind));
+            set(&mut address, "path", json!(path));
+            if let Some(files) = &arguments.files {
+                set(&mut address, "pattern", json!(files));
+            }
+            file = (!path.is_dir()).then_some(path);
+        }
+        other => bail!("`{other}` is no kind of address that this node reads; see --data-address"),
     }
-    let path = Path::new(source);
-    let path = path.canonicalize().with_context(|| format!("finding {}", path.display()))?;
-    let address = json!({"@type": "DataAddress", "type": "File", "path": path});
-    Ok(Found { address, file: Some(path) })
+    if let Some(secret) = arguments.secret_file.as_ref().filter(|_| !scheme.is_empty()) {
+        let secret = secret.canonicalize().context("finding the secret file")?;
+        set(&mut address, "secretFile", json!(secret));
+    }
+    Ok(Found { address, file })
 }
 
 /// The asset as it is sent to the node, and what was guessed.
@@ -132,8 +197,11 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
     let Described { id, mut description } = arguments.describe.read()?;
     arguments.describe.apply(&mut description);
     let id = arguments.id.clone().or(id).unwrap_or_else(crate::ids::urn);
-    let credentials = arguments.auth_header.as_ref().zip(arguments.secret_file.as_ref());
-    let found = arguments.source.as_ref().map(|source| find(source, credentials)).transpose()?;
+    let found = match (&arguments.source, &arguments.data_address) {
+        (Some(source), _) => Some(find(source, arguments)?),
+        (None, Some(file)) => Some(Found { address: super::negotiations::read_json(file)?, file: None }),
+        (None, None) => None,
+    };
     let mut guessed = Vec::new();
     if let (Some(file), false) = (found.as_ref().and_then(|found| found.file.as_ref()), arguments.no_guess) {
         let size = file.metadata().map(|meta| meta.len()).ok();
@@ -142,7 +210,7 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
     }
     let mut further = Map::new();
     for (name, source) in &arguments.distributions {
-        let found = find(source, credentials)?;
+        let found = find(source, arguments)?;
         let mut form = Description::default();
         if let Some(file) = found.file.as_ref().filter(|_| !arguments.no_guess) {
             form.frequency.clone_from(&description.frequency);

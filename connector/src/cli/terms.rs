@@ -1,11 +1,14 @@
 //! The common terms as options, for `publish` and `policy new`.
 
+mod data;
+
 use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+pub(super) use self::data::OnTheWay;
 use super::api::set;
 
 /// The left operand for the data space that a participant is a member of.
@@ -51,7 +54,12 @@ pub(super) struct Terms {
     /// `duties fulfil`.
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     pub pay: Option<Amount>,
+    #[command(flatten)]
+    pub on_the_way: OnTheWay,
 }
+
+/// A rule's own refinement of its action, where the Dataspace Protocol wants the action itself to be a name.
+const REFINEMENT: &str = "http://www.w3.org/ns/odrl/2/refinement";
 
 /// An amount of money.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +116,10 @@ impl Terms {
         let mut permission = json!({"action": "use"});
         if !constraints.is_empty() {
             set(&mut permission, "constraint", Value::Array(constraints));
+        }
+        let refinements = self.on_the_way.refinements();
+        if !refinements.is_empty() {
+            set(&mut permission, REFINEMENT, Value::Array(refinements));
         }
         if let Some(amount) = &self.pay {
             let mut paid = constraint("payAmount", "eq", json!(amount.number));

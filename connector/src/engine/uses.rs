@@ -7,6 +7,7 @@ use std::time::Duration;
 use catalog::HTTP_PULL;
 use dataplane::Metered;
 use jiff::Timestamp;
+use policy_engine::{Operator, Value};
 use protocol::transfer::State;
 use protocol::{RefusalKind, Role};
 use store::Batch;
@@ -20,6 +21,8 @@ use crate::tables::{self, AgreementRecord, Event, Usage, Used, prefix};
 const START: Duration = Duration::from_secs(20);
 /// Longest name.
 const MAX_NAME: usize = 64;
+/// Agreements under which a transfer is asked for, where the provider refuses.
+const TRIED: usize = 3;
 /// Agreements looked at together.
 const PAGE: usize = 500;
 
@@ -32,6 +35,33 @@ pub struct InUse {
     pub usage: Usage,
     /// The agreement it is read under now; `None` where none is in force.
     pub agreement: Option<AgreementRecord>,
+}
+
+impl InUse {
+    /// Until when use is permitted, where the terms say so.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.agreement.as_ref().and_then(until)
+    }
+}
+
+fn until(record: &AgreementRecord) -> Option<Timestamp> {
+    let policy = record.agreement.policy();
+    let bounds = policy.permissions.iter().flat_map(|rule| &rule.constraints).flat_map(|one| one.atoms());
+    bounds
+        .filter(|atomic| atomic.left == "dateTime")
+        .filter(|atomic| matches!(atomic.operator, Operator::Lt | Operator::Lteq))
+        .filter_map(|atomic| match atomic.right.first() {
+            Some(Value::Instant(at)) => Some(*at),
+            _ => None,
+        })
+        .min()
+}
+
+/// Whether this node may read under it, as far as it knows; the provider may know more.
+fn may_be_read(record: &AgreementRecord) -> bool {
+    let is_over = until(record).is_some_and(|until| until < clock::now());
+    record.role == Role::Consumer && record.ended.is_none() && !is_over
 }
 
 impl Engine {
@@ -133,30 +163,34 @@ impl Engine {
         Ok(InUse { usage: usage.map(|(usage, _)| usage).unwrap_or_default(), agreement, used })
     }
 
-    /// The agreement in force: the one it is read under, or the newest other about the same dataset.
+    /// The agreement it is read under: the first of [`Self::agreements_for`].
     fn agreement_for(&self, used: &Used) -> Result<Option<AgreementRecord>, EngineError> {
         match self.load_agreement(&used.agreement) {
-            Ok((record, _)) if record.ended.is_none() => return Ok(Some(record)),
+            Ok((record, _)) if may_be_read(&record) => return Ok(Some(record)),
             Ok(_) | Err(EngineError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
-        let mut newest: Option<AgreementRecord> = None;
+        Ok(self.agreements_for(used)?.into_iter().next())
+    }
+
+    /// Agreements about the same dataset that may be in force: the one it is read under, then the others, newest first.
+    fn agreements_for(&self, used: &Used) -> Result<Vec<AgreementRecord>, EngineError> {
+        let mut found = Vec::new();
         let mut after: Option<String> = None;
         loop {
             let page =
                 tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(newest) };
+            let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            for (_, record) in page {
-                let fits = record.role == Role::Consumer
-                    && record.ended.is_none()
+            found.extend(page.into_iter().map(|(_, record)| record).filter(|record| {
+                may_be_read(record)
                     && record.peer == used.provider
-                    && record.agreement.target().as_str() == used.dataset;
-                if fits && newest.as_ref().is_none_or(|newest| newest.concluded_at < record.concluded_at) {
-                    newest = Some(record);
-                }
-            }
+                    && record.agreement.target().as_str() == used.dataset
+            }));
         }
+        let is_other = |record: &AgreementRecord| record.agreement.id().as_str() != used.agreement;
+        found.sort_by_key(|record| (is_other(record), std::cmp::Reverse(record.concluded_at)));
+        Ok(found)
     }
 
     /// A started transfer for what is used as `name`: the one that runs, or a new one.
@@ -166,18 +200,17 @@ impl Engine {
     pub async fn transfer_for_use(self: &Arc<Self>, name: &str) -> Result<(Used, String), EngineError> {
         let lock_key = format!("{}{name}/transfer", prefix::USED);
         let _lock = self.locks.lock(&lock_key).await;
-        let InUse { mut used, agreement, .. } = self.in_use(name)?;
+        let key = tables::key(prefix::USED, name);
+        let found = tables::load::<Used>(&self.store, &key)?;
+        let (mut used, version) = found.ok_or_else(|| EngineError::NotFound {
+            kind: "dataset in use with the name",
+            id: name.to_owned(),
+        })?;
         let disagreement = |text: String| EngineError::refused(RefusalKind::Disagreement, text);
-        let Some(agreement) = agreement else {
-            return Err(disagreement(format!(
-                "no agreement about `{}` with {} is in force any more; negotiate one: concordat use {} {} --as {name}",
-                used.dataset, used.provider, used.provider, used.dataset
-            )));
-        };
-        let id = agreement.agreement.id().to_string();
-        if let Some(transfer) = used.transfer.clone().filter(|_| used.agreement == id)
+        if let Some(transfer) = used.transfer.clone()
             && let Ok(record) = self.transfer(&transfer)
             && !is_over(&record.transfer)
+            && self.load_agreement(&used.agreement).is_ok_and(|(agreement, _)| may_be_read(&agreement))
         {
             if record.transfer.progress.state == Some(State::Suspended) {
                 let problem = record.transfer.progress.problem.unwrap_or_default();
@@ -188,21 +221,31 @@ impl Engine {
             self.until_started(&transfer).await?;
             return Ok((used, transfer));
         }
-        let requested = self.request_transfer(&id, HTTP_PULL, None).await?;
-        let transfer = requested.transfer.pid().to_owned();
-        used.agreement = id;
-        used.transfer = Some(transfer.clone());
-        let key = tables::key(prefix::USED, name);
-        let (_, version) = tables::load::<Used>(&self.store, &key)?.ok_or_else(|| EngineError::NotFound {
-            kind: "dataset in use with the name",
-            id: name.to_owned(),
-        })?;
-        let mut batch = Batch::new();
-        batch.expect(key.clone(), Some(version));
-        tables::put(&mut batch, key, &used)?;
-        self.commit(batch).await?;
-        self.until_started(&transfer).await?;
-        Ok((used, transfer))
+        let mut refused = None;
+        for agreement in self.agreements_for(&used)?.into_iter().take(TRIED) {
+            let id = agreement.agreement.id().to_string();
+            let requested = self.request_transfer(&id, HTTP_PULL, None).await?;
+            let transfer = requested.transfer.pid().to_owned();
+            match self.until_started(&transfer).await {
+                Ok(()) => {
+                    used.agreement = id;
+                    used.transfer = Some(transfer.clone());
+                    let mut batch = Batch::new();
+                    batch.expect(key.clone(), Some(version));
+                    tables::put(&mut batch, key, &used)?;
+                    self.commit(batch).await?;
+                    return Ok((used, transfer));
+                }
+                // The provider ended that one, perhaps; there may be another.
+                Err(EngineError::Refused(refusal)) => refused = Some(refusal.reason),
+                Err(error) => return Err(error),
+            }
+        }
+        let why = refused.map(|reason| format!(": {reason}")).unwrap_or_default();
+        Err(disagreement(format!(
+            "no agreement about `{}` with {} is in force any more{why}; negotiate one: concordat use {0} --from {1} --as {name}",
+            used.dataset, used.provider
+        )))
     }
 
     /// Waits for the provider's start: each commit is looked at, nothing is polled.

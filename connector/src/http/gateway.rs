@@ -56,30 +56,14 @@ pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
 /// One dataset in use, as JSON.
 pub(super) fn describe(one: &InUse) -> Value {
     let usage = &one.usage;
-    let until = one.agreement.as_ref().and_then(until);
     json!({
         "name": one.used.name, "dataset": one.used.dataset, "provider": one.used.provider,
         "distribution": one.used.distribution, "agreement": one.used.agreement, "transfer": one.used.transfer,
-        "since": one.used.since, "inForce": one.agreement.is_some(), "until": until,
+        "since": one.used.since, "inForce": one.agreement.is_some(), "until": one.until(),
         "address": format!("/d/{}", one.used.name),
         "requests": usage.requests, "bytes": usage.bytes, "rows": usage.rows, "lastRead": usage.last,
         "meanFirstByteSeconds": mean_latency(usage),
     })
-}
-
-/// Until when use is permitted, where the terms say so.
-fn until(record: &crate::tables::AgreementRecord) -> Option<jiff::Timestamp> {
-    use policy_engine::{Operator, Value};
-    let policy = record.agreement.policy();
-    let bounds = policy.permissions.iter().flat_map(|rule| &rule.constraints).flat_map(|one| one.atoms());
-    bounds
-        .filter(|atomic| atomic.left == "dateTime")
-        .filter(|atomic| matches!(atomic.operator, Operator::Lt | Operator::Lteq))
-        .filter_map(|atomic| match atomic.right.first() {
-            Some(Value::Instant(at)) => Some(*at),
-            _ => None,
-        })
-        .min()
 }
 
 /// Seconds to the first byte, where there were any.

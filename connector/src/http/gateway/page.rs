@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::charts::Series;
 pub(crate) use self::sessions::Sessions;
-use super::{Refused, Request, mean_latency, until};
+use super::{Refused, Request, mean_latency};
 use crate::engine::InUse;
 use crate::http::management::{Management, Scope};
 use crate::reading::{self, Unread, Wanted};
@@ -254,7 +254,7 @@ fn card(one: &InUse, preview: Option<&Preview>) -> Markup {
                 dt { "dataset" } dd { (used.dataset) }
                 dt { "provider" } dd { (used.provider) }
                 dt { "agreement" } dd { (used.agreement) }
-                @if let Some(until) = one.agreement.as_ref().and_then(until) { dt { "until" } dd { (until) } }
+                @if let Some(until) = one.until() { dt { "until" } dd { (until) } }
                 dt { "read so far" }
                 dd {
                     (usage.requests) " times, " (crate::cli::human_bytes(usage.bytes))

@@ -127,6 +127,10 @@ pub(super) fn agreement(standing: &Standing) -> Value {
         "urn:concordat:requests": standing.usage.requests,
         "urn:concordat:bytes": standing.usage.bytes,
         "urn:concordat:reads": standing.reads,
+        "urn:concordat:rows": standing.usage.rows,
+        "urn:concordat:leftOut": standing.usage.left_out,
+        "urn:concordat:meanFirstByteSeconds": crate::http::gateway::mean_latency(&standing.usage),
+        "urn:concordat:worstFirstByteSeconds": standing.usage.worst_latency.as_secs_f64(),
         "urn:concordat:meteredSeconds": standing.usage.metered.as_secs_f64(),
     }));
     document("ContractAgreement", record.agreement.id().as_str(), map)
