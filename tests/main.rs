@@ -15,6 +15,7 @@ mod feed;
 mod gateway;
 mod hostile;
 mod identity;
+mod live;
 mod management;
 mod membership;
 mod soak;

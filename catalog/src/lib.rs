@@ -52,3 +52,5 @@ pub const MODIFIED: &str = "http://purl.org/dc/terms/modified";
 
 /// The transfer format of data that the consumer fetches over HTTPS.
 pub const HTTP_PULL: &str = "HttpData-PULL";
+/// The format in which the provider sends data to an address of the consumer.
+pub const HTTP_PUSH: &str = "HttpData-PUSH";

@@ -65,6 +65,7 @@ pub(crate) use self::peers::next_page;
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
+use self::transfers::Pushes;
 pub use self::uses::InUse;
 use crate::config::{
     Authority, Config, Dialect, Federation as FederationSettings, Signatures, TrustedIssuer,
@@ -182,6 +183,7 @@ pub struct Engine {
     offered: Arc<Offered>,
     open_reads: OpenReads,
     fairness: Fairness,
+    pushes: Pushes,
     search: Option<Arc<SearchIndex>>,
     federating: FederationSettings,
     federation: Federation,
@@ -257,6 +259,7 @@ impl Engine {
             meters: Arc::default(),
             offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
+            pushes: Pushes::default(),
             fairness: Fairness::new(config.limits.agreement, config.limits.participant),
             search: parts.search.map(Arc::new),
             federating: config.federation.clone(),
@@ -287,6 +290,7 @@ impl Engine {
         }
         self.finish_ending().await?;
         self.settle_reads().await?;
+        self.take_up_pushes()?;
         self.expect_all_duties()?;
         self.expect_agreed_claims()?;
         self.expect_remote_claims()?;

@@ -14,6 +14,7 @@ mod locks;
 pub mod network;
 pub mod node;
 pub mod outbox;
+mod pushing;
 mod reading;
 pub mod resolver;
 pub mod search;

@@ -143,6 +143,7 @@ impl Node {
         let routes = http::management::routes(&operator);
         listeners.spawn(http::listener::serve(management, certificates.management(), routes, stop.clone()));
         let resumed = engine.resume().await?;
+        listeners.spawn(crate::pushing::run(Arc::clone(&faces), stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_audit_log(stop.clone()));

@@ -155,6 +155,10 @@ fn started(engine: &Engine, id: &str) -> Result<(Transfer, String, String), Unre
         let text = format!("the transfer does not run now ({state}) {problem}");
         return Err(Unread::Conflict(text.trim_end().to_owned()));
     }
+    if transfer.format == catalog::HTTP_PUSH {
+        let text = "the data of that transfer is pushed to where it was asked for; nothing is read here";
+        return Err(Unread::Conflict(text.to_owned()));
+    }
     let found = transfer
         .data_address
         .as_ref()

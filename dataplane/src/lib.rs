@@ -14,6 +14,7 @@ pub mod guard;
 pub mod live;
 mod obligations;
 pub mod rows;
+pub mod sink;
 mod source;
 
 pub use error::{SourceError, StreamError};

@@ -231,14 +231,21 @@ pub struct Parties {
     pub format: String,
 }
 
-/// Begins a transfer as the consumer.
-pub fn begin(pid: ConsumerPid, parties: Parties, message: MessageId, now: Timestamp) -> Step {
+/// Begins a transfer as the consumer; `destination` is where the data is to be pushed to, for push formats.
+pub fn begin(
+    pid: ConsumerPid,
+    parties: Parties,
+    destination: Option<DataAddress>,
+    message: MessageId,
+    now: Timestamp,
+) -> Step {
     let mut next = create(Role::Consumer, pid, parties, now);
+    next.data_address = destination;
     let body = TransferRequestMessage {
         consumer_pid: next.consumer_pid.clone(),
         agreement_id: next.agreement.clone(),
         format: next.format.clone(),
-        data_address: None,
+        data_address: next.data_address.clone(),
         callback_address: next.own_address.clone(),
     };
     next.progress.note(now, format!("you asked {} to transfer {}", next.peer, next.dataset));

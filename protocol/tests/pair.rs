@@ -328,7 +328,7 @@ proptest! {
     #[test]
     fn transfers_converge(ops in ops()) {
         let mut ids = Ids::default();
-        let begun = transfer::begin(ConsumerPid::new("urn:c"), transfer_parties(Role::Consumer), ids.next(), NOW);
+        let begun = transfer::begin(ConsumerPid::new("urn:c"), transfer_parties(Role::Consumer), None, ids.next(), NOW);
         let mut wire = Wire::new();
         follow(&mut wire, Role::Consumer, begun.effects);
         let sides = Sides { consumer: begun.next, provider: None, ids, wire };

@@ -204,7 +204,8 @@ fn everything_sent_is_schema_valid() {
                 dataset: dataset.clone(),
                 format: "HttpData-PULL".to_owned(),
             };
-            let begun = transfer::begin(ConsumerPid::new("urn:c"), parties, MessageId::new("urn:m1"), now);
+            let begun =
+                transfer::begin(ConsumerPid::new("urn:c"), parties, None, MessageId::new("urn:m1"), now);
             let mut process = begun.next;
             sent.extend(begun.effects);
             process.role = role;

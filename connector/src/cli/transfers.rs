@@ -38,6 +38,13 @@ enum Command {
     Start {
         /// The agreement.
         agreement: String,
+        /// Have the provider push the data to this address: https, s3, az or gs; otherwise it is pulled.
+        #[arg(long, value_name = "URL")]
+        push_to: Option<String>,
+        /// What the provider needs to write there, a JSON file: authKey and authCode, or accessKeyId, secretAccessKey,
+        /// region, endpointOverride and so on. It goes to the provider.
+        #[arg(long, value_name = "FILE", requires = "push_to")]
+        push_options: Option<std::path::PathBuf>,
     },
     /// Stop the data for now.
     Suspend {
@@ -95,7 +102,25 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             output.result(&found, || show(&found));
             return Ok(Exit::Success);
         }
-        Command::Start { agreement } => {
+        Command::Start { agreement, push_to: Some(to), push_options } => {
+            let mut destination = match push_options {
+                Some(file) => super::negotiations::read_json(file)?,
+                None => json!({}),
+            };
+            super::api::set(&mut destination, "type", json!("HttpData"));
+            super::api::set(&mut destination, "baseUrl", json!(to));
+            let request = json!({
+                "contractId": agreement, "transferType": ::catalog::HTTP_PUSH, "dataDestination": destination,
+                "protocol": "dataspace-protocol-http:2025-1",
+            });
+            let answer = api.post("/v4/transferprocesses", request).await?;
+            let id = text(&answer, "@id");
+            output.result(&answer, || {
+                format!("asked {id}: the provider pushes; see `concordat transfers show {id}`")
+            });
+            return Ok(Exit::Success);
+        }
+        Command::Start { agreement, push_to: None, .. } => {
             let found = start(&api, agreement).await?;
             let id = text(&found, "@id");
             output.result(&found, || format!("started {id}\nnext: concordat pull {id}"));

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use catalog::{
     Asker, Asset, CatalogError, ContractDefinition, Cursor, DISTRIBUTION_NAME, Description, Filter,
-    HTTP_PULL, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE, VISIBILITY,
+    HTTP_PULL, HTTP_PUSH, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE, VISIBILITY,
 };
 use jiff::Timestamp;
 use policy_engine::Hierarchy;
@@ -440,6 +440,13 @@ impl Engine {
         for (name, mut properties) in split.further {
             properties.insert(DISTRIBUTION_NAME.to_owned(), Json::String(name));
             distributions.push(distribution(properties));
+        }
+        if !asset.data_address.is_empty() {
+            distributions.push(Distribution::new(
+                HTTP_PUSH.to_owned(),
+                self.service_id(),
+                serde_json::Map::new(),
+            ));
         }
         let mut properties = split.dataset;
         for (name, at) in [(ISSUED, asset.issued), (MODIFIED, asset.modified)] {

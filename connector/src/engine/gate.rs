@@ -119,6 +119,29 @@ impl Engine {
         if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
             return Err(Denial::Unknown);
         }
+        self.admit_to(transfer, distribution, reads).await
+    }
+
+    /// As [`Engine::admit`], for data that this node pushes.
+    ///
+    /// # Errors
+    /// See [`Denial`].
+    pub async fn admit_push(&self, pid: &str) -> Result<Admission, Denial> {
+        let transfer = match self.transfer(pid) {
+            Ok(record) if record.transfer.role == Role::Provider => record.transfer,
+            Ok(_) | Err(EngineError::NotFound { .. }) => return Err(Denial::Unknown),
+            Err(error) => return Err(Denial::Failed(error)),
+        };
+        self.admit_to(transfer, None, true).await
+    }
+
+    async fn admit_to(
+        &self,
+        transfer: Transfer,
+        distribution: Option<&str>,
+        reads: bool,
+    ) -> Result<Admission, Denial> {
+        let pid = &transfer.pid().to_owned();
         let ticket = self
             .fairness
             .enter(transfer.agreement.as_str(), transfer.peer.as_str())

@@ -1,14 +1,16 @@
 //! Transfer processes in both roles.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use catalog::{Automation, HTTP_PULL};
+use catalog::{Automation, HTTP_PULL, HTTP_PUSH};
 use protocol::transfer::{self, Decision, Input, Message, Parties, State, Transfer};
 use protocol::wire::{DataAddress, EndpointProperty, Received, TransferProcess, TransferRequestMessage};
 use protocol::{
     AgreementId, ConsumerPid, Effect, Failure, MessageId, ParticipantId, ProviderPid, RefusalKind, Role,
 };
 use store::Batch;
+use tokio::sync::Notify;
 
 use super::{Engine, EngineError, message_id};
 use crate::clock;
@@ -29,6 +31,7 @@ impl Engine {
         agreement: &str,
         format: &str,
         address: Option<&str>,
+        destination: Option<DataAddress>,
     ) -> Result<TransferRecord, EngineError> {
         let (record, _) = self.load_agreement(agreement)?;
         if record.role != Role::Consumer {
@@ -38,15 +41,19 @@ impl Engine {
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
         }
         in_force(&record)?;
-        if format != HTTP_PULL {
-            return Err(EngineError::refused(
-                RefusalKind::Malformed,
-                format!("/transferType: only `{HTTP_PULL}` is supported"),
-            ));
+        let malformed = |text: String| EngineError::refused(RefusalKind::Malformed, text);
+        if ![HTTP_PULL, HTTP_PUSH].contains(&format) {
+            return Err(malformed(format!("/transferType: `{HTTP_PULL}` and `{HTTP_PUSH}` are supported")));
+        }
+        if (format == HTTP_PUSH) != destination.is_some() {
+            return Err(malformed(format!(
+                "/dataDestination: it goes with `{HTTP_PUSH}`, and only with that"
+            )));
         }
         let peer_address = self.peer_address(&record.peer, address.or(Some(&record.peer_address))).await?;
         let parties = self.transfer_parties(&record, peer_address, format);
-        let step = transfer::begin(ConsumerPid::new(ids::urn()), parties, message_id(), clock::now());
+        let step =
+            transfer::begin(ConsumerPid::new(ids::urn()), parties, destination, message_id(), clock::now());
         self.save_transfer(step.next, None, step.effects).await
     }
 
@@ -82,9 +89,14 @@ impl Engine {
             Err(error) => return Err(error),
         };
         in_force(&record)?;
-        if request.format != HTTP_PULL {
-            let reason = format!("/format: `{}` is not offered; `{HTTP_PULL}` is", request.format);
+        if ![HTTP_PULL, HTTP_PUSH].contains(&request.format.as_str()) {
+            let reason =
+                format!("/format: `{}` is not offered; `{HTTP_PULL}` and `{HTTP_PUSH}` are", request.format);
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        if request.format == HTTP_PUSH {
+            crate::pushing::check(&self.guard, request.data_address.as_ref())
+                .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
         }
         let now = clock::now();
         let parties = self.transfer_parties(&record, callback, &request.format);
@@ -96,7 +108,7 @@ impl Engine {
             self.save_transfer(waiting, None, Vec::new()).await?;
             return Ok(answer);
         }
-        let start = Decision::Start(Some(self.data_address(&requested, requested.generation + 1)?));
+        let start = Decision::Start(self.data_address(&requested, requested.generation + 1)?);
         let step = transfer::step(requested, Input::Decided { decision: start, message: message_id() }, now)?;
         self.save_transfer(step.next, None, step.effects).await?;
         Ok(answer)
@@ -192,7 +204,7 @@ impl Engine {
             in_force(&agreement)?;
             Ok(Decision::Start(match transfer.role {
                 Role::Consumer => None,
-                Role::Provider => Some(engine.data_address(transfer, transfer.generation + 1)?),
+                Role::Provider => engine.data_address(transfer, transfer.generation + 1)?,
             }))
         })
         .await
@@ -258,6 +270,26 @@ impl Engine {
         Ok(())
     }
 
+    /// The next transfer whose data is to be pushed.
+    pub async fn next_push(&self) -> String {
+        self.pushes.next().await
+    }
+
+    /// Takes up the pushes that ran when the node stopped.
+    pub(super) fn take_up_pushes(&self) -> Result<(), EngineError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = tables::list::<TransferRecord>(&self.store, prefix::TRANSFER, after.as_deref(), 500)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, record) in page {
+                if is_pushed(&record.transfer) {
+                    self.pushes.add(record.transfer.pid());
+                }
+            }
+        }
+    }
+
     /// Our pids of all transfers under an agreement.
     pub(super) fn transfers_of(&self, agreement: &str) -> Result<Vec<String>, EngineError> {
         let prefix = format!("{}{agreement}/", prefix::TRANSFER_OF);
@@ -265,19 +297,22 @@ impl Engine {
         Ok(keys.into_iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
     }
 
-    /// Where the consumer pulls, with the token of the `generation`-th start.
-    fn data_address(&self, transfer: &Transfer, generation: u32) -> Result<DataAddress, EngineError> {
+    /// Where the consumer pulls, with the token of the `generation`-th start; nothing where data is pushed.
+    fn data_address(&self, transfer: &Transfer, generation: u32) -> Result<Option<DataAddress>, EngineError> {
+        if transfer.format == HTTP_PUSH {
+            return Ok(None);
+        }
         let pid = transfer.pid();
         let property = |name: &str, value: String| EndpointProperty { name: name.to_owned(), value };
         let token = self.stream_token(transfer, generation)?;
-        Ok(DataAddress {
+        Ok(Some(DataAddress {
             endpoint_type: ENDPOINT_TYPE.to_owned(),
             endpoint: Some(format!("{}{}/{pid}", self.public_address, crate::http::DATA_PATH)),
             endpoint_properties: vec![
                 property("authorization", token),
                 property("authType", "bearer".to_owned()),
             ],
-        })
+        }))
     }
 
     fn transfer_parties(&self, agreement: &AgreementRecord, peer_address: String, format: &str) -> Parties {
@@ -343,6 +378,9 @@ impl Engine {
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
         self.follow(after);
+        if is_pushed(&record.transfer) {
+            self.pushes.add(record.transfer.pid());
+        }
         Ok(record)
     }
 }
@@ -366,6 +404,39 @@ fn in_force(record: &AgreementRecord) -> Result<(), EngineError> {
             Err(EngineError::refused(RefusalKind::Disagreement, text))
         }
     }
+}
+
+/// Transfers that wait for being pushed; each once.
+#[derive(Debug, Default)]
+pub(super) struct Pushes {
+    waiting: Mutex<BTreeSet<String>>,
+    added: Notify,
+}
+
+impl Pushes {
+    fn add(&self, pid: &str) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(pid.to_owned());
+        self.added.notify_one();
+    }
+
+    async fn next(&self) -> String {
+        loop {
+            let first = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+            match first {
+                Some(pid) => return pid,
+                None => self.added.notified().await,
+            }
+        }
+    }
+}
+
+/// Whether this node pushes its data now.
+fn is_pushed(transfer: &Transfer) -> bool {
+    transfer.role == Role::Provider
+        && transfer.format == HTTP_PUSH
+        && transfer.progress.state == Some(State::Started)
+        && transfer.progress.pending.is_none()
+        && transfer.is_open()
 }
 
 /// Whether a transfer can still become readable.

@@ -213,9 +213,9 @@ impl Engine {
             && self.load_agreement(&used.agreement).is_ok_and(|(agreement, _)| may_be_read(&agreement))
         {
             if record.transfer.progress.state == Some(State::Suspended) {
-                let problem = record.transfer.progress.problem.unwrap_or_default();
+                let last = record.transfer.progress.history.last().map_or("", |entry| entry.text.as_str());
                 return Err(disagreement(format!(
-                    "the transfer {transfer} is suspended: {problem} (concordat transfers resume {transfer})"
+                    "the transfer {transfer} does not run now: {last} (concordat transfers resume {transfer})"
                 )));
             }
             self.until_started(&transfer).await?;
@@ -224,7 +224,7 @@ impl Engine {
         let mut refused = None;
         for agreement in self.agreements_for(&used)?.into_iter().take(TRIED) {
             let id = agreement.agreement.id().to_string();
-            let requested = self.request_transfer(&id, HTTP_PULL, None).await?;
+            let requested = self.request_transfer(&id, HTTP_PULL, None, None).await?;
             let transfer = requested.transfer.pid().to_owned();
             match self.until_started(&transfer).await {
                 Ok(()) => {

@@ -19,6 +19,7 @@ use super::views::{self, Query};
 use super::{Management, Shared, malformed, read, respond};
 use crate::engine::{EngineError, Import, Move};
 use crate::http::problem::json_answer;
+use crate::pushing;
 use crate::tables::{AgreementRecord, NegotiationRecord, TransferRecord, prefix};
 
 /// Longest reason an operator gives, in bytes.
@@ -315,6 +316,9 @@ struct TransferRequest {
     counter_party_address: Option<String>,
     #[serde(default)]
     protocol: Option<String>,
+    /// Where to push to, for push formats.
+    #[serde(default)]
+    data_destination: Option<serde_json::Map<String, Value>>,
 }
 
 async fn start(State(management): Shared, body: Body) -> Response {
@@ -323,7 +327,11 @@ async fn start(State(management): Shared, body: Body) -> Response {
         check_protocol(request.protocol.as_deref())?;
         let engine = &management.faces.engine;
         let address = request.counter_party_address.as_deref();
-        let record = engine.request_transfer(&request.contract_id, &request.transfer_type, address).await?;
+        let pushed = request.transfer_type == catalog::HTTP_PUSH;
+        let destination = request.data_destination.filter(|_| pushed);
+        let destination = destination.map(|one| pushing::destination(&one)).transpose()?;
+        let (agreement, format) = (&request.contract_id, &request.transfer_type);
+        let record = engine.request_transfer(agreement, format, address, destination).await?;
         Ok(ok(&views::id_response(record.transfer.pid())))
     };
     respond(result.await)

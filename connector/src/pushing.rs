@@ -1,0 +1,284 @@
+//! Transfers that this node pushes to where their consumers want the data.
+//!
+//! Promise: the data goes as a whole, at least once. An attempt that fails is made again, with everything sent anew under
+//! the same `Idempotency-Key`, until the endpoint takes it, refuses it for good, or [`GIVE_UP`] has passed; then the
+//! transfer is completed, or terminated with the reason. A suspension cuts at once, a resumption begins anew. What runs
+//! when the node stops begins anew at the next start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::sink::{PushError, Sink};
+use dataplane::{DataRequest, ObjectClient, ObjectSource, Reading};
+use http::{HeaderName, HeaderValue, Method};
+use protocol::wire::DataAddress;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::engine::{Denial, Engine, EngineError};
+use crate::http::Faces;
+use crate::network::Guard;
+use crate::telemetry;
+
+/// Pushes at once.
+const AT_ONCE: usize = 32;
+/// How long an endpoint may be away.
+const GIVE_UP: Duration = Duration::from_secs(600);
+/// Longest wait between two attempts.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Checks where a consumer wants data pushed to.
+///
+/// # Errors
+/// It is no address that this node pushes to; says why.
+pub fn check(guard: &Guard, destination: Option<&DataAddress>) -> Result<(), String> {
+    let destination = destination.ok_or("/dataAddress: data is pushed to an address, and there is none")?;
+    let endpoint = destination.endpoint.as_deref().ok_or("/dataAddress/endpoint: there is none")?;
+    let url = match scheme(endpoint) {
+        "s3" | "az" | "gs" => match destination.property("endpoint") {
+            None => return Ok(()),
+            Some(store) => store,
+        },
+        _ => endpoint,
+    };
+    guard.check_url(url).map(|_| ()).map_err(|problem| format!("/dataAddress/endpoint: {problem}"))
+}
+
+fn scheme(address: &str) -> &str {
+    address.split_once("://").map_or("", |(scheme, _)| scheme)
+}
+
+/// Where the data of a transfer goes.
+fn sink(engine: &Engine, pid: &str, destination: &DataAddress) -> Result<Sink, String> {
+    check(engine.guard(), Some(destination))?;
+    let endpoint = destination.endpoint.as_deref().unwrap_or_default();
+    let url: url::Url =
+        endpoint.parse().map_err(|error| format!("`{endpoint}` is not an address: {error}"))?;
+    if ["s3", "az", "gs"].contains(&url.scheme()) {
+        let known = [
+            ("accessKeyId", "access_key_id"),
+            ("secretAccessKey", "secret_access_key"),
+            ("sessionToken", "token"),
+            ("region", "region"),
+            ("endpoint", "endpoint"),
+            ("accountName", "account_name"),
+            ("sasToken", "sas_token"),
+            ("accountKey", "account_key"),
+        ];
+        let prefix = match url.scheme() {
+            "s3" => "aws_",
+            "az" => "azure_storage_",
+            _ => "google_",
+        };
+        let options = known.into_iter().filter_map(|(property, name)| {
+            destination.property(property).map(|value| (format!("{prefix}{name}"), value.to_owned()))
+        });
+        let client = ObjectClient(engine.client().clone());
+        let object = ObjectSource::new(&url, options.collect(), client, None);
+        return object.map(Sink::Object).map_err(|error| error.to_string());
+    }
+    let method = match destination.property("method").unwrap_or("PUT") {
+        "PUT" => Method::PUT,
+        "POST" => Method::POST,
+        other => return Err(format!("data is pushed with PUT or POST, not with `{other}`")),
+    };
+    let header = destination.property("authKey").unwrap_or("authorization");
+    let value = destination.property("authCode").or_else(|| destination.property("authorization"));
+    let credentials = value
+        .map(|value| {
+            let name = HeaderName::try_from(header)
+                .map_err(|_| format!("`{header}` is not the name of a header"))?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| "the credentials cannot be a header".to_owned())?;
+            value.set_sensitive(true);
+            Ok::<_, String>((name, value))
+        })
+        .transpose()?;
+    let client = engine.client().clone();
+    Ok(Sink::Http { client, method, url, credentials, idempotency_key: pid.to_owned() })
+}
+
+/// Pushes whatever was started, until `stop`.
+pub async fn run(faces: Arc<Faces>, stop: CancellationToken) {
+    let engine = Arc::clone(&faces.engine);
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        let pid = tokio::select! {
+            () = stop.cancelled() => return,
+            pid = engine.next_push() => pid,
+        };
+        let (faces, permits, stop) = (Arc::clone(&faces), Arc::clone(&permits), stop.clone());
+        tokio::spawn(async move {
+            let pushing = async {
+                let _permit = permits.acquire().await;
+                push(&faces, &pid).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = pushing => {}
+            }
+        });
+    }
+}
+
+async fn push(faces: &Arc<Faces>, pid: &str) {
+    let engine = &faces.engine;
+    let outcome = attempts(faces, pid).await;
+    let told = match &outcome {
+        Ok(()) => engine.complete_transfer(pid).await,
+        // Who cut it has told the other side.
+        Err(Ended::Cut) => return,
+        Err(Ended::Failed(reason)) => engine.terminate_transfer(pid, reason).await,
+    };
+    if let Err(error) = told {
+        tracing::warn!(error = telemetry::chain(&error), pid, "how a push ended was not told");
+    }
+}
+
+enum Ended {
+    Cut,
+    Failed(String),
+}
+
+async fn attempts(faces: &Arc<Faces>, pid: &str) -> Result<(), Ended> {
+    let engine = &faces.engine;
+    let began = Instant::now();
+    let mut attempt: u32 = 0;
+    loop {
+        let failed = match once(faces, pid).await {
+            Ok(()) => return Ok(()),
+            Err(Attempt::Over) => return Err(Ended::Cut),
+            Err(Attempt::Never(reason)) => return Err(Ended::Failed(reason)),
+            Err(Attempt::Again(reason)) => reason,
+        };
+        tracing::info!(pid, attempt, reason = failed, "a push did not go through");
+        if began.elapsed() > GIVE_UP {
+            return Err(Ended::Failed(format!("the data could not be delivered: {failed}")));
+        }
+        let pause = Duration::from_millis(200).saturating_mul(1 << attempt.min(8)).min(LONGEST);
+        attempt += 1;
+        // A transfer that is suspended or ended meanwhile is not waited for.
+        let mut signal = engine.streams().watch(pid);
+        let cut = async {
+            loop {
+                if matches!(*signal.borrow_and_update(), dataplane::Signal::Cut(_)) {
+                    return;
+                }
+                if signal.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(pause, cut).await.is_ok() {
+            return Err(Ended::Cut);
+        }
+    }
+}
+
+enum Attempt {
+    /// It is over already, or suspended.
+    Over,
+    Never(String),
+    Again(String),
+}
+
+async fn once(faces: &Arc<Faces>, pid: &str) -> Result<(), Attempt> {
+    let engine = &faces.engine;
+    let admission = match engine.admit_push(pid).await {
+        Ok(admission) => admission,
+        Err(Denial::Unknown) => return Err(Attempt::Over),
+        Err(Denial::Denied(reason)) => {
+            let runs = engine.transfer(pid).is_ok_and(|record| record.transfer.is_open());
+            return Err(if runs { Attempt::Never(reason) } else { Attempt::Over });
+        }
+        Err(Denial::TooMuch(bound)) => return Err(Attempt::Again(bound.to_string())),
+        Err(Denial::Failed(error)) => return Err(Attempt::Again(telemetry::chain(&error))),
+    };
+    let destination = engine.transfer(pid).ok().and_then(|record| record.transfer.data_address);
+    let destination = destination.ok_or_else(|| "there is no address to push to".to_owned());
+    let sink = destination.and_then(|destination| sink(engine, pid, &destination)).map_err(Attempt::Never)?;
+    let (agreement, transfer, read) = (admission.agreement, admission.transfer, admission.read);
+    let source = match faces.sources.open(&admission.data_address, admission.media_type.as_deref()) {
+        Ok(source) => source,
+        Err(error) => {
+            engine.give_back(&agreement, &read).await;
+            return Err(Attempt::Again(format!("the provider's source cannot be read: {}", public(&error))));
+        }
+    };
+    if !source.is_whole() {
+        engine.give_back(&agreement, &read).await;
+        return Err(Attempt::Never("live data is followed, not pushed".to_owned()));
+    }
+    let (metering, given_back) = (Arc::clone(engine), (agreement.clone(), read.clone()));
+    let ended = move |metered| {
+        tokio::spawn(async move { metering.meter(&agreement, &transfer, &read, metered).await });
+    };
+    let request = DataRequest { method: Method::GET, ..DataRequest::default() };
+    let reading = Reading { request, follow: None, ticket: Some(admission.ticket) };
+    let clock = Arc::new(SystemClock);
+    let served =
+        dataplane::serve(admission.grant, source.as_ref(), reading, admission.signal, clock, ended).await;
+    let data = match served {
+        Ok(data) => data,
+        Err(error) => {
+            engine.give_back(&given_back.0, &given_back.1).await;
+            tracing::error!(pid, error = telemetry::chain(&error), "a source failed");
+            return Err(match error {
+                dataplane::SourceError::Obligation(reason) => Attempt::Never(reason),
+                _ => Attempt::Again("the provider's source cannot be read now".to_owned()),
+            });
+        }
+    };
+    match sink.push(data).await {
+        Ok(()) => Ok(()),
+        Err(PushError::Cut(_)) => Err(Attempt::Over),
+        Err(error @ PushError::Refused(_)) => Err(Attempt::Never(error.to_string())),
+        Err(error) => Err(Attempt::Again(error.to_string())),
+    }
+}
+
+/// The source's own words stay here: they may name what is behind this node.
+fn public(error: &anyhow::Error) -> &'static str {
+    tracing::error!(error = format!("{error:#}"), "a source cannot be opened");
+    "try again later"
+}
+
+/// What the consumer's operator says of where data shall go, as it goes to the provider.
+///
+/// # Errors
+/// A part is missing.
+pub fn destination(
+    operator: &serde_json::Map<String, serde_json::Value>,
+) -> Result<DataAddress, EngineError> {
+    let text = |name: &str| operator.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    let endpoint = text("baseUrl").or_else(|| text("endpoint")).or_else(|| text("url"));
+    let Some(endpoint) = endpoint else {
+        let reason = "dataDestination needs a baseUrl (https), or an url (s3, az, gs)";
+        return Err(EngineError::Refused(protocol::Refusal::new(protocol::RefusalKind::Malformed, reason)));
+    };
+    let names = [
+        "authKey",
+        "authCode",
+        "method",
+        "accessKeyId",
+        "secretAccessKey",
+        "sessionToken",
+        "region",
+        "accountName",
+        "sasToken",
+        "accountKey",
+    ];
+    let store = if scheme(&endpoint).starts_with("http") { None } else { text("endpointOverride") };
+    let properties = names
+        .into_iter()
+        .filter_map(|name| text(name).map(|value| (name.to_owned(), value)))
+        .chain(store.map(|value| ("endpoint".to_owned(), value)))
+        .map(|(name, value)| protocol::wire::EndpointProperty { name, value });
+    Ok(DataAddress {
+        endpoint_type: "https://w3id.org/idsa/v4.1/HTTP".to_owned(),
+        endpoint_properties: properties.collect(),
+        endpoint: Some(endpoint),
+    })
+}
