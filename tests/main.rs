@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod clerk;
 mod conformance;
+mod dataplane;
 mod demo;
 mod documents;
 mod faults;

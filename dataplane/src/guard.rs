@@ -60,6 +60,8 @@ pub struct Metered {
     pub first_byte: Option<Duration>,
     /// Why it was cut, if it was.
     pub cut: Option<String>,
+    /// Why the source failed on the way, if it did.
+    pub failed: Option<String>,
     /// Whether the source was read to its end.
     pub complete: bool,
 }
@@ -280,6 +282,18 @@ pub async fn reached(at: Option<Timestamp>, clock: &dyn Clock) {
     tokio::time::sleep_until(Instant::now() + nap).await;
 }
 
+/// An error with its causes, in one line.
+fn told(error: &StreamError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(one) = cause {
+        text.push_str(": ");
+        text.push_str(&one.to_string());
+        cause = one.source();
+    }
+    text
+}
+
 struct Guarded {
     inner: Body,
     stop: Pin<Box<dyn Future<Output = String> + Send>>,
@@ -324,7 +338,8 @@ impl http_body::Body for Guarded {
                 this.pause = next.map(|at| Box::pin(tokio::time::sleep_until(at)));
             }
             Poll::Ready(None) => this.metered.complete = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            Poll::Ready(Some(Err(error))) => this.metered.failed = Some(told(error)),
+            Poll::Pending => {}
         }
         polled
     }

@@ -414,9 +414,13 @@ impl Ended {
     fn event(&self) -> Event {
         let bytes = self.metered.bytes;
         let text = match (&self.metered.cut, self.metered.complete) {
+            _ if self.metered.failed.is_some() => {
+                let why = self.metered.failed.as_deref().unwrap_or_default();
+                format!("{bytes} bytes were read, then it broke off: {why}")
+            }
             (Some(reason), _) => format!("{bytes} bytes were read, then it was cut: {reason}"),
             (None, true) => format!("{bytes} bytes were read to the end"),
-            (None, false) => format!("{bytes} bytes were read, then the reader left or the source failed"),
+            (None, false) => format!("{bytes} bytes were read, then the reader left"),
         };
         Event::new("stream", self.at, text).about(&self.transfer)
     }

@@ -68,12 +68,14 @@ pub async fn serve(listener: TcpListener, tls: Option<Serving>, router: Router, 
             let _ = stream.set_nodelay(true);
             match acceptor {
                 None => {
-                    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+                    let connection =
+                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
                     report(watcher.watch(connection).await, from);
                 }
                 Some(acceptor) => {
                     let Some(stream) = handshake(&acceptor, stream, from).await else { return };
-                    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+                    let connection =
+                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
                     report(watcher.watch(connection).await, from);
                 }
             }

@@ -190,7 +190,8 @@ impl Source for PostgresSource {
                 nothing()
             } else {
                 let rows = client.query_raw(&statement, bound).await.map_err(|error| failed(&error))?;
-                let lines = Lines { rows: Box::pin(rows), _client: client, _driver: driver }.boxed_unsync();
+                let lines = Lines { rows: Box::pin(rows), ended: None, _client: client, _driver: driver }
+                    .boxed_unsync();
                 match self.form {
                     SqlForm::JsonLines => lines,
                     form => in_form(lines, form.view()),
@@ -209,6 +210,8 @@ fn in_form(lines: Body, to: View) -> Body {
 /// Rows as lines; the connection is held as long.
 struct Lines {
     rows: Pin<Box<RowStream>>,
+    /// How it ended, to be told once what was read is handed on.
+    ended: Option<Option<SourceError>>,
     _client: Client,
     _driver: AbortOnDropHandle<()>,
 }
@@ -223,29 +226,32 @@ impl http_body::Body for Lines {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let mut out = BytesMut::new();
         loop {
+            if out.len() >= TOGETHER || (self.ended.is_some() && !out.is_empty()) {
+                return Poll::Ready(Some(Ok(Frame::data(out.freeze()))));
+            }
+            match self.ended.take() {
+                None => {}
+                Some(None) => {
+                    self.ended = Some(None);
+                    return Poll::Ready(None);
+                }
+                Some(Some(error)) => {
+                    self.ended = Some(None);
+                    return Poll::Ready(Some(Err(StreamError::Source(Box::new(error)))));
+                }
+            }
             match self.rows.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(row))) => {
-                    match row.try_get::<_, &str>(0) {
-                        Ok(line) => out.extend_from_slice(line.as_bytes()),
-                        Err(error) => {
-                            return Poll::Ready(Some(Err(StreamError::Source(Box::new(failed(&error))))));
-                        }
+                Poll::Ready(Some(Ok(row))) => match row.try_get::<_, &str>(0) {
+                    Ok(line) => {
+                        out.extend_from_slice(line.as_bytes());
+                        out.put_u8(b'\n');
                     }
-                    out.put_u8(b'\n');
-                    if out.len() >= TOGETHER {
-                        return Poll::Ready(Some(Ok(Frame::data(out.freeze()))));
-                    }
-                }
-                // What was read is handed on first.
-                _ if !out.is_empty() => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Ready(Some(Ok(Frame::data(out.freeze()))));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(StreamError::Source(Box::new(failed(&error))))));
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
+                    Err(error) => self.ended = Some(Some(failed(&error))),
+                },
+                Poll::Ready(Some(Err(error))) => self.ended = Some(Some(failed(&error))),
+                Poll::Ready(None) => self.ended = Some(None),
+                Poll::Pending if out.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(Some(Ok(Frame::data(out.freeze())))),
             }
         }
     }
