@@ -5,7 +5,7 @@ mod broker;
 mod objects;
 mod pandas;
 mod postgres;
-mod servers;
+pub mod servers;
 mod topics;
 
 use serde_json::Value;

@@ -5,6 +5,7 @@
 mod architecture;
 mod audit;
 mod bench;
+mod browser;
 mod clerk;
 mod conformance;
 mod dataplane;

@@ -229,7 +229,8 @@ async fn read(management: &Arc<Management>, mut request: Request) -> Result<Data
         began,
         metered: Metered::default(),
         counted,
-        ended: Some((Arc::clone(management), request.name, clock::now())),
+        // Asking for the head alone is no use of the data.
+        ended: (!head).then(|| (Arc::clone(management), request.name, clock::now())),
     };
     response.body = metering.boxed_unsync();
     Ok(response)

@@ -15,6 +15,7 @@ use axum::response::sse::{Event as Sent, Sse};
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use axum::{Form as Posted, Router};
+use dataplane::Metered;
 use dataplane::live::Event;
 use dataplane::rows::{Form, Row, View, read_all};
 use futures_util::{Stream, StreamExt as _, stream};
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use self::charts::Series;
 pub(crate) use self::sessions::Sessions;
 use super::{Refused, Request, mean_latency};
+use crate::clock;
 use crate::engine::InUse;
 use crate::http::management::{Management, Scope};
 use crate::reading::{self, Unread, Wanted};
@@ -45,6 +47,10 @@ const WINDOW: usize = 300;
 const REDRAW: Duration = Duration::from_millis(500);
 /// The session's cookie.
 const COOKIE: &str = "concordat-session";
+
+const ICON: &str = include_str!("../../../../dashboard/icon.svg");
+const SCRIPT: &str = include_str!("../../../../dashboard/script.js");
+const STYLE: &str = include_str!("../../../../dashboard/style.css");
 
 type Shared = State<Arc<Management>>;
 
@@ -68,14 +74,9 @@ pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
         .layer(middleware::from_fn_with_state(Arc::clone(management), admit));
     let outside = Router::new()
         .route("/dashboard/login", get(login).post(enter))
-        .route(
-            "/dashboard/script.js",
-            get(async || asset("text/javascript", include_str!("../../../../dashboard/script.js"))),
-        )
-        .route(
-            "/dashboard/style.css",
-            get(async || asset("text/css", include_str!("../../../../dashboard/style.css"))),
-        );
+        .route("/dashboard/icon.svg", get(async || asset("image/svg+xml", ICON)))
+        .route("/dashboard/script.js", get(async || asset("text/javascript", SCRIPT)))
+        .route("/dashboard/style.css", get(async || asset("text/css", STYLE)));
     inside.merge(outside)
 }
 
@@ -153,6 +154,7 @@ fn frame(title: &str, body: &Markup) -> Html<String> {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
+                link rel="icon" type="image/svg+xml" href="/dashboard/icon.svg";
                 link rel="stylesheet" href="/dashboard/style.css";
             }
             body { (body) script src="/dashboard/script.js" {} }
@@ -168,7 +170,7 @@ fn login_page(problem: Option<&str>) -> Html<String> {
             h1 { "Shared data" }
             form method="post" action="/dashboard/login" {
                 label { "A key of this node " input type="password" name="key" autocomplete="current-password" required; }
-                " " button { "Show" }
+                " " button type="submit" { "Show" }
             }
             @if let Some(problem) = problem { p.problem { (problem) } }
             p { "A key that may only read comes from " code { "concordat keys create NAME --scope consume" } "." }
@@ -385,14 +387,46 @@ async fn live(State(management): Shared, Path(name): Path<String>) -> Response {
         Err(error) => Err(error.into()),
     };
     match followed {
-        Ok((_, events)) => secure(
-            Sse::new(rendered(events)).keep_alive(axum::response::sse::KeepAlive::default()).into_response(),
-        ),
+        Ok((_, events)) => {
+            let seen = Seen {
+                management: Arc::clone(&management),
+                name,
+                at: clock::now(),
+                metered: Metered::default(),
+            };
+            let alive = axum::response::sse::KeepAlive::default();
+            secure(Sse::new(rendered(counted(events, seen))).keep_alive(alive).into_response())
+        }
         Err(error) => {
             let gone = Sent::default().event("gone").data(error.to_string());
             Sse::new(stream::iter([Ok::<_, Infallible>(gone)])).into_response()
         }
     }
+}
+
+/// Counts what the page followed, once it follows no more.
+struct Seen {
+    management: Arc<Management>,
+    name: String,
+    at: jiff::Timestamp,
+    metered: Metered,
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        let (management, name, at) = (Arc::clone(&self.management), std::mem::take(&mut self.name), self.at);
+        let metered = std::mem::take(&mut self.metered);
+        tokio::spawn(async move { management.faces.engine.count_use(&name, at, metered).await });
+    }
+}
+
+fn counted(events: dataplane::live::Events, mut seen: Seen) -> dataplane::live::Events {
+    Box::pin(events.inspect(move |event| {
+        if let Ok(Event::Data { payload, .. }) = event {
+            seen.metered.rows += 1;
+            seen.metered.bytes += u64::try_from(payload.len()).unwrap_or_default();
+        }
+    }))
 }
 
 /// Draws what came lately, as it comes, and not more often than eyes see.

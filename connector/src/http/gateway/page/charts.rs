@@ -139,7 +139,11 @@ fn seconds(at: Timestamp) -> f64 {
 
 #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "seconds on an axis")]
 fn label(at: f64, span: f64) -> String {
-    let form = if span > 2.0 * 86_400.0 { "%Y-%m-%d" } else { "%H:%M:%S" };
+    let form = match span {
+        span if span > 10.0 * 86_400.0 => "%Y-%m-%d",
+        span if span > 3_600.0 => "%d %b %H:%M",
+        _ => "%H:%M:%S",
+    };
     Timestamp::from_second(at as i64).map(|at| at.strftime(form).to_string()).unwrap_or_default()
 }
 
@@ -192,12 +196,14 @@ pub(super) fn lines(series: &Series) -> Option<String> {
                 .label(name.as_str())
                 .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 14, y)], colour.stroke_width(2)));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.8))
-            .draw()
-            .ok()?;
+        if lines.len() > 1 {
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperRight)
+                .background_style(WHITE.mix(0.8))
+                .draw()
+                .ok()?;
+        }
         root.present().ok()?;
     }
     Some(svg)
@@ -226,6 +232,7 @@ pub(super) fn map(places: &[Place]) -> Option<String> {
             .y_labels(6)
             .x_label_formatter(&degrees)
             .y_label_formatter(&degrees)
+            .light_line_style(WHITE)
             .draw()
             .ok()?;
         let few = places.len() <= LINES;
@@ -247,7 +254,7 @@ pub(super) fn map(places: &[Place]) -> Option<String> {
                     Some(value) => format!("{} {value}", place.name),
                     None => place.name.clone(),
                 };
-                chart.draw_series([Text::new(text, *first, ("sans-serif", 12))]).ok()?;
+                chart.draw_series([Text::new(format!("  {text}"), *first, ("sans-serif", 12))]).ok()?;
             }
         }
         root.present().ok()?;
