@@ -21,6 +21,9 @@ fn three_agencies_share_and_refuse_as_told() {
         "London   is a member after",
         "The council revokes London's membership; Paris knows and offers it nothing",
         "Everything went as told.",
+        "their NO2 stands on one chart and one map",
+        "1004 rows as JSON at http://127.0.0.1:",
+        "/dashboard?key=",
     ] {
         assert!(text.contains(expected), "missing: {expected}\n{text}");
     }

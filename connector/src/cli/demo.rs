@@ -19,6 +19,7 @@ use super::output::{Output, bytes, milliseconds, table, text};
 use super::pull::{How, pull};
 use super::terms::Terms;
 use super::testbed::{TestNode, Testbed};
+use super::uses::{self, Use};
 use super::{Exit, agreements, catalog, publish, transfers};
 
 const PURPOSE: &str = "urn:concordat:purpose:environmental-monitoring";
@@ -37,9 +38,12 @@ const STEP: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
-    /// Leave the nodes running at the end, until Ctrl-C.
+    /// Leave the nodes running at the end, until Ctrl-C; as it is done where a person watches.
     #[arg(long)]
     keep: bool,
+    /// Stop the nodes at the end, also where a person watches.
+    #[arg(long, conflicts_with = "keep")]
+    no_keep: bool,
 }
 
 struct City {
@@ -93,6 +97,9 @@ struct Shared {
 }
 
 pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    use std::io::IsTerminal as _;
+    let watched = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !arguments.no_keep;
+    let kept = arguments.keep || watched;
     let testbed = Testbed::new("demo", false)?;
     let mut nodes = Vec::new();
     let played = tokio::select! {
@@ -102,25 +109,32 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
             Err(anyhow::anyhow!("interrupted"))
         }
     };
-    if let (Ok(shared), true) = (&played, arguments.keep) {
-        report(shared, output);
-        keep(&nodes, output);
+    if let (Ok(played), true) = (&played, kept) {
+        report(played, output);
+        keep(&nodes, played, output);
         tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
     }
     let mut stopped = Ok(());
     for node in nodes {
         stopped = stopped.and(node.stop().await);
     }
-    let shared = played?;
+    let played = played?;
     stopped?;
-    if !arguments.keep {
-        report(&shared, output);
+    if !kept {
+        report(&played, output);
     }
     Ok(Exit::Success)
 }
 
-async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> anyhow::Result<Vec<Shared>> {
-    output.say("1. Four nodes start, each with its own folder, keys, DID, certificate and store");
+/// What was shown.
+struct Played {
+    shared: Vec<Shared>,
+    /// The page of the observatory, with a key that opens it.
+    page: String,
+}
+
+async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> anyhow::Result<Played> {
+    output.say("1. Five nodes start, each with its own folder, keys, DID, certificate and store");
     for city in &CITIES {
         let node = testbed.node(city.name).await?;
         output.say(&format!("   {:8} {} at {}", city.name, node.did, node.address));
@@ -129,9 +143,12 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
     let council = testbed.authority("Council", SPACE).await?;
     output.say(&format!("   Council  {}, who says who belongs to {SPACE}", council.did));
     nodes.push(council);
+    let observatory = testbed.node("Observatory").await?;
+    output.say(&format!("   Observatory {}, which only reads", observatory.did));
+    nodes.push(observatory);
     let nodes: &[TestNode] = nodes;
-    let [antwerp, london, paris, council] = nodes else { bail!("four nodes were started") };
-    for city in [antwerp, london, paris] {
+    let [antwerp, london, paris, council, observatory] = nodes else { bail!("five nodes were started") };
+    for city in [antwerp, london, paris, observatory] {
         join(council, city, output).await?;
     }
 
@@ -139,7 +156,7 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
     let until = in_a_year()?;
     for (city, node) in CITIES.iter().zip(nodes) {
         let file = node.dir.join("no2.csv");
-        std::fs::write(&file, city.rows).context("writing a city's rows")?;
+        std::fs::write(&file, rows(city)?).context("writing a city's rows")?;
         let offer = offer(city, &file, &dataset_id(city), &format!("Hourly NO2 in {}", city.name), &until);
         publish::publish(&node.dir, &offer, &quiet()).await?;
         output.say(&format!("   {:8} {} ({} rows)", city.name, dataset_id(city), row_count(city.rows)));
@@ -155,7 +172,10 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
         }
     }
 
-    output.say("\n4. What makes it a data space: the answers that are no");
+    output.say("\n4. An observatory uses all three: addresses for programs, and a page for people");
+    let page = observe(observatory, nodes.get(..CITIES.len()).unwrap_or_default(), output).await?;
+
+    output.say("\n5. What makes it a data space: the answers that are no");
     let paris_city = CITIES.last().context("three cities")?;
     refuse_purpose(london, paris, paris_city, output).await?;
     cut_stream(antwerp, paris, paris_city, &until, output).await?;
@@ -163,7 +183,90 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
     let first = shared.first().context("something was shared")?;
     verify_offline(testbed, antwerp, &first.agreement, output).await?;
     revoke(council, london, paris, paris_city, output).await?;
-    Ok(shared)
+    Ok(Played { shared, page })
+}
+
+/// A city's rows, each with where its station stands.
+fn rows(city: &City) -> anyhow::Result<Vec<u8>> {
+    let stations = include_str!("../../../examples/three_agencies/stations.csv");
+    let place = stations.lines().find_map(|line| {
+        let cells: Vec<_> = line.split(',').collect();
+        match cells.as_slice() {
+            [station, _, _, latitude, longitude] if *station == city.station => {
+                Some(format!("{latitude},{longitude}"))
+            }
+            _ => None,
+        }
+    });
+    let place = place.with_context(|| format!("stations.csv does not know {}", city.station))?;
+    let mut text = String::new();
+    for (at, line) in std::str::from_utf8(city.rows)?.lines().enumerate() {
+        let more = if at == 0 { "latitude,longitude" } else { &place };
+        text.push_str(line);
+        text.push(',');
+        text.push_str(more);
+        text.push('\n');
+    }
+    Ok(text.into_bytes())
+}
+
+/// Takes the three datasets into use and reads them as a program and as a person would; the page's address.
+async fn observe(observatory: &TestNode, cities: &[TestNode], output: &Output) -> anyhow::Result<String> {
+    let api = &observatory.api;
+    let key = text(&api.post("/v4/apikeys", json!({"name": "demo", "scope": "consume"})).await?, "key");
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    for (city, provider) in CITIES.iter().zip(cities) {
+        let name = city.name.to_lowercase();
+        let started = Instant::now();
+        uses::take(
+            api,
+            &Use {
+                dataset: dataset_id(city),
+                name: name.clone(),
+                provider: Some(provider.did.clone()),
+                distribution: None,
+                offer: None,
+                purpose: Some(PURPOSE.to_owned()),
+                used_in: None,
+                address: None,
+                anew: false,
+                timeout: STEP.as_secs(),
+            },
+        )
+        .await?;
+        let address = format!("{}/d/{name}.json", api.address());
+        let answer = client.get(&address).header("x-api-key", &key).send().await?;
+        let read: Vec<Value> = answer.json().await.with_context(|| format!("reading {address}"))?;
+        ensure!(read.len() == row_count(city.rows), "{address} has {} rows", read.len());
+        output.say(&format!(
+            "   {:8} agreed, started and read within {}: {} rows as JSON at {address}",
+            city.name,
+            milliseconds(started.elapsed()),
+            read.len(),
+        ));
+    }
+    let page = format!("{}/dashboard?key={key}", api.address());
+    // As a browser: the key is taken out of the address, and a session remembers it.
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+    let entered = client.get(&page).send().await?;
+    let cookie = entered.headers().get(http::header::SET_COOKIE).and_then(|value| value.to_str().ok());
+    let cookie =
+        cookie.and_then(|value| value.split(';').next()).context("the page lets nobody in")?.to_owned();
+    let shown = client
+        .get(format!("{}/dashboard", api.address()))
+        .header("cookie", cookie)
+        .send()
+        .await?
+        .text()
+        .await?;
+    let together = shown.split("<section").find(|part| part.contains("id=\"together\"")).unwrap_or_default();
+    let (lines, points) = (together.matches("<polyline").count(), together.matches("<circle").count());
+    ensure!(
+        lines >= CITIES.len() && points == CITIES.len(),
+        "the page shows {lines} lines and {points} places"
+    );
+    output.say("   their NO2 stands on one chart and one map, at the page named below");
+    Ok(page)
 }
 
 /// A city joins the data space: one command at each side.
@@ -339,7 +442,7 @@ async fn share(
     consumer.api.post(&format!("/v4/transferprocesses/{}/complete", segment(&transfer)), json!({})).await?;
 
     let received = std::fs::read(&path).context("reading the output")?;
-    let expected = crate::ids::hex(&Sha256::digest(city.rows));
+    let expected = crate::ids::hex(&Sha256::digest(rows(city)?));
     ensure!(pulled.sha256 == expected, "the checksum of {} differs from the source", path.display());
     ensure!(row_count(&received) == row_count(city.rows), "rows were lost");
     let seconds = pulled.took.as_secs_f64().max(1e-9);
@@ -482,7 +585,8 @@ async fn verify_offline(
     Ok(())
 }
 
-fn report(shared: &[Shared], output: &Output) {
+fn report(played: &Played, output: &Output) {
+    let shared = &played.shared;
     let machine: Vec<_> = shared
         .iter()
         .map(|one| {
@@ -492,7 +596,7 @@ fn report(shared: &[Shared], output: &Output) {
             })
         })
         .collect();
-    output.result(&json!({"shared": machine}), || {
+    output.result(&json!({"shared": machine, "page": played.page}), || {
         let rows = shared.iter().map(|one| {
             vec![
                 one.dataset.clone(),
@@ -503,18 +607,23 @@ fn report(shared: &[Shared], output: &Output) {
             ]
         });
         let header = ["dataset", "parties", "agreement", "bytes", "request to FINALIZED"];
-        format!("\n{}\nEverything went as told.", table(&header, rows.collect()))
+        format!(
+            "\n{}\nEverything went as told.\n\nThree cities' NO2 on one chart and map, while the nodes run (--keep): {}",
+            table(&header, rows.collect()),
+            played.page
+        )
     });
 }
 
-fn keep(nodes: &[TestNode], output: &Output) {
+fn keep(nodes: &[TestNode], played: &Played, output: &Output) {
     let program =
         std::env::current_exe().map_or_else(|_| "concordat".to_owned(), |path| path.display().to_string());
     output.say("\nThe nodes keep running until Ctrl-C. To try next, in another terminal:");
     for node in nodes {
         output.say(&format!("  {program} --dir {} offers", node.dir.display()));
     }
-    if let [antwerp, london, paris, _] = nodes {
+    output.say(&format!("  in a browser: {}", played.page));
+    if let [antwerp, london, paris, ..] = nodes {
         let dir = antwerp.dir.display();
         output.say(&format!("  {program} --dir {dir} catalog {}", paris.did));
         output.say(&format!(
