@@ -173,7 +173,7 @@ async fn live_data_comes_in_every_framing_and_is_cut_at_once() {
     assert_eq!(data["no2"].as_f64().unwrap() % 10.0, 0.0);
     let mut text = String::new();
     while !text.contains("\"n\":3") {
-        text.push_str(&String::from_utf8(lines.chunk().await.unwrap().unwrap().to_vec()).unwrap());
+        text.push_str(std::str::from_utf8(&lines.chunk().await.unwrap().unwrap()).unwrap());
     }
 
     // From where another reader stopped.

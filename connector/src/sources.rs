@@ -167,18 +167,12 @@ impl Sources {
             return Ok(());
         }
         match Address::parse(address)? {
-            Address::File { path, .. } => {
-                if meta(&path)?.is_dir() {
-                    bail!(
-                        "dataAddress.path `{}` is a folder; share its files with the type `Folder`",
-                        path.display()
-                    );
-                }
-            }
-            Address::Folder { path, .. } | Address::Tail { path, .. } => {
-                if !meta(&path)?.is_dir() {
-                    bail!("dataAddress.path `{}` is no folder", path.display());
-                }
+            Address::File { path, .. } if meta(&path)?.is_dir() => bail!(
+                "dataAddress.path `{}` is a folder; share its files with the type `Folder`",
+                path.display()
+            ),
+            Address::Folder { path, .. } | Address::Tail { path, .. } if !meta(&path)?.is_dir() => {
+                bail!("dataAddress.path `{}` is no folder", path.display())
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! `concordat bench`: how fast is this machine as a node? Two nodes as processes, over TLS, durable, signed.
 
 mod catalog;
+mod proxy;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +45,9 @@ pub(super) struct Arguments {
     /// Instead of all that: the catalog of a node with so many datasets; may be repeated.
     #[arg(long, value_name = "DATASETS")]
     catalog: Vec<usize>,
+    /// Instead of all that: the data plane beside nginx, as TLS in front of the same upstream, and a thousand live readers.
+    #[arg(long, conflicts_with = "catalog")]
+    against_nginx: bool,
 }
 
 struct Figure {
@@ -73,7 +77,9 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     for count in arguments.catalog.iter().filter(|count| **count > 0) {
         figures.extend(catalog::figures(*count, output).await?);
     }
-    if arguments.catalog.is_empty() {
+    if arguments.against_nginx {
+        figures = proxy::figures(output).await?;
+    } else if arguments.catalog.is_empty() {
         figures = exchange(arguments, output).await?;
     }
     show(&figures, output);

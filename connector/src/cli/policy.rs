@@ -47,7 +47,7 @@ enum Command {
     },
     /// Write a policy of the common terms as ODRL, for `publish --policy` or to go on by hand; without options, an open
     /// licence.
-    New(Terms),
+    New(Box<Terms>),
     /// What a policy says of a request: permit or deny, a report on every rule, and the smallest change that would permit.
     Test {
         /// An ODRL file (JSON).

@@ -422,6 +422,8 @@ impl Drop for Seen {
 
 fn counted(events: dataplane::live::Events, mut seen: Seen) -> dataplane::live::Events {
     Box::pin(events.inspect(move |event| {
+        // The whole of it moves in here: it counts when this ends.
+        let seen = &mut seen;
         if let Ok(Event::Data { payload, .. }) = event {
             seen.metered.rows += 1;
             seen.metered.bytes += u64::try_from(payload.len()).unwrap_or_default();

@@ -162,7 +162,10 @@ fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (low, high) = values
         .filter(|value| value.is_finite())
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-    (low <= high).then(|| if low < high { (low, high) } else { (low - 1.0, high + 1.0) })
+    if low > high {
+        return None;
+    }
+    Some(if low < high { (low, high) } else { (low - 1.0, high + 1.0) })
 }
 
 /// A line chart.
