@@ -56,8 +56,8 @@ pub use self::evidence::Heard;
 pub(crate) use self::federation::CHANGED_PATH;
 use self::federation::Federation;
 pub use self::feed::{Index, Listed, Wanted};
-use self::gate::Meters;
 pub use self::gate::{Admission, Denial, Read};
+use self::gate::{Meters, Verified};
 pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
@@ -184,6 +184,7 @@ pub struct Engine {
     open_reads: OpenReads,
     fairness: Fairness,
     pushes: Pushes,
+    verified: Verified,
     search: Option<Arc<SearchIndex>>,
     federating: FederationSettings,
     federation: Federation,
@@ -260,6 +261,7 @@ impl Engine {
             offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
             pushes: Pushes::default(),
+            verified: Verified::default(),
             fairness: Fairness::new(config.limits.agreement, config.limits.participant),
             search: parts.search.map(Arc::new),
             federating: config.federation.clone(),

@@ -177,6 +177,7 @@ impl Node {
         self.listeners.close();
         self.listeners.wait().await;
         self.outbox.drained().await;
+        self.engine.write_all_meters().await;
         drop(self.engine);
     }
 }

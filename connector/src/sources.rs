@@ -10,7 +10,7 @@ use dataplane::live::Hubs;
 use dataplane::{
     FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker, MqttSource, NatsConnections, NatsServer,
     NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient, ObjectSource, Parameter, PostgresSource,
-    Source, SourceError, TailSource, media_type_of,
+    Source, SourceError, TailSource, Watches, media_type_of,
 };
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
@@ -29,6 +29,7 @@ pub struct Sources {
     hubs: Hubs,
     nats: NatsConnections,
     notifications: Notifications,
+    watches: Watches,
     /// Where others reach this node; no trailing slash.
     public_address: String,
 }
@@ -43,6 +44,7 @@ impl Sources {
             hubs: Hubs::default(),
             nats: NatsConnections::default(),
             notifications: Notifications::default(),
+            watches: Watches::default(),
             public_address: public_address.to_owned(),
         }
     }
@@ -72,7 +74,8 @@ impl Sources {
                 Box::new(FolderSource::new(path, &pattern).map_err(wrong)?)
             }
             Address::Tail { path, pattern, from, .. } => {
-                Box::new(TailSource::new(path, &pattern, from == Start::Beginning).map_err(wrong)?)
+                let from_start = from == Start::Beginning;
+                Box::new(TailSource::new(path, &pattern, from_start, self.watches.clone()).map_err(wrong)?)
             }
             Address::HttpData {
                 base_url, auth_key, secret_file, paths, query_parameters, methods, ..

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -60,7 +61,16 @@ pub struct Read {
     at: Timestamp,
     /// When the one before it was.
     before: Option<Timestamp>,
+    /// Whether it is written down already that it began: where the terms ask how often or for how long. Otherwise that is
+    /// written together with what passed, so that a small read does not wait for the disk.
+    noted: bool,
 }
+
+/// Reads that end within this time are written together.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// Left operands that ask how often, or for how long, something was used.
+const OF_USE: [&str; 4] = ["count", "elapsedTime", "meteredTime", "timeInterval"];
 
 /// A read that is not let through.
 #[derive(Debug)]
@@ -152,10 +162,7 @@ impl Engine {
         let agreement = transfer.agreement.to_string();
         let _lock = self.locks.lock(&format!("{}{agreement}", prefix::USAGE)).await;
         let denied = |reason: String| Err(Denial::Denied(reason));
-        let record = match self.load_agreement(&agreement) {
-            Ok((record, _)) => record,
-            Err(error) => return Err(Denial::Failed(error)),
-        };
+        let (record, signed) = self.agreement_to_read(&agreement).map_err(Denial::Failed)?;
         if let Some(ended) = &record.ended {
             return denied(format!("the agreement {agreement} was ended on {}: {}", ended.at, ended.reason));
         }
@@ -168,7 +175,7 @@ impl Engine {
                     .to_owned(),
             );
         }
-        if let Err(reason) = self.is_signed(&record) {
+        if let Err(reason) = signed {
             return denied(reason);
         }
         // After a restart, what the party has shown is read from the store.
@@ -181,7 +188,7 @@ impl Engine {
             return denied(format!("`{dataset}` has no distribution `{}`", distribution.unwrap_or_default()));
         };
         let key = tables::key(prefix::USAGE, &agreement);
-        let (usage, version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
+        let (usage, usage_version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
         let now = clock::now();
         let policy = record.agreement.policy();
         let judge = Arc::new(AgreementJudge {
@@ -191,8 +198,7 @@ impl Engine {
             required: Arc::clone(&self.required),
             known: Arc::clone(&self.known),
             promised: promised(policy, &self.known),
-            policy: policy.clone(),
-            party: record.peer.clone(),
+            record: Arc::clone(&record),
             dataset: dataset.to_owned(),
             agreement: agreement.clone(),
             since: record.concluded_at,
@@ -200,14 +206,18 @@ impl Engine {
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
-        let read = Read { id: reads.then(crate::ids::urn), at: now, before: usage.last };
+        let noted = reads && OF_USE.iter().any(|left| policy.mentions(left));
+        let read = Read { id: reads.then(crate::ids::urn), at: now, before: usage.last, noted };
         // It counts among the running reads before it is judged: reads that share a metered time use it up faster.
         let running = if reads { self.meters.open(&agreement, now, usage.metered) } else { 0 };
         let asked: Arc<dyn Judge> = Arc::<AgreementJudge>::clone(&judge);
         let admitted = match Grant::decide(asked, now) {
-            Ok(grant) => {
-                self.count(&agreement, &read, usage, version).await.map(|()| grant).map_err(Denial::Failed)
-            }
+            Ok(grant) if !noted => Ok(grant),
+            Ok(grant) => self
+                .count(&agreement, &read, usage, usage_version)
+                .await
+                .map(|()| grant)
+                .map_err(Denial::Failed),
             Err(reason) => {
                 let reason = match judge.advice(now) {
                     Some(advice) => format!("{reason} ({advice})"),
@@ -267,6 +277,9 @@ impl Engine {
     pub async fn give_back(&self, agreement: &str, read: &Read) {
         let Some(id) = &read.id else { return };
         self.meters.close(agreement, read.at);
+        if !read.noted {
+            return;
+        }
         let changed = self.change_usage(agreement, |usage, batch| {
             batch.delete(tables::read(agreement, id));
             usage.requests = usage.requests.saturating_sub(1);
@@ -281,18 +294,60 @@ impl Engine {
         }
     }
 
-    /// Counts what passed under an agreement. Reads that end together are written together.
+    /// Counts what passed under an agreement. Reads that end together are written together: at once where the terms ask how
+    /// much was used, within [`TOGETHER`] otherwise.
     pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered) {
         let ended = Ended { transfer: transfer.to_owned(), read: read.clone(), metered, at: clock::now() };
-        self.meters.ended(agreement, ended);
+        let is_first = self.meters.ended(agreement, ended);
+        if !read.noted {
+            if !is_first {
+                // Whoever waits already writes this too.
+                return;
+            }
+            tokio::time::sleep_until(tokio::time::Instant::now() + TOGETHER).await;
+        }
+        self.write_meters(agreement).await;
+    }
+
+    /// Writes what has ended and is not written yet, before the node stops.
+    pub async fn write_all_meters(&self) {
+        for agreement in self.meters.unwritten() {
+            self.write_meters(&agreement).await;
+        }
+    }
+
+    async fn write_meters(&self, agreement: &str) {
         let changed = self.change_usage(agreement, |usage, batch| {
+            let mut whole: HashMap<String, (u64, u64, Timestamp)> = HashMap::new();
             for one in self.meters.take_ended(agreement) {
                 usage.count(&one.metered);
+                if one.read.id.is_some() && !one.read.noted {
+                    usage.requests += 1;
+                    usage.first = Some(usage.first.map_or(one.read.at, |first| first.min(one.read.at)));
+                    usage.last = usage.last.max(Some(one.read.at));
+                }
                 if let Some(id) = &one.read.id {
-                    batch.delete(tables::read(agreement, id));
+                    if one.read.noted {
+                        batch.delete(tables::read(agreement, id));
+                    }
                     usage.metered = usage.metered.saturating_add(one.lasted());
                 }
-                tables::append_event(batch, &one.event())?;
+                match one.event() {
+                    Some(event) => tables::append_event(batch, &event)?,
+                    None => {
+                        let (reads, bytes, at) = whole.entry(one.transfer).or_insert((0, 0, one.at));
+                        *reads += 1;
+                        *bytes = bytes.saturating_add(one.metered.bytes);
+                        *at = one.at;
+                    }
+                }
+            }
+            for (transfer, (reads, bytes, at)) in whole {
+                let text = match reads {
+                    1 => format!("{bytes} bytes were read to the end"),
+                    reads => format!("{bytes} bytes were read to the end, in {reads} reads"),
+                };
+                tables::append_event(batch, &Event::new("stream", at, text).about(transfer))?;
             }
             Ok(())
         });
@@ -364,6 +419,23 @@ impl Engine {
         })
     }
 
+    /// The agreement, and whether its signatures hold.
+    fn agreement_to_read(
+        &self,
+        agreement: &str,
+    ) -> Result<(Arc<AgreementRecord>, Result<(), String>), EngineError> {
+        let found = self.store.get(&tables::key(prefix::AGREEMENT, agreement))?;
+        if let Some(record) = found.and_then(|found| self.verified.get(agreement, found.version)) {
+            return Ok((record, Ok(())));
+        }
+        let (record, version) = self.load_agreement(agreement)?;
+        let (signed, record) = (self.is_signed(&record), Arc::new(record));
+        if signed.is_ok() {
+            self.verified.note(agreement, version, &record);
+        }
+        Ok((record, signed))
+    }
+
     /// Both signatures hold over the agreement as kept, or the configuration accepts less.
     fn is_signed(&self, record: &AgreementRecord) -> Result<(), String> {
         for (role, signature) in [
@@ -390,6 +462,29 @@ impl Engine {
     }
 }
 
+/// Agreements whose signatures were checked, by the version of their record: what was read and checked is not read and
+/// checked again until it changes.
+#[derive(Debug, Default)]
+pub(super) struct Verified(Mutex<HashMap<String, (u64, Arc<AgreementRecord>)>>);
+
+impl Verified {
+    /// Most that are remembered; then it begins anew.
+    const MOST: usize = 1024;
+
+    fn get(&self, agreement: &str, version: u64) -> Option<Arc<AgreementRecord>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(agreement).filter(|(known, _)| *known == version).map(|(_, record)| Arc::clone(record))
+    }
+
+    fn note(&self, agreement: &str, version: u64, record: &Arc<AgreementRecord>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(agreement.to_owned(), (version, Arc::clone(record)));
+    }
+}
+
 /// A running read, as the store keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Running {
@@ -411,18 +506,16 @@ impl Ended {
         self.at.duration_since(self.read.at).max(SignedDuration::ZERO)
     }
 
-    fn event(&self) -> Event {
+    /// What is told of it alone; `None` for a read that went to its end.
+    fn event(&self) -> Option<Event> {
         let bytes = self.metered.bytes;
-        let text = match (&self.metered.cut, self.metered.complete) {
-            _ if self.metered.failed.is_some() => {
-                let why = self.metered.failed.as_deref().unwrap_or_default();
-                format!("{bytes} bytes were read, then it broke off: {why}")
-            }
-            (Some(reason), _) => format!("{bytes} bytes were read, then it was cut: {reason}"),
-            (None, true) => format!("{bytes} bytes were read to the end"),
-            (None, false) => format!("{bytes} bytes were read, then the reader left"),
+        let text = match (&self.metered.failed, &self.metered.cut, self.metered.complete) {
+            (Some(why), ..) => format!("{bytes} bytes were read, then it broke off: {why}"),
+            (None, Some(reason), _) => format!("{bytes} bytes were read, then it was cut: {reason}"),
+            (None, None, true) => return None,
+            (None, None, false) => format!("{bytes} bytes were read, then the reader left"),
         };
-        Event::new("stream", self.at, text).about(&self.transfer)
+        Some(Event::new("stream", self.at, text).about(&self.transfer))
     }
 }
 
@@ -485,14 +578,24 @@ impl Meters {
         self.with(agreement, |meter| meter.leave(at));
     }
 
-    fn ended(&self, agreement: &str, ended: Ended) {
+    /// A read has ended; whether nothing else waits to be written.
+    fn ended(&self, agreement: &str, ended: Ended) -> bool {
         self.with(agreement, |meter| {
+            let is_first = meter.ended.is_empty();
             if ended.read.id.is_some() {
                 meter.leave(ended.read.at);
                 meter.settled = meter.settled.saturating_add(ended.lasted());
             }
             meter.ended.push(ended);
-        });
+            is_first
+        })
+    }
+
+    /// Agreements under which something has ended that is not written yet.
+    fn unwritten(&self) -> Vec<String> {
+        let agreements = self.agreements.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = agreements.iter().filter(|(_, meter)| !meter.ended.is_empty());
+        all.map(|(agreement, _)| agreement.clone()).collect()
     }
 
     /// What is to be written; [`Self::written`] follows.
@@ -540,10 +643,9 @@ struct AgreementJudge {
     /// Types of credentials that every participant must show.
     required: Arc<[String]>,
     known: Arc<Hierarchy>,
-    policy: Policy,
+    record: Arc<AgreementRecord>,
     /// What the consumer bound itself to by signing.
     promised: Facts,
-    party: String,
     dataset: String,
     agreement: String,
     since: Timestamp,
@@ -556,6 +658,10 @@ struct AgreementJudge {
 }
 
 impl AgreementJudge {
+    fn policy(&self) -> &Policy {
+        self.record.agreement.policy()
+    }
+
     fn in_world<T>(
         &self,
         now: Timestamp,
@@ -564,9 +670,9 @@ impl AgreementJudge {
         let found = tables::load::<Usage>(&self.store, &tables::key(prefix::USAGE, &self.agreement))?;
         let usage = found.map_or_else(Usage::default, |(usage, _)| usage);
         let (running, metered) = self.meters.until(&self.agreement, now, usage.metered);
-        let record: Record = super::duties::record(&self.store, &self.agreement, &self.policy)?;
-        let (credentials, _) = self.claims.of(&self.party, now);
-        let request = Request { action: "use", party: &self.party, target: Some(&self.dataset) };
+        let record: Record = super::duties::record(&self.store, &self.agreement, self.policy())?;
+        let (credentials, _) = self.claims.of(&self.record.peer, now);
+        let request = Request { action: "use", party: &self.record.peer, target: Some(&self.dataset) };
         let world = World {
             usage: policy_engine::Usage {
                 count: Some(self.count),
@@ -585,22 +691,22 @@ impl AgreementJudge {
 
     /// What would permit it.
     fn advice(&self, now: Timestamp) -> Option<String> {
-        let advice = self.in_world(now, |request, world| advise(&self.policy, request, world));
+        let advice = self.in_world(now, |request, world| advise(self.policy(), request, world));
         advice.ok()?.0.map(|advice| advice.to_string())
     }
 }
 
 impl Judge for AgreementJudge {
     fn obligations(&self, decision: &Decision) -> Obligations {
-        Obligations::new(transforms(&self.policy, decision), self.pseudonyms.clone())
+        Obligations::new(transforms(self.policy(), decision), self.pseudonyms.clone())
     }
 
     fn judge(&self, now: Timestamp) -> Decision {
-        let (credentials, proven_until) = self.claims.of(&self.party, now);
+        let (credentials, proven_until) = self.claims.of(&self.record.peer, now);
         if let Some(text) = missing(&self.required, &credentials) {
             return deny(text, vec![Change::Credential]);
         }
-        match self.in_world(now, |request, world| evaluate(&self.policy, request, world)) {
+        match self.in_world(now, |request, world| evaluate(self.policy(), request, world)) {
             Ok((decision, reads)) => {
                 // Several reads at once use up a metered time together.
                 let share = i32::try_from(reads.max(1)).unwrap_or(i32::MAX);

@@ -4,15 +4,16 @@
 //! of an event is the file's name and where the line ends, so that a reader can go on exactly there: nothing is lost or
 //! doubled while the file is there.
 
+use std::collections::HashMap;
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::stream;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::folder::pattern_of;
 use super::{DataRequest, Opening, Source, Subscribing};
@@ -22,12 +23,42 @@ use crate::live::{Event, MAX_EVENT};
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 
+/// The folders that are watched: once each, for all who follow them, since the operating system allows few watches.
+#[derive(Debug, Clone, Default)]
+pub struct Watches(Arc<Mutex<HashMap<PathBuf, Weak<Watched>>>>);
+
+/// A folder that is watched as long as somebody follows it.
+#[derive(Debug)]
+struct Watched {
+    changes: watch::Receiver<()>,
+    _watcher: notify::RecommendedWatcher,
+}
+
+impl Watches {
+    fn of(&self, folder: &Path) -> Result<Arc<Watched>, SourceError> {
+        let failed =
+            |error: notify::Error| SourceError::Failed(format!("the folder cannot be watched: {error}"));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, watched| watched.strong_count() > 0);
+        if let Some(watched) = all.get(folder).and_then(Weak::upgrade) {
+            return Ok(watched);
+        }
+        let (changed, changes) = watch::channel(());
+        let mut watcher = notify::recommended_watcher(move |_| changed.send_replace(())).map_err(failed)?;
+        watcher.watch(folder, RecursiveMode::NonRecursive).map_err(failed)?;
+        let watched = Arc::new(Watched { changes, _watcher: watcher });
+        all.insert(folder.to_owned(), Arc::downgrade(&watched));
+        Ok(watched)
+    }
+}
+
 /// Lines that are appended to files of a folder.
 #[derive(Debug)]
 pub struct TailSource {
     folder: PathBuf,
     pattern: glob::Pattern,
     from_start: bool,
+    watches: Watches,
 }
 
 impl TailSource {
@@ -35,9 +66,14 @@ impl TailSource {
     ///
     /// # Errors
     /// The pattern is none.
-    pub fn new(folder: PathBuf, pattern: &str, from_start: bool) -> Result<Self, SourceError> {
+    pub fn new(
+        folder: PathBuf,
+        pattern: &str,
+        from_start: bool,
+        watches: Watches,
+    ) -> Result<Self, SourceError> {
         let pattern = pattern_of(pattern).map_err(SourceError::Address)?;
-        Ok(Self { folder, pattern, from_start })
+        Ok(Self { folder, pattern, from_start, watches })
     }
 }
 
@@ -57,18 +93,12 @@ impl Source for TailSource {
     fn subscribe(&self, after: Option<String>) -> Subscribing<'_> {
         Box::pin(async move {
             // Watching before looking: nothing that is written from here on is missed.
-            let grown = Arc::new(Notify::new());
-            let told = Arc::clone(&grown);
-            let mut watcher = notify::recommended_watcher(move |_| told.notify_one())
-                .map_err(|error| SourceError::Failed(error.to_string()))?;
-            watcher
-                .watch(&self.folder, RecursiveMode::NonRecursive)
-                .map_err(|error| SourceError::Failed(error.to_string()))?;
+            let watched = self.watches.of(&self.folder)?;
             let mut tail = Tail {
                 folder: self.folder.clone(),
                 pattern: self.pattern.clone(),
-                grown,
-                _watcher: watcher,
+                changes: watched.changes.clone(),
+                _watched: watched,
                 name: String::new(),
                 file: None,
                 end: 0,
@@ -109,9 +139,8 @@ impl Source for TailSource {
 struct Tail {
     folder: PathBuf,
     pattern: glob::Pattern,
-    grown: Arc<Notify>,
-    /// Ends with the tail.
-    _watcher: notify::RecommendedWatcher,
+    changes: watch::Receiver<()>,
+    _watched: Arc<Watched>,
     name: String,
     file: Option<tokio::fs::File>,
     /// Where in the file the next event begins.
@@ -152,6 +181,8 @@ impl Tail {
             if let Some(event) = self.line() {
                 return Ok(event);
             }
+            // What changes from here on wakes the wait below.
+            self.changes.mark_unchanged();
             if self.buffer.len() > MAX_EVENT {
                 return Err(std::io::Error::other(format!("a line is longer than {MAX_EVENT} bytes")));
             }
@@ -173,7 +204,7 @@ impl Tail {
             let later = self.names().await?.into_iter().find(|name| *name > self.name);
             match later {
                 Some(name) => self.open(&name, 0).await?,
-                None => self.grown.notified().await,
+                None => self.changes.changed().await.map_err(std::io::Error::other)?,
             }
         }
     }
@@ -231,7 +262,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = folder.path().join("2026-01.ndjson");
         append(&first, "1\n");
-        let source = TailSource::new(folder.path().to_owned(), "*.ndjson", false).unwrap();
+        let source =
+            TailSource::new(folder.path().to_owned(), "*.ndjson", false, Watches::default()).unwrap();
         let mut events = source.subscribe(None).await.unwrap();
         append(&first, "2\n3");
         let (id, text) = told(events.next().await.unwrap().unwrap());

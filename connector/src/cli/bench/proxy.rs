@@ -288,6 +288,13 @@ pub(super) async fn figures(output: &Output) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// Waits until all readers are counted.
+async fn until(count: &AtomicUsize, changed: &tokio::sync::Notify) {
+    while count.load(Ordering::SeqCst) < READERS {
+        changed.notified().await;
+    }
+}
+
 /// What so many readers of the same live data cost, and how long until all have an event.
 async fn readers(
     testbed: &Testbed,
@@ -326,16 +333,15 @@ async fn readers(
             anyhow::bail!("a live stream ended")
         });
     }
-    let until = async |count: &AtomicUsize| {
-        while count.load(Ordering::SeqCst) < READERS {
-            changed.notified().await;
-        }
-    };
-    tokio::time::timeout(STEP, until(&open)).await.context("not all readers were let in")?;
+    tokio::select! {
+        () = until(&open, &changed) => {}
+        Some(ended) = tasks.join_next() => anyhow::bail!("a reader ended early: {:?}", ended?.err()),
+        () = tokio::time::sleep_until((Instant::now() + STEP).into()) => anyhow::bail!("not all readers were let in"),
+    }
     let grown = memory(pid, "VmRSS:") - before;
     let written = Instant::now();
     writeln!(file, "{{\"n\": 1}}")?;
-    tokio::time::timeout(STEP, until(&told)).await.context("not all readers were told")?;
+    tokio::time::timeout(STEP, until(&told, &changed)).await.context("not all readers were told")?;
     let took = written.elapsed();
     tasks.shutdown().await;
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a count of readers")]
