@@ -313,3 +313,97 @@ async fn data_is_pushed_until_it_is_taken_or_refused() {
         assert!(ended.to_string().contains("dataAddress"), "{to}: {ended}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_file_goes_on_where_it_stopped_and_is_checked() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let rows: String = (0..200_000).map(|n| format!("{n},x\n")).collect();
+    provider.publish("urn:x", rows.as_bytes(), &[]);
+    let found = consumer.json(&["negotiate", &provider.did, "urn:x", "--purpose", PURPOSE]);
+    let agreement = found["contractAgreementId"].as_str().unwrap();
+    let started = consumer.json(&["transfers", "start", agreement]);
+    let transfer = started["@id"].as_str().unwrap();
+    let file = world.folder.path().join("x.csv");
+    let path = file.to_str().unwrap();
+    let whole = consumer.json(&["pull", transfer, "--output", path, "--verify"]);
+    assert_eq!(whole["checked"], true);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), rows);
+    // As a kill of the reader leaves it.
+    std::fs::write(&file, &rows[..100_001]).unwrap();
+    let rest = consumer.json(&["pull", transfer, "--output", path, "--resume"]);
+    assert_eq!(
+        (rest["bytes"].as_u64().unwrap(), &rest["checked"]),
+        (rows.len() as u64 - 100_001, &json!(true))
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), rows);
+    // A file that began otherwise is found out.
+    std::fs::write(&file, "y".repeat(500)).unwrap();
+    let wrong = consumer.run(&["pull", transfer, "--output", path, "--resume"]);
+    assert_eq!(wrong.status.code(), Some(5), "{wrong:?}");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("not what the provider has"));
+    // Data that changed meanwhile is not mixed with what was read before.
+    std::fs::write(&file, &rows[..100]).unwrap();
+    std::fs::write(file.with_extension("csv.etag"), "\"of-before\"").unwrap();
+    let changed = consumer.run(&["pull", transfer, "--output", path, "--resume"]);
+    assert!(String::from_utf8_lossy(&changed.stderr).contains("has changed"), "{changed:?}");
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 100, "nothing was added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_hold_and_one_reader_does_not_take_what_others_need() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.configure(
+        "[limits.agreement]",
+        "[limits.agreement]\nstreams = 2\nrequests_per_minute = 12\nbytes_per_second = 4000000",
+    );
+    provider.publish("urn:x", "x\n".repeat(8 * 1024 * 1024).as_bytes(), &[]);
+    provider.publish("urn:y", b"a\n1\n", &[]);
+    for name in ["x", "y"] {
+        consumer.json(&[
+            "use",
+            &format!("urn:{name}"),
+            "--from",
+            &provider.did,
+            "--as",
+            name,
+            "--purpose",
+            PURPOSE,
+        ]);
+    }
+    let key = reading_key(&consumer);
+    // Two who do not read on hold the two places of their agreement; others are served all the same.
+    let (first, second) = (read(&consumer, &key, "/d/x").await, read(&consumer, &key, "/d/x").await);
+    let third = read(&consumer, &key, "/d/x").await;
+    assert_eq!(third.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(third.headers().contains_key("retry-after"));
+    assert!(third.text().await.unwrap().contains("2 streams of the agreement"));
+    assert_eq!(read(&consumer, &key, "/d/y").await.text().await.unwrap(), "a\n1\n");
+    drop((first, second));
+    let began = std::time::Instant::now();
+    let mut paced = loop {
+        // A place is free once the provider has seen that its reader left.
+        let answer = read(&consumer, &key, "/d/x").await;
+        if answer.status() == 200 {
+            break answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30));
+        tokio::task::yield_now().await;
+    };
+    let began = std::time::Instant::now();
+    let mut got = 0;
+    while let Some(chunk) = paced.chunk().await.unwrap() {
+        got += chunk.len();
+    }
+    assert_eq!(got, 16 * 1024 * 1024);
+    assert!(
+        began.elapsed() > Duration::from_millis(1500),
+        "four megabytes a second, after a second's worth at once"
+    );
+    let mut refused = 0;
+    for _ in 0..20 {
+        refused += u32::from(read(&consumer, &key, "/d/y").await.status() == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert!(refused >= 8, "{refused} of 20 were one too many in a minute");
+}

@@ -272,3 +272,43 @@ pub(crate) async fn back_off(attempt: u32) {
     let pause = Duration::from_millis(200).saturating_mul(1 << attempt.min(8)).min(Duration::from_secs(30));
     tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_loses_its_own_and_slows_nobody() {
+        let hubs = Hubs::default();
+        let (go, mut wait) = tokio::sync::watch::channel(false);
+        let connect = |events: broadcast::Sender<Event>| async move {
+            let _ = wait.wait_for(|go| *go).await;
+            for n in 0..WAITING + 10 {
+                let payload = Bytes::from(n.to_string());
+                let _ = events.send(Event::Data { id: None, payload });
+                tokio::task::yield_now().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut quick = hubs.follow("topic", connect);
+        let mut slow = hubs.follow("topic", |_| async { panic!("there is one connection for both") });
+        go.send_replace(true);
+        for n in 0..WAITING + 10 {
+            let expected = Event::Data { id: None, payload: Bytes::from(n.to_string()) };
+            assert_eq!(quick.next().await.unwrap().unwrap(), expected);
+        }
+        assert_eq!(slow.next().await.unwrap().unwrap(), Event::Lost { count: Some(10) });
+        let expected = Event::Data { id: None, payload: Bytes::from("10") };
+        assert_eq!(slow.next().await.unwrap().unwrap(), expected, "the rest it has");
+        drop((quick, slow));
+        let mut again = hubs.follow("topic", |events| async move {
+            let _ = events.send(Event::Lost { count: None });
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(
+            again.next().await.unwrap().unwrap(),
+            Event::Lost { count: None },
+            "a new connection was made"
+        );
+    }
+}

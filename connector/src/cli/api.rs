@@ -118,6 +118,7 @@ impl Api {
     /// The data of a transfer, as a stream.
     pub(super) async fn data(
         &self,
+        method: Method,
         transfer: &str,
         distribution: Option<&str>,
         headers: HeaderMap,
@@ -126,7 +127,7 @@ impl Api {
         if let Some(name) = distribution {
             path.push_str(&format!("?distribution={}", segment(name)));
         }
-        self.send(self.request(Method::GET, &path).headers(headers)).await
+        self.send(self.request(method, &path).headers(headers)).await
     }
 
     /// Events from now on, or after the event `after`.

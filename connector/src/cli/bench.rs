@@ -348,7 +348,8 @@ fn fill(file: &Path, mib: u64) -> anyhow::Result<()> {
 
 async fn read_through(api: &Api, transfer: &str) -> anyhow::Result<(u64, Duration)> {
     let started = Instant::now();
-    let mut chunks = api.data(transfer, None, http::HeaderMap::new()).await?.bytes_stream();
+    let mut chunks =
+        api.data(http::Method::GET, transfer, None, http::HeaderMap::new()).await?.bytes_stream();
     let mut bytes: u64 = 0;
     while let Some(chunk) = chunks.next().await {
         bytes += u64::try_from(chunk.context("the stream broke off")?.len())?;

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -23,9 +25,12 @@ pub(super) struct Arguments {
     /// The file to write; standard output otherwise.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Go on where the file ends.
+    /// Go on where the file ends; the whole is then held against the provider's checksum.
     #[arg(long, requires = "output")]
     pub resume: bool,
+    /// Hold what was read against the provider's checksum, for which the provider reads its source once more.
+    #[arg(long, requires = "output")]
+    pub verify: bool,
     /// The form of the data to read, where it has several: the name of the distribution.
     #[arg(long, value_name = "NAME")]
     pub distribution: Option<String>,
@@ -39,6 +44,8 @@ pub(super) struct Arguments {
 pub(super) struct How {
     /// Bytes that are there already.
     pub from: u64,
+    /// Of which state of the data they are.
+    pub etag: Option<String>,
     /// Most bytes a second.
     pub limit_rate: Option<u64>,
     /// The form of the data, where it has several.
@@ -52,6 +59,8 @@ pub(super) struct Pulled {
     pub bytes: u64,
     pub sha256: String,
     pub took: Duration,
+    /// Which state of the data it was.
+    pub etag: Option<String>,
 }
 
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
@@ -73,38 +82,109 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             (Box::new(file), length)
         }
     };
-    let how = How { from, limit_rate: arguments.limit_rate, distribution: arguments.distribution.clone() };
-    let pulled = pull(&api, &transfer, &how, sink.as_mut(), *output).await?;
+    // Of which state of the data an unfinished file is, stands beside it.
+    let state = arguments.output.as_ref().map(|path| with_ending(path, ".etag"));
+    let etag = match &state {
+        Some(state) if from > 0 => std::fs::read_to_string(state).ok(),
+        _ => None,
+    };
+    let distribution = arguments.distribution.clone();
+    let how = How { from, etag, limit_rate: arguments.limit_rate, distribution };
+    let noted = |etag: &str| match &state {
+        Some(state) => std::fs::write(state, etag).with_context(|| format!("writing {}", state.display())),
+        None => Ok(()),
+    };
+    let pulled = pull_noting(&api, &transfer, &how, sink.as_mut(), *output, &noted).await?;
+    let mut checked = false;
+    if let Some(path) = arguments.output.as_ref().filter(|_| arguments.verify || from > 0) {
+        checked = verify(&api, &transfer, &how, &pulled, path).await?;
+    }
+    if let Some(state) = state.filter(|state| state.exists()) {
+        std::fs::remove_file(&state).with_context(|| format!("removing {}", state.display()))?;
+    }
     if is_agreement {
         api.post(&format!("/v4/transferprocesses/{}/complete", segment(&transfer)), json!({})).await?;
     }
-    let machine = json!({"transfer": pulled.transfer, "bytes": pulled.bytes, "sha256": pulled.sha256});
+    let machine = json!({
+        "transfer": pulled.transfer, "bytes": pulled.bytes, "sha256": pulled.sha256, "checked": checked,
+    });
     // Standard output may carry the data itself.
     if arguments.output.is_some() {
         output.result(&machine, || {
             let seconds = pulled.took.as_secs_f64().max(1e-9);
-            format!("{} in {seconds:.2} s, SHA-256 {}", human_bytes(pulled.bytes), pulled.sha256)
+            let as_told = if checked { ", the whole as the provider has it" } else { "" };
+            format!("{} in {seconds:.2} s, SHA-256 {}{as_told}", human_bytes(pulled.bytes), pulled.sha256)
         });
     }
     Ok(Exit::Success)
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Whether the whole file is what the provider has, by length and checksum (RFC 9530); false where it tells none.
+async fn verify(api: &Api, transfer: &str, how: &How, pulled: &Pulled, path: &Path) -> anyhow::Result<bool> {
+    let mut headers = HeaderMap::new();
+    headers.insert(dataplane::WANT_REPR_DIGEST, HeaderValue::from_static("sha-256=1"));
+    let head = api.data(Method::HEAD, transfer, how.distribution.as_deref(), headers).await?;
+    let told = |name: header::HeaderName| head.headers().get(name).and_then(|value| value.to_str().ok());
+    let Some(digest) = told(dataplane::REPR_DIGEST).and_then(|value| value.strip_prefix("sha-256=:")) else {
+        return Ok(false);
+    };
+    let mut file = std::fs::File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut own = Sha256::new();
+    let length = std::io::copy(&mut file, &mut own).with_context(|| format!("reading {}", path.display()))?;
+    let changed = pulled.etag.is_some() && told(header::ETAG).map(str::to_owned) != pulled.etag;
+    let same_length = told(header::CONTENT_LENGTH).is_none_or(|told| told == length.to_string());
+    if changed {
+        bail!(Failed::new(
+            Exit::Invalid,
+            "the data changed at its provider meanwhile; read it anew, without --resume"
+        ));
+    }
+    if !same_length || digest.trim_end_matches(':') != STANDARD.encode(own.finalize()) {
+        bail!(Failed::new(
+            Exit::Invalid,
+            format!("{} is not what the provider has; read it anew, without --resume", path.display())
+        ));
+    }
+    Ok(true)
 }
 
 /// Reads a started transfer into `sink`. A stream that is cut is an error with the provider's reason.
 pub(super) async fn pull(
     api: &Api,
     transfer: &str,
-    How { from, limit_rate, distribution }: &How,
+    how: &How,
     sink: &mut (dyn AsyncWrite + Unpin + Send),
     output: Output,
+) -> anyhow::Result<Pulled> {
+    pull_noting(api, transfer, how, sink, output, &|_| Ok(())).await
+}
+
+/// As [`pull`]; `noted` is told of which state of the data it is, before the first byte.
+async fn pull_noting(
+    api: &Api,
+    transfer: &str,
+    How { from, etag, limit_rate, distribution }: &How,
+    sink: &mut (dyn AsyncWrite + Unpin + Send),
+    output: Output,
+    noted: &(dyn Fn(&str) -> anyhow::Result<()> + Sync),
 ) -> anyhow::Result<Pulled> {
     let (from, limit_rate) = (*from, *limit_rate);
     let mut headers = HeaderMap::new();
     if from > 0 {
         headers.insert(header::RANGE, HeaderValue::try_from(format!("bytes={from}-"))?);
+        if let Some(etag) = etag {
+            headers.insert(header::IF_RANGE, HeaderValue::try_from(etag.trim())?);
+        }
     }
     let mut events = api.events(None).await?;
     let started = Instant::now();
-    let response = match api.data(transfer, distribution.as_deref(), headers).await {
+    let response = match api.data(Method::GET, transfer, distribution.as_deref(), headers).await {
         Ok(response) => response,
         // The file has everything already.
         Err(error) if from > 0 && error.to_string().contains("416") => {
@@ -113,12 +193,17 @@ pub(super) async fn pull(
                 bytes: 0,
                 sha256: String::new(),
                 took: started.elapsed(),
+                etag: etag.clone(),
             });
         }
         Err(error) => return Err(error),
     };
     if from > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
-        bail!("the source cannot go on where the file ends; read it anew, without --resume");
+        bail!("the source cannot go on where the file ends, or has changed; read it anew, without --resume");
+    }
+    let etag = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    if let Some(etag) = etag.as_deref().filter(|etag| !etag.starts_with("W/")) {
+        noted(etag)?;
     }
     let total = response.content_length();
     let bar = output.bytes_bar(total, "pull");
@@ -150,7 +235,7 @@ pub(super) async fn pull(
         bail!(cut(api, transfer, count).await);
     }
     let sha256 = crate::ids::hex(&digest.finalize());
-    Ok(Pulled { transfer: transfer.to_owned(), bytes: count, sha256, took: started.elapsed() })
+    Ok(Pulled { transfer: transfer.to_owned(), bytes: count, sha256, took: started.elapsed(), etag })
 }
 
 /// The next chunk, not sooner than the rate allows.
