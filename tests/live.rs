@@ -330,7 +330,7 @@ async fn an_interrupted_file_goes_on_where_it_stopped_and_is_checked() {
     assert_eq!(whole["checked"], true);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), rows);
     // As a kill of the reader leaves it.
-    std::fs::write(&file, &rows[..100_001]).unwrap();
+    std::fs::write(&file, &rows.as_bytes()[..100_001]).unwrap();
     let rest = consumer.json(&["pull", transfer, "--output", path, "--resume"]);
     assert_eq!(
         (rest["bytes"].as_u64().unwrap(), &rest["checked"]),
@@ -343,7 +343,7 @@ async fn an_interrupted_file_goes_on_where_it_stopped_and_is_checked() {
     assert_eq!(wrong.status.code(), Some(5), "{wrong:?}");
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("not what the provider has"));
     // Data that changed meanwhile is not mixed with what was read before.
-    std::fs::write(&file, &rows[..100]).unwrap();
+    std::fs::write(&file, &rows.as_bytes()[..100]).unwrap();
     std::fs::write(file.with_extension("csv.etag"), "\"of-before\"").unwrap();
     let changed = consumer.run(&["pull", transfer, "--output", path, "--resume"]);
     assert!(String::from_utf8_lossy(&changed.stderr).contains("has changed"), "{changed:?}");
