@@ -2,6 +2,7 @@
 //! pandas as the reader. `./test data-plane` installs what they need; a plain run says what it leaves out.
 
 mod broker;
+mod nginx;
 mod objects;
 mod pandas;
 mod postgres;

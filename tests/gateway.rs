@@ -130,8 +130,8 @@ async fn a_dataset_in_use_is_read_at_an_address_in_whatever_form() {
         "{listed}"
     );
     let agreement = used["agreement"].as_str().unwrap();
-    let provider_side =
-        provider.get(&format!("/v4/contractagreements/{}", trust::did::segment(agreement))).await;
+    let path = format!("/v4/contractagreements/{}", trust::did::segment(agreement));
+    let provider_side = provider.until(&path, |one| one["urn:concordat:rows"].as_u64() > Some(20)).await;
     assert!(provider_side["urn:concordat:bytes"].as_u64().unwrap() > 1000, "{provider_side}");
 
     // An end is told, and a new agreement takes the place of the old one.

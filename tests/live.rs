@@ -304,6 +304,19 @@ async fn data_is_pushed_until_it_is_taken_or_refused() {
     let logs = format!("{}{}", provider.log(), consumer.log());
     assert!(!logs.contains("s3cret"), "credentials do not stand in logs");
 
+    // Suspended while the endpoint is away, and resumed: it begins anew.
+    taken.busy.store(u64::MAX, Ordering::SeqCst);
+    let id = push(options.to_str());
+    let started = consumer.until(&path(&id), |one| one["state"] == "STARTED").await;
+    let theirs = started["correlationId"].as_str().unwrap();
+    provider.json(&["transfers", "suspend", theirs, "--reason", "later"]);
+    consumer.until(&path(&id), |one| one["state"] == "SUSPENDED").await;
+    taken.busy.store(0, Ordering::SeqCst);
+    assert_eq!(taken.got.lock().unwrap().len(), 2, "nothing is sent while it is suspended");
+    provider.json(&["transfers", "resume", theirs]);
+    consumer.until(&path(&id), |one| one["state"] == "COMPLETED").await;
+    assert_eq!(taken.got.lock().unwrap().len(), 3);
+
     // Addresses that a node must not reach.
     let forbidden = ["http://127.0.0.1:1/x", "https://169.254.169.254/latest", "ftp://localhost/x"];
     for to in forbidden {

@@ -1,13 +1,16 @@
 //! An HTTP source with credentials of its own, which never leave the node.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 
-use crate::support::{PURPOSE, World};
+use crate::gateway::{read, reading_key};
+use crate::support::{PURPOSE, World, free_port};
 
 type Seen = Arc<Mutex<Vec<HeaderMap>>>;
 
@@ -108,4 +111,127 @@ async fn an_upstream_is_read_with_the_nodes_credentials_and_shows_none_of_them()
     assert!(!text.contains("s3cret") && !text.contains("403"), "{text}");
     assert!(provider.events().iter().any(|line| line.contains("the source answered 403")));
     assert!(!provider.log().contains("s3cret"));
+}
+
+/// Serves a router on a port of its own.
+async fn serve(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(connector::http::listener::serve(
+        listener,
+        None,
+        router,
+        tokio_util::sync::CancellationToken::new(),
+    ));
+    url
+}
+
+async fn echo(method: http::Method, uri: http::Uri, body: Bytes) -> String {
+    format!("{method} {uri} {}", String::from_utf8_lossy(&body))
+}
+
+#[tokio::test]
+async fn of_an_upstream_only_what_is_listed_can_be_asked() {
+    let url = serve(axum::Router::new().fallback(echo)).await;
+    let world = World::new();
+    let (provider, mut consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let address = world.folder.path().join("address.json");
+    let said = serde_json::json!({"type": "HttpData", "baseUrl": format!("{url}/api"), "paths": ["stations/*", "search"],
+        "queryParameters": ["from"], "methods": ["GET", "POST"]});
+    std::fs::write(&address, said.to_string()).unwrap();
+    let file = world.folder.path().join("second.csv");
+    std::fs::write(&file, "a\n1\n").unwrap();
+    provider.json(&[
+        "publish",
+        "--data-address",
+        address.to_str().unwrap(),
+        "--id",
+        "urn:api",
+        "--title",
+        "A",
+        "--purpose",
+        PURPOSE,
+        "--distribution",
+        &format!("table={}", file.display()),
+    ]);
+    let take = |name: &str, more: &[&str]| {
+        let usual = ["use", "urn:api", "--from", &provider.did, "--as", name, "--purpose", PURPOSE];
+        consumer.json(&[&usual[..], more].concat());
+    };
+    take("api", &[]);
+    take("table", &["--distribution", "table"]);
+    let key = reading_key(&consumer);
+    let got = read(&consumer, &key, "/d/api/stations/7?from=2026").await.text().await.unwrap();
+    assert_eq!(got, "GET /api/stations/7?from=2026 ");
+    let post =
+        consumer.client.post(format!("{}/d/api/search", consumer.management)).header("x-api-key", &key);
+    assert_eq!(
+        post.body("{\"near\":1}").send().await.unwrap().text().await.unwrap(),
+        "POST /api/search {\"near\":1}"
+    );
+    for (wrong, status) in [
+        ("/d/api/secret", 404),
+        ("/d/api/stations/7/owner", 404),
+        ("/d/api/stations/..%2f..%2fsecret", 404),
+        ("/d/api/stations/7?owner=anna", 400),
+    ] {
+        assert_eq!(read(&consumer, &key, wrong).await.status(), status, "{wrong}");
+    }
+    let put = consumer.client.put(format!("{}/d/api/search", consumer.management)).header("x-api-key", &key);
+    assert_eq!(put.send().await.unwrap().status(), 405);
+    let plain = read(&consumer, &key, "/d/table").await.text().await.unwrap();
+    assert_eq!(plain, "a\n1\n", "another form of the same dataset");
+
+    // A listener for the gateway alone.
+    let port = free_port();
+    consumer.configure("[gateway]", &format!("[gateway]\nlisten = \"127.0.0.1:{port}\""));
+    let client = world.client();
+    let there =
+        |path: &str| client.get(format!("http://127.0.0.1:{port}{path}")).header("x-api-key", &key).send();
+    assert_eq!(there("/d/table").await.unwrap().text().await.unwrap(), "a\n1\n");
+    assert_eq!(there("/v4/uses").await.unwrap().status(), 404, "only the gateway is there");
+    assert_eq!(client.get(format!("http://127.0.0.1:{port}/d/table")).send().await.unwrap().status(), 401);
+}
+
+/// Gives a megabyte, and hangs up after a third of whatever it is asked for, so often.
+async fn fragile(State(left): State<Arc<AtomicU64>>, headers: HeaderMap) -> Response {
+    let whole: Vec<u8> = (0..1_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let range = headers.get("range").and_then(|range| range.to_str().ok());
+    let from =
+        range.and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok()).unwrap_or(0);
+    let rest = whole[from..].to_vec();
+    let breaks = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+    let length = rest.len();
+    let given = if breaks { rest[..length / 3].to_vec() } else { rest };
+    let chunks = futures_util::stream::iter(
+        [Ok(Bytes::from(given))].into_iter().chain(breaks.then(|| Err(std::io::Error::other("gone")))),
+    );
+    let mut response = Response::new(Body::from_stream(chunks));
+    let headers = response.headers_mut();
+    headers.insert("content-length", length.into());
+    headers.insert("accept-ranges", "bytes".parse().unwrap());
+    headers.insert("etag", "\"v1\"".parse().unwrap());
+    if from > 0 {
+        headers.insert(
+            "content-range",
+            format!("bytes {from}-{}/{}", whole.len() - 1, whole.len()).parse().unwrap(),
+        );
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_on_the_way_is_taken_up_where_it_stopped() {
+    let left = Arc::new(AtomicU64::new(4));
+    let url = serve(axum::Router::new().fallback(fragile).with_state(Arc::clone(&left))).await;
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.json(&["publish", &url, "--id", "urn:fragile", "--title", "F", "--purpose", PURPOSE]);
+    consumer.json(&["use", "urn:fragile", "--from", &provider.did, "--as", "fragile", "--purpose", PURPOSE]);
+    let key = reading_key(&consumer);
+    let got = read(&consumer, &key, "/d/fragile").await.bytes().await.unwrap();
+    assert_eq!(left.load(Ordering::SeqCst), 0, "it broke off four times");
+    assert!(got.len() == 1_000_000 && got.iter().zip(0_u32..).all(|(byte, n)| u32::from(*byte) == n % 251));
+    assert!(consumer.log().contains("a stream was taken up again"));
 }

@@ -112,6 +112,11 @@ pub enum Unread {
 /// # Errors
 /// See [`Unread`].
 pub async fn read(engine: &Arc<Engine>, transfer: &str, wanted: Wanted) -> Result<Answer, Unread> {
+    // An address would lose such steps silently, and name something else.
+    if wanted.path.split('/').any(|step| step == "." || step == "..") {
+        let reason = format!("there is nothing at `{}`", wanted.path);
+        return Err(Unread::Refused { status: StatusCode::NOT_FOUND, reason, retry_after: None });
+    }
     let cut = engine.streams().watch(transfer);
     let answer = ask(engine, transfer, &wanted).await?;
     let status = answer.status();

@@ -52,7 +52,7 @@ pub enum Signal {
 pub struct Metered {
     /// Bytes of the body handed on.
     pub bytes: u64,
-    /// Rows or events handed on, where they were looked at.
+    /// Rows or events handed on, where they were looked at or are lines.
     pub rows: u64,
     /// Rows or events that the agreement left out, or brought together in groups.
     pub left_out: u64,
@@ -116,6 +116,7 @@ pub async fn serve(
     let began = Instant::now();
     let reading = reading.into();
     let counted = Arc::new(Counted::default());
+    let as_it_is = reading.follow.is_none() && grant.obligations().is_empty();
     let mut response = match reading.follow {
         None => opened(&grant, source, reading.request, &counted).await?,
         Some(follow) => followed(&grant, source, follow, &counted).await?,
@@ -132,6 +133,7 @@ pub async fn serve(
         }
     }
     response.body = Guarded {
+        lines: as_it_is.then(|| Lines::of(&response)).flatten(),
         inner: response.body,
         stop: Box::pin(until_stopped(grant, signal, clock)),
         metered: Metered::default(),
@@ -294,7 +296,45 @@ fn told(error: &StreamError) -> String {
     text
 }
 
+/// Rows of data that passes as it is, where a row is a line.
+#[derive(Debug, Clone, Copy)]
+struct Lines {
+    ended: u64,
+    /// Of names.
+    header: bool,
+    /// Whether the last line has no end.
+    open: bool,
+}
+
+impl Lines {
+    fn of(response: &DataResponse) -> Option<Self> {
+        let text = |name: HeaderName| response.headers.get(name).and_then(|value| value.to_str().ok());
+        let form = Form::of(text(CONTENT_TYPE)?)?;
+        let is_plain = text(CONTENT_ENCODING).is_none();
+        let is_whole = response.status == StatusCode::OK;
+        let is_lines = matches!(form, Form::Csv | Form::JsonLines);
+        (is_plain && is_lines).then_some(Self {
+            ended: 0,
+            header: form == Form::Csv && is_whole,
+            open: false,
+        })
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.ended = self.ended.saturating_add(u64::try_from(ends).unwrap_or(u64::MAX));
+        if let Some(last) = bytes.last() {
+            self.open = *last != b'\n';
+        }
+    }
+
+    fn rows(self) -> u64 {
+        (self.ended + u64::from(self.open)).saturating_sub(u64::from(self.header))
+    }
+}
+
 struct Guarded {
+    lines: Option<Lines>,
     inner: Body,
     stop: Pin<Box<dyn Future<Output = String> + Send>>,
     metered: Metered,
@@ -330,6 +370,9 @@ impl http_body::Body for Guarded {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
+                if let (Some(lines), Some(bytes)) = (&mut this.lines, frame.data_ref()) {
+                    lines.take(bytes);
+                }
                 this.metered.first_byte.get_or_insert_with(|| this.began.elapsed());
                 this.metered.bytes =
                     this.metered.bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
@@ -358,8 +401,8 @@ impl Drop for Guarded {
         if let Some(ended) = self.ended.take() {
             let mut metered = std::mem::take(&mut self.metered);
             metered.complete |= self.inner.is_end_stream();
-            metered.rows = self.counted.handed_on();
-            metered.left_out = self.counted.read().saturating_sub(metered.rows);
+            metered.rows = self.lines.map_or_else(|| self.counted.handed_on(), Lines::rows);
+            metered.left_out = self.counted.read().saturating_sub(self.counted.handed_on());
             ended(metered);
         }
     }

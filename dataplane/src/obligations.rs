@@ -449,10 +449,23 @@ mod tests {
     fn lines(rows: Vec<Row>) -> Vec<String> {
         let cells = |row: Row| {
             let cells =
-                row.0.iter().map(|(name, value)| format!("{name}={}", value.to_string().replace('"', "")));
+                row.0.iter().map(|(name, value)| format!("{name}={}", sorted(value).replace('"', "")));
             cells.collect::<Vec<_>>().join(" ")
         };
         rows.into_iter().map(cells).collect()
+    }
+
+    /// As JSON, its members by name: in which order they stand depends on what else is built.
+    fn sorted(value: &Json) -> String {
+        match value {
+            Json::Object(map) => {
+                let mut members: Vec<_> =
+                    map.iter().map(|(name, value)| format!("{name}:{}", sorted(value))).collect();
+                members.sort();
+                format!("{{{}}}", members.join(","))
+            }
+            other => other.to_string(),
+        }
     }
 
     const TABLE: &str = "station,at,no2,lat,lon,postcode\n\

@@ -48,6 +48,9 @@ pub(super) struct Arguments {
     /// Instead of all that: the data plane beside nginx, as TLS in front of the same upstream, and a thousand live readers.
     #[arg(long, conflicts_with = "catalog")]
     against_nginx: bool,
+    /// Beside nginx, a twentieth of the load: whether it works, not how fast it is.
+    #[arg(long, requires = "against_nginx")]
+    brief: bool,
 }
 
 struct Figure {
@@ -78,7 +81,7 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
         figures.extend(catalog::figures(*count, output).await?);
     }
     if arguments.against_nginx {
-        figures = proxy::figures(output).await?;
+        figures = proxy::figures(arguments.brief, output).await?;
     } else if arguments.catalog.is_empty() {
         figures = exchange(arguments, output).await?;
     }

@@ -17,7 +17,7 @@ use super::describe::Describe;
 use super::negotiations::{Negotiate, begin};
 use super::output::{Output, bytes, milliseconds, table, text};
 use super::pull::{How, pull};
-use super::terms::Terms;
+use super::terms::{Terms, TermsOfUse};
 use super::testbed::{TestNode, Testbed};
 use super::uses::{self, Use};
 use super::{Exit, agreements, catalog, publish, transfers};
@@ -368,12 +368,15 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         no_guess: false,
         listed: true,
         open: false,
-        terms: Terms {
-            purpose: Some(PURPOSE.to_owned()),
-            valid_until: Some(until.to_owned()),
-            no_distribution: true,
-            members_of: Some(SPACE.to_owned()),
-            ..Terms::default()
+        terms: TermsOfUse {
+            terms: Terms {
+                purpose: Some(PURPOSE.to_owned()),
+                valid_until: Some(until.to_owned()),
+                no_distribution: true,
+                members_of: Some(SPACE.to_owned()),
+                ..Terms::default()
+            },
+            ..TermsOfUse::default()
         },
         policy: None,
         only_for: Vec::new(),

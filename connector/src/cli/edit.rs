@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, segment, set};
 use super::describe::Describe;
 use super::output::Output;
-use super::terms::{self, Terms};
+use super::terms::{self, TermsOfUse};
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -24,9 +24,9 @@ pub(super) struct Edit {
     #[arg(long, value_enum)]
     visibility: Option<Visibility>,
     #[command(flatten)]
-    terms: Terms,
+    terms: TermsOfUse,
     /// New terms as an ODRL file (a Set). New terms make a new offer; agreements keep the terms that were signed.
-    #[arg(long, value_name = "FILE", conflicts_with = "Terms")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["Terms", "OnTheWay"])]
     policy: Option<PathBuf>,
 }
 
@@ -121,7 +121,7 @@ mod tests {
             id: "urn:a".to_owned(),
             describe,
             visibility,
-            terms: Terms::default(),
+            terms: TermsOfUse::default(),
             policy: None,
         };
         let new_title = Describe { title: Some("new".to_owned()), ..Describe::default() };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::negotiations::read_json;
 use super::output::{Output, text};
-use super::terms::Terms;
+use super::terms::TermsOfUse;
 use crate::node::load_terms;
 
 #[derive(Debug, Clone, Args)]
@@ -47,7 +47,7 @@ enum Command {
     },
     /// Write a policy of the common terms as ODRL, for `publish --policy` or to go on by hand; without options, an open
     /// licence.
-    New(Box<Terms>),
+    New(Box<TermsOfUse>),
     /// What a policy says of a request: permit or deny, a report on every rule, and the smallest change that would permit.
     Test {
         /// An ODRL file (JSON).

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, segment, set};
 use super::describe::{Describe, Described};
 use super::output::{Output, table, text};
-use super::terms::{self, MEMBERSHIP, Terms};
+use super::terms::{self, MEMBERSHIP, TermsOfUse};
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -52,7 +52,7 @@ pub(super) struct Publish {
     #[arg(long = "distribution", value_name = "NAME=SOURCE", value_parser = named, conflicts_with = "series")]
     pub distributions: Vec<(String, String)>,
     /// A series of datasets, which has no data of its own; datasets name it with --in-series.
-    #[arg(long, conflicts_with_all = ["source", "open", "Terms", "policy", "only_for", "only_for_members_of"])]
+    #[arg(long, conflicts_with_all = ["source", "open", "Terms", "OnTheWay", "policy", "only_for", "only_for_members_of"])]
     pub series: bool,
     /// Ask for what portals demand and recommend, and whether all is right; without this, nobody is asked.
     #[arg(long)]
@@ -65,12 +65,12 @@ pub(super) struct Publish {
     #[arg(long)]
     pub listed: bool,
     /// Open data: everybody finds it and reads it, without an agreement; it needs a licence.
-    #[arg(long, conflicts_with_all = ["listed", "Terms", "policy", "only_for", "only_for_members_of"])]
+    #[arg(long, conflicts_with_all = ["listed", "Terms", "OnTheWay", "policy", "only_for", "only_for_members_of"])]
     pub open: bool,
     #[command(flatten)]
-    pub terms: Terms,
+    pub terms: TermsOfUse,
     /// Terms as an ODRL file (a Set) instead of the options above.
-    #[arg(long, value_name = "FILE", conflicts_with = "Terms")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["Terms", "OnTheWay"])]
     pub policy: Option<PathBuf>,
     /// Who may see the offer: a DID; may be repeated. Everybody otherwise.
     #[arg(long = "only-for", value_name = "DID")]

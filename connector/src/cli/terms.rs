@@ -54,6 +54,13 @@ pub(super) struct Terms {
     /// `duties fulfil`.
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     pub pay: Option<Amount>,
+}
+
+/// Terms of use, and what is done to the data. Two groups of options, so that others can exclude each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(super) struct TermsOfUse {
+    #[command(flatten)]
+    pub terms: Terms,
     #[command(flatten)]
     pub on_the_way: OnTheWay,
 }
@@ -86,7 +93,7 @@ pub(super) fn of(id: &str) -> String {
     format!("{id}#terms")
 }
 
-impl Terms {
+impl TermsOfUse {
     /// The policy in the file, or the one that the options say; `None` where neither is given.
     pub(super) fn given(&self, file: Option<&Path>) -> anyhow::Result<Option<Value>> {
         let Some(file) = file else {
@@ -99,15 +106,15 @@ impl Terms {
     /// The policy that says so, a Set.
     pub(super) fn policy(&self) -> Value {
         let constraint = |left: &str, operator: &str, right: Value| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
-        let roles = (!self.roles.is_empty()).then(|| json!(self.roles));
-        let members = (!self.members.is_empty()).then(|| json!(self.members));
+        let roles = (!self.terms.roles.is_empty()).then(|| json!(self.terms.roles));
+        let members = (!self.terms.members.is_empty()).then(|| json!(self.terms.members));
         let constraints: Vec<_> = [
-            ("purpose", "isA", self.purpose.as_ref().map(|one| json!(one))),
-            ("dateTime", "lteq", self.valid_until.as_ref().map(|one| json!(one))),
-            ("spatial", "isPartOf", self.used_in.as_ref().map(|one| json!(one))),
-            ("count", "lteq", self.at_most.map(|count| json!(count.to_string()))),
+            ("purpose", "isA", self.terms.purpose.as_ref().map(|one| json!(one))),
+            ("dateTime", "lteq", self.terms.valid_until.as_ref().map(|one| json!(one))),
+            ("spatial", "isPartOf", self.terms.used_in.as_ref().map(|one| json!(one))),
+            ("count", "lteq", self.terms.at_most.map(|count| json!(count.to_string()))),
             ("assignee", "isAnyOf", members),
-            (MEMBERSHIP, "eq", self.members_of.as_ref().map(|one| json!(one))),
+            (MEMBERSHIP, "eq", self.terms.members_of.as_ref().map(|one| json!(one))),
             ("urn:concordat:role", "isAnyOf", roles),
         ]
         .into_iter()
@@ -121,22 +128,22 @@ impl Terms {
         if !refinements.is_empty() {
             set(&mut permission, REFINEMENT, Value::Array(refinements));
         }
-        if let Some(amount) = &self.pay {
+        if let Some(amount) = &self.terms.pay {
             let mut paid = constraint("payAmount", "eq", json!(amount.number));
             set(&mut paid, "unit", json!(format!("urn:iso:std:iso:4217:{}", amount.currency)));
             set(&mut permission, "duty", json!([{"action": "compensate", "constraint": [paid]}]));
         }
         let mut terms = json!({"@type": "Set", "permission": [permission]});
-        if self.no_distribution {
+        if self.terms.no_distribution {
             set(&mut terms, "prohibition", json!([{"action": "distribute"}]));
         }
         let mut obligations = Vec::new();
-        if self.attribution {
+        if self.terms.attribution {
             obligations.push(json!({"action": "attribute"}));
         }
         let deletion = [
-            self.delete_by.as_ref().map(|time| constraint("dateTime", "lteq", json!(time))),
-            self.delete_after.as_ref().map(|period| constraint("elapsedTime", "lteq", json!(period))),
+            self.terms.delete_by.as_ref().map(|time| constraint("dateTime", "lteq", json!(time))),
+            self.terms.delete_after.as_ref().map(|period| constraint("elapsedTime", "lteq", json!(period))),
         ];
         for by in deletion.into_iter().flatten() {
             obligations.push(json!({"action": "delete", "constraint": [by]}));

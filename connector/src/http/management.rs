@@ -96,6 +96,8 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
         .route("/openapi.json", get(async || Json(operations::document())))
+        // What is not there is told to nobody without a key.
+        .fallback(async || error(StatusCode::NOT_FOUND, "ObjectNotFound", "there is nothing at this address"))
         .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
         .merge(gateway::routes(management))

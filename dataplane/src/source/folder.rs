@@ -157,6 +157,6 @@ mod tests {
                 && !all.contains("link")
                 && !all.contains("hidden")
         );
-        assert!(!read(&source, "", Some("*.csv")).await.unwrap().contains("2026"));
+        assert!(!read(&source, "", Some("*.csv")).await.unwrap().contains("b.csv"));
     }
 }

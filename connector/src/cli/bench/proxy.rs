@@ -195,6 +195,50 @@ async fn round(
     })
 }
 
+/// Where the processor time of one more round goes, by `perf`.
+async fn profile(
+    client: &reqwest::Client,
+    side: &Side,
+    size: u64,
+    count: usize,
+    at_once: usize,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let pids = side.pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let data = std::env::temp_dir().join(format!("concordat-bench-{}.perf", std::process::id()));
+    let recording = Command::new("perf")
+        .args(["record", "-F", "400", "-o"])
+        .arg(&data)
+        .args(["-p", &pids])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    let Ok(mut recording) = recording else {
+        output.say("   the aim is missed; there is no `perf` on this machine, so there is no profile");
+        return Ok(());
+    };
+    round(client, side, size, count, at_once).await?;
+    if let Some(pid) = recording.id() {
+        Command::new("kill").args(["-INT", &pid.to_string()]).status().await?;
+    }
+    recording.wait().await?;
+    let report = Command::new("perf")
+        .args(["report", "--no-children", "--percent-limit", "1", "--sort", "comm,dso,symbol", "-i"])
+        .arg(&data)
+        .stderr(Stdio::null())
+        .output()
+        .await?;
+    // What is left behind in a temporary folder harms nobody.
+    let _ = std::fs::remove_file(&data);
+    let text = String::from_utf8_lossy(&report.stdout);
+    let lines: Vec<_> =
+        text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).take(12).collect();
+    output.say(&format!("   the aim is missed; where the node's processor time goes:\n{}", lines.join("\n")));
+    Ok(())
+}
+
 fn median(mut rounds: Vec<Round>) -> anyhow::Result<Round> {
     rounds.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     rounds.get(rounds.len() / 2).copied().context("no round was run")
@@ -224,7 +268,7 @@ async fn door(consumer: &TestNode, provider: &TestNode, id: &str) -> anyhow::Res
     endpoint(consumer, &text(&started, "@id")).await
 }
 
-pub(super) async fn figures(output: &Output) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn figures(brief: bool, output: &Output) -> anyhow::Result<Vec<Figure>> {
     let testbed = Testbed::new("bench", false)?;
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let port = upstream(&tracker, &stop).await?;
@@ -249,6 +293,7 @@ pub(super) async fn figures(output: &Output) -> anyhow::Result<Vec<Figure>> {
 
     let mut figures = Vec::new();
     for (name, size, count, at_once) in LOADS {
+        let (size, count) = if brief { (size.min(64 << 20), count.div_ceil(20)) } else { (size, count) };
         output.say(&format!("{count} bodies of {name}, {at_once} at once, {ROUNDS} rounds each in turn"));
         for side in [&ours, &theirs] {
             round(&client, side, size.min(1024 * 1024), 64, at_once).await?;
@@ -266,6 +311,9 @@ pub(super) async fn figures(output: &Output) -> anyhow::Result<Vec<Figure>> {
             "x",
             aim,
         ));
+        if mine.rate / nginx.rate < aim && !brief {
+            profile(&client, &ours, size, count, at_once, output).await?;
+        }
         figures.push(Figure::plain(
             format!("{name}: requests a second (nginx {:.1})", nginx.rate),
             mine.rate,

@@ -155,7 +155,7 @@ impl OnTheWay {
 mod tests {
     use policy_engine::{Policy, explain};
 
-    use super::super::Terms;
+    use super::super::TermsOfUse;
     use super::*;
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
             minimum_group: Some(7),
             ..OnTheWay::default()
         };
-        let policy = Policy::parse(&Terms { on_the_way, ..Terms::default() }.policy()).unwrap();
+        let policy = Policy::parse(&TermsOfUse { on_the_way, ..TermsOfUse::default() }.policy()).unwrap();
         let words = explain::policy(&policy).join(" ");
         for told in [
             "only `at`, `no2` are handed on",
