@@ -65,6 +65,20 @@ async fn a_dataset_in_use_is_read_at_an_address_in_whatever_form() {
         assert!(bytes.starts_with(magic), "{ending}");
     }
 
+    // Length and parts of a view, for programs that jump to the end of a table first.
+    let whole = read(&consumer, &key, "/d/no2.parquet").await.bytes().await.unwrap();
+    let table = format!("{}/d/no2.parquet", consumer.management);
+    let head = consumer.client.head(&table).header("x-api-key", &key).send().await.unwrap();
+    assert_eq!(head.headers()["content-length"], whole.len().to_string().as_str());
+    assert_eq!(head.headers()["accept-ranges"], "bytes");
+    let end = format!("bytes={}-", whole.len() - 4);
+    let end =
+        consumer.client.get(&table).header("x-api-key", &key).header("range", end).send().await.unwrap();
+    assert_eq!(
+        (end.status(), end.bytes().await.unwrap().as_ref()),
+        (StatusCode::PARTIAL_CONTENT, &b"PAR1"[..])
+    );
+
     // As any file on the web.
     let url = |path: &str| format!("{}{path}", consumer.management);
     let asked = || consumer.client.get(url("/d/no2")).bearer_auth(&key);
@@ -133,6 +147,9 @@ async fn a_dataset_in_use_is_read_at_an_address_in_whatever_form() {
     let path = format!("/v4/contractagreements/{}", trust::did::segment(agreement));
     let provider_side = provider.until(&path, |one| one["urn:concordat:rows"].as_u64() > Some(20)).await;
     assert!(provider_side["urn:concordat:bytes"].as_u64().unwrap() > 1000, "{provider_side}");
+
+    let told = provider.text(&["agreements", "show", agreement]);
+    assert!(told.contains(" rows, first byte after "), "{told}");
 
     // An end is told, and a new agreement takes the place of the old one.
     provider.json(&["agreements", "end", agreement, "--reason", "recalibration"]);

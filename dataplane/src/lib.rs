@@ -26,5 +26,5 @@ pub use source::{
     Body, DataRequest, DataResponse, FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker,
     MqttSource, NatsConnections, NatsServer, NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient,
     ObjectSource, Opening, Parameter, ParameterKind, PostgresSource, Source, SqlForm, Subscribing,
-    TailSource, Watches, media_type_of,
+    TailSource, WantedRange, Watches, media_type_of, wanted_range,
 };

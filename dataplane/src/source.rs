@@ -18,7 +18,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
-pub use self::file::{FileSource, media_type_of};
+pub use self::file::{FileSource, Wanted as WantedRange, media_type_of, wanted_range};
 pub use self::folder::FolderSource;
 pub use self::http::{HttpAllowed, HttpSource};
 pub use self::mqtt::{MqttBroker, MqttSource};

@@ -160,9 +160,29 @@ fn show(found: &Value) -> String {
         ("since", time_of_seconds(found, "contractSigningDate")),
         ("standing", standing(found)),
         ("terms", terms.replace('\n', "\n           ")),
-        ("reads", format!("{}, {}", text(found, "urn:concordat:requests"), read_bytes(found))),
+        ("reads", reads(found)),
         ("negotiation", text(found, "urn:concordat:negotiation")),
     ])
+}
+
+/// What was read, and how soon it began.
+fn reads(found: &Value) -> String {
+    let count = |name: &str| found.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let mut told = format!("{}, {}", text(found, "urn:concordat:requests"), read_bytes(found));
+    match (count("urn:concordat:rows"), count("urn:concordat:leftOut")) {
+        (0, 0) => {}
+        (rows, 0) => told.push_str(&format!(", {rows} rows")),
+        (rows, left_out) => {
+            told.push_str(&format!(", {rows} rows ({left_out} left out or brought together)"))
+        }
+    }
+    let seconds = |name: &str| found.get(name).and_then(Value::as_f64);
+    if let (Some(mean), Some(worst)) =
+        (seconds("urn:concordat:meanFirstByteSeconds"), seconds("urn:concordat:worstFirstByteSeconds"))
+    {
+        told.push_str(&format!(", first byte after {:.1} ms (at worst {:.1} ms)", mean * 1e3, worst * 1e3));
+    }
+    told
 }
 
 fn verify(file: &Path, output: &Output) -> anyhow::Result<Exit> {

@@ -11,6 +11,7 @@
 
 mod caller;
 mod page;
+mod spool;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 pub(super) use self::page::{Previews, Sessions};
+pub(super) use self::spool::Spool;
 use super::data::{self, Asked};
 use super::management::{Management, refused, respond};
 use crate::clock;
@@ -172,7 +174,7 @@ async fn below(
 }
 
 async fn answer(management: &Arc<Management>, request: Request) -> Response {
-    match read(management, request).await {
+    match spool::read(management, request).await {
         Ok(response) => data::streamed(response),
         Err(Refused::Unread(unread)) => refused(unread),
         Err(Refused::View(reason)) => data::error_answer(StatusCode::NOT_ACCEPTABLE, "view", &reason),

@@ -35,7 +35,7 @@ use subtle::ConstantTimeEq as _;
 pub(crate) use self::keys::digest;
 pub use self::operations::Scope;
 pub(super) use self::pull::refused;
-use super::gateway::{self, Previews, Sessions};
+use super::gateway::{self, Previews, Sessions, Spool};
 use super::problem::json_answer;
 use super::{Faces, read_body, to_the_end};
 use crate::config::Gateway;
@@ -54,6 +54,7 @@ pub struct Management {
     pub(super) gateway: Gateway,
     pub(super) sessions: Sessions,
     pub(super) previews: Previews,
+    pub(super) spool: Spool,
     /// SHA-256 of the key: comparing digests takes the same time whatever differs.
     key: [u8; 32],
 }
@@ -70,6 +71,7 @@ impl Management {
             gateway,
             sessions: Sessions::default(),
             previews: Previews::default(),
+            spool: Spool::default(),
             key: Sha256::digest(key.trim()).into(),
         })
     }

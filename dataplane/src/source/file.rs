@@ -151,15 +151,19 @@ fn is_fresh(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
     text(headers, IF_MODIFIED_SINCE).is_some_and(|date| not_after(modified, date))
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+/// Which part of data is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it.
     Whole,
+    /// From the first to the last byte, both included.
     Part(u64, u64),
+    /// None that there is.
     Unsatisfiable,
 }
 
 /// One range is honoured; several, or what is not understood, get the whole (RFC 9110, section 14.2).
-pub(super) fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, length: u64) -> Wanted {
+pub fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, length: u64) -> Wanted {
     let Some(ranges) = text(headers, RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
         return Wanted::Whole;
     };
