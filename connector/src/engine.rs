@@ -71,13 +71,14 @@ use crate::config::{
     Authority, Config, Dialect, Federation as FederationSettings, Signatures, TrustedIssuer,
 };
 use crate::identity::Identity;
+use crate::kept::Kept;
 use crate::locks::Locks;
 use crate::network::Guard;
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
 use crate::search::{SearchError, SearchIndex};
 use crate::streams::Streams;
-use crate::tables::{self, Event, OutboxEntry, ProcessKind};
+use crate::tables::{self, Event, OutboxEntry, ProcessKind, TransferRecord};
 use crate::vault::{Vault, VaultError};
 
 /// An input that was not taken.
@@ -185,6 +186,8 @@ pub struct Engine {
     fairness: Fairness,
     pushes: Pushes,
     verified: Verified,
+    kept_transfers: Kept<TransferRecord>,
+    kept_assets: Kept<::catalog::Asset>,
     search: Option<Arc<SearchIndex>>,
     federating: FederationSettings,
     federation: Federation,
@@ -262,6 +265,8 @@ impl Engine {
             open_reads: OpenReads::default(),
             pushes: Pushes::default(),
             verified: Verified::default(),
+            kept_transfers: Kept::default(),
+            kept_assets: Kept::default(),
             fairness: Fairness::new(config.limits.agreement, config.limits.participant),
             search: parts.search.map(Arc::new),
             federating: config.federation.clone(),

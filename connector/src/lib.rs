@@ -9,6 +9,7 @@ pub mod engine;
 pub mod http;
 pub mod identity;
 pub mod ids;
+mod kept;
 mod keyring;
 mod locks;
 pub mod network;

@@ -29,7 +29,7 @@ use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::config::Signatures;
-use crate::tables::{self, AgreementRecord, Event, Usage, prefix};
+use crate::tables::{self, AgreementRecord, Event, TransferRecord, Usage, prefix};
 
 /// A read that is let through.
 #[derive(Debug)]
@@ -120,16 +120,20 @@ impl Engine {
         distribution: Option<&str>,
         reads: bool,
     ) -> Result<Admission, Denial> {
-        let transfer = match self.transfer(pid) {
-            Ok(record) if record.transfer.role == Role::Provider => record.transfer,
-            Ok(_) | Err(EngineError::NotFound { .. }) => return Err(Denial::Unknown),
-            Err(error) => return Err(Denial::Failed(error)),
-        };
-        let expected = self.stream_token(&transfer, transfer.generation).map_err(Denial::Failed)?;
+        let record = self.provided(pid)?;
+        let transfer = &record.transfer;
+        let expected = self.stream_token(transfer, transfer.generation).map_err(Denial::Failed)?;
         if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
             return Err(Denial::Unknown);
         }
-        self.admit_to(transfer, distribution, reads).await
+        self.admit_to(pid, transfer, distribution, reads).await
+    }
+
+    /// A transfer of which this node is the provider.
+    fn provided(&self, pid: &str) -> Result<Arc<TransferRecord>, Denial> {
+        let found = self.kept_transfers.load(&self.store, &tables::key(prefix::TRANSFER, pid));
+        let found = found.map_err(|error| Denial::Failed(error.into()))?;
+        found.filter(|record| record.transfer.role == Role::Provider).ok_or(Denial::Unknown)
     }
 
     /// As [`Engine::admit`], for data that this node pushes.
@@ -137,38 +141,38 @@ impl Engine {
     /// # Errors
     /// See [`Denial`].
     pub async fn admit_push(&self, pid: &str) -> Result<Admission, Denial> {
-        let transfer = match self.transfer(pid) {
-            Ok(record) if record.transfer.role == Role::Provider => record.transfer,
-            Ok(_) | Err(EngineError::NotFound { .. }) => return Err(Denial::Unknown),
-            Err(error) => return Err(Denial::Failed(error)),
-        };
-        self.admit_to(transfer, None, true).await
+        let record = self.provided(pid)?;
+        self.admit_to(pid, &record.transfer, None, true).await
     }
 
     async fn admit_to(
         &self,
-        transfer: Transfer,
+        pid: &str,
+        transfer: &Transfer,
         distribution: Option<&str>,
         reads: bool,
     ) -> Result<Admission, Denial> {
-        let pid = &transfer.pid().to_owned();
         let ticket = self
             .fairness
             .enter(transfer.agreement.as_str(), transfer.peer.as_str())
             .map_err(Denial::TooMuch)?;
         // Watching before asking: what ends the transfer from here on is not missed.
         let signal = self.streams.watch(pid);
-        let transfer = self.transfer(pid).map_err(Denial::Failed)?.transfer;
+        let current = self.provided(pid)?;
+        let transfer = &current.transfer;
         let agreement = transfer.agreement.to_string();
-        let _lock = self.locks.lock(&format!("{}{agreement}", prefix::USAGE)).await;
         let denied = |reason: String| Err(Denial::Denied(reason));
         let (record, signed) = self.agreement_to_read(&agreement).map_err(Denial::Failed)?;
+        let noted = reads && OF_USE.iter().any(|left| record.agreement.policy().mentions(left));
+        // Uses that count are let through one after the other; others need not wait for what is being written.
+        let usage_key = format!("{}{agreement}", prefix::USAGE);
+        let _lock = if noted { Some(self.locks.lock(&usage_key).await) } else { None };
         if let Some(ended) = &record.ended {
             return denied(format!("the agreement {agreement} was ended on {}: {}", ended.at, ended.reason));
         }
         if !transfer.is_open() {
             let why = transfer.progress.problem.clone().unwrap_or_default();
-            let over = if is_over(&transfer) { "is over" } else { "does not run now" };
+            let over = if is_over(transfer) { "is over" } else { "does not run now" };
             return denied(
                 format!("the transfer {over} ({}) {why}", transfer.progress.state_name())
                     .trim_end()
@@ -181,7 +185,8 @@ impl Engine {
         // After a restart, what the party has shown is read from the store.
         self.refresh_claims(&record.peer).await.map_err(Denial::Failed)?;
         let dataset = transfer.dataset.as_str();
-        let Some(asset) = self.asset(dataset).map_err(Denial::Failed)? else {
+        let asset = self.kept_assets.load(&self.store, &tables::key(prefix::ASSET, dataset));
+        let Some(asset) = asset.map_err(|error| Denial::Failed(error.into()))? else {
             return denied(format!("the provider does not have `{dataset}` any more"));
         };
         let Some(data_address) = asset.address_of(distribution).cloned() else {
@@ -206,7 +211,6 @@ impl Engine {
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
-        let noted = reads && OF_USE.iter().any(|left| policy.mentions(left));
         let read = Read { id: reads.then(crate::ids::urn), at: now, before: usage.last, noted };
         // It counts among the running reads before it is judged: reads that share a metered time use it up faster.
         let running = if reads { self.meters.open(&agreement, now, usage.metered) } else { 0 };
