@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -71,8 +73,20 @@ impl World {
     }
 }
 
+/// A port that nobody uses, and that the operating system gives to nobody who does not ask for it by number: a node that is
+/// stopped and started again finds it free.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    const RANGE: std::ops::Range<u16> = 10_000..32_000;
+    let span = u32::from(RANGE.end - RANGE.start);
+    let next = NEXT
+        .get_or_init(|| AtomicU16::new(u16::try_from(std::process::id().wrapping_mul(97) % span).unwrap()));
+    loop {
+        let port = RANGE.start + next.fetch_add(1, Ordering::Relaxed) % (RANGE.end - RANGE.start);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A node that can be killed and started again.

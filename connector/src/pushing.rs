@@ -1,7 +1,7 @@
 //! Transfers that this node pushes to where their consumers want the data.
 //!
 //! Promise: the data goes as a whole, at least once. An attempt that fails is made again, with everything sent anew under
-//! the same `Idempotency-Key`, until the endpoint takes it, refuses it for good, or [`GIVE_UP`] has passed; then the
+//! the same `Idempotency-Key`, until the endpoint takes it, refuses it for good, or ten minutes have passed; then the
 //! transfer is completed, or terminated with the reason. A suspension cuts at once, a resumption begins anew. What runs
 //! when the node stops begins anew at the next start.
 

@@ -61,7 +61,7 @@ pub struct Wanted {
     pub path: String,
     /// Parameters for the provider.
     pub query: Vec<(String, String)>,
-    /// Those of [`ASKED`] go to the provider.
+    /// Those that mean something for data go to the provider.
     pub headers: HeaderMap,
     /// Of a POST.
     pub body: Bytes,

@@ -1,6 +1,6 @@
 //! Tables on the way: data in chunks becomes rows, rows become data again, in constant memory.
 //!
-//! A [`Decoder`] cuts bytes into [`Row`]s, an [`Encoder`] writes rows in another form; between them
+//! A decoder cuts bytes into rows, an encoder writes rows in another form; between them
 //! [`Obligations`](crate::Obligations) do what an agreement demands. [`pipe`] joins them to a body.
 
 mod columns;

@@ -299,7 +299,7 @@ impl Engine {
     }
 
     /// Counts what passed under an agreement. Reads that end together are written together: at once where the terms ask how
-    /// much was used, within [`TOGETHER`] otherwise.
+    /// much was used, within a tenth of a second otherwise.
     pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered) {
         let ended = Ended { transfer: transfer.to_owned(), read: read.clone(), metered, at: clock::now() };
         let is_first = self.meters.ended(agreement, ended);
