@@ -29,6 +29,48 @@ const GIVE_UP: Duration = Duration::from_secs(600);
 /// Longest wait between two attempts.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// An object store that data is pushed into: properties of the data address and the store's options that they become, and
+/// which of them let one in. Without these the library would look for credentials of this node's own, and write with them
+/// what a stranger names.
+struct Store {
+    scheme: &'static str,
+    options: &'static [(&'static str, &'static str)],
+    keys: &'static [&'static [&'static str]],
+}
+
+const STORES: [Store; 3] = [
+    Store {
+        scheme: "s3",
+        options: &[
+            ("accessKeyId", "aws_access_key_id"),
+            ("secretAccessKey", "aws_secret_access_key"),
+            ("sessionToken", "aws_session_token"),
+            ("region", "aws_region"),
+            ("endpoint", "aws_endpoint"),
+        ],
+        keys: &[&["accessKeyId", "secretAccessKey"]],
+    },
+    Store {
+        scheme: "az",
+        options: &[
+            ("accountName", "azure_storage_account_name"),
+            ("accountKey", "azure_storage_account_key"),
+            ("sasToken", "azure_storage_sas_token"),
+            ("endpoint", "azure_storage_endpoint"),
+        ],
+        keys: &[&["accountName", "accountKey"], &["accountName", "sasToken"]],
+    },
+    Store {
+        scheme: "gs",
+        options: &[("bearerToken", "google_bearer_token"), ("endpoint", "google_base_url")],
+        keys: &[&["bearerToken"]],
+    },
+];
+
+/// Headers that are the connection's own.
+const NOT_CREDENTIALS: [&str; 6] =
+    ["connection", "content-length", "host", "te", "transfer-encoding", "upgrade"];
+
 /// Checks where a consumer wants data pushed to.
 ///
 /// # Errors
@@ -36,14 +78,20 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub fn check(guard: &Guard, destination: Option<&DataAddress>) -> Result<(), String> {
     let destination = destination.ok_or("/dataAddress: data is pushed to an address, and there is none")?;
     let endpoint = destination.endpoint.as_deref().ok_or("/dataAddress/endpoint: there is none")?;
-    let url = match scheme(endpoint) {
-        "s3" | "az" | "gs" => match destination.property("endpoint") {
-            None => return Ok(()),
-            Some(store) => store,
-        },
-        _ => endpoint,
-    };
-    guard.check_url(url).map(|_| ()).map_err(|problem| format!("/dataAddress/endpoint: {problem}"))
+    let mut url = Some(endpoint);
+    if let Some(store) = STORES.iter().find(|store| store.scheme == scheme(endpoint)) {
+        let given = |keys: &&[&str]| keys.iter().all(|key| destination.property(key).is_some());
+        if !store.keys.iter().any(given) {
+            let ways: Vec<_> = store.keys.iter().map(|keys| keys.join(" and ")).collect();
+            return Err(format!(
+                "/dataAddress/endpointProperties: to write there takes {}",
+                ways.join(", or ")
+            ));
+        }
+        url = destination.property("endpoint");
+    }
+    let checked = url.map_or(Ok(()), |url| guard.check_url(url).map(|_| ()));
+    checked.map_err(|problem| format!("/dataAddress/endpoint: {problem}"))
 }
 
 fn scheme(address: &str) -> &str {
@@ -56,26 +104,13 @@ fn sink(engine: &Engine, pid: &str, destination: &DataAddress) -> Result<Sink, S
     let endpoint = destination.endpoint.as_deref().unwrap_or_default();
     let url: url::Url =
         endpoint.parse().map_err(|error| format!("`{endpoint}` is not an address: {error}"))?;
-    if ["s3", "az", "gs"].contains(&url.scheme()) {
-        let known = [
-            ("accessKeyId", "access_key_id"),
-            ("secretAccessKey", "secret_access_key"),
-            ("sessionToken", "token"),
-            ("region", "region"),
-            ("endpoint", "endpoint"),
-            ("accountName", "account_name"),
-            ("sasToken", "sas_token"),
-            ("accountKey", "account_key"),
-        ];
-        let prefix = match url.scheme() {
-            "s3" => "aws_",
-            "az" => "azure_storage_",
-            _ => "google_",
-        };
-        let options = known.into_iter().filter_map(|(property, name)| {
-            destination.property(property).map(|value| (format!("{prefix}{name}"), value.to_owned()))
+    if let Some(store) = STORES.iter().find(|store| store.scheme == url.scheme()) {
+        let options = store.options.iter().filter_map(|(property, option)| {
+            destination.property(property).map(|value| ((*option).to_owned(), value.to_owned()))
         });
-        let client = ObjectClient(engine.client().clone());
+        // Regions and names of accounts become parts of addresses: each is asked about when it is one.
+        let guard = engine.guard().clone();
+        let client = ObjectClient::guarded(engine.client().clone(), move |url| guard.check_url(url).is_ok());
         let object = ObjectSource::new(&url, options.collect(), client, None);
         return object.map(Sink::Object).map_err(|error| error.to_string());
     }
@@ -85,6 +120,9 @@ fn sink(engine: &Engine, pid: &str, destination: &DataAddress) -> Result<Sink, S
         other => return Err(format!("data is pushed with PUT or POST, not with `{other}`")),
     };
     let header = destination.property("authKey").unwrap_or("authorization");
+    if NOT_CREDENTIALS.contains(&header.to_ascii_lowercase().as_str()) {
+        return Err(format!("`{header}` carries no credentials"));
+    }
     let value = destination.property("authCode").or_else(|| destination.property("authorization"));
     let credentials = value
         .map(|value| {
@@ -269,6 +307,7 @@ pub fn destination(
         "accountName",
         "sasToken",
         "accountKey",
+        "bearerToken",
     ];
     let store = if scheme(&endpoint).starts_with("http") { None } else { text("endpointOverride") };
     let properties = names
@@ -281,4 +320,92 @@ pub fn destination(
         endpoint_properties: properties.collect(),
         endpoint: Some(endpoint),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::wire::EndpointProperty;
+
+    use super::*;
+
+    fn address(endpoint: &str, properties: &[(&str, &str)]) -> DataAddress {
+        let property = |(name, value): &(&str, &str)| EndpointProperty {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        DataAddress {
+            endpoint_type: "https://w3id.org/idsa/v4.1/HTTP".to_owned(),
+            endpoint: Some(endpoint.to_owned()),
+            endpoint_properties: properties.iter().map(property).collect(),
+        }
+    }
+
+    #[test]
+    fn nothing_is_pushed_with_credentials_of_this_node_or_into_its_networks() {
+        let guard = Guard::new(&[]);
+        let s3 = [("accessKeyId", "k"), ("secretAccessKey", "s")];
+        let az = [("accountName", "a"), ("sasToken", "s")];
+        let with = |more: &[(&'static str, &'static str)]| [&s3[..], more].concat();
+        for (endpoint, properties) in [
+            ("https://box.example/drop", vec![]),
+            ("s3://bucket/key", s3.to_vec()),
+            ("az://container/key", az.to_vec()),
+            ("gs://bucket/key", vec![("bearerToken", "t")]),
+        ] {
+            assert_eq!(check(&guard, Some(&address(endpoint, &properties))), Ok(()), "{endpoint}");
+        }
+        for (endpoint, properties) in [
+            ("s3://bucket/key", vec![]),
+            ("s3://bucket/key", vec![("accessKeyId", "k")]),
+            ("az://container/key", vec![("accountName", "a")]),
+            ("gs://bucket/key", vec![]),
+            ("s3://bucket/key", with(&[("endpoint", "https://169.254.169.254")])),
+            ("s3://bucket/key", with(&[("endpoint", "http://store.example")])),
+            ("https://10.0.0.1/drop", vec![]),
+            ("file:///etc/passwd", vec![]),
+        ] {
+            assert!(
+                check(&guard, Some(&address(endpoint, &properties))).is_err(),
+                "{endpoint} {properties:?}"
+            );
+        }
+        assert!(check(&guard, None).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_options_make_is_asked_about_too() {
+        crate::tls::install_provider();
+        let tls = rustls::ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let guard = Guard::new(&[]);
+        let client = crate::network::peer_client(&guard, tls).unwrap();
+        let client = ObjectClient::guarded(client, move |url| guard.check_url(url).is_ok());
+        for store in STORES {
+            let value = |property: &str| match property {
+                "region" => "x@127.0.0.1/",
+                "accountKey" => "a2V5",
+                "endpoint" => "https://127.0.0.1",
+                _ => "v",
+            };
+            // Every option is one that the store knows.
+            let options =
+                store.options.iter().filter(|(property, _)| *property != "endpoint" || store.scheme != "s3");
+            let options = options
+                .map(|(property, option)| ((*option).to_owned(), value(property).to_owned()))
+                .collect();
+            let url = format!("{}://bucket/key", store.scheme).parse().unwrap();
+            let object = ObjectSource::new(&url, options, client.clone(), None).unwrap();
+            let empty = dataplane::DataResponse {
+                status: http::StatusCode::OK,
+                headers: http::HeaderMap::new(),
+                body: http_body_util::BodyExt::boxed_unsync(http_body_util::BodyExt::map_err(
+                    http_body_util::Full::new(bytes::Bytes::from_static(b"x")),
+                    |impossible: std::convert::Infallible| match impossible {},
+                )),
+            };
+            let error = Sink::Object(object).push(empty).await.unwrap_err();
+            assert!(error.to_string().contains("does not talk to"), "{}: {error}", store.scheme);
+        }
+    }
 }

@@ -129,7 +129,7 @@ impl Sources {
                 )
             }
             Address::ObjectStore { url, options, secret_file, .. } => {
-                let client = ObjectClient(self.upstream.clone());
+                let client = ObjectClient::new(self.upstream.clone());
                 let options = store_options(options, secret_file.as_deref())?;
                 let media_type = media_type.map(str::to_owned);
                 Box::new(ObjectSource::new(&url, options, client, media_type).map_err(wrong)?)

@@ -98,8 +98,11 @@ pub type Subscribing<'a> = Pin<Box<dyn Future<Output = Result<Events, SourceErro
 
 /// Where data is. It is asked only by [`crate::serve`], which holds a grant.
 pub trait Source: Send + Sync + fmt::Debug {
-    /// Opens what is asked for.
-    fn open(&self, request: DataRequest) -> Opening<'_>;
+    /// Opens what is asked for; of what can only be followed there is nothing to open.
+    fn open(&self, request: DataRequest) -> Opening<'_> {
+        drop(request);
+        Box::pin(async { Err(SourceError::OnlyLive) })
+    }
 
     /// Whether it is many things under one name, of which there is a list.
     fn is_folder(&self) -> bool {

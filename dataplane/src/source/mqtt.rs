@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio_rustls::TlsConnector;
 
-use super::{DataRequest, Opening, Source, Subscribing};
+use super::{Source, Subscribing};
 use crate::error::SourceError;
 use crate::live::{Event, Hubs, MAX_EVENT, back_off};
 
@@ -67,10 +67,6 @@ impl MqttSource {
 }
 
 impl Source for MqttSource {
-    fn open(&self, _request: DataRequest) -> Opening<'_> {
-        Box::pin(async { Err(SourceError::OnlyLive) })
-    }
-
     fn is_whole(&self) -> bool {
         false
     }

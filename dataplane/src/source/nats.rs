@@ -13,7 +13,7 @@ use async_nats::{Client, ConnectOptions, Event as Told};
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Mutex, broadcast};
 
-use super::{DataRequest, Opening, Source, Subscribing};
+use super::{Source, Subscribing};
 use crate::error::{SourceError, StreamError};
 use crate::live::{Event, Hubs, MAX_EVENT, WAITING, back_off};
 
@@ -141,10 +141,6 @@ impl NatsSource {
 }
 
 impl Source for NatsSource {
-    fn open(&self, _request: DataRequest) -> Opening<'_> {
-        Box::pin(async { Err(SourceError::OnlyLive) })
-    }
-
     fn is_whole(&self) -> bool {
         false
     }

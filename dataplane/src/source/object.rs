@@ -23,9 +23,40 @@ use crate::error::{SourceError, StreamError};
 /// Most objects in a list.
 const MAX_LISTED: usize = 10_000;
 
+/// Whether an address may be reached.
+type Permits = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// The client that reaches object stores.
-#[derive(Debug, Clone)]
-pub struct ObjectClient(pub reqwest::Client);
+#[derive(Clone)]
+pub struct ObjectClient {
+    client: reqwest::Client,
+    permits: Option<Permits>,
+}
+
+impl std::fmt::Debug for ObjectClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectClient").finish_non_exhaustive()
+    }
+}
+
+impl ObjectClient {
+    /// For stores that the operator chose.
+    #[must_use]
+    pub const fn new(client: reqwest::Client) -> Self {
+        Self { client, permits: None }
+    }
+
+    /// For stores that a stranger chose: `permits` is asked of every address, also of those that the store's options make.
+    #[must_use]
+    pub fn guarded(client: reqwest::Client, permits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { client, permits: Some(Arc::new(permits)) }
+    }
+}
+
+/// The address is in a network that this node does not talk to.
+#[derive(Debug, thiserror::Error)]
+#[error("this node does not talk to `{0}`")]
+struct Forbidden(String);
 
 #[async_trait::async_trait]
 impl HttpService for ObjectClient {
@@ -34,9 +65,13 @@ impl HttpService for ObjectClient {
         let failed =
             |kind: HttpErrorKind| move |error: reqwest::Error| HttpError::new(kind, error.without_url());
         let url = parts.uri.to_string();
+        if self.permits.as_ref().is_some_and(|permits| !permits(&url)) {
+            let host = parts.uri.host().unwrap_or_default().to_owned();
+            return Err(HttpError::new(HttpErrorKind::Unknown, Forbidden(host)));
+        }
         let body =
             body.collect().await.map_err(|error| HttpError::new(HttpErrorKind::Request, error))?.to_bytes();
-        let sent = self.0.request(parts.method, url).headers(parts.headers).body(body).send().await;
+        let sent = self.client.request(parts.method, url).headers(parts.headers).body(body).send().await;
         let answer = sent.map_err(|error| {
             let kind = if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Request };
             failed(kind)(error)

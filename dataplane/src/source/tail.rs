@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 
 use super::folder::pattern_of;
-use super::{DataRequest, Opening, Source, Subscribing};
+use super::{Source, Subscribing};
 use crate::error::{SourceError, StreamError};
 use crate::live::{Event, MAX_EVENT};
 
@@ -78,10 +78,6 @@ impl TailSource {
 }
 
 impl Source for TailSource {
-    fn open(&self, _request: DataRequest) -> Opening<'_> {
-        Box::pin(async { Err(SourceError::OnlyLive) })
-    }
-
     fn is_whole(&self) -> bool {
         false
     }
