@@ -156,6 +156,10 @@ async fn a_dataset_in_use_is_read_at_an_address_in_whatever_form() {
     let used = consumer.get("/v4/uses/no2").await;
     let transfer = trust::did::segment(used["transfer"].as_str().unwrap());
     consumer.until(&format!("/v4/transferprocesses/{transfer}"), |one| one["state"] == "TERMINATED").await;
+    let kept =
+        consumer.client.get(format!("{}/d/no2.parquet", consumer.management)).header("range", "bytes=0-3");
+    let kept = kept.header("x-api-key", &key).send().await.unwrap();
+    assert_eq!(kept.status(), StatusCode::CONFLICT, "nor what was kept in memory");
     let refused = read(&consumer, &key, "/d/no2").await;
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     assert!(refused.text().await.unwrap().contains("concordat use"));

@@ -174,7 +174,15 @@ impl Stage {
     }
 
     /// What becomes of a row; `None` where it is left out, or waits in a group.
+    ///
+    /// # Errors
+    /// The row is no object: what has no names cannot be left out by name.
     pub(crate) fn apply(&mut self, mut row: Row) -> Result<Option<Row>, RowError> {
+        if self.form != Form::Csv && row.is_bare() {
+            return Err(RowError(
+                "its rows are no objects with names, so that the agreement cannot be kept".to_owned(),
+            ));
+        }
         if !self.filters.iter().all(|filter| filter.lets_through(&row)) {
             return Ok(None);
         }
@@ -521,6 +529,16 @@ mod tests {
         assert_ne!(one.first(), one.get(2));
         assert_ne!(one, other);
         assert!(one.iter().all(|line| line.len() == "station=".len() + 32));
+    }
+
+    #[test]
+    fn rows_without_names_do_not_slip_through() {
+        for form in [Form::Json, Form::JsonLines] {
+            for text in ["[\"anna\", 5]", "[[\"anna\", 5]]", "[[[\"anna\"]]]"] {
+                let all = done(vec![Transform::Drop(vec!["name".into()])], form, text);
+                assert!(all.is_err(), "{form:?} {text}: {all:?}");
+            }
+        }
     }
 
     #[test]

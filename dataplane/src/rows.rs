@@ -27,6 +27,9 @@ pub const MAX_ROW: usize = 4 * 1024 * 1024;
 /// Rows that are looked at before the columns of a table are fixed.
 const LOOK_AHEAD: usize = 1000;
 
+/// The column of values that have no names.
+const BARE: &str = "value";
+
 /// One row: columns and their values, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Row(pub Vec<(Arc<str>, Json)>);
@@ -53,6 +56,12 @@ impl Row {
         rest.split('.').try_fold(value, |value, key| value.get_mut(key)).and_then(leaf_mut)
     }
 
+    /// Whether it may be a value without a name, which is told under one of ours.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        matches!(self.0.as_slice(), [(name, _)] if &**name == BARE)
+    }
+
     /// Whether it is an entity of NGSI-LD: it has an id, a type, and attributes.
     #[must_use]
     pub fn is_entity(&self) -> bool {
@@ -64,7 +73,7 @@ impl Row {
     /// A JSON object's members. A GeoJSON feature gives its properties, and its geometry as `geometry`.
     #[must_use]
     pub fn of(json: Json) -> Self {
-        let Json::Object(mut map) = json else { return Self(vec![(Arc::from("value"), json)]) };
+        let Json::Object(mut map) = json else { return Self(vec![(Arc::from(BARE), json)]) };
         if map.get("type").and_then(Json::as_str) == Some("Feature") && map.contains_key("properties") {
             let mut cells = Vec::new();
             if let Some(id) = map.remove("id") {

@@ -323,7 +323,11 @@ async fn preview(management: &Arc<Management>, one: &InUse, now: bool) -> Option
         previews.get(name).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, preview)| Arc::clone(preview))
     };
     if let Some(preview) = kept(&management.previews) {
-        return Some(preview);
+        // What is kept is shown only while its transfer runs.
+        return match management.faces.engine.transfer_for_use(name).await {
+            Ok(_) => Some(preview),
+            Err(error) => Some(Arc::new(Preview { problem: Some(error.to_string()), ..Preview::default() })),
+        };
     }
     let counted = one.agreement.as_ref().is_some_and(|agreement| {
         let policy = agreement.agreement.policy();

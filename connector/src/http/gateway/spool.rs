@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{Refused, Request};
 use crate::http::management::Management;
+use crate::reading::Unread;
 
 /// Largest view that is kept, in bytes.
 const LARGEST: usize = 32 * 1024 * 1024;
@@ -51,9 +52,12 @@ pub(super) async fn read(management: &Arc<Management>, request: Request) -> Resu
     if request.view.is_none() || !(head || range.is_some()) {
         return super::read(management, request).await;
     }
+    // What is kept is shown only while the transfer that it was read under runs.
+    let engine = &management.faces.engine;
+    let (_, transfer) = engine.transfer_for_use(&request.name).await.map_err(Unread::from)?;
     let asked = &request.wanted;
     let key = format!(
-        "{} {} {:?} {:?} {} {:?}",
+        "{transfer} {} {} {:?} {:?} {} {:?}",
         request.name, request.path, request.view, asked.query, request.as_text, request.limit
     );
     let condition = asked.headers.get(header::IF_RANGE).cloned();
