@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use trust::{DidDocument, SignerRole};
 
 use super::claims::{Claims, missing};
+use super::meters::{Ended, Meters};
 use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
@@ -56,14 +57,14 @@ pub struct Admission {
 #[derive(Debug, Clone)]
 pub struct Read {
     /// Its name among the agreement's open reads; `None` for one that is not counted.
-    id: Option<String>,
+    pub(super) id: Option<String>,
     /// When it was let through.
-    at: Timestamp,
+    pub(super) at: Timestamp,
     /// When the one before it was.
-    before: Option<Timestamp>,
+    pub(super) before: Option<Timestamp>,
     /// Whether it is written down already that it began: where the terms ask how often or for how long. Otherwise that is
     /// written together with what passed, so that a small read does not wait for the disk.
-    noted: bool,
+    pub(super) noted: bool,
 }
 
 /// Reads that end within this time are written together.
@@ -494,148 +495,6 @@ impl Verified {
 struct Running {
     agreement: String,
     since: Timestamp,
-}
-
-/// A read that has ended and is not written yet.
-#[derive(Debug)]
-struct Ended {
-    transfer: String,
-    read: Read,
-    metered: Metered,
-    at: Timestamp,
-}
-
-impl Ended {
-    fn lasted(&self) -> SignedDuration {
-        self.at.duration_since(self.read.at).max(SignedDuration::ZERO)
-    }
-
-    /// What is told of it alone; `None` for a read that went to its end.
-    fn event(&self) -> Option<Event> {
-        let bytes = self.metered.bytes;
-        let text = match (&self.metered.failed, &self.metered.cut, self.metered.complete) {
-            (Some(why), ..) => format!("{bytes} bytes were read, then it broke off: {why}"),
-            (None, Some(reason), _) => format!("{bytes} bytes were read, then it was cut: {reason}"),
-            (None, None, true) => return None,
-            (None, None, false) => format!("{bytes} bytes were read, then the reader left"),
-        };
-        Some(Event::new("stream", self.at, text).about(&self.transfer))
-    }
-}
-
-/// The reads that run now, by agreement, and for how long data was streamed in all. While an agreement is read this is
-/// the truth about its metered time; the store follows.
-#[derive(Debug, Default)]
-pub(super) struct Meters {
-    agreements: Mutex<HashMap<String, Meter>>,
-}
-
-#[derive(Debug, Default)]
-struct Meter {
-    running: usize,
-    /// Nanoseconds since the epoch, summed over the running reads: how long they have run follows from it at once.
-    starts: i128,
-    /// For how long the reads that have ended had run.
-    settled: SignedDuration,
-    /// Ended, and not yet taken to be written.
-    ended: Vec<Ended>,
-    /// How many are writing.
-    writing: usize,
-}
-
-impl Meter {
-    const fn is_idle(&self) -> bool {
-        self.running == 0 && self.writing == 0 && self.ended.is_empty()
-    }
-
-    fn leave(&mut self, at: Timestamp) {
-        self.running = self.running.saturating_sub(1);
-        self.starts -= at.as_nanosecond();
-    }
-}
-
-impl Meters {
-    fn with<T>(&self, agreement: &str, change: impl FnOnce(&mut Meter) -> T) -> T {
-        let mut agreements = self.agreements.lock().unwrap_or_else(PoisonError::into_inner);
-        let meter = agreements.entry(agreement.to_owned()).or_default();
-        let answer = change(meter);
-        if meter.is_idle() {
-            agreements.remove(agreement);
-        }
-        answer
-    }
-
-    /// A read begins, where the store knows of `stored`; how many run now.
-    fn open(&self, agreement: &str, at: Timestamp, stored: SignedDuration) -> usize {
-        self.with(agreement, |meter| {
-            if meter.is_idle() {
-                meter.settled = stored;
-            }
-            meter.running += 1;
-            meter.starts += at.as_nanosecond();
-            meter.running
-        })
-    }
-
-    /// A read that was opened never took place.
-    fn close(&self, agreement: &str, at: Timestamp) {
-        self.with(agreement, |meter| meter.leave(at));
-    }
-
-    /// A read has ended; whether nothing else waits to be written.
-    fn ended(&self, agreement: &str, ended: Ended) -> bool {
-        self.with(agreement, |meter| {
-            let is_first = meter.ended.is_empty();
-            if ended.read.id.is_some() {
-                meter.leave(ended.read.at);
-                meter.settled = meter.settled.saturating_add(ended.lasted());
-            }
-            meter.ended.push(ended);
-            is_first
-        })
-    }
-
-    /// Agreements under which something has ended that is not written yet.
-    fn unwritten(&self) -> Vec<String> {
-        let agreements = self.agreements.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = agreements.iter().filter(|(_, meter)| !meter.ended.is_empty());
-        all.map(|(agreement, _)| agreement.clone()).collect()
-    }
-
-    /// What is to be written; [`Self::written`] follows.
-    fn take_ended(&self, agreement: &str) -> Vec<Ended> {
-        self.with(agreement, |meter| {
-            meter.writing += 1;
-            std::mem::take(&mut meter.ended)
-        })
-    }
-
-    fn written(&self, agreement: &str) {
-        self.with(agreement, |meter| meter.writing = meter.writing.saturating_sub(1));
-    }
-
-    /// How many reads run, or have ended and are not written yet.
-    pub(super) fn unsettled(&self, agreement: &str) -> usize {
-        self.with(agreement, |meter| meter.running + meter.ended.len() + meter.writing)
-    }
-
-    /// How many reads run, and for how long data was streamed until `now`, where the store knows of `stored`.
-    pub(super) fn until(
-        &self,
-        agreement: &str,
-        now: Timestamp,
-        stored: SignedDuration,
-    ) -> (usize, SignedDuration) {
-        self.with(agreement, |meter| {
-            if meter.is_idle() {
-                return (0, stored);
-            }
-            let reads = i128::try_from(meter.running).unwrap_or_default();
-            let total = (now.as_nanosecond() * reads - meter.starts).max(0);
-            let running = SignedDuration::from_nanos(i64::try_from(total).unwrap_or(i64::MAX));
-            (meter.running, meter.settled.saturating_add(running))
-        })
-    }
 }
 
 /// The terms of an agreement and everything they may ask about.

@@ -1,0 +1,152 @@
+//! What runs and what has ended under each agreement: how much was used follows from it at once, and the store follows.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use dataplane::Metered;
+use jiff::{SignedDuration, Timestamp};
+
+use super::gate::Read;
+use crate::tables::Event;
+
+/// A read that has ended and is not written yet.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) transfer: String,
+    pub(super) read: Read,
+    pub(super) metered: Metered,
+    pub(super) at: Timestamp,
+}
+
+impl Ended {
+    pub(super) fn lasted(&self) -> SignedDuration {
+        self.at.duration_since(self.read.at).max(SignedDuration::ZERO)
+    }
+
+    /// What is told of it alone; `None` for a read that went to its end.
+    pub(super) fn event(&self) -> Option<Event> {
+        let bytes = self.metered.bytes;
+        let text = match (&self.metered.failed, &self.metered.cut, self.metered.complete) {
+            (Some(why), ..) => format!("{bytes} bytes were read, then it broke off: {why}"),
+            (None, Some(reason), _) => format!("{bytes} bytes were read, then it was cut: {reason}"),
+            (None, None, true) => return None,
+            (None, None, false) => format!("{bytes} bytes were read, then the reader left"),
+        };
+        Some(Event::new("stream", self.at, text).about(&self.transfer))
+    }
+}
+
+/// The reads that run now, by agreement, and for how long data was streamed in all. While an agreement is read this is
+/// the truth about its metered time; the store follows.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    agreements: Mutex<HashMap<String, Meter>>,
+}
+
+#[derive(Debug, Default)]
+struct Meter {
+    running: usize,
+    /// Nanoseconds since the epoch, summed over the running reads: how long they have run follows from it at once.
+    starts: i128,
+    /// For how long the reads that have ended had run.
+    settled: SignedDuration,
+    /// Ended, and not yet taken to be written.
+    ended: Vec<Ended>,
+    /// How many are writing.
+    writing: usize,
+}
+
+impl Meter {
+    const fn is_idle(&self) -> bool {
+        self.running == 0 && self.writing == 0 && self.ended.is_empty()
+    }
+
+    fn leave(&mut self, at: Timestamp) {
+        self.running = self.running.saturating_sub(1);
+        self.starts -= at.as_nanosecond();
+    }
+}
+
+impl Meters {
+    fn with<T>(&self, agreement: &str, change: impl FnOnce(&mut Meter) -> T) -> T {
+        let mut agreements = self.agreements.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = agreements.entry(agreement.to_owned()).or_default();
+        let answer = change(meter);
+        if meter.is_idle() {
+            agreements.remove(agreement);
+        }
+        answer
+    }
+
+    /// A read begins, where the store knows of `stored`; how many run now.
+    pub(super) fn open(&self, agreement: &str, at: Timestamp, stored: SignedDuration) -> usize {
+        self.with(agreement, |meter| {
+            if meter.is_idle() {
+                meter.settled = stored;
+            }
+            meter.running += 1;
+            meter.starts += at.as_nanosecond();
+            meter.running
+        })
+    }
+
+    /// A read that was opened never took place.
+    pub(super) fn close(&self, agreement: &str, at: Timestamp) {
+        self.with(agreement, |meter| meter.leave(at));
+    }
+
+    /// A read has ended; whether nothing else waits to be written.
+    pub(super) fn ended(&self, agreement: &str, ended: Ended) -> bool {
+        self.with(agreement, |meter| {
+            let is_first = meter.ended.is_empty();
+            if ended.read.id.is_some() {
+                meter.leave(ended.read.at);
+                meter.settled = meter.settled.saturating_add(ended.lasted());
+            }
+            meter.ended.push(ended);
+            is_first
+        })
+    }
+
+    /// Agreements under which something has ended that is not written yet.
+    pub(super) fn unwritten(&self) -> Vec<String> {
+        let agreements = self.agreements.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = agreements.iter().filter(|(_, meter)| !meter.ended.is_empty());
+        all.map(|(agreement, _)| agreement.clone()).collect()
+    }
+
+    /// What is to be written; [`Self::written`] follows.
+    pub(super) fn take_ended(&self, agreement: &str) -> Vec<Ended> {
+        self.with(agreement, |meter| {
+            meter.writing += 1;
+            std::mem::take(&mut meter.ended)
+        })
+    }
+
+    pub(super) fn written(&self, agreement: &str) {
+        self.with(agreement, |meter| meter.writing = meter.writing.saturating_sub(1));
+    }
+
+    /// How many reads run, or have ended and are not written yet.
+    pub(super) fn unsettled(&self, agreement: &str) -> usize {
+        self.with(agreement, |meter| meter.running + meter.ended.len() + meter.writing)
+    }
+
+    /// How many reads run, and for how long data was streamed until `now`, where the store knows of `stored`.
+    pub(super) fn until(
+        &self,
+        agreement: &str,
+        now: Timestamp,
+        stored: SignedDuration,
+    ) -> (usize, SignedDuration) {
+        self.with(agreement, |meter| {
+            if meter.is_idle() {
+                return (0, stored);
+            }
+            let reads = i128::try_from(meter.running).unwrap_or_default();
+            let total = (now.as_nanosecond() * reads - meter.starts).max(0);
+            let running = SignedDuration::from_nanos(i64::try_from(total).unwrap_or(i64::MAX));
+            (meter.running, meter.settled.saturating_add(running))
+        })
+    }
+}
