@@ -7,4 +7,4 @@ if ! "$environment/bin/python" -c 'import moto, pandas, pyarrow' 2>/dev/null; th
     python3 -m venv "$environment" && "$environment/bin/pip" install -q -r tests/dataplane/requirements.txt || exit 1
 fi
 CONCORDAT_ALL_SERVERS=1 CONCORDAT_PYTHON="$environment/bin/python" CONCORDAT_LIVE_SECONDS="${CONCORDAT_LIVE_SECONDS:-120}" \
-    exec cargo test -p connector --test nodes -- --nocapture dataplane:: live::
+    exec cargo test --workspace --test nodes -- --nocapture dataplane:: live::

@@ -11,7 +11,7 @@ environment=target/dcat-ap/venv
 if ! "$environment/bin/python" -c 'import pyshacl' 2>/dev/null; then
     python3 -m venv "$environment" && "$environment/bin/pip" install -q -r tests/dcat/requirements.txt || exit 1
 fi
-cargo build --quiet -p connector --bin concordat || exit 1
+cargo build --quiet --workspace --bin concordat --example tck-operator || exit 1
 public=$(free_port) management=$(free_port)
 create city "$public" "$management"
 start city

@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d)
 . tests/nodes.sh
-cargo build --quiet -p connector --bin concordat || exit 1
+cargo build --quiet --workspace --bin concordat --example tck-operator || exit 1
 modules=$PWD/target/management
 mkdir -p "$modules" && cp tests/management/package.json tests/management/client.mjs "$modules" || exit 1
 (cd "$modules" && npm install --silent --no-audit --no-fund) || exit 1

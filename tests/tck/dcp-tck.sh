@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d)
 . tests/nodes.sh
 . tests/tck/suite.sh
-cargo build --quiet -p connector --bin concordat || exit 1
+cargo build --quiet --workspace --bin concordat --example tck-operator || exit 1
 suite dcp 1.0.2 1.0.0-RC6
 
 suite_port=$(free_port) tokens_port=$(free_port)

@@ -7,7 +7,7 @@ work=$(mktemp -d)
 . tests/tck/suite.sh
 public=$(free_port) management=$(free_port) plain=$(free_port) webhook=$(free_port) suite=$(free_port)
 
-cargo build --quiet -p connector --bin concordat --example tck-operator || exit 1
+cargo build --quiet --workspace --bin concordat --example tck-operator || exit 1
 node=$work/node
 create node "$public" "$management"
 sed -i 's/signatures = "required"/signatures = "none"/' "$node/concordat.toml"
