@@ -12,7 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("catalog", &["policy-engine"]),
     ("protocol", &["policy-engine"]),
     ("dataplane", &["policy-engine"]),
-    ("connector", &["catalog", "dataplane", "policy-engine", "protocol", "store", "trust"]),
+    ("governance", &["policy-engine"]),
+    ("connector", &["catalog", "dataplane", "governance", "policy-engine", "protocol", "store", "trust"]),
 ];
 
 /// What a pure crate never imports.
@@ -20,7 +21,7 @@ const IMPURE: &[&str] =
     &["tokio", "hyper", "reqwest", "axum", "rustls", "sled", "redb", "rand", "getrandom", "uuid"];
 
 /// Crates that do no input or output and know no clock.
-const PURE: &[&str] = &["policy-engine", "catalog", "protocol", "trust"];
+const PURE: &[&str] = &["policy-engine", "catalog", "protocol", "trust", "governance"];
 
 fn dependencies(package: &Package) -> BTreeSet<String> {
     package

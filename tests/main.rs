@@ -20,6 +20,7 @@ mod identity;
 mod live;
 mod management;
 mod membership;
+mod personal;
 mod soak;
 mod streams;
 mod support;

@@ -10,32 +10,37 @@ use serde_json::{Value, json};
 use crate::streams::{broke_off, door, endless, open};
 use crate::support::{Node, PURPOSE, Stranger, World, answer};
 
-const DATASET: &str = "urn:test:usage";
+pub const DATASET: &str = "urn:test:usage";
 
 /// Publishes `source` under `terms` (an ODRL Set) and has `consumer` agree; the agreement's id.
 fn agree(world: &World, provider: &Node, consumer: &Node, source: &str, terms: &Value) -> String {
+    agree_with(world, provider, consumer, source, terms, &[])
+}
+
+/// As [`agree`], with further arguments of `publish`.
+pub fn agree_with(
+    world: &World,
+    provider: &Node,
+    consumer: &Node,
+    source: &str,
+    terms: &Value,
+    further: &[&str],
+) -> String {
     let file = world.folder.path().join("terms.json");
     std::fs::write(&file, terms.to_string()).unwrap();
-    provider.json(&[
-        "publish",
-        source,
-        "--id",
-        DATASET,
-        "--title",
-        "Usage",
-        "--policy",
-        file.to_str().unwrap(),
-    ]);
+    let terms = file.to_str().unwrap();
+    let usual = ["publish", source, "--id", DATASET, "--title", "Usage", "--policy", terms];
+    provider.json(&[&usual, further].concat());
     let found = consumer.json(&["negotiate", &provider.did, DATASET]);
     assert_eq!(found["state"], "FINALIZED", "{found}");
     found["contractAgreementId"].as_str().unwrap().to_owned()
 }
 
-fn c(left: &str, operator: &str, right: &str) -> Value {
+pub fn c(left: &str, operator: &str, right: &str) -> Value {
     json!({"leftOperand": left, "operator": operator, "rightOperand": right})
 }
 
-fn permission(constraints: &[Value]) -> Value {
+pub fn permission(constraints: &[Value]) -> Value {
     json!({"@type": "Set", "permission": [{"action": "use", "constraint": constraints}]})
 }
 

@@ -9,7 +9,8 @@ pub struct CatalogError {
 }
 
 impl CatalogError {
-    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// At a place in the document, in one clause.
+    pub fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { path: path.into(), reason: reason.into() }
     }
 

@@ -20,6 +20,7 @@ mod keys;
 mod negotiations;
 mod output;
 mod peers;
+mod personal;
 mod policy;
 mod publish;
 mod pull;
@@ -166,6 +167,8 @@ enum Command {
     Doctor,
     /// What agreements demand of whom, by when; state that it was done.
     Duties(duties::Arguments),
+    /// Data about persons: what they permit and ask, what must be deleted.
+    Personal(personal::Arguments),
     /// Look after the node's store while it does not run.
     Store(store::Arguments),
     /// Three cities share real air-quality data, on this machine, in one command.
@@ -229,6 +232,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
         Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
+        Command::Personal(arguments) => personal::run(dir, &arguments, output).await,
         Command::Store(arguments) => store::run(dir, &arguments, output).await,
         Command::Demo(arguments) => demo::run(&arguments, output).await,
         Command::Bench(arguments) => bench::run(&arguments, output).await,

@@ -40,6 +40,9 @@ pub struct Config {
     /// Set where this node issues credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<Authority>,
+    /// Data about persons.
+    #[serde(default)]
+    pub personal: PersonalData,
     /// Whose catalogs this node reads.
     #[serde(default)]
     pub federation: Federation,
@@ -286,6 +289,28 @@ pub struct Authority {
 
 const fn a_year() -> u16 {
     365
+}
+
+/// `[personal]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PersonalData {
+    /// Personal data operators whose word on consents and requests of persons counts, by their DIDs.
+    pub operators: Vec<String>,
+    /// The file with the key under which persons have names in the ledger, mode 0600; made where it is missing.
+    pub key: PathBuf,
+    /// The file with the keys of persons, mode 0600; made where it is missing.
+    pub subject_keys: PathBuf,
+}
+
+impl Default for PersonalData {
+    fn default() -> Self {
+        Self {
+            operators: Vec::new(),
+            key: "keys/personal.key".into(),
+            subject_keys: "keys/subjects.keys".into(),
+        }
+    }
 }
 
 /// `[federation]`

@@ -24,9 +24,11 @@ mod meters;
 mod negotiations;
 mod open_data;
 mod peers;
+mod personal;
 mod replay;
 mod revocation;
 mod rotation;
+mod statements;
 mod terms;
 mod transfers;
 mod trust_list;
@@ -64,9 +66,12 @@ pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 pub(crate) use self::peers::next_page;
+use self::personal::Ledger;
+pub use self::personal::{Answer, Insight, Receipt, Recipient, Withdrawing};
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
+pub use self::statements::StatementMessage;
 use self::transfers::Pushes;
 pub use self::uses::InUse;
 use crate::config::{
@@ -80,6 +85,7 @@ use crate::outbox::Outbox;
 use crate::resolver::Resolver;
 use crate::search::{SearchError, SearchIndex};
 use crate::streams::Streams;
+use crate::subject_keys::SubjectKeys;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind, TransferRecord};
 use crate::vault::{Vault, VaultError};
 
@@ -185,6 +191,10 @@ pub struct Engine {
     meters: Arc<Meters>,
     offered: Arc<Offered>,
     open_reads: OpenReads,
+    /// Who permits what.
+    ledger: Arc<Ledger>,
+    /// Personal data operators whose word counts.
+    operators: Vec<String>,
     fairness: Fairness,
     pushes: Pushes,
     verified: Verified,
@@ -223,6 +233,10 @@ pub struct Parts {
     pub known: Hierarchy,
     /// What seals credentials.
     pub vault: Vault,
+    /// Key of the names that the ledger has for persons.
+    pub personal_key: Vec<u8>,
+    /// The keys of persons.
+    pub subject_keys: SubjectKeys,
     /// What is known of datasets; `None` where it cannot be kept.
     pub search: Option<SearchIndex>,
 }
@@ -235,6 +249,8 @@ impl Engine {
     pub fn new(config: &Config, parts: Parts) -> Result<Self, EngineError> {
         let used_tokens = UsedTokens::load(&parts.store)?;
         let known = Arc::new(parts.known);
+        let ledger = Ledger::new(&parts.personal_key, parts.subject_keys)
+            .map_err(|error| EngineError::Vault(format!("{error:#}")))?;
         let engine = Self {
             store: parts.store,
             identity: parts.identity,
@@ -265,6 +281,8 @@ impl Engine {
             meters: Arc::default(),
             offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
+            ledger: Arc::new(ledger),
+            operators: config.personal.operators.clone(),
             pushes: Pushes::default(),
             verified: Verified::default(),
             kept_transfers: Kept::default(),
@@ -276,6 +294,7 @@ impl Engine {
             committed: watch::channel(0).0,
         };
         engine.load_catalog()?;
+        engine.load_ledger()?;
         engine.refresh_scopes()?;
         Ok(engine)
     }
@@ -301,6 +320,7 @@ impl Engine {
         self.settle_reads().await?;
         self.take_up_pushes()?;
         self.expect_all_duties()?;
+        self.expect_requests()?;
         self.expect_agreed_claims()?;
         self.expect_remote_claims()?;
         Ok(resumed)

@@ -10,6 +10,7 @@ pub mod management;
 mod notify;
 mod open;
 mod open_data;
+mod personal;
 mod problem;
 mod validators;
 mod well_known;
@@ -38,6 +39,8 @@ pub const HOLDER_PATH: &str = "/dcp/holder";
 /// Path of the issuer service's endpoints below the public address.
 pub const ISSUER_PATH: &str = "/dcp/issuer";
 
+/// Path of what personal data operators call, below the public address.
+pub const PERSONAL_PATH: &str = "/personal";
 /// Path of the public catalogue below the public address.
 pub const OPEN_PATH: &str = "/open";
 
@@ -72,6 +75,7 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .nest(DSP_PATH, dsp::routes())
         .nest(DATA_PATH, data::routes())
         .nest(NOTIFY_PATH, notify::routes())
+        .nest(PERSONAL_PATH, personal::routes())
         .nest(HOLDER_PATH, dcp::holder())
         .nest(ISSUER_PATH, dcp::issuer())
         .nest(OPEN_PATH, open::routes().merge(open_data::routes()))

@@ -279,6 +279,15 @@ impl Identity {
         trust::members::sign(&signer.key, &self.kid(&signer), list)
     }
 
+    /// Signs a statement of the kind `typ`.
+    ///
+    /// # Errors
+    /// No key signs.
+    pub fn sign_statement(&self, statement: &trust::Statement, typ: &str) -> Result<String, TrustError> {
+        let signer = self.signer()?;
+        statement.sign(&signer.key, &self.kid(&signer), typ)
+    }
+
     /// Signs the statement of a journal checkpoint; empty where the key could not sign.
     #[must_use]
     pub fn sign_checkpoint(&self, statement: &[u8]) -> String {

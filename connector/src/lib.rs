@@ -22,6 +22,7 @@ pub mod search;
 pub mod secrets;
 mod sources;
 mod streams;
+mod subject_keys;
 pub mod tables;
 pub mod telemetry;
 pub mod tls;

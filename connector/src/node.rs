@@ -20,6 +20,7 @@ use crate::outbox::Outbox;
 use crate::resolver::Resolver;
 use crate::search::SearchIndex;
 use crate::sources::Sources;
+use crate::subject_keys::SubjectKeys;
 use crate::vault::Vault;
 use crate::{secrets, tls};
 
@@ -88,6 +89,8 @@ impl Node {
         let outbox = Outbox::new(config.delivery.clone(), stop.clone());
         let known = known_terms(config)?;
         let vault = Vault::open(config)?;
+        let personal_key = secrets::read_or_make(&config.path(&config.personal.key))?.into_bytes();
+        let subject_keys = SubjectKeys::open(&config.path(&config.personal.subject_keys))?;
         let search = open_search(config, &store).await;
         let parts = Parts {
             store,
@@ -99,6 +102,8 @@ impl Node {
             stream_key,
             known,
             vault,
+            personal_key,
+            subject_keys,
             search,
         };
         let engine = Arc::new(Engine::new(config, parts)?);
@@ -145,6 +150,7 @@ impl Node {
         let resumed = engine.resume().await?;
         listeners.spawn(crate::pushing::run(Arc::clone(&faces), stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
+        listeners.spawn(Arc::clone(&engine).watch_handed(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_audit_log(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_own_catalog(stop.clone()));
@@ -178,6 +184,9 @@ impl Node {
         self.listeners.wait().await;
         self.outbox.drained().await;
         self.engine.write_all_meters().await;
+        if let Err(error) = self.engine.settle_handed().await {
+            tracing::error!(%error, "who was among the rows was not written");
+        }
         drop(self.engine);
     }
 }

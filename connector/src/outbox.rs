@@ -133,6 +133,10 @@ impl Outbox {
             (ProcessKind::Negotiation, Outcome::Failed(failure)) => {
                 engine.negotiation_failed(pid, id, failure).await
             }
+            (ProcessKind::Statement, Outcome::Taken(..)) => engine.statement_told(&entry, Ok(())).await,
+            (ProcessKind::Statement, Outcome::Failed(failure)) => {
+                engine.statement_told(&entry, Err(failure)).await
+            }
             (ProcessKind::Transfer, Outcome::Taken(body, _)) => {
                 let reply = protocol::wire::parse::<TransferProcess>(&body).ok().map(|reply| reply.message);
                 engine.transfer_acknowledged(pid, id, reply).await
@@ -268,7 +272,7 @@ fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>
     use protocol::progress::Act as _;
     Ok(match entry.kind {
         // A repeated report is simply taken again.
-        ProcessKind::Agreement | ProcessKind::Issuance | ProcessKind::Notice => None,
+        ProcessKind::Agreement | ProcessKind::Issuance | ProcessKind::Notice | ProcessKind::Statement => None,
         ProcessKind::Negotiation => {
             let ours = engine.negotiation(&entry.pid)?.negotiation;
             let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);

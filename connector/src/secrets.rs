@@ -6,6 +6,8 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 /// Writes a new key file that only its owner can read.
 ///
@@ -50,6 +52,21 @@ pub fn read(path: &Path) -> anyhow::Result<String> {
         bail!("others can read the key file {0}; run `chmod 600 {0}`", path.display());
     }
     fs::read_to_string(path).with_context(|| format!("reading the key file {}", path.display()))
+}
+
+/// Reads a key file; where it is missing, a new key (32 random bytes, base64) is written to it.
+///
+/// # Errors
+/// It cannot be read or made, or others can read it.
+pub fn read_or_make(path: &Path) -> anyhow::Result<String> {
+    if path.exists() {
+        return read(path);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    let text = STANDARD.encode(key);
+    create(path, &text)?;
+    Ok(text)
 }
 
 /// Whether `error` says that a file is missing.

@@ -1,6 +1,7 @@
 //! Which records exist, under which keys. The byte form and its version are in `store`.
 
 mod federation;
+mod personal;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,9 @@ use store::{Batch, CommitError, Store, StoreError};
 
 pub use self::federation::{
     AnswerKind, Crawl, DataRequest, DataRequestRecord, Membership, PageMark, RequestAnswer, Watcher,
+};
+pub use self::personal::{
+    Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord, StatementRecord,
 };
 use crate::http::management::Scope;
 
@@ -38,6 +42,8 @@ pub mod prefix {
     pub const CREDENTIAL_OFFER: &str = "credential-offer/";
     /// [`super::CredentialRequest`], by our id.
     pub const CREDENTIAL_REQUEST: &str = "credential-request/";
+    /// [`super::ConsentRecord`], by its id.
+    pub const CONSENT: &str = "consent/";
     /// `catalog::ContractDefinition`.
     pub const CONTRACT_DEFINITION: &str = "contract-definition/";
     /// [`super::Crawl`], by participant; this node's own datasets in the search index under its own DID.
@@ -48,6 +54,8 @@ pub mod prefix {
     pub const DUTY: &str = "duty/";
     /// [`super::Event`], in commit order, chained.
     pub const EVENT: &str = "event/";
+    /// [`super::HandedRecord`], by agreement, in the order in which they were written.
+    pub const HANDED: &str = "handed/";
     /// [`super::Invitation`], by holder.
     pub const INVITATION: &str = "invitation/";
     /// [`super::Issuance`], by our id.
@@ -70,6 +78,8 @@ pub mod prefix {
     pub const PEER: &str = "peer/";
     /// Our pid for a peer's first message: makes those idempotent.
     pub const PEER_PROCESS: &str = "peer-process/";
+    /// [`super::PersonRecord`], by the name in the ledger.
+    pub const PERSON: &str = "person/";
     /// `catalog::PolicyDefinition`.
     pub const POLICY_DEFINITION: &str = "policy-definition/";
     /// [`super::ProvenRecord`], by participant.
@@ -80,6 +90,12 @@ pub mod prefix {
     pub const REMOTE: &str = "remote/";
     /// When a used token is too old anyway (seconds), by the digest of sender and `jti`.
     pub const REPLAY: &str = "replay/";
+    /// [`super::StatementRecord`], by agreement and id.
+    pub const STATEMENT: &str = "statement/";
+    /// How many statements an agreement has.
+    pub const STATEMENTS: &str = "statements/";
+    /// [`super::RequestRecord`], by its id.
+    pub const SUBJECT_REQUEST: &str = "subject-request/";
     /// [`super::Trusted`], by DID.
     pub const TRUSTED: &str = "trusted/";
     /// [`super::TransferRecord`].
@@ -454,6 +470,8 @@ pub enum ProcessKind {
     Negotiation,
     /// The word that a status list has changed.
     Notice,
+    /// A signed statement about an agreement.
+    Statement,
     /// Transfer process.
     Transfer,
 }
@@ -467,6 +485,7 @@ impl ProcessKind {
             Self::Issuance => "issuance",
             Self::Negotiation => "negotiation",
             Self::Notice => "notice",
+            Self::Statement => "statement",
             Self::Transfer => "transfer",
         }
     }
@@ -561,6 +580,12 @@ pub fn shown(agreement: &str) -> String {
 #[must_use]
 pub fn read(agreement: &str, id: &str) -> String {
     format!("{}{}/{id}", prefix::READ, trust::did::segment(agreement))
+}
+
+/// The key of a statement about an agreement.
+#[must_use]
+pub fn statement(agreement: &str, id: &str) -> String {
+    format!("{}{}/{id}", prefix::STATEMENT, trust::did::segment(agreement))
 }
 
 /// The key of an outbox entry.

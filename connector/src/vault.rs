@@ -24,6 +24,9 @@ pub enum VaultError {
     /// It cannot be sealed.
     #[error("`{0}` cannot be sealed")]
     Seal(String),
+    /// The person asked for it.
+    #[error("the key of `{0}` was destroyed, at the wish of the person it is about")]
+    Destroyed(String),
     /// Sealed with another key, as another record, or altered.
     #[error(
         "`{0}` was sealed with another key, or was altered; is the key in {VARIABLE} or in the file of \
@@ -53,20 +56,18 @@ impl Vault {
         let path = config.path(&config.credentials.vault_key);
         let text = match std::env::var(VARIABLE) {
             Ok(text) => text,
-            Err(_) if path.exists() => secrets::read(&path)?,
-            Err(_) => {
-                let mut key = [0; KEY];
-                getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-                let text = STANDARD.encode(key);
-                secrets::create(&path, &text)?;
-                text
-            }
+            Err(_) => secrets::read_or_make(&path)?,
         };
         let key = STANDARD.decode(text.trim()).context("the vault's key is not base64")?;
         if key.len() != KEY {
             bail!("the vault's key has {} bytes, not {KEY}", key.len());
         }
         Ok(Self { cipher: Aes256Gcm::new_from_slice(&key).context("the vault's key")? })
+    }
+
+    /// A vault with a key of its own; `None` for one of another length than 32 bytes.
+    pub(crate) fn with_key(key: &[u8]) -> Option<Self> {
+        Some(Self { cipher: Aes256Gcm::new_from_slice(key).ok()? })
     }
 
     /// Seals `text` as the record `name`: it opens under that name only.

@@ -13,6 +13,7 @@ mod grant;
 pub mod guard;
 pub mod live;
 mod obligations;
+mod persons;
 pub mod rows;
 pub mod sink;
 mod source;
@@ -21,7 +22,8 @@ pub use error::{SourceError, StreamError};
 pub use fair::{Fairness, Limits, Ticket, TooMuch};
 pub use grant::{Denied, Grant, Judge};
 pub use guard::{APPLIED, Clock, Follow, Metered, REPR_DIGEST, Reading, Signal, WANT_REPR_DIGEST, serve};
-pub use obligations::{Obligations, PseudonymKey, Stage};
+pub use obligations::{Obligations, PseudonymKey, Stage, delivered};
+pub use persons::{Hidden, OfPersons, Permitted, Persons};
 pub use source::{
     Body, DataRequest, DataResponse, FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker,
     MqttSource, NatsConnections, NatsServer, NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient,

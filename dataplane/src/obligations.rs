@@ -1,7 +1,7 @@
 //! What an agreement demands of the data, done while it flows: rows left out, columns left out, values made coarse, hidden,
 //! or brought together in groups. Memory stays constant, whatever the size.
 //!
-//! The order is always the same: rows are chosen by what the source says; then values are rounded, shortened and
+//! The order is always the same: what a person does not permit is left out; rows are chosen by what the source says; then values are rounded, shortened and
 //! pseudonymised; then rows are brought together; then columns are left out.
 
 mod aggregate;
@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 use sha2::Sha256;
 
 use self::aggregate::Aggregate;
+use crate::persons::OfPersons;
 use crate::rows::{Form, Row, RowError, number};
 
 /// Attributes that say what an entity of NGSI-LD is; they are kept unless they are dropped by name.
@@ -27,6 +28,7 @@ const IDENTITY: [&str; 3] = ["id", "type", "@context"];
 pub struct Obligations {
     transforms: Arc<[Transform]>,
     key: PseudonymKey,
+    of_persons: Option<OfPersons>,
 }
 
 /// A key of one agreement.
@@ -51,19 +53,26 @@ impl Obligations {
     /// What `transforms` demand.
     #[must_use]
     pub fn new(transforms: Vec<Transform>, key: PseudonymKey) -> Self {
-        Self { transforms: transforms.into(), key }
+        Self { transforms: transforms.into(), key, of_persons: None }
+    }
+
+    /// The same, for rows about persons.
+    #[must_use]
+    pub fn with_persons(self, of_persons: OfPersons) -> Self {
+        Self { of_persons: Some(of_persons), ..self }
     }
 
     /// Whether data goes as it comes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.transforms.is_empty()
+        self.transforms.is_empty() && self.of_persons.is_none()
     }
 
     /// Each in words.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        self.transforms.iter().map(ToString::to_string).collect()
+        let transforms = self.transforms.iter().map(ToString::to_string);
+        self.of_persons.iter().map(OfPersons::words).chain(transforms).collect()
     }
 
     /// What carries them out on rows of `form`.
@@ -71,7 +80,8 @@ impl Obligations {
     /// # Errors
     /// They cannot be carried out together.
     pub fn stage(&self, form: Form) -> Result<Stage, RowError> {
-        let mut stage = Stage { form, key: self.key.clone(), ..Stage::default() };
+        let of_persons = self.of_persons.clone();
+        let mut stage = Stage { form, key: self.key.clone(), of_persons, ..Stage::default() };
         let mut aggregate = aggregate::Plan::default();
         for transform in self.transforms.iter() {
             match transform {
@@ -121,6 +131,17 @@ impl Obligations {
     }
 }
 
+/// How a value of `column` looks to whoever receives data to which `transforms` are done; `None` where it does not come
+/// through, or only in groups.
+#[must_use]
+pub fn delivered(transforms: &[Transform], column: &str, value: &str, key: &PseudonymKey) -> Option<String> {
+    let on_rows = |one: &&Transform| !matches!(one, Transform::Where { .. } | Transform::Place { .. });
+    let done = Obligations::new(transforms.iter().filter(on_rows).cloned().collect(), key.clone());
+    let mut stage = done.stage(Form::Csv).ok()?;
+    let row = stage.apply(Row(vec![(Arc::from(column), Json::String(value.to_owned()))])).ok()??;
+    row.get(column)?.as_str().map(str::to_owned)
+}
+
 /// Carries obligations out, row by row.
 #[derive(Debug)]
 pub struct Stage {
@@ -131,6 +152,7 @@ pub struct Stage {
     changes: Vec<(String, Coarse)>,
     aggregate: Option<Aggregate>,
     key: PseudonymKey,
+    of_persons: Option<OfPersons>,
     checked: bool,
 }
 
@@ -144,6 +166,7 @@ impl Default for Stage {
             changes: Vec::new(),
             aggregate: None,
             key: PseudonymKey::default(),
+            of_persons: None,
             checked: false,
         }
     }
@@ -162,7 +185,8 @@ impl Stage {
         let grouped = self.aggregate.iter().flat_map(Aggregate::columns);
         let dropped = self.drop.iter().map(|name| &**name).filter(|_| self.aggregate.is_none());
         let kept = self.keep.iter().flatten().map(|name| &**name).filter(|_| self.aggregate.is_none());
-        for name in filters.chain(changes).chain(grouped).chain(dropped).chain(kept) {
+        let of_persons = self.of_persons.iter().flat_map(OfPersons::columns);
+        for name in of_persons.chain(filters).chain(changes).chain(grouped).chain(dropped).chain(kept) {
             if !known(name) {
                 return Err(RowError(format!(
                     "the agreement names a column `{name}`, which the data does not have; its provider must say what became of it"
@@ -183,8 +207,19 @@ impl Stage {
                 "its rows are no objects with names, so that the agreement cannot be kept".to_owned(),
             ));
         }
+        // What a person does not permit is gone before anything else is done, so that nothing else tells of it.
+        let permitted = match &self.of_persons {
+            None => None,
+            Some(of_persons) => match of_persons.leave(&mut row, self.form) {
+                None => return Ok(None),
+                permitted => permitted,
+            },
+        };
         if !self.filters.iter().all(|filter| filter.lets_through(&row)) {
             return Ok(None);
+        }
+        if let (Some(of_persons), Some(permitted)) = (&self.of_persons, permitted) {
+            of_persons.persons.handed_on(&permitted);
         }
         for (column, change) in &self.changes {
             if let Some(value) = row.get_mut(column) {
@@ -238,24 +273,13 @@ impl Stage {
         row.0.retain(|(name, _)| self.stays(name, is_entity));
         for name in &self.drop {
             if let Some((head, rest)) = name.split_once('.') {
-                remove(&mut row, head, rest);
+                row.remove(head, rest);
             }
         }
         if let Some(keep) = &self.keep {
             keep_nested(&mut row, keep);
         }
         row
-    }
-}
-
-fn remove(row: &mut Row, head: &str, rest: &str) {
-    let found = row.0.iter_mut().find(|(name, _)| &**name == head).map(|(_, value)| value);
-    let (path, last) = rest.rsplit_once('.').map_or((None, rest), |(path, last)| (Some(path), last));
-    let parent = found.and_then(|value| {
-        path.into_iter().flat_map(|path| path.split('.')).try_fold(value, |value, key| value.get_mut(key))
-    });
-    if let Some(Json::Object(map)) = parent {
-        map.remove(last);
     }
 }
 
@@ -529,6 +553,68 @@ mod tests {
         assert_ne!(one.first(), one.get(2));
         assert_ne!(one, other);
         assert!(one.iter().all(|line| line.len() == "station=".len() + 32));
+    }
+
+    /// Permits `anna` everything but `place`, and `ben` nothing.
+    #[derive(Debug, Default)]
+    struct Two(std::sync::atomic::AtomicU64);
+
+    impl crate::Persons for Two {
+        fn permits(&self, subject: &str) -> Option<crate::Permitted> {
+            (subject == "anna")
+                .then(|| crate::Permitted { person: [1; 16], hidden: Arc::from([Arc::from("place")]) })
+        }
+
+        fn handed_on(&self, _: &crate::Permitted) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn persons_are_asked_row_by_row() {
+        let persons = Arc::new(Two::default());
+        let of_persons = OfPersons {
+            subject: "who".into(),
+            attributes: Arc::from([Arc::from("place")]),
+            persons: Arc::<Two>::clone(&persons),
+        };
+        let more = Transform::Where {
+            column: "km".into(),
+            operator: Operator::Gt,
+            values: vec![Value::Number(3.0)],
+        };
+        let done = |form, text: &str| {
+            let obligations = Obligations::new(vec![more.clone()], PseudonymKey::default())
+                .with_persons(of_persons.clone());
+            assert!(!obligations.is_empty() && obligations.words().len() == 2);
+            let mut stage = obligations.stage(form).unwrap();
+            let rows = read_all(form, text.as_bytes(), 9).unwrap();
+            lines(rows.into_iter().filter_map(|row| stage.apply(row).unwrap()).collect())
+        };
+        let table = "who,place,km\nanna,home,5\nben,home,9\nanna,work,1\n,home,7\n";
+        assert_eq!(done(Form::Csv, table), ["who=anna place=null km=5"]);
+        let objects =
+            r#"[{"who":"anna","place":"home","km":5},{"who":"ben","km":9},{"km":7},{"who":["anna"],"km":8}]"#;
+        assert_eq!(done(Form::Json, objects), ["who=anna km=5"]);
+        assert_eq!(persons.0.load(std::sync::atomic::Ordering::Relaxed), 2, "what was left out is not noted");
+        let mut stage = Obligations::default().with_persons(of_persons.clone()).stage(Form::Csv).unwrap();
+        let renamed = [Arc::from("who"), Arc::from("position")];
+        assert!(stage.check(&renamed).unwrap_err().0.contains("`place`"), "an attribute that was renamed");
+    }
+
+    #[test]
+    fn a_value_is_known_as_its_receiver_got_it() {
+        let key = PseudonymKey::new(vec![7; 32]);
+        let delivered = |transforms: &[Transform]| delivered(transforms, "who", "anna", &key);
+        assert_eq!(
+            delivered(&[Transform::Round { column: "km".into(), step: 1.0 }]).as_deref(),
+            Some("anna")
+        );
+        assert_eq!(delivered(&[Transform::Drop(vec!["who".into()])]), None);
+        let hidden = delivered(&[Transform::Pseudonymise(vec!["who".into()])]).unwrap();
+        assert_eq!(hidden.len(), 32);
+        let grouped = Transform::Aggregate { time: "at".into(), interval: SignedDuration::from_hours(1) };
+        assert_eq!(delivered(&[grouped]), None);
     }
 
     #[test]

@@ -56,6 +56,31 @@ impl Row {
         rest.split('.').try_fold(value, |value, key| value.get_mut(key)).and_then(leaf_mut)
     }
 
+    /// Leaves a value out: a table keeps its column.
+    pub(crate) fn hide(&mut self, column: &str, form: Form) {
+        if matches!(form, Form::Csv | Form::GeoJson) {
+            if let Some(value) = self.get_mut(column) {
+                *value = Json::Null;
+            }
+        } else if self.0.iter().any(|(name, _)| &**name == column) {
+            self.0.retain(|(name, _)| &**name != column);
+        } else if let Some((head, rest)) = column.split_once('.') {
+            self.remove(head, rest);
+        }
+    }
+
+    /// Removes what is nested below the column `head`.
+    pub(crate) fn remove(&mut self, head: &str, rest: &str) {
+        let found = self.0.iter_mut().find(|(name, _)| &**name == head).map(|(_, value)| value);
+        let (path, last) = rest.rsplit_once('.').map_or((None, rest), |(path, last)| (Some(path), last));
+        let parent = found.and_then(|value| {
+            path.into_iter().flat_map(|path| path.split('.')).try_fold(value, |value, key| value.get_mut(key))
+        });
+        if let Some(Json::Object(map)) = parent {
+            map.remove(last);
+        }
+    }
+
     /// Whether it may be a value without a name, which is told under one of ours.
     #[must_use]
     pub fn is_bare(&self) -> bool {

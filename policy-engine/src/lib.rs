@@ -54,5 +54,7 @@ pub use proposal::propose;
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
 pub use serves::Purpose;
-pub use transform::{MINIMUM_GROUP, PREFIX as DATA_PREFIX, Summary, Transform, transforms};
+pub use transform::{
+    MINIMUM_GROUP, PREFIX as DATA_PREFIX, Summary, Transform, transforms, transforms_of_each,
+};
 pub use world::{Facts, Performed, Record, Request, Usage, World};

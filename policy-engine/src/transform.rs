@@ -22,7 +22,7 @@ use std::fmt;
 use jiff::SignedDuration;
 
 use crate::evaluate::Decision;
-use crate::model::{About, Atomic, Operator, Policy, Value};
+use crate::model::{About, Atomic, Operator, Policy, Rule, Value};
 
 /// What begins the left operand of every transformation.
 pub const PREFIX: &str = "urn:concordat:data:";
@@ -220,14 +220,19 @@ impl Transform {
 #[must_use]
 pub fn transforms(policy: &Policy, decision: &Decision) -> Vec<Transform> {
     let decided = |path: &str| decision.reasons.iter().any(|reason| reason.rule == path);
-    policy
-        .permissions
-        .iter()
-        .filter(|rule| decided(&rule.path))
-        // Of alternatives, all are carried out: whichever was meant, it is done.
-        .flat_map(|rule| rule.refinements.iter().flat_map(|one| one.atoms()))
-        .filter_map(|atomic| Transform::of(atomic).ok().flatten())
-        .collect()
+    policy.permissions.iter().filter(|rule| decided(&rule.path)).flat_map(of_rule).collect()
+}
+
+/// What each permission of a policy demands of the data, whichever may decide.
+#[must_use]
+pub fn transforms_of_each(policy: &Policy) -> Vec<Vec<Transform>> {
+    policy.permissions.iter().map(|rule| of_rule(rule).collect()).collect()
+}
+
+fn of_rule(rule: &Rule) -> impl Iterator<Item = Transform> {
+    // Of alternatives, all are carried out: whichever was meant, it is done.
+    let atoms = rule.refinements.iter().flat_map(|one| one.atoms());
+    atoms.filter_map(|atomic| Transform::of(atomic).ok().flatten())
 }
 
 fn names(values: &[Value]) -> Result<Vec<String>, String> {

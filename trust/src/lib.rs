@@ -17,6 +17,7 @@ mod error;
 pub mod jose;
 pub mod members;
 pub mod presentation;
+pub mod statement;
 pub mod status;
 pub mod token;
 
@@ -26,4 +27,5 @@ pub use did::{DidDocument, Relationship};
 pub use dossier::{CredentialEvidence, Dossier, Finding, MessageEvidence};
 pub use error::TrustError;
 pub use jose::{Algorithm, PrivateKey, PublicKey};
+pub use statement::Statement;
 pub use status::StatusList;

@@ -364,6 +364,7 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         },
         distributions: Vec::new(),
         series: false,
+        personal: None,
         ask: false,
         no_guess: false,
         listed: true,

@@ -145,6 +145,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         policy: crate::config::Policy::default(),
         credentials: crate::config::Credentials::default(),
         authority: None,
+        personal: crate::config::PersonalData::default(),
         federation: Federation::default(),
         limits: crate::config::ReadLimits::default(),
         gateway: crate::config::Gateway::default(),

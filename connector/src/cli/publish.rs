@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use catalog::{Description, NamedForm};
 use clap::{Args, ValueEnum};
+use governance::personal::PROPERTY as PERSONAL;
 use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
 
@@ -54,6 +55,10 @@ pub(super) struct Publish {
     /// A series of datasets, which has no data of its own; datasets name it with --in-series.
     #[arg(long, conflicts_with_all = ["source", "open", "Terms", "OnTheWay", "policy", "only_for", "only_for_members_of"])]
     pub series: bool,
+    /// It is about persons: a JSON file says which column names them, what of them each column tells, and why it may be
+    /// handed on; the guide tells its members. Rows go only as far as persons permit.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["open", "series"])]
+    pub personal: Option<PathBuf>,
     /// Ask for what portals demand and recommend, and whether all is right; without this, nobody is asked.
     #[arg(long)]
     pub ask: bool,
@@ -246,6 +251,12 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
     }
     if arguments.series {
         properties.insert(catalog::SERIES.0.to_owned(), json!(catalog::SERIES.1));
+    }
+    if let Some(file) = &arguments.personal {
+        let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let said: Value =
+            serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))?;
+        properties.insert(PERSONAL.to_owned(), said);
     }
     let mut asset = json!({"@id": id, "properties": properties});
     if let Some(found) = found {

@@ -6,6 +6,7 @@ use catalog::{
     Asker, Asset, CatalogError, ContractDefinition, Cursor, DISTRIBUTION_NAME, Description, Filter,
     HTTP_PULL, HTTP_PUSH, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE, VISIBILITY,
 };
+use governance::personal::{PROPERTY as PERSONAL, Personal};
 use jiff::Timestamp;
 use policy_engine::Hierarchy;
 use protocol::wire::{Catalog, DataService, Dataset, Distribution};
@@ -40,6 +41,17 @@ pub trait Managed: Clone + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// # Errors
     /// Path and reason.
     fn check(&self) -> Result<(), CatalogError>;
+    /// What it says of persons.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn check_persons(&self) -> Result<(), CatalogError> {
+        Ok(())
+    }
+    /// Whether streams that run were let through under something else than what it says of persons now.
+    fn concerns_persons(_before: Option<&Self>, _after: Option<&Self>) -> bool {
+        false
+    }
     /// Notes what the node itself says of it, when it takes the place of `before`.
     fn note(&mut self, _before: Option<&Self>, _now: Timestamp) {}
     /// Lets the inventory know of a change; `among` are assets that it may be about.
@@ -92,6 +104,15 @@ macro_rules! managed {
 }
 
 managed! { Asset, prefix::ASSET, true,
+    fn check_persons(&self) -> Result<(), CatalogError> {
+        let said = Personal::of(&self.properties);
+        said.map(|_| ()).map_err(|error| CatalogError::new(format!("/properties/{PERSONAL}{}", error.path), error.reason))
+    }
+
+    fn concerns_persons(before: Option<&Self>, after: Option<&Self>) -> bool {
+        before.is_some() && before.and_then(of_persons) != after.and_then(of_persons)
+    }
+
     fn note(&mut self, before: Option<&Self>, now: Timestamp) {
         self.issued = before.map_or(Some(now), |before| before.issued);
         let same = before.filter(|before| before.properties == self.properties);
@@ -119,6 +140,11 @@ managed! { ContractDefinition, prefix::CONTRACT_DEFINITION, false,
             None => About::All,
         }
     }
+}
+
+/// What an asset says of persons, as it stands.
+pub(super) fn of_persons(asset: &Asset) -> Option<&Json> {
+    asset.properties.get(PERSONAL)
 }
 
 /// Whether a write makes or replaces.
@@ -250,6 +276,9 @@ impl Engine {
     /// It is malformed, exists already (create) or does not exist (replace).
     pub async fn put_resource<T: Managed>(&self, mut resource: T, write: Write) -> Result<(), EngineError> {
         resource.check().map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))?;
+        resource
+            .check_persons()
+            .map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))?;
         let id = resource.id().to_owned();
         let key = tables::key(T::PREFIX, &id);
         let _order = self.order::<T>(&key).await;
@@ -299,6 +328,9 @@ impl Engine {
             T::enter(&mut inventory, id, before, after, &among);
         }
         self.reconsider_open(id);
+        if T::concerns_persons(before, after) {
+            self.streams.reconsider_all();
+        }
         if T::PREFIX == prefix::ASSET {
             self.federation.changed(id);
         }

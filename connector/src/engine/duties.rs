@@ -86,17 +86,27 @@ pub struct DutyReport {
     statement: String,
 }
 
-/// When which duty of which agreement must be done, the nearest first.
+/// What has a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// A duty of an agreement, by its path.
+    Duty(String, String),
+    /// A person's request.
+    Request(String),
+}
+
+/// What must be done when, the nearest first.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    ahead: Mutex<BTreeSet<(Timestamp, String, String)>>,
+    ahead: Mutex<BTreeSet<(Timestamp, Due)>>,
     changed: Notify,
 }
 
 impl Deadlines {
-    fn expect(&self, at: Timestamp, agreement: &str, rule: &str) {
+    /// Looks at `due` a little after `at`, so that it is past by every reading.
+    pub(super) fn expect(&self, at: Timestamp, due: Due) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        ahead.insert((at, agreement.to_owned(), rule.to_owned()));
+        ahead.insert((at.checked_add(GRACE).unwrap_or(at), due));
         self.changed.notify_one();
     }
 
@@ -105,12 +115,12 @@ impl Deadlines {
         ahead.first().map(|(at, ..)| *at)
     }
 
-    fn passed(&self, now: Timestamp) -> Option<(String, String)> {
+    fn passed(&self, now: Timestamp) -> Option<Due> {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         if ahead.first()?.0 > now {
             return None;
         }
-        ahead.pop_first().map(|(_, agreement, rule)| (agreement, rule))
+        ahead.pop_first().map(|(_, due)| due)
     }
 }
 
@@ -347,9 +357,9 @@ impl Engine {
         let policy = record.agreement.policy();
         let own = policy.permissions.iter().flat_map(|rule| &rule.duties).chain(&policy.obligations);
         for duty in own {
-            let due = due(duty, record.concluded_at).and_then(|due| due.checked_add(GRACE).ok());
-            if let Some(due) = due {
-                self.deadlines.expect(due, record.agreement.id().as_str(), &duty.path);
+            if let Some(due) = due(duty, record.concluded_at) {
+                let agreement = record.agreement.id().to_string();
+                self.deadlines.expect(due, Due::Duty(agreement, duty.path.clone()));
             }
         }
     }
@@ -369,12 +379,16 @@ impl Engine {
         self.each_agreement(|record| if record.ended.is_none() { visit(record) } else { Ok(()) })
     }
 
-    /// Records each duty that is not done by its deadline, until `stop`.
+    /// Records whatever is not done by its deadline, until `stop`.
     pub async fn watch_deadlines(self: Arc<Self>, stop: CancellationToken) {
         loop {
-            while let Some((agreement, rule)) = self.deadlines.passed(clock::now()) {
-                if let Err(error) = self.deadline_passed(&agreement, &rule).await {
-                    tracing::error!(%error, agreement, rule, "a missed duty was not recorded");
+            while let Some(due) = self.deadlines.passed(clock::now()) {
+                let noticed = match &due {
+                    Due::Duty(agreement, rule) => self.deadline_passed(agreement, rule).await,
+                    Due::Request(id) => self.request_is_due(id).await,
+                };
+                if let Err(error) = noticed {
+                    tracing::error!(%error, ?due, "a missed deadline was not recorded");
                 }
             }
             tokio::select! {

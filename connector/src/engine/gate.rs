@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dataplane::{Grant, Judge, Metered, Obligations, PseudonymKey, Signal, Ticket, TooMuch};
+use dataplane::{Grant, Judge, Metered, Obligations, OfPersons, PseudonymKey, Signal, Ticket, TooMuch};
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::{
@@ -101,7 +101,7 @@ impl Engine {
     }
 
     /// The key under which values are pseudonymised for one agreement: the same for all its reads, and for no other.
-    fn pseudonym_key(&self, agreement: &str) -> Result<PseudonymKey, EngineError> {
+    pub(super) fn pseudonym_key(&self, agreement: &str) -> Result<PseudonymKey, EngineError> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.stream_key)
             .map_err(|error| EngineError::Peer(format!("the stream key cannot be used: {error}")))?;
         mac.update(b"pseudonyms of ");
@@ -186,12 +186,20 @@ impl Engine {
         // After a restart, what the party has shown is read from the store.
         self.refresh_claims(&record.peer).await.map_err(Denial::Failed)?;
         let dataset = transfer.dataset.as_str();
-        let asset = self.kept_assets.load(&self.store, &tables::key(prefix::ASSET, dataset));
+        let asset_key = tables::key(prefix::ASSET, dataset);
+        // Before it is read: a change between the two is noticed.
+        let asset_version = self.store.get(&asset_key).map_err(|error| Denial::Failed(error.into()))?;
+        let asset_version = asset_version.map(|found| found.version);
+        let asset = self.kept_assets.load(&self.store, &asset_key);
         let Some(asset) = asset.map_err(|error| Denial::Failed(error.into()))? else {
             return denied(format!("the provider does not have `{dataset}` any more"));
         };
         let Some(data_address) = asset.address_of(distribution).cloned() else {
             return denied(format!("`{dataset}` has no distribution `{}`", distribution.unwrap_or_default()));
+        };
+        let of_persons = match self.of_persons(&record, &asset) {
+            Ok(of_persons) => of_persons,
+            Err(reason) => return denied(reason),
         };
         let key = tables::key(prefix::USAGE, &agreement);
         let (usage, usage_version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
@@ -209,6 +217,9 @@ impl Engine {
             agreement: agreement.clone(),
             since: record.concluded_at,
             pseudonyms: self.pseudonym_key(&agreement).map_err(Denial::Failed)?,
+            asset_version,
+            personal: super::catalog::of_persons(&asset).cloned(),
+            of_persons,
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
@@ -514,6 +525,12 @@ struct AgreementJudge {
     since: Timestamp,
     /// For the pseudonyms of this agreement.
     pseudonyms: PseudonymKey,
+    /// The dataset's record when the read was let through.
+    asset_version: Option<u64>,
+    /// What the dataset said of persons when it was let through.
+    personal: Option<Json>,
+    /// Where the data is about persons.
+    of_persons: Option<OfPersons>,
     /// Which use under the agreement this is.
     count: u64,
     /// When the use before it was.
@@ -552,6 +569,17 @@ impl AgreementJudge {
         Ok((ask(&request, &world), running))
     }
 
+    /// Whether the dataset says of persons what it said when the read was let through.
+    fn same_persons(&self) -> bool {
+        let key = tables::key(prefix::ASSET, &self.dataset);
+        let Ok(Some(found)) = self.store.get(&key) else { return self.personal.is_none() };
+        if Some(found.version) == self.asset_version {
+            return true;
+        }
+        let asset = store::decode::<catalog::Asset>(&key, &found.value);
+        asset.is_ok_and(|asset| super::catalog::of_persons(&asset) == self.personal.as_ref())
+    }
+
     /// What would permit it.
     fn advice(&self, now: Timestamp) -> Option<String> {
         let advice = self.in_world(now, |request, world| advise(self.policy(), request, world));
@@ -561,10 +589,20 @@ impl AgreementJudge {
 
 impl Judge for AgreementJudge {
     fn obligations(&self, decision: &Decision) -> Obligations {
-        Obligations::new(transforms(self.policy(), decision), self.pseudonyms.clone())
+        let demanded = Obligations::new(transforms(self.policy(), decision), self.pseudonyms.clone());
+        match &self.of_persons {
+            None => demanded,
+            Some(of_persons) => demanded.with_persons(of_persons.clone()),
+        }
     }
 
     fn judge(&self, now: Timestamp) -> Decision {
+        if !self.same_persons() {
+            return deny(
+                "what the dataset says of persons has changed; read it again".to_owned(),
+                Vec::new(),
+            );
+        }
         let (credentials, proven_until) = self.claims.of(&self.record.peer, now);
         if let Some(text) = missing(&self.required, &credentials) {
             return deny(text, vec![Change::Credential]);

@@ -104,6 +104,10 @@ impl Engine {
         let signal = self.streams.watch(&stream(id));
         let is_open = self.offered.read().is_open(id);
         let asset = self.asset(id).ok().flatten().filter(|_| is_open).ok_or(OpenDenial::Unknown)?;
+        // Data about persons is never for everybody.
+        if asset.properties.contains_key(governance::personal::PROPERTY) {
+            return Err(OpenDenial::Unknown);
+        }
         let data_address = asset.address_of(distribution).ok_or(OpenDenial::Unknown)?.clone();
         let permit = self.open_reads.begin(now).ok_or(OpenDenial::Busy)?;
         let judge = StillOpen { offered: Arc::clone(&self.offered), id: id.to_owned() };

@@ -73,18 +73,33 @@ impl UsedTokens {
     /// # Errors
     /// The store failed.
     pub async fn first_use(&self, store: &Store, caller: &Caller) -> Result<bool, CommitError> {
+        self.first_use_of(store, caller.did(), caller.jti(), caller.expires()).await
+    }
+
+    /// As [`Self::first_use`], for anything that `sender` gave the id `jti`, which is refused for its age from `expires` on
+    /// (seconds since 1970).
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn first_use_of(
+        &self,
+        store: &Store,
+        sender: &str,
+        jti: &str,
+        expires: i64,
+    ) -> Result<bool, CommitError> {
         let mut hash = Sha256::new();
-        hash.update(caller.did().as_bytes());
+        hash.update(sender.as_bytes());
         // No DID has it.
         hash.update([0]);
-        hash.update(caller.jti().as_bytes());
+        hash.update(jti.as_bytes());
         let key = tables::key(prefix::REPLAY, &hex(&hash.finalize()));
-        let Some(old) = self.note(&key, caller.expires(), clock::now().as_second()) else {
+        let Some(old) = self.note(&key, expires, clock::now().as_second()) else {
             return Ok(false);
         };
         let mut batch = Batch::new();
         batch.expect(key.clone(), None);
-        tables::put(&mut batch, key, &caller.expires())?;
+        tables::put(&mut batch, key, &expires)?;
         old.into_iter().for_each(|key| batch.delete(key));
         match store.commit(batch).await {
             Ok(_) => Ok(true),

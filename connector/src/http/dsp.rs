@@ -37,6 +37,7 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/transfers/{pid}", get(transfer_state))
         .route("/transfers/{pid}/{leaf}", post(transfer_message))
         .route("/agreements/{id}/duties", post(duty_report))
+        .route("/agreements/{id}/statements", post(statement))
         .route(&format!("/catalog/{CHANGED_PATH}"), post(catalog_changed))
         .route("/catalog/data-requests/{id}/refusal", post(request_refused))
 }
@@ -313,6 +314,22 @@ async fn duty_report(
             Refusal::new(RefusalKind::Malformed, format!("{}: {}", error.path(), error.inner()))
         })?;
         faces.engine.take_duty_report(&caller, &id, report).await?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    exchange.close(result).await
+}
+
+/// Ours, beside the protocol: a signed statement of a party of an agreement.
+async fn statement(State(faces): Shared, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let mut exchange =
+        Exchange::new(&faces, Protocol::Negotiation, "a statement about an agreement", Some(&id));
+    let result = async {
+        let caller = exchange.open(&headers, Some(body)).await?;
+        let message = serde_path_to_error::deserialize(&exchange.message).map_err(|error| {
+            Refusal::new(RefusalKind::Malformed, format!("{}: {}", error.path(), error.inner()))
+        })?;
+        faces.engine.take_statement(&caller, &id, &message).await?;
         Ok(StatusCode::OK.into_response())
     };
     let result = result.await;

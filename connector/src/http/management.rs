@@ -9,6 +9,7 @@ mod federation;
 mod identity;
 mod keys;
 mod operations;
+mod personal;
 mod processes;
 mod pull;
 mod resources;
@@ -94,6 +95,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(pull::routes());
     let ours = ours.merge(keys::routes()).merge(credentials::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
+    let ours = ours.merge(personal::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))

@@ -1,0 +1,495 @@
+//! Consents: given and withdrawn by operators on behalf of persons; recipients are told what they must delete.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dataplane::delivered;
+use governance::consent::{self, Consent, Given, Withdrawn};
+use governance::notice::{self, Deletion, Withdrawal};
+use governance::personal::Personal;
+use jiff::{SignedDuration, Timestamp};
+use policy_engine::transforms_of_each;
+use protocol::{RefusalKind, Role};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
+use store::Batch;
+use trust::Statement;
+use trust::statement::Claimed;
+
+use super::{Person, asked, name, person_of};
+use crate::clock;
+use crate::engine::statements::Made;
+use crate::engine::{Engine, EngineError};
+use crate::http::PERSONAL_PATH;
+use crate::tables::{
+    self, AgreementRecord, ConsentRecord, Event, PersonRecord, StatementRecord, Told, prefix,
+};
+
+/// Longest statement of an operator, in bytes.
+const MAX_STATEMENT: usize = 1024 * 1024;
+/// Most consents in one statement.
+const MAX_AT_ONCE: usize = 1000;
+
+/// What an operator states when it gives consents.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenStatement {
+    consents: Vec<Json>,
+}
+
+/// What an operator states when it withdraws: one consent by its id, or all of a person that reach as far as is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Withdrawing {
+    /// The consent.
+    #[serde(default)]
+    pub consent: Option<String>,
+    /// The person, as the holder's data names them.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// Only consents for these recipients.
+    #[serde(default)]
+    pub recipients: Vec<String>,
+    /// Only consents for these purposes.
+    #[serde(default)]
+    pub purposes: Vec<String>,
+}
+
+/// A recorded consent, with the signed receipt for it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Receipt {
+    /// Its id.
+    pub consent: String,
+    /// `given`, `withdrawn`, `expired` or `pending`.
+    pub state: &'static str,
+    /// The receipt (ISO/IEC TS 27560:2023), a compact JWS of this node.
+    pub receipt: String,
+}
+
+fn malformed(reason: impl Into<String>) -> EngineError {
+    EngineError::refused(RefusalKind::Malformed, reason)
+}
+
+impl Engine {
+    /// A statement of an operator that this node knows, of the kind `typ`: its signature holds, it is meant for this node,
+    /// and it was made just now.
+    ///
+    /// # Errors
+    /// An operator off the list, a signature that does not hold, or an old statement.
+    pub(super) async fn operator_statement(
+        &self,
+        compact: &str,
+        typ: &str,
+    ) -> Result<Statement, EngineError> {
+        let refuse = |reason: String| EngineError::refused(RefusalKind::Unauthenticated, reason);
+        let claimed =
+            Claimed::read(compact, typ, MAX_STATEMENT).map_err(|error| refuse(error.to_string()))?;
+        // Nothing is fetched for somebody who is not on the list.
+        if !self.operators.iter().any(|operator| operator == claimed.by()) {
+            let reason = format!(
+                "`{}` is no personal data operator that this node knows (personal.operators)",
+                claimed.by()
+            );
+            return Err(refuse(reason));
+        }
+        let statement = self.hold(&claimed).await.map_err(refuse)?;
+        statement.fresh(clock::now()).map_err(|error| refuse(error.to_string()))?;
+        Ok(statement)
+    }
+
+    /// Notes the use of a statement, durably.
+    ///
+    /// # Errors
+    /// It was used before.
+    pub(super) async fn first_use_of(&self, statement: &Statement) -> Result<(), EngineError> {
+        let expires = statement.at.as_second().saturating_add(trust::token::MAX_LIFETIME);
+        let expires = expires.saturating_add(trust::token::SKEW);
+        if self.used_tokens.first_use_of(&self.store, &statement.by, &statement.id, expires).await? {
+            return Ok(());
+        }
+        let reason = format!("the statement `{}` of {} was used before", statement.id, statement.by);
+        Err(EngineError::refused(RefusalKind::Unauthenticated, reason))
+    }
+
+    /// Records the consents of an operator's statement; a repeated statement gets the same receipts and changes nothing.
+    ///
+    /// # Errors
+    /// See [`Self::operator_statement`]; or a consent that cannot be read: then none is recorded.
+    pub async fn give_consents(&self, compact: &str) -> Result<Vec<Receipt>, EngineError> {
+        let statement = self.operator_statement(compact, consent::GIVEN).await?;
+        let stated: GivenStatement =
+            serde_json::from_value(statement.stated.clone()).map_err(|error| malformed(error.to_string()))?;
+        if stated.consents.is_empty() || stated.consents.len() > MAX_AT_ONCE {
+            return Err(malformed(format!("/consents: must have 1 to {MAX_AT_ONCE} entries")));
+        }
+        let given: Vec<Given> = stated
+            .consents
+            .into_iter()
+            .enumerate()
+            .map(|(at, json)| Given::parse(json).map_err(|error| malformed(format!("/consents/{at}{error}"))))
+            .collect::<Result<_, _>>()?;
+        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(compact));
+        let _order = self.ledger.order.lock().await;
+        let ids: Vec<_> = (0..given.len()).map(|at| format!("urn:concordat:consent:{digest}:{at}")).collect();
+        let known = ids.iter().map(|id| self.consent(id)).collect::<Result<Vec<_>, _>>()?;
+        if known.iter().all(Option::is_some) {
+            return known.into_iter().flatten().map(|(record, _)| self.receipt(&record)).collect();
+        }
+        self.first_use_of(&statement).await?;
+        let now = clock::now();
+        let mut batch = Batch::new();
+        let subjects: Vec<_> =
+            given.iter().map(|one| (self.ledger.person(&one.subject), one.subject.clone())).collect();
+        self.make_persons(&subjects, &mut batch)?;
+        let mut records = Vec::with_capacity(given.len());
+        for ((one, id), (person, _)) in given.into_iter().zip(ids).zip(&subjects) {
+            let consent = Consent {
+                id: id.clone(),
+                extent: one.extent(),
+                from: one.from.unwrap_or(now),
+                until: one.until,
+                operator: statement.by.clone(),
+                given_at: now,
+                statement: digest.clone(),
+                notice: one.notice,
+                withdrawn: None,
+            };
+            let record = ConsentRecord { person: name(person), consent };
+            tables::put(&mut batch, tables::key(prefix::CONSENT, &id), &record)?;
+            records.push((*person, record));
+        }
+        let text = format!("{} consents were given through an operator", records.len());
+        tables::append_event(&mut batch, &Event::new("consent", now, text).with(&statement.by))?;
+        self.commit(batch).await?;
+        records
+            .into_iter()
+            .map(|(person, record)| {
+                self.ledger.enter(person, &record.consent);
+                self.receipt(&record)
+            })
+            .collect()
+    }
+
+    fn consent(&self, id: &str) -> Result<Option<(ConsentRecord, u64)>, EngineError> {
+        Ok(tables::load(&self.store, &tables::key(prefix::CONSENT, id))?)
+    }
+
+    fn receipt(&self, record: &ConsentRecord) -> Result<Receipt, EngineError> {
+        let now = clock::now();
+        let withdrawal = format!("{}{PERSONAL_PATH}/withdrawals", self.public_address);
+        let receipt = record.consent.receipt(self.did(), &self.name, &record.person, &withdrawal);
+        let statement = Statement {
+            by: self.did().to_owned(),
+            to: record.consent.operator.clone(),
+            id: record.consent.id.clone(),
+            at: now,
+            stated: receipt,
+        };
+        Ok(Receipt {
+            consent: record.consent.id.clone(),
+            state: record.consent.state(now),
+            receipt: self.identity.sign_statement(&statement, consent::RECEIPT)?,
+        })
+    }
+
+    /// Every consent of a person, or all that there are.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn consents(&self, person: Option<&str>) -> Result<Vec<ConsentRecord>, EngineError> {
+        if let Some(person) = person {
+            let persons = self.ledger.read();
+            let held = person_of(person).and_then(|person| {
+                persons
+                    .get(&person)
+                    .map(|held| held.consents.iter().map(|one| one.id.clone()).collect::<Vec<_>>())
+            });
+            drop(persons);
+            let ids = held.unwrap_or_default();
+            let found = ids.iter().map(|id| self.consent(id)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(found.into_iter().flatten().map(|(record, _)| record).collect());
+        }
+        Ok(tables::all(&self.store, prefix::CONSENT)?)
+    }
+
+    /// Withdraws consents on an operator's word: they count no more from the next row on. A repeated statement changes
+    /// nothing. Recipients are told what they must delete.
+    ///
+    /// # Errors
+    /// See [`Self::operator_statement`]; no such consent, or it is not for this operator to name by its id alone.
+    pub async fn withdraw_consents(self: &Arc<Self>, compact: &str) -> Result<Vec<Receipt>, EngineError> {
+        let statement = self.operator_statement(compact, consent::WITHDRAWN).await?;
+        let stated: Withdrawing =
+            serde_json::from_value(statement.stated.clone()).map_err(|error| malformed(error.to_string()))?;
+        let persons = self.withdrawn_of(&statement.by, &stated)?;
+        self.withdraw(&statement.by, persons).await
+    }
+
+    /// The consents that are meant: of the person, or the one with the id, which only the operator that gave it may name.
+    fn withdrawn_of(&self, operator: &str, stated: &Withdrawing) -> Result<Vec<ConsentRecord>, EngineError> {
+        let not_found = |id: &str| EngineError::NotFound { kind: "consent", id: id.to_owned() };
+        match (&stated.consent, &stated.subject) {
+            (Some(id), None) => {
+                let found = self.consent(id)?.map(|(record, _)| record);
+                let found = found.filter(|record| record.consent.operator == operator);
+                Ok(vec![found.ok_or_else(|| not_found(id))?])
+            }
+            (None, Some(subject)) => {
+                let person = name(&self.ledger.person(subject));
+                let reaches = |list: &[String], wanted: &[String]| {
+                    wanted.is_empty() || wanted.iter().any(|one| list.contains(one))
+                };
+                let mut all = self.consents(Some(&person))?;
+                all.retain(|record| {
+                    let extent = &record.consent.extent;
+                    reaches(&extent.recipients, &stated.recipients)
+                        && reaches(&extent.purposes, &stated.purposes)
+                });
+                Ok(all)
+            }
+            _ => Err(malformed("names either `consent` or `subject`")),
+        }
+    }
+
+    /// Takes consents back, and tells their recipients.
+    pub(super) async fn withdraw(
+        self: &Arc<Self>,
+        operator: &str,
+        records: Vec<ConsentRecord>,
+    ) -> Result<Vec<Receipt>, EngineError> {
+        let now = clock::now();
+        let mut batch = Batch::new();
+        let mut ended = Vec::new();
+        let mut all = Vec::new();
+        {
+            let _order = self.ledger.order.lock().await;
+            for record in records {
+                let key = tables::key(prefix::CONSENT, &record.consent.id);
+                let Some((mut record, version)) = tables::load::<ConsentRecord>(&self.store, &key)? else {
+                    continue;
+                };
+                if record.consent.withdrawn.is_none() {
+                    record.consent.withdrawn = Some(Withdrawn { at: now, operator: operator.to_owned() });
+                    batch.expect(key.clone(), Some(version));
+                    tables::put(&mut batch, key, &record)?;
+                    ended.push(record.clone());
+                }
+                all.push(record);
+            }
+            if !ended.is_empty() {
+                // Before it is written: what is acknowledged counts at once, and what is not written was not acknowledged.
+                self.let_go(&ended);
+                let text = format!("{} consents were withdrawn through an operator", ended.len());
+                tables::append_event(&mut batch, &Event::new("consent", now, text).with(operator))?;
+                self.commit(batch).await?;
+            }
+        }
+        let mut persons: HashMap<Person, Vec<ConsentRecord>> = HashMap::new();
+        for record in ended {
+            if let Some(person) = person_of(&record.person) {
+                persons.entry(person).or_default().push(record);
+            }
+        }
+        for (person, ended) in persons {
+            self.tell_recipients(&person, Some(&ended), now).await?;
+        }
+        all.iter().map(|record| self.receipt(record)).collect()
+    }
+
+    /// They count no more.
+    fn let_go(&self, ended: &[ConsentRecord]) {
+        let mut persons = self.ledger.write();
+        for record in ended {
+            if let Some(held) = person_of(&record.person).and_then(|person| persons.get_mut(&person)) {
+                held.consents.retain(|one| one.id != record.consent.id);
+            }
+        }
+    }
+
+    /// Tells everybody who received rows about a person under an agreement that the person's permission ended, or, where
+    /// no consents are named, that everything about them must be deleted.
+    pub(super) async fn tell_recipients(
+        self: &Arc<Self>,
+        person: &Person,
+        ended: Option<&[ConsentRecord]>,
+        now: Timestamp,
+    ) -> Result<usize, EngineError> {
+        // What runs now is among what was handed on.
+        self.settle_handed().await?;
+        let Some((known, _)) = self.load_person(person)? else { return Ok(0) };
+        let mut agreements = Vec::new();
+        self.each_agreement(|record| {
+            if record.role == Role::Provider {
+                agreements.push(record.clone());
+            }
+            Ok(())
+        })?;
+        let mut told = 0;
+        for record in agreements {
+            let dataset = record.agreement.target().to_string();
+            let wanted = asked(&record, &dataset);
+            let reaches = |ended: &[ConsentRecord]| {
+                ended.iter().any(|one| one.consent.extent.covers(&wanted, &self.known))
+            };
+            if !ended.is_none_or(reaches) || !self.was_handed(record.agreement.id().as_str(), &known)? {
+                continue;
+            }
+            match self.withdrawal_of(person, &known, &record, now)? {
+                Some(withdrawal) => {
+                    let made = Made {
+                        kind: notice::WITHDRAWAL,
+                        due: Some(withdrawal.due),
+                        text: format!(
+                            "a person permits no more what was handed on; it must be deleted by {}",
+                            withdrawal.due
+                        ),
+                        stated: json!(withdrawal),
+                        answers: None,
+                    };
+                    self.state(&record, made, Batch::new()).await?;
+                    told += 1;
+                }
+                None => {
+                    let text = "a person's permission ended; what was handed on does not tell who it is about, so that nothing can be asked back";
+                    let event = Event::new("consent", now, text)
+                        .about(record.agreement.id().as_str())
+                        .with(&record.peer);
+                    self.record(event).await;
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// What the recipient under an agreement must delete; `None` where nothing that it got names the person.
+    fn withdrawal_of(
+        &self,
+        person: &Person,
+        known: &PersonRecord,
+        record: &AgreementRecord,
+        now: Timestamp,
+    ) -> Result<Option<Withdrawal>, EngineError> {
+        let dataset = record.agreement.target().to_string();
+        let Some(asset) = self.asset(&dataset)? else { return Ok(None) };
+        let Ok(Some(personal)) = Personal::of(&asset.properties) else { return Ok(None) };
+        let subject = self.subject_of(person, known)?;
+        let key = self.pseudonym_key(record.agreement.id().as_str())?;
+        let mut values: Vec<_> = transforms_of_each(record.agreement.policy())
+            .iter()
+            .filter_map(|transforms| delivered(transforms, &personal.subject, &subject, &key))
+            .filter(|value| !value.is_empty())
+            .collect();
+        values.dedup();
+        let due = now
+            .checked_add(SignedDuration::from_hours(24 * notice::DAYS_TO_DELETE))
+            .unwrap_or(Timestamp::MAX);
+        let withdrawal = Withdrawal { dataset, column: personal.subject, values, withdrawn_at: now, due };
+        Ok(Some(withdrawal).filter(|withdrawal| !withdrawal.values.is_empty()))
+    }
+
+    /// Records what the provider says must be deleted.
+    pub(in crate::engine) fn understand_withdrawal(
+        &self,
+        record: &AgreementRecord,
+        kept: StatementRecord,
+        statement: &Statement,
+    ) -> Result<(StatementRecord, String), EngineError> {
+        let withdrawal: Withdrawal = serde_json::from_value(statement.stated.clone())
+            .map_err(|error| malformed(format!("/statement: {error}")))?;
+        if record.role != Role::Consumer {
+            return Err(malformed("/statement: that something be deleted is for the provider to say"));
+        }
+        if withdrawal.dataset != record.agreement.target().as_str() {
+            return Err(malformed("/statement: is about another dataset than the agreement"));
+        }
+        let text =
+            format!("a person permits no more what was handed on; it must be deleted by {}", withdrawal.due);
+        Ok((StatementRecord { due: Some(withdrawal.due), ..kept }, text))
+    }
+
+    /// Records that the consumer says it has deleted something.
+    pub(in crate::engine) fn understand_deletion(
+        &self,
+        record: &AgreementRecord,
+        kept: StatementRecord,
+        statement: &Statement,
+    ) -> Result<(StatementRecord, String), EngineError> {
+        let deletion: Deletion = serde_json::from_value(statement.stated.clone())
+            .map_err(|error| malformed(format!("/statement: {error}")))?;
+        let key = tables::statement(record.agreement.id().as_str(), &deletion.notice);
+        let asked = tables::load::<StatementRecord>(&self.store, &key)?.map(|(asked, _)| asked);
+        if !asked.is_some_and(|asked| asked.kind == notice::WITHDRAWAL && asked.by == self.did()) {
+            return Err(malformed(format!(
+                "/statement: there is no notice `{}` of this node",
+                deletion.notice
+            )));
+        }
+        if deletion.statement.len() > notice::MAX_WORDS {
+            return Err(malformed(format!("/statement: longer than {} bytes", notice::MAX_WORDS)));
+        }
+        let text = format!("states that what the notice {} is about was deleted", deletion.notice);
+        Ok((StatementRecord { answers: Some(deletion.notice), ..kept }, text))
+    }
+
+    /// What others want deleted here: each notice with what it is about, and whether it was confirmed.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn deletions(&self) -> Result<Vec<Json>, EngineError> {
+        let all: Vec<StatementRecord> = tables::all(&self.store, prefix::STATEMENT)?;
+        let answered: HashMap<_, _> =
+            all.iter().filter_map(|one| Some((one.answers.clone()?, one))).collect();
+        let notices = all.iter().filter(|one| one.kind == notice::WITHDRAWAL);
+        notices
+            .map(|one| {
+                let ours = one.by != self.did();
+                let confirmed = answered.get(&one.id);
+                // Whose rows they are is shown to who must delete them, until that is done.
+                let about = if ours && confirmed.is_none() { self.stated(one)? } else { Json::Null };
+                Ok(json!({
+                    "notice": one.id, "agreement": one.agreement, "by": one.by, "at": one.recorded_at, "due": one.due,
+                    "ours": ours, "told": one.told, "confirmed": confirmed.map(|one| one.recorded_at),
+                    "confirmationTold": confirmed.map(|one| &one.told), "about": about,
+                }))
+            })
+            .collect()
+    }
+
+    /// Confirms that what a notice asked for was deleted; the provider is told.
+    ///
+    /// # Errors
+    /// No such notice, or it was confirmed already.
+    pub async fn confirm_deletion(
+        self: &Arc<Self>,
+        agreement: &str,
+        id: &str,
+        words: &str,
+    ) -> Result<(), EngineError> {
+        let (record, _) = self.load_agreement(agreement)?;
+        let all = self.statements(agreement)?;
+        let asked =
+            all.iter().find(|one| one.id == id && one.kind == notice::WITHDRAWAL && one.by == record.peer);
+        if asked.is_none() {
+            return Err(EngineError::NotFound { kind: "notice", id: id.to_owned() });
+        }
+        let sent = all.iter().find(|one| one.answers.as_deref() == Some(id));
+        if let Some(sent) = sent.filter(|sent| !matches!(sent.told, Told::Not(_))) {
+            let reason = format!("the deletion was confirmed on {} already", sent.at);
+            return Err(EngineError::refused(RefusalKind::IllegalTransition, reason));
+        }
+        if words.is_empty() || words.len() > notice::MAX_WORDS {
+            return Err(malformed(format!("statement: must have 1 to {} bytes", notice::MAX_WORDS)));
+        }
+        let made = Made {
+            kind: notice::DELETION,
+            stated: json!(Deletion { notice: id.to_owned(), statement: words.to_owned() }),
+            answers: Some(id.to_owned()),
+            due: None,
+            text: format!("states that what the notice {id} is about was deleted"),
+        };
+        self.state(&record, made, Batch::new()).await.map(|_| ())
+    }
+}

@@ -1,0 +1,222 @@
+//! Who was among the rows that were handed on: counted for each person, written sealed, found again with the person's key.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use dataplane::Hidden;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ledger, Person, name};
+use crate::clock;
+use crate::engine::{Engine, EngineError};
+use crate::ids;
+use crate::tables::{self, AgreementRecord, Handed, HandedRecord, PersonRecord, prefix};
+
+/// Persons in one record.
+const IN_ONE: usize = 4096;
+
+/// Rows by person, with the attributes that were left out.
+pub(in crate::engine) type Counts = HashMap<Person, (u64, Hidden)>;
+
+/// To whom something about a person was handed on.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recipient {
+    /// Under which agreement.
+    pub agreement: String,
+    /// Who.
+    pub recipient: String,
+    /// Of which dataset.
+    pub dataset: String,
+    /// For what, as agreed.
+    pub purposes: Vec<String>,
+    /// How many rows.
+    pub rows: u64,
+    /// When first.
+    pub first: Timestamp,
+    /// When last.
+    pub last: Timestamp,
+    /// Attributes that were left out, at some time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+impl Ledger {
+    /// Takes over what a stream has counted.
+    pub(super) fn note(&self, agreement: &str, counted: Counts) {
+        if counted.is_empty() {
+            return;
+        }
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = handed.entry(agreement.to_owned()).or_default();
+        for (person, (rows, hidden)) in counted {
+            let entry = counts.entry(person).or_insert_with(|| (0, hidden));
+            entry.0 = entry.0.saturating_add(rows);
+        }
+        drop(handed);
+        self.changed.notify_one();
+    }
+}
+
+impl Engine {
+    /// Writes who was among the rows, whenever a stream has counted some, until `stop`.
+    pub async fn watch_handed(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.ledger.changed.notified() => {}
+            }
+            if let Err(error) = self.write_handed().await {
+                tracing::error!(%error, "who was among the rows was not written");
+            }
+        }
+    }
+
+    /// Writes what running streams have counted so far.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn settle_handed(&self) -> Result<(), EngineError> {
+        let views: Vec<_> = {
+            let views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner);
+            views.iter().filter_map(std::sync::Weak::upgrade).collect()
+        };
+        views.iter().for_each(|view| view.settle());
+        drop(views);
+        self.write_handed().await
+    }
+
+    async fn write_handed(&self) -> Result<(), EngineError> {
+        let _order = self.ledger.order.lock().await;
+        let handed = std::mem::take(&mut *self.ledger.handed.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = clock::now();
+        for (agreement, counts) in handed {
+            let counts: Vec<_> = counts.into_iter().collect();
+            for (done, part) in counts.chunks(IN_ONE).enumerate() {
+                if let Err(error) = self.write_part(&agreement, part, now).await {
+                    // What is left is written the next time.
+                    let left = counts.iter().skip(done * IN_ONE).cloned();
+                    let mut handed = self.ledger.handed.lock().unwrap_or_else(PoisonError::into_inner);
+                    handed.entry(agreement).or_default().extend(left);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_part(
+        &self,
+        agreement: &str,
+        part: &[(Person, (u64, Hidden))],
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let mut batch = store::Batch::new();
+        // Persons whom no operator has named have a record as well, so that they can ask. How the data names them is not
+        // known here: the operator that asks says it.
+        let persons: Vec<_> = part.iter().map(|(person, _)| (*person, String::new())).collect();
+        let records = self.make_persons(&persons, &mut batch)?;
+        let mut handed = Handed { from: now, until: now, persons: Vec::with_capacity(part.len()) };
+        for (person, (rows, hidden)) in part {
+            let tag = records.get(person).and_then(|record| self.ledger.keys.tag(record.slot, agreement));
+            // A key that was destroyed meanwhile leaves nothing to be found.
+            let Some(tag) = tag else { continue };
+            handed.persons.push((tag, *rows, hidden.iter().map(ToString::to_string).collect()));
+        }
+        let key = format!("{}{}/{}", prefix::HANDED, trust::did::segment(agreement), ids::urn());
+        let text = serde_json::to_string(&handed).map_err(|error| EngineError::Vault(error.to_string()))?;
+        let sealed = self.vault.seal(&key, &text)?;
+        tables::put(&mut batch, key, &HandedRecord { at: now, sealed })?;
+        self.commit(batch).await?;
+        let mut reached = self.ledger.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tags) = reached.get_mut(agreement) {
+            tags.extend(handed.persons.into_iter().map(|(tag, ..)| tag));
+        }
+        Ok(())
+    }
+
+    /// What was handed on under an agreement, in the order in which it was written.
+    fn each_handed(&self, agreement: &str, mut visit: impl FnMut(Handed)) -> Result<(), EngineError> {
+        let prefix = format!("{}{}/", prefix::HANDED, trust::did::segment(agreement));
+        let mut after: Option<String> = None;
+        loop {
+            let page = tables::list::<HandedRecord>(&self.store, &prefix, after.as_deref(), 100)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, record) in page {
+                let text = self.vault.open_sealed(&key, &record.sealed)?;
+                match serde_json::from_str(&text) {
+                    Ok(handed) => visit(handed),
+                    Err(error) => {
+                        tracing::error!(%error, key, "a record of who was among the rows cannot be read")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether rows about a person were handed on under an agreement.
+    pub(super) fn was_handed(&self, agreement: &str, record: &PersonRecord) -> Result<bool, EngineError> {
+        let Some(tag) = self.ledger.keys.tag(record.slot, agreement) else { return Ok(false) };
+        {
+            let reached = self.ledger.reached.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(tags) = reached.get(agreement) {
+                return Ok(tags.contains(&tag));
+            }
+        }
+        let mut tags = HashSet::new();
+        self.each_handed(agreement, |handed| tags.extend(handed.persons.into_iter().map(|(tag, ..)| tag)))?;
+        let found = tags.contains(&tag);
+        self.ledger.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(agreement.to_owned(), tags);
+        Ok(found)
+    }
+
+    /// To whom something about a person was handed on.
+    pub(super) fn recipients(&self, person: &Person) -> Result<Vec<Recipient>, EngineError> {
+        let Some((record, _)) = self.load_person(person)? else { return Ok(Vec::new()) };
+        let mut agreements = Vec::new();
+        self.each_agreement(|agreement| {
+            agreements.push(agreement.clone());
+            Ok(())
+        })?;
+        let mut all = Vec::new();
+        for agreement in agreements {
+            all.extend(self.received(&agreement, &record)?);
+        }
+        tracing::debug!(person = name(person), recipients = all.len(), "an insight was given");
+        Ok(all)
+    }
+
+    fn received(
+        &self,
+        agreement: &AgreementRecord,
+        person: &PersonRecord,
+    ) -> Result<Option<Recipient>, EngineError> {
+        let id = agreement.agreement.id().to_string();
+        let Some(tag) = self.ledger.keys.tag(person.slot, &id) else { return Ok(None) };
+        let mut found: Option<Recipient> = None;
+        self.each_handed(&id, |handed| {
+            for (_, rows, hidden) in handed.persons.iter().filter(|(one, ..)| *one == tag) {
+                let dataset = agreement.agreement.target().to_string();
+                let one = found.get_or_insert_with(|| Recipient {
+                    agreement: id.clone(),
+                    recipient: agreement.peer.clone(),
+                    purposes: super::asked(agreement, &dataset).purposes,
+                    dataset,
+                    rows: 0,
+                    first: handed.from,
+                    last: handed.until,
+                    left_out: Vec::new(),
+                });
+                one.rows = one.rows.saturating_add(*rows);
+                one.last = one.last.max(handed.until);
+                one.left_out.extend(hidden.iter().cloned());
+                one.left_out.sort();
+                one.left_out.dedup();
+            }
+        })?;
+        Ok(found)
+    }
+}

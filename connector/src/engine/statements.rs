@@ -1,0 +1,275 @@
+//! Signed statements about an agreement, from one party to the other: kept at both, under the same ids, as evidence.
+
+use std::sync::Arc;
+
+use governance::notice;
+use jiff::Timestamp;
+use protocol::{Failure, Outgoing, RefusalKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use store::Batch;
+use trust::Statement;
+use trust::statement::Claimed;
+
+use super::{Engine, EngineError};
+use crate::tables::{self, AgreementRecord, Event, OutboxEntry, ProcessKind, StatementRecord, Told, prefix};
+use crate::{clock, ids};
+
+/// Longest statement, in bytes.
+const MAX_STATEMENT: usize = 512 * 1024;
+/// Most statements about one agreement.
+const MAX_STATEMENTS: u64 = 1_000_000;
+
+/// A statement as it is sent: `POST {base}/agreements/{id}/statements`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatementMessage {
+    /// The compact JWS.
+    pub statement: String,
+}
+
+/// What a statement is about, before it is made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Its `typ`.
+    pub kind: &'static str,
+    /// What is stated.
+    pub stated: Json,
+    /// Which statement it answers.
+    pub answers: Option<String>,
+    /// By when it must be answered.
+    pub due: Option<Timestamp>,
+    /// For the audit log; names nobody.
+    pub text: String,
+}
+
+impl Engine {
+    /// Signs a statement of this node for the other party of an agreement, records it with what else is in `batch`, and
+    /// sends it.
+    ///
+    /// # Errors
+    /// The key could not sign, or the store failed.
+    pub(super) async fn state(
+        self: &Arc<Self>,
+        record: &AgreementRecord,
+        made: Made,
+        mut batch: Batch,
+    ) -> Result<StatementRecord, EngineError> {
+        let agreement = record.agreement.id().to_string();
+        let _lock = self.locks.lock(&tables::key(prefix::STATEMENTS, &agreement)).await;
+        let now = clock::now();
+        let statement = Statement {
+            by: self.did().to_owned(),
+            to: record.peer.clone(),
+            id: ids::urn(),
+            at: now,
+            stated: made.stated,
+        };
+        let compact = self.identity.sign_statement(&statement, made.kind)?;
+        let kept = StatementRecord {
+            id: statement.id.clone(),
+            kind: made.kind.to_owned(),
+            agreement: agreement.clone(),
+            by: statement.by,
+            at: statement.at,
+            recorded_at: now,
+            answers: made.answers,
+            due: made.due,
+            told: Told::Pending,
+            sealed: String::new(),
+        };
+        let kept = self.keep_statement(kept, &compact, &made.text, &record.peer, &mut batch)?;
+        let entry = OutboxEntry {
+            kind: ProcessKind::Statement,
+            pid: agreement.clone(),
+            peer: record.peer.clone(),
+            address: record.peer_address.clone(),
+            message: Outgoing {
+                id: protocol::MessageId::new(statement.id),
+                path: format!("agreements/{}/statements", trust::did::segment(&agreement)),
+                body: json!(StatementMessage { statement: compact }),
+            },
+            since: now,
+        };
+        tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;
+        self.commit(batch).await?;
+        self.outbox.deliver(self, entry);
+        Ok(kept)
+    }
+
+    /// Puts a statement into a batch; its text is sealed, for it may be about a person.
+    fn keep_statement(
+        &self,
+        record: StatementRecord,
+        compact: &str,
+        text: &str,
+        peer: &str,
+        batch: &mut Batch,
+    ) -> Result<StatementRecord, EngineError> {
+        let counter = tables::key(prefix::STATEMENTS, &record.agreement);
+        let found = tables::load::<u64>(&self.store, &counter)?;
+        let (count, version) = found.map_or((0, None), |(count, version)| (count, Some(version)));
+        if count >= MAX_STATEMENTS {
+            let reason = format!(
+                "{MAX_STATEMENTS} statements about `{}` are kept; no more are taken",
+                record.agreement
+            );
+            return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+        }
+        batch.expect(counter.clone(), version);
+        tables::put(batch, counter, &(count + 1))?;
+        let key = tables::statement(&record.agreement, &record.id);
+        let record = StatementRecord { sealed: self.vault.seal(&key, compact)?, ..record };
+        let event = Event::new("statement", record.recorded_at, format!("{}: {text}", record.by));
+        tables::append_event(batch, &event.about(&record.agreement).with(peer))?;
+        batch.expect(key.clone(), None);
+        tables::put(batch, key, &record)?;
+        Ok(record)
+    }
+
+    /// Takes a statement of the other party of an agreement.
+    ///
+    /// # Errors
+    /// No such agreement with this caller, a signature that does not hold, or something that it may not state.
+    pub async fn take_statement(
+        self: &Arc<Self>,
+        caller: &str,
+        agreement: &str,
+        message: &StatementMessage,
+    ) -> Result<(), EngineError> {
+        let malformed =
+            |reason: String| EngineError::refused(RefusalKind::Malformed, format!("/statement: {reason}"));
+        let record = match self.load_agreement(agreement) {
+            // A stranger and an unknown agreement get the same answer.
+            Ok((record, _)) if record.peer == caller => record,
+            Ok(_) => return Err(EngineError::NotFound { kind: "agreement", id: agreement.to_owned() }),
+            Err(error) => return Err(error),
+        };
+        let kind =
+            notice::KINDS.iter().find(|kind| Claimed::read(&message.statement, kind, MAX_STATEMENT).is_ok());
+        let kind =
+            kind.ok_or_else(|| malformed("is of no kind that this node knows, or too long".to_owned()))?;
+        let claimed = Claimed::read(&message.statement, kind, MAX_STATEMENT)
+            .map_err(|error| malformed(error.to_string()))?;
+        if claimed.by() != caller {
+            return Err(malformed(format!("is of `{}`, not of its sender", claimed.by())));
+        }
+        let statement = self.hold(&claimed).await.map_err(malformed)?;
+        let lock = self.locks.lock(&tables::key(prefix::STATEMENTS, agreement)).await;
+        if self.store.get(&tables::statement(agreement, &statement.id))?.is_some() {
+            return Ok(());
+        }
+        let now = clock::now();
+        if statement.at.duration_since(now).as_secs() > trust::token::SKEW {
+            return Err(malformed("was made in the future; is a clock wrong?".to_owned()));
+        }
+        let kept = StatementRecord {
+            id: statement.id.clone(),
+            kind: (*kind).to_owned(),
+            agreement: agreement.to_owned(),
+            by: caller.to_owned(),
+            at: statement.at,
+            recorded_at: now,
+            answers: None,
+            due: None,
+            told: Told::Yes,
+            sealed: String::new(),
+        };
+        let mut batch = Batch::new();
+        let (kept, text) = self.understand(&record, kept, &statement, &mut batch)?;
+        self.keep_statement(kept, &message.statement, &text, caller, &mut batch)?;
+        self.commit(batch).await?;
+        drop(lock);
+        self.follow_statement(&record, &statement, kind).await
+    }
+
+    /// What a statement of the other party means here: what is recorded beside it, and a text for the audit log.
+    fn understand(
+        &self,
+        record: &AgreementRecord,
+        kept: StatementRecord,
+        statement: &Statement,
+        _batch: &mut Batch,
+    ) -> Result<(StatementRecord, String), EngineError> {
+        match kept.kind.as_str() {
+            notice::WITHDRAWAL => self.understand_withdrawal(record, kept, statement),
+            _ => self.understand_deletion(record, kept, statement),
+        }
+    }
+
+    /// What this node does once a statement is recorded.
+    async fn follow_statement(
+        self: &Arc<Self>,
+        _record: &AgreementRecord,
+        _statement: &Statement,
+        _kind: &str,
+    ) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// A statement whose signature holds and that is meant for this node; the reason otherwise.
+    pub(super) async fn hold(&self, claimed: &Claimed) -> Result<Statement, String> {
+        let document = self.resolver.document(claimed.by()).await?;
+        match claimed.verify(&document, self.did()) {
+            Ok(statement) => Ok(statement),
+            Err(first) => {
+                // The key may have been rotated since the document was fetched.
+                let fresh = self.resolver.refreshed(claimed.by()).await?;
+                if fresh == document {
+                    return Err(first.to_string());
+                }
+                claimed.verify(&fresh, self.did()).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// A statement of ours was taken by the other party, or could not be told.
+    pub(crate) async fn statement_told(
+        &self,
+        entry: &OutboxEntry,
+        outcome: Result<(), Failure>,
+    ) -> Result<(), EngineError> {
+        let key = tables::statement(&entry.pid, entry.message.id.as_str());
+        let _lock = self.locks.lock(&tables::key(prefix::STATEMENTS, &entry.pid)).await;
+        let mut batch = Batch::new();
+        batch.delete(tables::outbox(entry.message.id.as_str()));
+        if let Some((mut record, version)) = tables::load::<StatementRecord>(&self.store, &key)? {
+            record.told = match outcome {
+                Ok(()) => Told::Yes,
+                Err(failure) => {
+                    let text = format!("a statement could not be told to {}: {}", entry.peer, failure.reason);
+                    let event =
+                        Event::new("statement", clock::now(), text).about(&entry.pid).with(&entry.peer);
+                    tables::append_event(&mut batch, &event)?;
+                    Told::Not(failure.reason)
+                }
+            };
+            batch.expect(key.clone(), Some(version));
+            tables::put(&mut batch, key, &record)?;
+        }
+        self.commit(batch).await.map(|_| ())
+    }
+
+    /// The statements about an agreement, of both parties, in the order of their ids.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn statements(&self, agreement: &str) -> Result<Vec<StatementRecord>, EngineError> {
+        let prefix = format!("{}{}/", prefix::STATEMENT, trust::did::segment(agreement));
+        Ok(tables::all(&self.store, &prefix)?)
+    }
+
+    /// The signed text of a statement.
+    ///
+    /// # Errors
+    /// It was sealed with another key.
+    pub fn statement_text(&self, record: &StatementRecord) -> Result<String, EngineError> {
+        Ok(self.vault.open_sealed(&tables::statement(&record.agreement, &record.id), &record.sealed)?)
+    }
+
+    /// What a recorded statement states.
+    pub(super) fn stated(&self, record: &StatementRecord) -> Result<Json, EngineError> {
+        let compact = self.statement_text(record)?;
+        let claimed = Claimed::read(&compact, &record.kind, MAX_STATEMENT)?;
+        Ok(claimed.stated()?)
+    }
+}

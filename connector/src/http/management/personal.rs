@@ -1,0 +1,108 @@
+//! The data officer's view of what is known of persons: consents, requests with their deadlines, deletions.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Management, Shared, answer, read, respond};
+use crate::clock;
+use crate::tables::ConsentRecord;
+
+pub(super) fn routes() -> Router<Arc<Management>> {
+    Router::new()
+        .route("/personal/consents", get(consents))
+        .route("/personal/requests", get(requests))
+        .route("/personal/requests/{id}", get(request))
+        .route("/personal/requests/{id}/answer", post(answer_request))
+        .route("/personal/requests/{id}/prolong", post(prolong))
+        .route("/personal/deletions", get(deletions))
+        .route("/contractagreements/{id}/statements", get(statements))
+        .route("/contractagreements/{id}/deletions", post(confirm))
+}
+
+fn shown(record: &ConsentRecord) -> Value {
+    json!({"person": record.person, "state": record.consent.state(clock::now()), "consent": record.consent})
+}
+
+async fn consents(State(management): Shared) -> Response {
+    answer(management.faces.engine.consents(None).map(|all| all.iter().map(shown).collect::<Vec<_>>()))
+}
+
+async fn requests(State(management): Shared) -> Response {
+    answer(management.faces.engine.subject_requests())
+}
+
+async fn request(State(management): Shared, Path(id): Path<String>) -> Response {
+    let found = management.faces.engine.subject_request(&id);
+    answer(found.map(|(record, note, subject)| json!({"request": record, "note": note, "subject": subject})))
+}
+
+/// How a request is answered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HowAnswered {
+    done: bool,
+    reason: String,
+}
+
+async fn answer_request(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let HowAnswered { done, reason } = match read(body).await {
+        Ok(asked) => asked,
+        Err(error) => return respond(Err(error)),
+    };
+    answer(management.faces.engine.answer_subject_request(&id, done, &reason).await)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    reason: String,
+}
+
+async fn prolong(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let Why { reason } = match read(body).await {
+        Ok(asked) => asked,
+        Err(error) => return respond(Err(error)),
+    };
+    answer(management.faces.engine.prolong_subject_request(&id, &reason).await)
+}
+
+async fn deletions(State(management): Shared) -> Response {
+    answer(management.faces.engine.deletions())
+}
+
+async fn statements(State(management): Shared, Path(id): Path<String>) -> Response {
+    let engine = &management.faces.engine;
+    let shown = engine.statements(&id).and_then(|all| {
+        let one = |record| {
+            let text = engine.statement_text(record)?;
+            Ok(json!({"record": record, "statement": text}))
+        };
+        all.iter().map(one).collect::<Result<Vec<_>, _>>()
+    });
+    answer(shown)
+}
+
+/// That something was deleted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confirmation {
+    notice: String,
+    statement: String,
+}
+
+async fn confirm(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
+    let Confirmation { notice, statement } = match read(body).await {
+        Ok(asked) => asked,
+        Err(error) => return respond(Err(error)),
+    };
+    let done = management.faces.engine.confirm_deletion(&id, &notice, &statement).await;
+    respond(done.map(|()| StatusCode::NO_CONTENT.into_response()))
+}

@@ -1,0 +1,191 @@
+//! What personal data operators call on behalf of citizens: consents, withdrawals, requests. Each call is one statement that
+//! the operator signed; its answer is for that operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::post;
+use dataplane::{DataRequest, Grant, Judge, Obligations, PseudonymKey, Reading};
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use jiff::Timestamp;
+use policy_engine::{Decision, Operator, Outcome, Reason, Transform, Value};
+use serde_json::{Value as Json, json};
+use trust::statement;
+
+use super::problem::{Problem, json_answer};
+use super::{Faces, MAX_MESSAGE, read_body};
+use crate::clock::{self, SystemClock};
+use crate::engine::Insight;
+
+type Shared = State<Arc<Faces>>;
+
+/// Largest answer about one dataset, in bytes.
+const MAX_HELD: usize = 8 * 1024 * 1024;
+/// Longest time that reading one dataset for a person may take.
+const LONGEST: Duration = Duration::from_secs(60);
+
+pub(super) fn routes() -> Router<Arc<Faces>> {
+    Router::new()
+        .route("/consents", post(consents))
+        .route("/withdrawals", post(withdrawals))
+        .route("/requests", post(requests))
+}
+
+/// The statement in a body, as text.
+async fn compact(body: Body) -> Result<String, Problem> {
+    let bytes = read_body(body, MAX_MESSAGE).await?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Problem::unauthenticated("its body is no signed statement".to_owned()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The answer, or what strangers may know of the problem; the operator of this node learns the rest.
+async fn close(faces: &Faces, what: &str, sent: Option<&str>, result: Result<Response, Problem>) -> Response {
+    match result {
+        Ok(response) => response,
+        Err(problem) => {
+            let by = sent.and_then(statement::author);
+            faces.audit(&problem, what, by.as_deref(), None).await;
+            problem.plain()
+        }
+    }
+}
+
+async fn consents(State(faces): Shared, body: Body) -> Response {
+    let mut sent = None;
+    let result = async {
+        let compact = sent.insert(compact(body).await?).as_str();
+        let receipts = faces.engine.give_consents(compact).await?;
+        Ok(json_answer(StatusCode::CREATED, &json!({"receipts": receipts})))
+    };
+    let result = result.await;
+    close(&faces, "a consent", sent.as_deref(), result).await
+}
+
+async fn withdrawals(State(faces): Shared, body: Body) -> Response {
+    let mut sent = None;
+    let result = async {
+        let compact = sent.insert(compact(body).await?).as_str();
+        let receipts = faces.engine.withdraw_consents(compact).await?;
+        Ok(json_answer(StatusCode::OK, &json!({"receipts": receipts})))
+    };
+    let result = result.await;
+    close(&faces, "a withdrawal of consent", sent.as_deref(), result).await
+}
+
+async fn requests(State(faces): Shared, body: Body) -> Response {
+    let mut sent = None;
+    let result = async {
+        let compact = sent.insert(compact(body).await?).as_str();
+        let answer = faces.engine.take_subject_request(compact).await?;
+        let record = answer.record;
+        let mut told = json!({
+            "request": record.id, "kind": record.kind, "receivedAt": record.received_at, "due": record.due,
+            "answer": record.answer,
+        });
+        if let (Some(insight), Some(map)) = (answer.insight, told.as_object_mut()) {
+            let held = held(&faces, &insight).await;
+            map.insert("held".to_owned(), json!(held));
+            map.insert(
+                "consents".to_owned(),
+                json!(insight.consents.iter().map(|one| &one.consent).collect::<Vec<_>>()),
+            );
+            map.insert("recipients".to_owned(), json!(insight.recipients));
+        }
+        Ok(json_answer(StatusCode::CREATED, &told))
+    };
+    let result = result.await;
+    close(&faces, "a person's request", sent.as_deref(), result).await
+}
+
+/// A person reads what is about them, and nothing else.
+#[derive(Debug)]
+struct OfOnePerson {
+    column: String,
+    subject: String,
+}
+
+impl Judge for OfOnePerson {
+    fn obligations(&self, _decision: &Decision) -> Obligations {
+        let only = Transform::Where {
+            column: self.column.clone(),
+            operator: Operator::Eq,
+            values: vec![Value::Term(self.subject.clone())],
+        };
+        Obligations::new(vec![only], PseudonymKey::default())
+    }
+
+    fn judge(&self, _: Timestamp) -> Decision {
+        let text = "a person may see what is held about them (GDPR, articles 15 and 20)".to_owned();
+        let reasons = vec![Reason { rule: String::new(), text }];
+        Decision {
+            outcome: Outcome::Permit,
+            reasons,
+            duties: Vec::new(),
+            ask_again: None,
+            depends_on: Vec::new(),
+        }
+    }
+}
+
+/// The rows about a person in each dataset, in the dataset's own form.
+async fn held(faces: &Faces, insight: &Insight) -> Vec<Json> {
+    let mut all = Vec::new();
+    for (asset, column) in &insight.datasets {
+        let description = ::catalog::Description::from_properties(&asset.properties);
+        let title = description.title.plain().map(str::to_owned);
+        let media_type = description.media_type_of(None);
+        let read = read_of(faces, &asset.data_address, media_type.as_deref(), column, &insight.subject);
+        let outcome = match tokio::time::timeout(LONGEST, read).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(format!("reading it took longer than {} s", LONGEST.as_secs())),
+        };
+        all.push(match outcome {
+            Ok((media_type, data)) => {
+                json!({"dataset": asset.id, "title": title, "column": column, "mediaType": media_type, "data": data})
+            }
+            Err(reason) => {
+                tracing::error!(dataset = asset.id, reason, "a person's rows could not be read");
+                let said = "the rows could not be read now; ask the holder's data protection officer";
+                json!({"dataset": asset.id, "title": title, "column": column, "problem": said})
+            }
+        });
+    }
+    all
+}
+
+async fn read_of(
+    faces: &Faces,
+    address: &serde_json::Map<String, Json>,
+    media_type: Option<&str>,
+    column: &str,
+    subject: &str,
+) -> Result<(String, String), String> {
+    let judge = OfOnePerson { column: column.to_owned(), subject: subject.to_owned() };
+    let grant = Grant::decide(Arc::new(judge), clock::now()).map_err(|denied| denied.to_string())?;
+    let source = faces.sources.open(address, media_type).map_err(|error| format!("{error:#}"))?;
+    if source.is_live() && !source.is_whole() {
+        return Err("it is live data, of which nothing is held".to_owned());
+    }
+    let request = DataRequest { method: Method::GET, ..DataRequest::default() };
+    let (_running, signal) = tokio::sync::watch::channel(dataplane::Signal::Run);
+    let served = dataplane::serve(
+        grant,
+        source.as_ref(),
+        Reading::from(request),
+        signal,
+        Arc::new(SystemClock),
+        |_| {},
+    );
+    let response = served.await.map_err(|error| error.to_string())?;
+    let media_type = response.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.unwrap_or_default().to_owned();
+    let body = Limited::new(response.body, MAX_HELD).collect().await.map_err(|error| error.to_string())?;
+    let text = String::from_utf8(body.to_bytes().to_vec()).map_err(|error| error.to_string())?;
+    Ok((media_type, text))
+}

@@ -1,0 +1,121 @@
+//! Records about persons and about what parties state to each other. None of them names a person: they are under the name
+//! that the ledger has for them, and what tells more is sealed.
+
+use governance::consent::Consent;
+use governance::request::Kind;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Told;
+
+/// A person that the ledger knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PersonRecord {
+    /// Where the person's own key is; what is sealed with it is gone with it.
+    pub slot: u64,
+    /// How the data names the person, sealed with the person's key.
+    pub sealed: String,
+    /// Since when the person objects to what is done on another basis than consent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objected: Option<Timestamp>,
+}
+
+/// A consent of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentRecord {
+    /// The person, under the name in the ledger.
+    pub person: String,
+    /// What was permitted.
+    pub consent: Consent,
+}
+
+/// Rows about persons that were handed on under an agreement, within a short time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HandedRecord {
+    /// When it was written.
+    pub at: Timestamp,
+    /// [`Handed`], sealed by the vault under the record's key.
+    pub sealed: String,
+}
+
+/// Who was among the rows.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Handed {
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// For each person a tag under their own key, the number of rows, and the attributes that were left out.
+    pub persons: Vec<(String, u64, Vec<String>)>,
+}
+
+/// What a person asked for, through an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestRecord {
+    /// Its id.
+    pub id: String,
+    /// What.
+    pub kind: Kind,
+    /// The person, under the name in the ledger.
+    pub person: String,
+    /// Through which operator.
+    pub operator: String,
+    /// In the person's words, sealed with the person's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// By when it must be answered.
+    pub due: Timestamp,
+    /// Why that is later than usual, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prolonged: Option<String>,
+    /// The answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answered>,
+    /// When it was noticed that it is late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Timestamp>,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// When.
+    pub at: Timestamp,
+    /// Whether what was asked was done.
+    pub done: bool,
+    /// In words; where it was not done, why.
+    pub reason: String,
+}
+
+/// A signed statement of one party of an agreement to the other (`trust::statement`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatementRecord {
+    /// Its id, the same at both.
+    pub id: String,
+    /// Its `typ`.
+    pub kind: String,
+    /// The agreement.
+    pub agreement: String,
+    /// Who states it.
+    pub by: String,
+    /// When, by the clock of who states it.
+    pub at: Timestamp,
+    /// When it was recorded here.
+    pub recorded_at: Timestamp,
+    /// Which statement it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
+    /// By when it must be answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// For one's own: whether the other party has it.
+    pub told: Told,
+    /// The compact JWS, sealed by the vault under the record's key.
+    pub sealed: String,
+}

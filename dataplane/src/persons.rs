@@ -1,0 +1,69 @@
+//! Rows about persons: each is handed on only as far as the person it is about permits, or the law does, when it passes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::rows::{Form, Row};
+
+/// Names of attributes that are left out.
+pub type Hidden = Arc<[Arc<str>]>;
+
+/// Whoever knows what persons permit. Asked for every row, so that a withdrawal counts from the next one on.
+pub trait Persons: Send + Sync + fmt::Debug {
+    /// What of a row about `subject` may be handed on now; `None` where nothing may.
+    fn permits(&self, subject: &str) -> Option<Permitted>;
+
+    /// A row about a person was handed on, or went into a group.
+    fn handed_on(&self, permitted: &Permitted);
+}
+
+/// What of a row may be handed on.
+#[derive(Debug, Clone)]
+pub struct Permitted {
+    /// The person, under the name that the ledger has for them.
+    pub person: [u8; 16],
+    /// Attributes that are left out.
+    pub hidden: Hidden,
+}
+
+/// What an agreement about persons' data adds to its obligations.
+#[derive(Debug, Clone)]
+pub struct OfPersons {
+    /// The column that says whom a row is about.
+    pub subject: Arc<str>,
+    /// Every attribute that may have to be left out.
+    pub attributes: Arc<[Arc<str>]>,
+    /// Who knows what they permit.
+    pub persons: Arc<dyn Persons>,
+}
+
+impl OfPersons {
+    /// In words, for the consumer.
+    pub(crate) fn words(&self) -> String {
+        format!(
+            "of each person (column {}) only what the person, or the law, permits for this recipient and purpose at that moment",
+            self.subject
+        )
+    }
+
+    /// What remains of a row, with what is to be noted once it is handed on.
+    pub(crate) fn leave(&self, row: &mut Row, form: Form) -> Option<Permitted> {
+        let permitted = match row.get(&self.subject)? {
+            Json::String(subject) => self.persons.permits(subject),
+            Json::Number(subject) => self.persons.permits(&subject.to_string()),
+            _ => None,
+        }?;
+        for hidden in permitted.hidden.iter() {
+            row.hide(hidden, form);
+        }
+        Some(permitted)
+    }
+
+    /// What a table must have: whom a row is about, and every attribute by its name, for one that was renamed must not slip
+    /// through.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.subject).chain(self.attributes.iter()).map(|name| &**name)
+    }
+}

@@ -1,0 +1,16 @@
+//! What a data space and its citizens agreed beside the policy of an agreement.
+//!
+//! A pure crate: no clock, no I/O, no randomness. [`personal`] says what a dataset tells of the persons it is about,
+//! [`consent`] what a person permits, [`request`] what a person may ask and by when it must be answered, [`levels`] what
+//! was promised, measured and attained, [`notice`] what parties state to each other, [`rulebook`] what the data space demands.
+#![warn(missing_docs)]
+
+pub mod consent;
+mod error;
+pub mod levels;
+pub mod notice;
+pub mod personal;
+pub mod request;
+pub mod rulebook;
+
+pub use error::Malformed;

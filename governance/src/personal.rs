@@ -1,0 +1,199 @@
+//! What a dataset says of the persons it is about, in the terms of the W3C Data Privacy Vocabulary (DPV 2), attribute by
+//! attribute. It is public: it stands in the catalog, under [`PROPERTY`].
+
+use std::collections::BTreeMap;
+
+use policy_engine::{Hierarchy, Operator, Policy, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::error::{Malformed, bounded, text};
+
+/// The dataset's property.
+pub const PROPERTY: &str = "urn:concordat:personal";
+/// The legal basis of a person's own permission.
+pub const CONSENT: &str = "https://w3id.org/dpv#Consent";
+/// Every purpose there is.
+pub const ANY_PURPOSE: &str = "https://w3id.org/dpv#Purpose";
+
+/// The other legal bases that DPV names (GDPR, article 6(1)).
+const BASES: [&str; 6] = [
+    CONSENT,
+    "https://w3id.org/dpv#Contract",
+    "https://w3id.org/dpv#LegalObligation",
+    "https://w3id.org/dpv#LegitimateInterest",
+    "https://w3id.org/dpv#PublicInterest",
+    "https://w3id.org/dpv#VitalInterest",
+];
+/// Most attributes that are described.
+const MAX_ATTRIBUTES: usize = 256;
+/// Longest name or IRI, in bytes.
+const MAX_TEXT: usize = 500;
+
+/// The persons of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Personal {
+    /// The column that says whom a row is about.
+    pub subject: String,
+    /// Why rows may be handed on at all: an IRI of DPV; consent where nothing is said.
+    #[serde(default = "consent")]
+    pub basis: String,
+    /// For what rows may be processed on another basis than consent: purposes, as IRIs of DPV or others that are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purposes: Vec<String>,
+    /// How they are processed: IRIs of DPV, such as `https://w3id.org/dpv#Share`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processing: Vec<String>,
+    /// What of a row is about the person, by column. What is not named here goes wherever its row goes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, Attribute>,
+    /// As which type of identifier the connector interface of MIM4 (2021) tells the persons of the subject column; such
+    /// data is read with a request ticket only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier_type: Option<String>,
+}
+
+/// A personal attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Attribute {
+    /// Which personal data it is: an IRI, such as `https://w3id.org/dpv/pd#Location`.
+    pub category: String,
+    /// Why it may be handed on, where that differs from the row's basis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
+}
+
+fn consent() -> String {
+    CONSENT.to_owned()
+}
+
+impl Personal {
+    /// What a dataset's properties say; `None` where it is about nobody.
+    ///
+    /// # Errors
+    /// It cannot be read: then nothing of the dataset may be handed on.
+    pub fn of(properties: &serde_json::Map<String, Json>) -> Result<Option<Self>, Malformed> {
+        properties.get(PROPERTY).map(|json| Self::parse(json.clone())).transpose()
+    }
+
+    /// Reads the value of the property.
+    ///
+    /// # Errors
+    /// Names the place and the reason.
+    pub fn parse(json: Json) -> Result<Self, Malformed> {
+        let personal: Self = serde_json::from_value(json)
+            .map_err(|error| Malformed::new(format!("/{PROPERTY}"), error.to_string()))?;
+        text("/subject", &personal.subject, MAX_TEXT)?;
+        bounded("/purposes", &personal.purposes, 64, MAX_TEXT)?;
+        bounded("/processing", &personal.processing, 64, MAX_TEXT)?;
+        if personal.attributes.len() > MAX_ATTRIBUTES {
+            return Err(Malformed::new("/attributes", format!("has more than {MAX_ATTRIBUTES} entries")));
+        }
+        check_basis("/basis", &personal.basis)?;
+        if personal.basis != CONSENT && personal.purposes.is_empty() {
+            return Err(Malformed::new("/purposes", "is needed where the basis is not consent"));
+        }
+        for (name, attribute) in &personal.attributes {
+            let path = format!("/attributes/{name}");
+            text(&path, name, MAX_TEXT)?;
+            text(&format!("{path}/category"), &attribute.category, MAX_TEXT)?;
+            if let Some(basis) = &attribute.basis {
+                check_basis(&format!("{path}/basis"), basis)?;
+            }
+        }
+        Ok(personal)
+    }
+
+    /// Whether an attribute needs the person's permission, beyond that of the row.
+    #[must_use]
+    pub fn needs_consent(&self, attribute: &str) -> bool {
+        let named = self.attributes.get(attribute);
+        named.is_some_and(|one| one.basis.as_deref().unwrap_or(&self.basis) == CONSENT)
+    }
+
+    /// Whether rows may be handed on for all of `purposes` without the person's permission.
+    #[must_use]
+    pub fn permits_without_consent(&self, purposes: &[String], known: &Hierarchy) -> bool {
+        self.basis != CONSENT && all_within(purposes, &self.purposes, known)
+    }
+}
+
+fn check_basis(path: &str, basis: &str) -> Result<(), Malformed> {
+    if BASES.contains(&basis) {
+        return Ok(());
+    }
+    Err(Malformed::new(path, format!("`{basis}` is no legal basis; those of DPV are {}", BASES.join(", "))))
+}
+
+/// Whether each of `purposes` lies within one of `allowed`.
+pub(crate) fn all_within(purposes: &[String], allowed: &[String], known: &Hierarchy) -> bool {
+    let within = |purpose: &String| {
+        allowed.iter().any(|whole| whole == ANY_PURPOSE || known.is_within(purpose, whole))
+    };
+    purposes.iter().all(within)
+}
+
+/// Every purpose for which `policy` permits some use; [`ANY_PURPOSE`] where a permission names none.
+#[must_use]
+pub fn purposes_of(policy: &Policy) -> Vec<String> {
+    let mut purposes = Vec::new();
+    for permission in &policy.permissions {
+        let before = purposes.len();
+        for atom in permission.constraints.iter().flat_map(policy_engine::Constraint::atoms) {
+            let names = matches!(
+                atom.operator,
+                Operator::Eq | Operator::IsA | Operator::IsAnyOf | Operator::IsPartOf
+            );
+            if atom.left == "purpose" && names {
+                purposes.extend(atom.right.iter().filter_map(|value| match value {
+                    Value::Term(term) => Some(term.clone()),
+                    _ => None,
+                }));
+            }
+        }
+        if purposes.len() == before {
+            purposes.push(ANY_PURPOSE.to_owned());
+        }
+    }
+    purposes.sort();
+    purposes.dedup();
+    purposes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_description_is_read_and_bounded() {
+        let good = json!({"subject": "user", "attributes": {"lat": {"category": "https://w3id.org/dpv/pd#Location"},
+            "plan": {"category": "https://w3id.org/dpv/pd#Service", "basis": "https://w3id.org/dpv#Contract"}}});
+        let personal = Personal::parse(good).unwrap();
+        assert!(personal.needs_consent("lat") && !personal.needs_consent("plan"));
+        assert!(!personal.needs_consent("colour"), "not about the person");
+        let refused = |json: Json| Personal::parse(json).unwrap_err().to_string();
+        assert!(refused(json!({"subject": ""})).starts_with("/subject"));
+        assert!(refused(json!({"subject": "a", "basis": "because"})).starts_with("/basis"));
+        let public = "https://w3id.org/dpv#PublicInterest";
+        assert!(refused(json!({"subject": "a", "basis": public})).starts_with("/purposes"));
+        assert!(refused(json!({"subject": "a", "colour": 1})).contains("colour"));
+    }
+
+    #[test]
+    fn purposes_are_all_that_a_policy_permits() {
+        let policy = |json: Json| Policy::parse(&json).unwrap();
+        let two = policy(json!({"@type": "Set", "permission": [
+            {"action": "use", "constraint": [{"leftOperand": "purpose", "operator": "isAnyOf", "rightOperand": ["urn:b", "urn:a"]}]}]}));
+        assert_eq!(purposes_of(&two), ["urn:a", "urn:b"]);
+        let open = policy(json!({"@type": "Set", "permission": [{"action": "use"}]}));
+        assert_eq!(purposes_of(&open), [ANY_PURPOSE]);
+        let known = Hierarchy::shipped();
+        let research = "https://w3id.org/dpv#ResearchAndDevelopment".to_owned();
+        let academic = "https://w3id.org/dpv#AcademicResearch".to_owned();
+        assert!(all_within(std::slice::from_ref(&academic), std::slice::from_ref(&research), &known));
+        assert!(!all_within(&[research], &[academic], &known), "more than was permitted");
+    }
+}
