@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use policy_engine::Policy;
+use policy_engine::{Policy, TERMS};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
@@ -60,7 +60,7 @@ pub(crate) fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDe
     let access_digest = digest(&access_text.to_string());
     let access = Policy::parse(&access_text).ok()?;
     let terms = policies.get(&definition.contract_policy_id)?.as_object()?;
-    let terms: Map<String, Json> = ["profile", "conflict", "permission", "prohibition", "obligation"]
+    let terms: Map<String, Json> = TERMS
         .into_iter()
         .filter_map(|key| terms.get_key_value(key))
         .map(|(key, value)| (key.clone(), value.clone()))

@@ -28,6 +28,7 @@ mod personal;
 mod replay;
 mod revocation;
 mod rotation;
+mod rulebook;
 mod statements;
 mod terms;
 mod transfers;
@@ -71,6 +72,9 @@ pub use self::personal::{Answer, Insight, Receipt, Recipient, Withdrawing};
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
+use self::rulebook::InForce;
+pub use self::rulebook::RulebookStanding;
+pub(crate) use self::rulebook::{RULEBOOK_NOTICE, RULEBOOK_PATH};
 pub use self::statements::StatementMessage;
 use self::transfers::Pushes;
 pub use self::uses::InUse;
@@ -191,6 +195,8 @@ pub struct Engine {
     meters: Arc<Meters>,
     offered: Arc<Offered>,
     open_reads: OpenReads,
+    /// The rulebooks that were accepted.
+    in_force: InForce,
     /// Who permits what.
     ledger: Arc<Ledger>,
     /// Personal data operators whose word counts.
@@ -281,6 +287,7 @@ impl Engine {
             meters: Arc::default(),
             offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
+            in_force: InForce::default(),
             ledger: Arc::new(ledger),
             operators: config.personal.operators.clone(),
             pushes: Pushes::default(),
@@ -295,6 +302,7 @@ impl Engine {
         };
         engine.load_catalog()?;
         engine.load_ledger()?;
+        engine.load_rulebooks()?;
         engine.refresh_scopes()?;
         Ok(engine)
     }

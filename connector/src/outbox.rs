@@ -115,6 +115,10 @@ impl Outbox {
         let Some(outcome) = outcome else { return };
         let (pid, id) = (entry.pid.as_str(), entry.message.id.clone());
         let reported = match (entry.kind, outcome) {
+            (ProcessKind::Acceptance, Outcome::Taken(..)) => engine.acceptance_told(&entry, Ok(())).await,
+            (ProcessKind::Acceptance, Outcome::Failed(failure)) => {
+                engine.acceptance_told(&entry, Err(failure)).await
+            }
             (ProcessKind::Agreement, Outcome::Taken(..)) => engine.duty_told(pid, &id, Ok(())).await,
             (ProcessKind::Agreement, Outcome::Failed(failure)) => {
                 engine.duty_told(pid, &id, Err(failure)).await
@@ -272,7 +276,11 @@ fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>
     use protocol::progress::Act as _;
     Ok(match entry.kind {
         // A repeated report is simply taken again.
-        ProcessKind::Agreement | ProcessKind::Issuance | ProcessKind::Notice | ProcessKind::Statement => None,
+        ProcessKind::Acceptance
+        | ProcessKind::Agreement
+        | ProcessKind::Issuance
+        | ProcessKind::Notice
+        | ProcessKind::Statement => None,
         ProcessKind::Negotiation => {
             let ours = engine.negotiation(&entry.pid)?.negotiation;
             let pending = ours.progress.pending.filter(|pending| pending.message == entry.message.id);

@@ -1,6 +1,7 @@
 //! Which records exist, under which keys. The byte form and its version are in `store`.
 
 mod federation;
+mod governance;
 mod personal;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use store::{Batch, CommitError, Store, StoreError};
 pub use self::federation::{
     AnswerKind, Crawl, DataRequest, DataRequestRecord, Membership, PageMark, RequestAnswer, Watcher,
 };
+pub use self::governance::{Accepted, RulebookRecord};
 pub use self::personal::{
     Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord, StatementRecord,
 };
@@ -26,6 +28,8 @@ use crate::http::management::Scope;
 
 /// Keys of a kind begin with its prefix.
 pub mod prefix {
+    /// [`super::Accepted`], by version and member; at the authority.
+    pub const ACCEPTANCE: &str = "acceptance/";
     /// [`super::AgreementRecord`].
     pub const AGREEMENT: &str = "agreement/";
     /// [`super::ApiKey`].
@@ -90,6 +94,8 @@ pub mod prefix {
     pub const REMOTE: &str = "remote/";
     /// When a used token is too old anyway (seconds), by the digest of sender and `jti`.
     pub const REPLAY: &str = "replay/";
+    /// [`super::RulebookRecord`], by authority and version.
+    pub const RULEBOOK: &str = "rulebook/";
     /// [`super::StatementRecord`], by agreement and id.
     pub const STATEMENT: &str = "statement/";
     /// How many statements an agreement has.
@@ -462,6 +468,8 @@ pub struct Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessKind {
+    /// That a rulebook was accepted.
+    Acceptance,
     /// An agreement, whose duties are reported.
     Agreement,
     /// The issuance of credentials.
@@ -481,6 +489,7 @@ impl ProcessKind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Acceptance => "acceptance",
             Self::Agreement => "agreement",
             Self::Issuance => "issuance",
             Self::Negotiation => "negotiation",

@@ -15,7 +15,7 @@ pub use self::measured::{Measured, Side};
 use crate::error::{Malformed, text};
 
 /// The property of an offer and an agreement that carries them.
-pub const PROPERTY: &str = "urn:concordat:serviceLevels";
+pub const PROPERTY: &str = policy_engine::SERVICE_LEVELS;
 /// Most levels.
 const MAX_LEVELS: usize = 32;
 /// Shortest and longest period, in seconds.

@@ -7,6 +7,13 @@ use serde_json::Value as Json;
 use crate::error::PolicyError;
 use crate::model::Policy;
 
+/// Beside the rules: the service levels of an offer or an agreement, which this engine does not read.
+pub const SERVICE_LEVELS: &str = "urn:concordat:serviceLevels";
+
+/// What of a policy's JSON is its terms, and goes from a definition into the offer and from there into the agreement.
+pub const TERMS: [&str; 6] =
+    ["profile", "conflict", "permission", "prohibition", "obligation", SERVICE_LEVELS];
+
 /// A policy as received, with every property it had, and as parsed.
 #[derive(Debug, Clone)]
 pub struct Document {

@@ -38,7 +38,7 @@ pub use advice::{Advice, Step, advise};
 pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
 pub use difference::difference;
-pub use document::Document;
+pub use document::{Document, SERVICE_LEVELS, TERMS};
 pub use duty::{DutyState, due, state as duty_state};
 pub use error::PolicyError;
 pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};

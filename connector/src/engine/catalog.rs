@@ -52,6 +52,13 @@ pub trait Managed: Clone + Serialize + DeserializeOwned + Send + Sync + 'static 
     fn concerns_persons(_before: Option<&Self>, _after: Option<&Self>) -> bool {
         false
     }
+    /// The terms that it offers, where they are its own or those of a definition that it names.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn offered_terms(&self, _engine: &Engine) -> Result<Option<Json>, EngineError> {
+        Ok(None)
+    }
     /// Notes what the node itself says of it, when it takes the place of `before`.
     fn note(&mut self, _before: Option<&Self>, _now: Timestamp) {}
     /// Lets the inventory know of a change; `among` are assets that it may be about.
@@ -124,11 +131,21 @@ managed! { Asset, prefix::ASSET, true,
     }
 }
 managed! { PolicyDefinition, prefix::POLICY_DEFINITION, false,
+    fn offered_terms(&self, engine: &Engine) -> Result<Option<Json>, EngineError> {
+        let all = tables::all::<ContractDefinition>(&engine.store, prefix::CONTRACT_DEFINITION)?;
+        Ok(all.iter().any(|one| one.contract_policy_id == self.id).then(|| self.policy.clone()))
+    }
+
     fn enter(inventory: &mut Inventory, id: &str, _: Option<&Self>, after: Option<&Self>, _: &[Asset]) {
         inventory.change_policy(id, after);
     }
 }
 managed! { ContractDefinition, prefix::CONTRACT_DEFINITION, false,
+    fn offered_terms(&self, engine: &Engine) -> Result<Option<Json>, EngineError> {
+        let key = tables::key(prefix::POLICY_DEFINITION, &self.contract_policy_id);
+        Ok(tables::load::<PolicyDefinition>(&engine.store, &key)?.map(|(definition, _)| definition.policy))
+    }
+
     fn enter(inventory: &mut Inventory, id: &str, _: Option<&Self>, after: Option<&Self>, among: &[Asset]) {
         inventory.change_definition(id, after.cloned(), among);
     }
@@ -292,6 +309,11 @@ impl Engine {
             _ => {}
         }
         let now = clock::now();
+        if let Some(terms) = resource.offered_terms(self)? {
+            self.fits_rulebook(&terms, None, now)?;
+            governance::levels::ServiceLevels::of(&terms)
+                .map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))?;
+        }
         resource.note(before.as_ref(), now);
         let mut batch = Batch::new();
         batch.expect(key.clone(), version);

@@ -116,7 +116,11 @@ impl Claims {
 
     /// Remembers that policies of agreements ask for what `policy` asks for.
     pub(super) fn expect(&self, policy: &Policy) {
-        let kinds = policy.credential_kinds();
+        self.expect_kinds(policy.credential_kinds());
+    }
+
+    /// Remembers that credentials of these types are asked for.
+    pub(super) fn expect_kinds<'a>(&self, kinds: impl IntoIterator<Item = &'a str>) {
         self.agreed
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,7 +1,7 @@
 //! The participants' directory: who belongs to the data spaces whose authorities this node trusts, in which roles; and as an
 //! authority, the list that it gives to its members.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use protocol::RefusalKind;
@@ -66,13 +66,15 @@ impl Engine {
     /// Asks every authority that this node trusts for its members. One that has no list, or does not answer, stays with what
     /// it said last.
     pub async fn refresh_members(&self) {
-        let trusted = match self.trusted() {
-            Ok((configured, added)) => {
-                configured.into_iter().map(|one| one.did).chain(added.into_iter().map(|one| one.did))
-            }
+        let trusted = match self.authorities() {
+            Ok(trusted) => trusted,
             Err(error) => return tracing::error!(%error, "the trust list cannot be read"),
         };
-        for authority in trusted.collect::<BTreeSet<_>>() {
+        for authority in trusted {
+            // Not every authority has one.
+            if let Err(error) = self.fetch_rulebook(&authority).await {
+                tracing::debug!(%error, authority, "its rulebook is not known anew");
+            }
             if let Err(error) = self.refresh_members_of(&authority).await {
                 tracing::info!(%error, authority, "its members are not known anew");
                 self.resolver.forget_failure(&authority);
@@ -117,9 +119,7 @@ impl Engine {
     /// The store failed.
     pub fn participants(&self) -> Result<BTreeMap<String, Participant>, EngineError> {
         let mut all: BTreeMap<String, Participant> = BTreeMap::new();
-        let (configured, added) = self.trusted()?;
-        let trusted: BTreeSet<_> =
-            configured.into_iter().map(|one| one.did).chain(added.into_iter().map(|one| one.did)).collect();
+        let trusted = self.authorities()?;
         // Whoever is not trusted any more has no say in who belongs to what.
         let memberships = tables::all::<Membership>(&self.store, prefix::MEMBERSHIP)?;
         for Membership { list, .. } in memberships.into_iter().filter(|one| trusted.contains(&one.authority))

@@ -412,9 +412,13 @@ impl Engine {
             (Role::Provider, Some(State::Verified)) => Some(Decision::Finalize),
             (Role::Consumer, Some(State::Offered)) => record.wanted.as_ref().and_then(|wanted| {
                 let acceptable = within(wanted.policy(), negotiation.offer.policy(), &self.known);
-                (acceptable == Containment::Within).then_some(Decision::Accept)
+                let same_levels = wanted.service_levels() == negotiation.offer.service_levels();
+                (same_levels && acceptable == Containment::Within).then_some(Decision::Accept)
             }),
-            (Role::Consumer, Some(State::Agreed)) => Some(self.verify(negotiation, now)?),
+            (Role::Consumer, Some(State::Agreed)) => Some(match self.verify(negotiation, now) {
+                Err(EngineError::Refused(refusal)) => Decision::Terminate(refusal.reason),
+                verified => verified?,
+            }),
             _ => None,
         };
         let Some(decision) = decision else { return Ok((record, effects)) };
@@ -425,10 +429,13 @@ impl Engine {
     }
 
     fn agree(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {
+        self.fits_rulebook(negotiation.offer.json(), Some(negotiation.peer.as_str()), now)?;
         let id = AgreementId::new(ids::urn());
+        let (assigner, assignee) = (negotiation.assigner(), negotiation.assignee());
+        let beside = self.named_rulebooks(now);
         let agreement = negotiation
             .offer
-            .agreement(&id, &negotiation.dataset, negotiation.assigner(), negotiation.assignee(), now)
+            .agreement(&id, &negotiation.dataset, assigner, assignee, now, beside)
             .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
         let signature = self.identity.sign_agreement(SignerRole::Provider, agreement.json(), now)?;
         Ok(Decision::Agree { agreement, signature: Some(signature) })
@@ -438,6 +445,7 @@ impl Engine {
         let agreement = negotiation.agreement.as_ref().map(Agreement::json);
         let agreement =
             agreement.ok_or_else(|| EngineError::refused(RefusalKind::Disagreement, "no agreement yet"))?;
+        self.fits_rulebook(agreement, Some(negotiation.peer.as_str()), now)?;
         let signature = self.identity.sign_agreement(SignerRole::Consumer, agreement, now)?;
         Ok(Decision::Verify { signature: Some(signature) })
     }

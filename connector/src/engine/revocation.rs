@@ -77,33 +77,33 @@ impl Engine {
         };
         self.statuses_changed(self.did()).await;
         let engine = Arc::clone(self);
-        tokio::spawn(async move { engine.tell_members().await });
+        let body = json!({"statusListCredential": Profile::ALL.map(|one| self.status_list_address(one))});
+        tokio::spawn(async move { engine.tell_members(NOTICE_PATH, body).await });
         Ok(record)
     }
 
-    /// Tells everybody who holds a valid credential that the lists have changed.
-    async fn tell_members(self: &Arc<Self>) {
+    /// Tells everybody who holds a valid credential that something has changed.
+    pub(super) async fn tell_members(self: &Arc<Self>, path: &str, body: Json) {
         let now = clock::now();
         let members = match self.issued() {
             Ok(issued) => issued,
-            Err(error) => return tracing::error!(%error, "members were not told of a revocation"),
+            Err(error) => return tracing::error!(%error, "members were not told of a change"),
         };
         let valid = members.into_iter().filter(|one| one.revoked_at.is_none() && one.until > now);
         let members: BTreeSet<_> =
             valid.map(|one| one.holder).filter(|holder| holder != self.did()).collect();
-        let body = json!({"statusListCredential": Profile::ALL.map(|one| self.status_list_address(one))});
         // At once: one that cannot be found does not hold up the others.
         let each = futures_util::stream::iter(members);
         each.for_each_concurrent(AT_ONCE, async |member| {
-            if let Err(error) = self.tell_member(&member, body.clone()).await {
-                tracing::warn!(%error, member, "a member is not told of a revocation; it learns from the status list");
+            if let Err(error) = self.tell_member(&member, path, body.clone()).await {
+                tracing::warn!(%error, member, path, "a member is not told of a change; it learns when it asks");
             }
         })
         .await;
     }
 
-    async fn tell_member(self: &Arc<Self>, member: &str, body: Json) -> Result<(), EngineError> {
-        let entry = self.to_holder(member, member, NOTICE_PATH, body).await?;
+    async fn tell_member(self: &Arc<Self>, member: &str, path: &str, body: Json) -> Result<(), EngineError> {
+        let entry = self.to_holder(member, member, path, body).await?;
         let entry = OutboxEntry { kind: ProcessKind::Notice, ..entry };
         let mut batch = Batch::new();
         tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;

@@ -64,6 +64,9 @@ impl Engine {
 
     /// Why the terms asked for are not within those offered, and what would be.
     pub(super) fn outside(&self, asked: &Offer, offered: &Offer) -> Option<String> {
+        if asked.service_levels() != offered.service_levels() {
+            return Some("the service levels asked for are not those offered; they are taken as they are, or negotiated by hand".to_owned());
+        }
         let reason = within(asked.policy(), offered.policy(), &self.known).reason()?;
         let size =
             |policy: &Policy| policy.rules().flat_map(Rule::conditions).flat_map(Constraint::atoms).count();

@@ -17,7 +17,7 @@ use trust::dcp::{self, DcpMessage};
 use super::authenticate::{Visitor, authenticate};
 use super::problem::{Problem, json_answer};
 use super::{Faces, ISSUER_PATH, MAX_MESSAGE, read_body};
-use crate::engine::{MEMBERS_PATH, NOTICE_PATH};
+use crate::engine::{MEMBERS_PATH, NOTICE_PATH, RULEBOOK_NOTICE, RULEBOOK_PATH};
 
 type Shared = State<Arc<Faces>>;
 
@@ -28,6 +28,7 @@ pub(super) fn holder() -> Router<Arc<Faces>> {
         .route("/credentials", post(deliver))
         .route("/offers", post(offer))
         .route(&format!("/{NOTICE_PATH}"), post(status_changed))
+        .route(&format!("/{RULEBOOK_NOTICE}"), post(rulebook_changed))
 }
 
 /// What an authority answers; every other node says that there is nothing.
@@ -39,6 +40,8 @@ pub(super) fn issuer() -> Router<Arc<Faces>> {
         .route("/schemas/{kind}", get(schema))
         .route("/status/{name}", get(status_list))
         .route(&format!("/{MEMBERS_PATH}"), get(members))
+        .route(&format!("/{RULEBOOK_PATH}"), get(rulebook))
+        .route(&format!("/{RULEBOOK_PATH}/acceptances"), post(acceptance))
 }
 
 /// Who calls, by a bearer token only.
@@ -118,6 +121,40 @@ async fn status_changed(State(faces): Shared, headers: HeaderMap) -> Response {
     };
     let result = result.await;
     close(&faces, "a notice of a changed status list", who.as_deref(), result).await
+}
+
+/// Ours, beside the protocol: an authority says that it has a new rulebook.
+async fn rulebook_changed(State(faces): Shared, headers: HeaderMap) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        faces.engine.take_rulebook_notice(did)?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    close(&faces, "a notice of a new rulebook", who.as_deref(), result).await
+}
+
+/// Ours, beside the protocol: the rulebook, for everybody who may want to join.
+async fn rulebook(State(faces): Shared) -> Response {
+    let result = faces.engine.published_rulebook();
+    let result = result.map(|book| ([(header::CONTENT_TYPE, "application/jwt")], book).into_response());
+    close(&faces, "a look at the rulebook", None, result.map_err(Problem::from)).await
+}
+
+/// Ours, beside the protocol: a member accepts the rulebook.
+async fn acceptance(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
+    let mut who = None;
+    let result = async {
+        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        let bytes = read_body(body, MAX_MESSAGE).await?;
+        let message = serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
+        faces.engine.take_acceptance(did, &message).await?;
+        Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    close(&faces, "the acceptance of a rulebook", who.as_deref(), result).await
 }
 
 async fn metadata(State(faces): Shared) -> Response {

@@ -80,7 +80,14 @@ fn agreement() -> Agreement {
     let (provider, consumer) =
         (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
     offer()
-        .agreement(&crate::AgreementId::new("urn:a"), &DatasetId::new("urn:d"), &provider, &consumer, NOW)
+        .agreement(
+            &crate::AgreementId::new("urn:a"),
+            &DatasetId::new("urn:d"),
+            &provider,
+            &consumer,
+            NOW,
+            serde_json::Map::new(),
+        )
         .unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Offers and agreements as messages carry them (contract-schema.json).
 
 use jiff::Timestamp;
-use policy_engine::{Document, Kind, Policy};
+use policy_engine::{Document, Kind, Policy, SERVICE_LEVELS, TERMS};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
@@ -53,6 +53,12 @@ impl Offer {
         self.0.json()
     }
 
+    /// The service levels that stand beside the rules, as sent.
+    #[must_use]
+    pub fn service_levels(&self) -> Option<&Json> {
+        self.0.json().get(SERVICE_LEVELS)
+    }
+
     /// The same offer about `dataset`.
     #[must_use]
     pub fn with_target(&self, dataset: &DatasetId) -> Self {
@@ -64,7 +70,8 @@ impl Offer {
         Document::parse(json).map_or_else(|_| self.clone(), Self)
     }
 
-    /// The agreement that binds both to these terms (contract negotiation protocol, ContractAgreementMessage).
+    /// The agreement that binds both to these terms (contract negotiation protocol, ContractAgreementMessage), with what
+    /// else is to stand `beside` them.
     ///
     /// # Errors
     /// The terms and the parties do not make a valid agreement.
@@ -75,8 +82,9 @@ impl Offer {
         assigner: &ParticipantId,
         assignee: &ParticipantId,
         timestamp: Timestamp,
+        beside: Map<String, Json>,
     ) -> Result<Agreement, String> {
-        let mut map = Map::new();
+        let mut map = beside;
         for (key, value) in [
             ("@id", id.to_string()),
             ("@type", "Agreement".to_owned()),
@@ -87,7 +95,7 @@ impl Offer {
         ] {
             map.insert(key.to_owned(), Json::String(value));
         }
-        for key in ["profile", "conflict", "permission", "prohibition", "obligation"] {
+        for key in TERMS {
             if let Some(value) = self.0.json().get(key) {
                 map.insert(key.to_owned(), value.clone());
             }
