@@ -21,6 +21,7 @@ mod live;
 mod management;
 mod membership;
 mod personal;
+mod rulebook;
 mod soak;
 mod streams;
 mod support;

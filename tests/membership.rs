@@ -12,7 +12,7 @@ const SPACE: &str = "https://space.example";
 const DATASET: &str = "urn:test:members";
 
 /// An authority that runs.
-fn authority(world: &World) -> Node {
+pub fn authority(world: &World) -> Node {
     let mut authority = world.local_node("authority");
     let made = authority.text(&["authority", "init", "--space", SPACE]);
     assert!(made.contains("issues MembershipCredential, RoleCredential from its next start on"), "{made}");
@@ -22,7 +22,7 @@ fn authority(world: &World) -> Node {
 }
 
 /// Two commands, one at each side.
-fn join(authority: &Node, member: &Node) {
+pub fn join(authority: &Node, member: &Node) {
     authority.text(&["authority", "invite", &member.did, "--claim", "role=air-quality-agency"]);
     let joined = member.text(&["credentials", "request", &authority.did, "--trust"]);
     assert!(joined.contains("issued MembershipCredential, RoleCredential"), "{joined}");

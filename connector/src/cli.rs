@@ -25,6 +25,7 @@ mod policy;
 mod publish;
 mod pull;
 mod requests;
+mod rulebook;
 mod search;
 mod serve;
 mod store;
@@ -167,6 +168,8 @@ enum Command {
     Doctor,
     /// What agreements demand of whom, by when; state that it was done.
     Duties(duties::Arguments),
+    /// What the data space demands: show, diff, accept, check; as its authority: publish.
+    Rulebook(rulebook::Arguments),
     /// Data about persons: what they permit and ask, what must be deleted.
     Personal(personal::Arguments),
     /// Look after the node's store while it does not run.
@@ -232,6 +235,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
         Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
+        Command::Rulebook(arguments) => rulebook::run(dir, &arguments, output).await,
         Command::Personal(arguments) => personal::run(dir, &arguments, output).await,
         Command::Store(arguments) => store::run(dir, &arguments, output).await,
         Command::Demo(arguments) => demo::run(&arguments, output).await,

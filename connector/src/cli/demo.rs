@@ -365,6 +365,8 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         distributions: Vec::new(),
         series: false,
         personal: None,
+        template: None,
+        service_levels: None,
         ask: false,
         no_guess: false,
         listed: true,

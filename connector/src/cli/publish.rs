@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use catalog::{Description, NamedForm};
 use clap::{Args, ValueEnum};
+use governance::levels::{self, ServiceLevels};
 use governance::personal::PROPERTY as PERSONAL;
 use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
@@ -77,6 +78,12 @@ pub(super) struct Publish {
     /// Terms as an ODRL file (a Set) instead of the options above.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["Terms", "OnTheWay"])]
     pub policy: Option<PathBuf>,
+    /// Terms as a template of the rulebook in force, by its name; `concordat rulebook show` lists them.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["Terms", "OnTheWay", "policy", "open", "series"])]
+    pub template: Option<String>,
+    /// Service levels from a JSON file: what is promised, measured, and owed where it is missed; the guide tells its members.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["open", "series"])]
+    pub service_levels: Option<PathBuf>,
     /// Who may see the offer: a DID; may be repeated. Everybody otherwise.
     #[arg(long = "only-for", value_name = "DID")]
     pub only_for: Vec<String>,
@@ -279,9 +286,22 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         });
         return Ok(Exit::Success);
     }
-    let terms =
-        arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy());
-    let words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
+    let mut terms = match &arguments.template {
+        Some(name) => template(&api, name).await?,
+        None => {
+            arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy())
+        }
+    };
+    if let Some(file) = &arguments.service_levels {
+        let read = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let levels: Value =
+            serde_json::from_slice(&read).with_context(|| format!("reading {}", file.display()))?;
+        set(&mut terms, levels::PROPERTY, levels);
+    }
+    let mut words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
+    words.extend(
+        ServiceLevels::of(&terms).context("the service levels")?.iter().flat_map(ServiceLevels::words),
+    );
     let (access_id, terms_id) = (format!("{id}#access"), terms::of(&id));
     let automation = arguments.automation.term();
     let steps = [
@@ -320,6 +340,26 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         format!("published {id}\n  {}", lines.join("\n  "))
     });
     Ok(Exit::Success)
+}
+
+/// The terms of a template of a rulebook in force.
+async fn template(api: &Api, name: &str) -> anyhow::Result<Value> {
+    let all = api.get("/v4/rulebooks").await?;
+    let in_force = all.as_array().into_iter().flatten().filter(|one| text(one, "state") == "in force");
+    let mut known = Vec::new();
+    for book in in_force {
+        let templates = book.pointer("/record/book/templates").and_then(Value::as_object);
+        for (one, template) in templates.into_iter().flatten() {
+            if one == name {
+                return Ok(template.get("policy").cloned().unwrap_or_default());
+            }
+            known.push(one.clone());
+        }
+    }
+    bail!(Failed::new(
+        Exit::Usage,
+        format!("no rulebook in force has a template `{name}`; there are: {}", known.join(", "))
+    ))
 }
 
 /// Everybody, or the named participants, or the members of a data space.

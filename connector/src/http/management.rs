@@ -13,6 +13,7 @@ mod personal;
 mod processes;
 mod pull;
 mod resources;
+mod rulebook;
 mod trusted;
 mod uses;
 mod v3;
@@ -95,7 +96,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(pull::routes());
     let ours = ours.merge(keys::routes()).merge(credentials::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
-    let ours = ours.merge(personal::routes());
+    let ours = ours.merge(personal::routes()).merge(rulebook::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
