@@ -17,6 +17,7 @@ mod feed;
 mod gateway;
 mod hostile;
 mod identity;
+mod levels;
 mod live;
 mod management;
 mod membership;

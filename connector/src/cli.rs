@@ -17,6 +17,7 @@ mod edit;
 mod identity;
 mod init;
 mod keys;
+mod levels;
 mod negotiations;
 mod output;
 mod peers;
@@ -168,6 +169,8 @@ enum Command {
     Doctor,
     /// What agreements demand of whom, by when; state that it was done.
     Duties(duties::Arguments),
+    /// Service levels: what was promised, attained and missed; dispute, waive, export amounts.
+    Levels(levels::Arguments),
     /// What the data space demands: show, diff, accept, check; as its authority: publish.
     Rulebook(rulebook::Arguments),
     /// Data about persons: what they permit and ask, what must be deleted.
@@ -235,6 +238,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
         Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
+        Command::Levels(arguments) => levels::run(dir, &arguments, output).await,
         Command::Rulebook(arguments) => rulebook::run(dir, &arguments, output).await,
         Command::Personal(arguments) => personal::run(dir, &arguments, output).await,
         Command::Store(arguments) => store::run(dir, &arguments, output).await,

@@ -20,6 +20,7 @@ mod feed;
 mod gate;
 mod issuer;
 mod keys;
+mod levels;
 mod meters;
 mod negotiations;
 mod open_data;
@@ -62,6 +63,7 @@ use self::federation::Federation;
 pub use self::feed::{Index, Listed, Wanted};
 use self::gate::Verified;
 pub use self::gate::{Admission, Denial, Read};
+use self::levels::Promised;
 use self::meters::Meters;
 pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
@@ -197,6 +199,10 @@ pub struct Engine {
     open_reads: OpenReads,
     /// The rulebooks that were accepted.
     in_force: InForce,
+    /// The agreements with service levels.
+    promised: Promised,
+    /// Tells that there may be more to probe.
+    probes: tokio::sync::Notify,
     /// Who permits what.
     ledger: Arc<Ledger>,
     /// Personal data operators whose word counts.
@@ -288,6 +294,8 @@ impl Engine {
             offered: Arc::new(Offered::new(known)),
             open_reads: OpenReads::default(),
             in_force: InForce::default(),
+            promised: Promised::default(),
+            probes: tokio::sync::Notify::new(),
             ledger: Arc::new(ledger),
             operators: config.personal.operators.clone(),
             pushes: Pushes::default(),
@@ -329,6 +337,7 @@ impl Engine {
         self.take_up_pushes()?;
         self.expect_all_duties()?;
         self.expect_requests()?;
+        self.expect_all_levels()?;
         self.expect_agreed_claims()?;
         self.expect_remote_claims()?;
         Ok(resumed)

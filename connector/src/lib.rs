@@ -15,6 +15,7 @@ mod locks;
 pub mod network;
 pub mod node;
 pub mod outbox;
+mod probing;
 mod pushing;
 mod reading;
 pub mod resolver;

@@ -2,6 +2,7 @@
 //! way is taken up again where it stopped; what is cut ends at once, with the reason.
 
 mod events;
+mod measuring;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use protocol::transfer::{State, Transfer};
 use tokio::sync::watch;
 
 pub use self::events::follow;
+use self::measuring::Measuring;
+pub use self::measuring::READ;
 use crate::engine::{Engine, EngineError};
 use crate::network::{bounded_body, describe};
 
@@ -65,6 +68,8 @@ pub struct Wanted {
     pub headers: HeaderMap,
     /// Of a POST.
     pub body: Bytes,
+    /// Only to see whether a read would go.
+    pub is_probe: bool,
 }
 
 /// What the provider gives.
@@ -118,8 +123,22 @@ pub async fn read(engine: &Arc<Engine>, transfer: &str, wanted: Wanted) -> Resul
         return Err(Unread::Refused { status: StatusCode::NOT_FOUND, reason, retry_after: None });
     }
     let cut = engine.streams().watch(transfer);
-    let answer = ask(engine, transfer, &wanted).await?;
+    let agreement = engine.transfer(transfer)?.transfer.agreement.to_string();
+    let mut measuring = Measuring::of(engine, &agreement, &wanted);
+    let name = measuring.as_ref().map(|measuring| measuring.id.clone());
+    let answer = match ask(engine, transfer, &wanted, name.as_deref()).await {
+        Ok(answer) => answer,
+        Err(unread) => {
+            if let Some(measuring) = &mut measuring {
+                measuring.failed(&unread);
+            }
+            return Err(unread);
+        }
+    };
     let status = answer.status();
+    if let Some(measuring) = &mut measuring {
+        measuring.answered(status, answer.headers());
+    }
     let mut headers = HeaderMap::new();
     for name in ANSWERED {
         if let Some(value) = answer.headers().get(&name) {
@@ -132,6 +151,7 @@ pub async fn read(engine: &Arc<Engine>, transfer: &str, wanted: Wanted) -> Resul
         cut,
         engine: Arc::clone(engine),
         transfer: transfer.to_owned(),
+        measuring,
     };
     let body = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
@@ -177,7 +197,12 @@ fn started(engine: &Engine, id: &str) -> Result<(Transfer, String, String), Unre
 }
 
 /// Asks the provider once; an answer that is no data is an error.
-async fn ask(engine: &Engine, id: &str, wanted: &Wanted) -> Result<reqwest::Response, Unread> {
+async fn ask(
+    engine: &Engine,
+    id: &str,
+    wanted: &Wanted,
+    name: Option<&str>,
+) -> Result<reqwest::Response, Unread> {
     let (_, endpoint, token) = started(engine, id)?;
     let mut url =
         engine.guard().check_url(&endpoint).map_err(|problem| Unread::Conflict(problem.to_string()))?;
@@ -194,6 +219,9 @@ async fn ask(engine: &Engine, id: &str, wanted: &Wanted) -> Result<reqwest::Resp
         if let Some(value) = wanted.headers.get(name) {
             request = request.header(name, value.clone());
         }
+    }
+    if let Some(name) = name {
+        request = request.header(READ, name);
     }
     if wanted.method == Method::POST {
         request = request.body(wanted.body.clone());
@@ -269,6 +297,7 @@ struct Reader {
     again: Option<Again>,
     engine: Arc<Engine>,
     transfer: String,
+    measuring: Option<Measuring>,
 }
 
 impl Reader {
@@ -276,13 +305,21 @@ impl Reader {
         loop {
             let broken = tokio::select! {
                 biased;
-                reason = was_cut(&mut self.cut) => return Some(Err(reason)),
+                reason = was_cut(&mut self.cut) => {
+                    if let Some(measuring) = &mut self.measuring {
+                        measuring.was_ended();
+                    }
+                    return Some(Err(reason));
+                }
                 next = tokio::time::timeout(SILENCE, self.chunks.next()) => match next {
                     Ok(None) => match &self.again {
                         Some(again) if again.next < again.end => "the provider hung up".to_owned(),
                         _ => return None,
                     },
                     Ok(Some(Ok(chunk))) => {
+                        if let Some(measuring) = &mut self.measuring {
+                            measuring.came(chunk.len());
+                        }
                         if let Some(again) = &mut self.again {
                             again.next += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
                             again.attempt = 0;
@@ -295,6 +332,9 @@ impl Reader {
             };
             // The provider's message with the reason is on its way, or the provider is gone for a while.
             if let Err(reason) = self.take_up(broken).await {
+                if let Some(measuring) = &mut self.measuring {
+                    measuring.broke();
+                }
                 return Some(Err(reason));
             }
         }
@@ -315,7 +355,7 @@ impl Reader {
             if let Ok(reason) = tokio::time::timeout(pause, was_cut(&mut self.cut)).await {
                 return Err(reason);
             }
-            match ask(&self.engine, &self.transfer, &again.wanted()).await {
+            match ask(&self.engine, &self.transfer, &again.wanted(), None).await {
                 Ok(answer) if answer.status() == StatusCode::PARTIAL_CONTENT => {
                     tracing::info!(transfer = self.transfer, at = again.next, "a stream was taken up again");
                     self.chunks = Box::pin(answer.bytes_stream());

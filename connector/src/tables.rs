@@ -20,7 +20,9 @@ use store::{Batch, CommitError, Store, StoreError};
 pub use self::federation::{
     AnswerKind, Crawl, DataRequest, DataRequestRecord, Membership, PageMark, RequestAnswer, Watcher,
 };
-pub use self::governance::{Accepted, RulebookRecord};
+pub use self::governance::{
+    Accepted, Breach, MeasuredRecord, PeriodRecord, PeriodState, Remark, RulebookRecord,
+};
 pub use self::personal::{
     Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord, StatementRecord,
 };
@@ -68,6 +70,8 @@ pub mod prefix {
     pub const ISSUANCE_OF: &str = "issuance-of/";
     /// [`super::IssuedCredential`], by its place in the status list.
     pub const ISSUED: &str = "issued/";
+    /// [`super::MeasuredRecord`], by agreement and period, in the order in which they were written.
+    pub const MEASURED: &str = "measured/";
     /// [`super::Membership`], by authority.
     pub const MEMBERSHIP: &str = "membership/";
     /// `trust::MessageEvidence`, by our pid of the negotiation, in commit order.
@@ -82,6 +86,8 @@ pub mod prefix {
     pub const PEER: &str = "peer/";
     /// Our pid for a peer's first message: makes those idempotent.
     pub const PEER_PROCESS: &str = "peer-process/";
+    /// [`super::PeriodRecord`], by agreement and number.
+    pub const PERIOD: &str = "period/";
     /// [`super::PersonRecord`], by the name in the ledger.
     pub const PERSON: &str = "person/";
     /// `catalog::PolicyDefinition`.

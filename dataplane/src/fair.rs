@@ -1,7 +1,7 @@
 //! Bounds that keep one reader from taking what others need: streams at once, requests a minute, bytes a second, for each
 //! agreement and for each participant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ const BURST: Duration = Duration::from_secs(1);
 const FORGET: Duration = Duration::from_secs(120);
 /// Names that are remembered before those are looked for which can be forgotten.
 const MANY: usize = 4096;
+
+/// Requests a minute under an agreement that is slowed down.
+pub const THROTTLED: u32 = 6;
 
 /// Bounds of one agreement, or of one participant; none where nothing is set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,13 +56,40 @@ pub struct Fairness {
     agreement: Limits,
     participant: Limits,
     shares: Arc<Shares>,
+    /// Agreements that are slowed down.
+    throttled: Mutex<HashSet<String>>,
 }
 
 impl Fairness {
     /// Bounds for each agreement and each participant.
     #[must_use]
     pub fn new(agreement: Limits, participant: Limits) -> Self {
-        Self { agreement, participant, shares: Arc::default() }
+        Self { agreement, participant, shares: Arc::default(), throttled: Mutex::default() }
+    }
+
+    /// Slows down an agreement: one stream at once, [`THROTTLED`] requests a minute, 64 KiB a second.
+    pub fn throttle(&self, agreement: &str) {
+        self.throttled.lock().unwrap_or_else(PoisonError::into_inner).insert(agreement.to_owned());
+    }
+
+    /// Slows it down no more.
+    pub fn unthrottle(&self, agreement: &str) {
+        self.throttled.lock().unwrap_or_else(PoisonError::into_inner).remove(agreement);
+    }
+
+    fn limits_of(&self, agreement: &str) -> Limits {
+        let throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner).contains(agreement);
+        if !throttled {
+            return self.agreement;
+        }
+        let least = |set: Option<u32>, most: u32| Some(set.map_or(most, |set| set.min(most)));
+        Limits {
+            streams: least(self.agreement.streams, 1),
+            requests_per_minute: least(self.agreement.requests_per_minute, THROTTLED),
+            bytes_per_second: Some(
+                self.agreement.bytes_per_second.map_or(64 * 1024, |set| set.min(64 * 1024)),
+            ),
+        }
     }
 
     /// Lets a request in, and its stream until the ticket is dropped.
@@ -69,7 +99,7 @@ impl Fairness {
     pub fn enter(&self, agreement: &str, participant: &str) -> Result<Ticket, TooMuch> {
         let now = Instant::now();
         let names = [
-            (format!("agreement {agreement}"), self.agreement),
+            (format!("agreement {agreement}"), self.limits_of(agreement)),
             (format!("participant {participant}"), self.participant),
         ];
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);

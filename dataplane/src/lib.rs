@@ -19,7 +19,7 @@ pub mod sink;
 mod source;
 
 pub use error::{SourceError, StreamError};
-pub use fair::{Fairness, Limits, Ticket, TooMuch};
+pub use fair::{Fairness, Limits, THROTTLED, Ticket, TooMuch};
 pub use grant::{Denied, Grant, Judge};
 pub use guard::{APPLIED, Clock, Follow, Metered, REPR_DIGEST, Reading, Signal, WANT_REPR_DIGEST, serve};
 pub use obligations::{Obligations, PseudonymKey, Stage, delivered};

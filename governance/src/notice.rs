@@ -1,15 +1,31 @@
 //! What the parties of an agreement state to each other, signed, beside the protocol.
 
 use jiff::Timestamp;
+
 use serde::{Deserialize, Serialize};
+
+use crate::levels::Measured;
 
 /// `typ` of the notice that a person permits no more what was handed on, or wants it erased: the recipient must delete it
 /// and say so.
 pub const WITHDRAWAL: &str = "concordat-withdrawal+jwt";
 /// `typ` of the confirmation that it was deleted.
 pub const DELETION: &str = "concordat-deletion+jwt";
+/// `typ` of what a party measured in a period.
+pub const MEASURED: &str = "concordat-measured+jwt";
+/// `typ` of what a party computed from the measurements of both.
+pub const ATTAINED: &str = "concordat-attained+jwt";
+/// `typ` of the statement that a party does not agree with what came out.
+pub const DISPUTED: &str = "concordat-disputed+jwt";
+/// `typ` of the statement that a party waives what it is owed.
+pub const WAIVED: &str = "concordat-waived+jwt";
 /// Every kind of statement.
-pub const KINDS: &[&str] = &[WITHDRAWAL, DELETION];
+pub const KINDS: &[&str] = &[WITHDRAWAL, DELETION, MEASURED, ATTAINED, DISPUTED, WAIVED];
+
+/// Most measurements in one part.
+pub const IN_ONE_PART: usize = 1500;
+/// Most parts.
+pub const MAX_PARTS: u32 = 100;
 
 /// Days within which a recipient must delete and say so, where the agreement does not say less.
 pub const DAYS_TO_DELETE: i64 = 30;
@@ -40,4 +56,41 @@ pub struct Deletion {
     pub notice: String,
     /// In words: what was deleted, where.
     pub statement: String,
+}
+
+/// What one party measured in a period, in parts: the stated part of [`MEASURED`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MeasuredPart {
+    /// Number of the period.
+    pub period: u64,
+    /// Number of this part, from 0 on.
+    pub part: u32,
+    /// How many parts there are.
+    pub parts: u32,
+    /// The measurements.
+    pub measured: Vec<Measured>,
+}
+
+/// What one party computed from the measurements of both: the stated part of [`ATTAINED`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AttainedStatement {
+    /// Number of the period.
+    pub period: u64,
+    /// SHA-256 of the canonical form of the attainment, hex.
+    pub sha256: String,
+}
+
+/// That a party does not agree with what came out, or waives what it is owed: the stated part of [`DISPUTED`] and [`WAIVED`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AboutPeriod {
+    /// Number of the period.
+    pub period: u64,
+    /// The level that is waived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Why.
+    pub reason: String,
 }

@@ -93,6 +93,10 @@ pub(super) enum Due {
     Duty(String, String),
     /// A person's request.
     Request(String),
+    /// The end of a period of an agreement's service levels.
+    Period(String, u64),
+    /// What the other party measured in a period.
+    Answer(String, u64),
 }
 
 /// What must be done when, the nearest first.
@@ -354,6 +358,9 @@ impl Engine {
 
     /// Waits for the deadlines of an agreement that is in force from now on.
     pub(super) fn expect_duties(&self, record: &AgreementRecord) {
+        if let Err(error) = self.expect_levels(record) {
+            tracing::error!(%error, agreement = %record.agreement.id(), "the periods of an agreement are not known");
+        }
         let policy = record.agreement.policy();
         let own = policy.permissions.iter().flat_map(|rule| &rule.duties).chain(&policy.obligations);
         for duty in own {
@@ -386,6 +393,8 @@ impl Engine {
                 let noticed = match &due {
                     Due::Duty(agreement, rule) => self.deadline_passed(agreement, rule).await,
                     Due::Request(id) => self.request_is_due(id).await,
+                    Due::Period(agreement, number) => self.period_is_over(agreement, *number).await,
+                    Due::Answer(agreement, number) => self.answer_is_over(agreement, *number).await,
                 };
                 if let Err(error) = noticed {
                     tracing::error!(%error, ?due, "a missed deadline was not recorded");

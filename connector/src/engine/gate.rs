@@ -58,6 +58,8 @@ pub struct Admission {
 pub struct Read {
     /// Its name among the agreement's open reads; `None` for one that is not counted.
     pub(super) id: Option<String>,
+    /// How the consumer names it.
+    pub(super) named: Option<String>,
     /// When it was let through.
     pub(super) at: Timestamp,
     /// When the one before it was.
@@ -120,6 +122,7 @@ impl Engine {
         token: &str,
         distribution: Option<&str>,
         reads: bool,
+        named: Option<String>,
     ) -> Result<Admission, Denial> {
         let record = self.provided(pid)?;
         let transfer = &record.transfer;
@@ -127,7 +130,9 @@ impl Engine {
         if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
             return Err(Denial::Unknown);
         }
-        self.admit_to(pid, transfer, distribution, reads).await
+        let mut admission = self.admit_to(pid, transfer, distribution, reads).await?;
+        admission.read.named = named;
+        Ok(admission)
     }
 
     /// A transfer of which this node is the provider.
@@ -223,7 +228,7 @@ impl Engine {
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
-        let read = Read { id: reads.then(crate::ids::urn), at: now, before: usage.last, noted };
+        let read = Read { id: reads.then(crate::ids::urn), named: None, at: now, before: usage.last, noted };
         // It counts among the running reads before it is judged: reads that share a metered time use it up faster.
         let running = if reads { self.meters.open(&agreement, now, usage.metered) } else { 0 };
         let asked: Arc<dyn Judge> = Arc::<AgreementJudge>::clone(&judge);
@@ -289,6 +294,16 @@ impl Engine {
         Ok(())
     }
 
+    /// A source did not give its data: the read is not counted, but measured.
+    pub async fn source_failed(&self, agreement: &str, read: &Read) {
+        self.give_back(agreement, read).await;
+        let failed = Metered { failed: Some(String::new()), ..Metered::default() };
+        let ended = Ended { transfer: String::new(), read: read.clone(), metered: failed, at: clock::now() };
+        if let Some(measured) = ended.measured() {
+            self.measure(agreement, measured).await;
+        }
+    }
+
     /// Takes back the count of a read of which no byte was handed on, since its source could not be opened.
     pub async fn give_back(&self, agreement: &str, read: &Read) {
         let Some(id) = &read.id else { return };
@@ -335,7 +350,9 @@ impl Engine {
     async fn write_meters(&self, agreement: &str) {
         let changed = self.change_usage(agreement, |usage, batch| {
             let mut whole: HashMap<String, (u64, u64, Timestamp)> = HashMap::new();
-            for one in self.meters.take_ended(agreement) {
+            let ended = self.meters.take_ended(agreement);
+            self.put_measured(agreement, ended.iter().filter_map(Ended::measured).collect(), batch)?;
+            for one in ended {
                 usage.count(&one.metered);
                 if one.read.id.is_some() && !one.read.noted {
                     usage.requests += 1;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use dataplane::Metered;
+use governance::levels::{Measured, Side};
 use jiff::{SignedDuration, Timestamp};
 
 use super::gate::Read;
@@ -21,6 +22,27 @@ pub(super) struct Ended {
 impl Ended {
     pub(super) fn lasted(&self) -> SignedDuration {
         self.at.duration_since(self.read.at).max(SignedDuration::ZERO)
+    }
+
+    /// What it says of the provider's service levels; `None` for one that was cut, or that is not counted.
+    pub(super) fn measured(&self) -> Option<Measured> {
+        let id = self.read.id.as_ref()?;
+        if self.metered.cut.is_some() {
+            return None;
+        }
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Some(Measured::Read {
+            id: self.read.named.as_ref().unwrap_or(id).clone(),
+            by: Side::Provider,
+            at: self.read.at.as_millisecond(),
+            ok: self.metered.failed.is_none(),
+            first_byte: self.metered.first_byte.map(millis),
+            took: u64::try_from(self.lasted().as_millis()).unwrap_or_default(),
+            bytes: self.metered.bytes,
+            rows: (self.metered.rows > 0).then_some(self.metered.rows),
+            age: None,
+            probe: false,
+        })
     }
 
     /// What is told of it alone; `None` for a read that went to its end.

@@ -61,7 +61,8 @@ impl Engine {
             by: self.did().to_owned(),
             to: record.peer.clone(),
             id: ids::urn(),
-            at: now,
+            // As it is signed, so that both keep the same.
+            at: Timestamp::from_second(now.as_second()).unwrap_or(now),
             stated: made.stated,
         };
         let compact = self.identity.sign_statement(&statement, made.kind)?;
@@ -175,7 +176,7 @@ impl Engine {
             sealed: String::new(),
         };
         let mut batch = Batch::new();
-        let (kept, text) = self.understand(&record, kept, &statement, &mut batch)?;
+        let (kept, text) = self.understand(&record, kept, &statement)?;
         self.keep_statement(kept, &message.statement, &text, caller, &mut batch)?;
         self.commit(batch).await?;
         drop(lock);
@@ -188,22 +189,22 @@ impl Engine {
         record: &AgreementRecord,
         kept: StatementRecord,
         statement: &Statement,
-        _batch: &mut Batch,
     ) -> Result<(StatementRecord, String), EngineError> {
         match kept.kind.as_str() {
             notice::WITHDRAWAL => self.understand_withdrawal(record, kept, statement),
-            _ => self.understand_deletion(record, kept, statement),
+            notice::DELETION => self.understand_deletion(record, kept, statement),
+            _ => self.understand_period(record, kept, statement),
         }
     }
 
     /// What this node does once a statement is recorded.
     async fn follow_statement(
         self: &Arc<Self>,
-        _record: &AgreementRecord,
-        _statement: &Statement,
-        _kind: &str,
+        record: &AgreementRecord,
+        statement: &Statement,
+        kind: &str,
     ) -> Result<(), EngineError> {
-        Ok(())
+        self.follow_period(record, statement, kind).await
     }
 
     /// A statement whose signature holds and that is meant for this node; the reason otherwise.

@@ -20,6 +20,7 @@ use super::Faces;
 use super::problem::json_answer;
 use crate::clock::{self, SystemClock};
 use crate::engine::Denial;
+use crate::reading::READ;
 use crate::tables::Event;
 
 /// Largest body that readers may send to an upstream, in bytes.
@@ -119,17 +120,20 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     };
     let asked = Asked::read(query.as_deref());
     let reads = method != Method::HEAD;
-    let admission = match faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads).await {
+    let named = headers.get(READ).and_then(|name| name.to_str().ok());
+    let named = named.filter(|name| !name.is_empty() && name.len() <= 64).map(str::to_owned);
+    let admission = match faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads, named).await {
         Ok(admission) => admission,
         Err(denial) => return denied(&faces, &pid, denial).await,
     };
     headers.remove(header::AUTHORIZATION);
+    headers.remove(READ);
     let engine = Arc::clone(&faces.engine);
     let (agreement, transfer, read) = (admission.agreement, admission.transfer, admission.read);
     let source = match faces.sources.open(&admission.data_address, admission.media_type.as_deref()) {
         Ok(source) => source,
         Err(error) => {
-            engine.give_back(&agreement, &read).await;
+            engine.source_failed(&agreement, &read).await;
             return failed(&faces, &pid, &format!("{error:#}")).await;
         }
     };
@@ -162,7 +166,10 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
         (Ok(response), Some(upgrade)) => upgrade.on_upgrade(|socket| messages(socket, response)),
         (Ok(response), None) => streamed(response),
         (Err(error), _) => {
-            faces.engine.give_back(&counted.0, &counted.1).await;
+            match &error {
+                SourceError::Failed(_) => faces.engine.source_failed(&counted.0, &counted.1).await,
+                _ => faces.engine.give_back(&counted.0, &counted.1).await,
+            }
             unreadable(&faces, &pid, &error).await
         }
     }

@@ -119,7 +119,7 @@ impl Request {
         let (view, limit) = (view.transpose()?, limit.transpose()?);
         let as_text = own("types") == Some("text");
         let query = pairs.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
-        let wanted = Wanted { method, path: path.clone(), query, headers, body };
+        let wanted = Wanted { method, path: path.clone(), query, headers, body, is_probe: false };
         Ok(Self { name, path, view, as_text, limit, wanted })
     }
 }

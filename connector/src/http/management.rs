@@ -8,6 +8,7 @@ mod events;
 mod federation;
 mod identity;
 mod keys;
+mod levels;
 mod operations;
 mod personal;
 mod processes;
@@ -96,7 +97,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(pull::routes());
     let ours = ours.merge(keys::routes()).merge(credentials::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
-    let ours = ours.merge(personal::routes()).merge(rulebook::routes());
+    let ours = ours.merge(personal::routes()).merge(rulebook::routes()).merge(levels::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))

@@ -1,5 +1,6 @@
 //! Records of what a data space demands, and of what was promised and attained.
 
+use governance::levels::{Attainment, Measured, Remedy, Side};
 use governance::rulebook::Rulebook;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,4 +38,84 @@ pub struct Accepted {
     pub compact: String,
     /// At the member: whether the authority has it.
     pub told: Told,
+}
+
+/// What this node measured under an agreement, in a short time of one period.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MeasuredRecord {
+    /// In the order in which it came.
+    pub measured: Vec<Measured>,
+}
+
+/// Where a period of an agreement's service levels stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeriodRecord {
+    /// The agreement.
+    pub agreement: String,
+    /// Number of the period.
+    pub period: u64,
+    /// Where it stands.
+    pub state: PeriodState,
+    /// What was attained, from the measurements of both, or of this party alone where the other has sent none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attainment: Option<Attainment>,
+    /// Its digest, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// What the other party computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub theirs: Option<String>,
+    /// Who disputes it, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<Remark>,
+    /// Levels that were missed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaches: Vec<Breach>,
+}
+
+/// Where a period stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeriodState {
+    /// This node has stated what it measured; the other party has not.
+    Waiting,
+    /// Computed here; the other party has not said what it computed.
+    Computed,
+    /// Both computed the same.
+    Agreed,
+    /// A party does not agree, or computed something else.
+    Disputed,
+    /// The other party did not state anything in time: computed from what this node measured.
+    OneSided,
+}
+
+/// Who says why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// A level that was missed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Breach {
+    /// The level.
+    pub level: String,
+    /// Who missed it.
+    pub owed_by: Side,
+    /// Which one it is of this level, counted from 1.
+    pub count: usize,
+    /// What follows.
+    pub remedy: Remedy,
+    /// What is owed, in hundredths of the currency.
+    pub cents: u64,
+    /// Who waived it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Remark>,
 }

@@ -227,14 +227,16 @@ fn level_attained(
             (reads, Some(reads))
         }
         Measure::Deletion => {
-            let due = all.iter().filter_map(|one| match one {
-                Measured::Deletion { due, done, .. } if within(*due) => {
-                    Some(done.is_some_and(|done| done <= *due))
+            // One party may know of a confirmation of which the other does not know yet.
+            let mut kept: BTreeMap<&str, bool> = BTreeMap::new();
+            for one in all {
+                if let Measured::Deletion { id, due, done } = one
+                    && within(*due)
+                {
+                    *kept.entry(id).or_default() |= done.is_some_and(|done| done <= *due);
                 }
-                _ => None,
-            });
-            let due: Vec<bool> = due.collect();
-            share(count(due.len()), count(due.iter().filter(|kept| **kept).count()))
+            }
+            share(count(kept.len()), count(kept.values().filter(|kept| **kept).count()))
         }
         Measure::Attribution => {
             let stated =

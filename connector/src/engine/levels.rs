@@ -1,0 +1,761 @@
+//! Service levels: reads are measured at both nodes, measurements are exchanged after each period, and what follows from
+//! them is computed at both.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use governance::levels::{Measure, Measured, Remedy, ServiceLevels, Side, attain};
+use governance::notice::{self, AboutPeriod, AttainedStatement, IN_ONE_PART, MAX_PARTS, MeasuredPart};
+use jiff::{SignedDuration, Timestamp};
+use protocol::{RefusalKind, Role};
+use serde_json::{Value as Json, json};
+use store::Batch;
+use tokio::time::Instant;
+use trust::Statement;
+
+use super::duties::Due;
+use super::statements::Made;
+use super::{Engine, EngineError};
+use crate::tables::{
+    self, AgreementRecord, Breach, Claim, DutyLedger, Event, MeasuredRecord, PeriodRecord, PeriodState,
+    Remark, StatementRecord, prefix,
+};
+use crate::{clock, ids};
+
+/// How long after the end of a period what was measured is stated: reads that have ended are written by then.
+const SETTLE: SignedDuration = SignedDuration::from_secs(1);
+/// How long the other party has to state what it measured: a tenth of the period, within these bounds.
+const ANSWER: (SignedDuration, SignedDuration) =
+    (SignedDuration::from_secs(10), SignedDuration::from_hours(24));
+/// Most periods that are made up for after a time in which this node did not run.
+const BACKLOG: u64 = 1000;
+/// Most records of measurements of one period.
+const MAX_RECORDS: usize = 100_000;
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 2000;
+
+/// The agreements with service levels.
+#[derive(Debug, Default)]
+pub(super) struct Promised {
+    agreements: RwLock<HashMap<String, Arc<Promise>>>,
+}
+
+/// What an agreement promises.
+#[derive(Debug)]
+pub(super) struct Promise {
+    pub(super) levels: ServiceLevels,
+    pub(super) since: Timestamp,
+    /// When something was measured last, since this node runs.
+    last: Mutex<Option<Instant>>,
+}
+
+impl Promised {
+    pub(super) fn of(&self, agreement: &str) -> Option<Arc<Promise>> {
+        self.agreements.read().unwrap_or_else(PoisonError::into_inner).get(agreement).cloned()
+    }
+}
+
+fn period_key(agreement: &str, number: u64) -> String {
+    format!("{}{}/{number:012}", prefix::PERIOD, trust::did::segment(agreement))
+}
+
+fn measured_prefix(agreement: &str, number: u64) -> String {
+    format!("{}{}/{number:012}/", prefix::MEASURED, trust::did::segment(agreement))
+}
+
+/// Since when the periods of an agreement are counted: both parties know the time that stands in it.
+fn counted_since(record: &AgreementRecord) -> Timestamp {
+    let stated = record.agreement.json().get("timestamp").and_then(Json::as_str);
+    stated.and_then(|at| at.parse().ok()).unwrap_or(record.concluded_at)
+}
+
+const fn side(role: Role) -> Side {
+    match role {
+        Role::Consumer => Side::Consumer,
+        Role::Provider => Side::Provider,
+    }
+}
+
+fn malformed(reason: impl Into<String>) -> EngineError {
+    EngineError::refused(RefusalKind::Malformed, reason)
+}
+
+impl Engine {
+    /// Measures from now on what an agreement promises, if it promises anything.
+    pub(super) fn expect_levels(&self, record: &AgreementRecord) -> Result<(), EngineError> {
+        let levels = match ServiceLevels::of(record.agreement.json()) {
+            Ok(Some(levels)) => levels,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::error!(%error, agreement = %record.agreement.id(), "service levels cannot be read; nothing is measured");
+                return Ok(());
+            }
+        };
+        let (agreement, since) = (record.agreement.id().to_string(), counted_since(record));
+        let last = self.periods(&agreement)?;
+        let throttled = last.last().is_some_and(|one| {
+            let ours = |breach: &&Breach| breach.owed_by != side(record.role) && breach.waived.is_none();
+            one.breaches.iter().filter(ours).any(|breach| breach.remedy == Remedy::Throttle)
+        });
+        if throttled && record.role == Role::Provider {
+            self.fairness.throttle(&agreement);
+        }
+        let now = clock::now();
+        let current = levels.period_of(since, now).map_or(0, |(number, ..)| number);
+        let next = last.last().map_or(0, |one| one.period + 1).max(current.saturating_sub(BACKLOG));
+        for waiting in last.iter().filter(|one| one.state == PeriodState::Waiting) {
+            self.deadlines.expect(now, Due::Answer(agreement.clone(), waiting.period));
+        }
+        if let Some((_, end)) = levels.bounds(since, next)
+            && record.ended.as_ref().is_none_or(|ended| end <= ended.at)
+        {
+            self.deadlines
+                .expect(end.checked_add(SETTLE).unwrap_or(end), Due::Period(agreement.clone(), next));
+        }
+        if record.role == Role::Consumer && record.ended.is_none() && levels.probe.is_some() {
+            self.probes.notify_one();
+        }
+        let mut agreements = self.promised.agreements.write().unwrap_or_else(PoisonError::into_inner);
+        agreements.insert(agreement, Arc::new(Promise { levels, since, last: Mutex::default() }));
+        Ok(())
+    }
+
+    /// As [`Self::expect_levels`], for every agreement.
+    pub(super) fn expect_all_levels(&self) -> Result<(), EngineError> {
+        self.each_agreement(|record| self.expect_levels(record))
+    }
+
+    /// Whether reads under an agreement are measured.
+    pub(crate) fn is_measured(&self, agreement: &str) -> bool {
+        self.promised.of(agreement).is_some()
+    }
+
+    /// Agreements that this node probes as their consumer, with how long nothing may be read before it does.
+    pub(crate) fn probed(&self) -> Vec<(String, std::time::Duration)> {
+        let agreements = self.promised.agreements.read().unwrap_or_else(PoisonError::into_inner);
+        let after = |promise: &Promise| promise.levels.probe.and_then(|after| after.try_into().ok());
+        let all: Vec<_> = agreements
+            .iter()
+            .filter_map(|(agreement, promise)| Some((agreement.clone(), after(promise)?)))
+            .collect();
+        drop(agreements);
+        let ours = |agreement: &str| {
+            self.load_agreement(agreement)
+                .is_ok_and(|(record, _)| record.role == Role::Consumer && record.ended.is_none())
+        };
+        all.into_iter().filter(|(agreement, _)| ours(agreement)).collect()
+    }
+
+    /// Waits until there may be more to probe.
+    pub(crate) async fn probes_changed(&self) {
+        self.probes.notified().await;
+    }
+
+    /// When something was measured last under an agreement, since this node runs.
+    pub(crate) fn last_measured(&self, agreement: &str) -> Option<Instant> {
+        *self.promised.of(agreement)?.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A transfer of an agreement that could be read now.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) fn readable_transfer(&self, agreement: &str) -> Result<Option<String>, EngineError> {
+        for pid in self.transfers_of(agreement)? {
+            let transfer = self.transfer(&pid)?.transfer;
+            let started = transfer.progress.state == Some(protocol::transfer::State::Started);
+            if started && transfer.is_open() && transfer.data_address.is_some() {
+                return Ok(Some(pid));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts measurements into a batch.
+    pub(super) fn put_measured(
+        &self,
+        agreement: &str,
+        measured: Vec<Measured>,
+        batch: &mut Batch,
+    ) -> Result<(), store::StoreError> {
+        let Some(promise) = self.promised.of(agreement) else { return Ok(()) };
+        if !measured.is_empty() {
+            *promise.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        let mut by_period: HashMap<u64, Vec<Measured>> = HashMap::new();
+        for one in measured {
+            let Measured::Read { at, .. } = one else { continue };
+            let Ok(at) = Timestamp::from_millisecond(at) else { continue };
+            if let Some((number, ..)) = promise.levels.period_of(promise.since, at) {
+                by_period.entry(number).or_default().push(one);
+            }
+        }
+        for (number, measured) in by_period {
+            let key = format!("{}{}", measured_prefix(agreement, number), ids::urn());
+            tables::put(batch, key, &MeasuredRecord { measured })?;
+        }
+        Ok(())
+    }
+
+    /// Records a measurement of its own.
+    pub(crate) async fn measure(&self, agreement: &str, measured: Measured) {
+        let mut batch = Batch::new();
+        let written = match self.put_measured(agreement, vec![measured], &mut batch) {
+            Ok(()) if batch.is_empty() => return,
+            Ok(()) => self.commit(batch).await.map(|_| ()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, agreement, "a measurement was not written");
+        }
+    }
+
+    /// What this node measured in a period, with what both know from statements.
+    fn own_measured(&self, record: &AgreementRecord, number: u64) -> Result<Vec<Measured>, EngineError> {
+        let agreement = record.agreement.id().to_string();
+        let found = tables::list::<MeasuredRecord>(
+            &self.store,
+            &measured_prefix(&agreement, number),
+            None,
+            MAX_RECORDS,
+        )?;
+        let mut all: Vec<_> = found.into_iter().flat_map(|(_, one)| one.measured).collect();
+        all.extend(self.stated_facts(record)?);
+        Ok(all)
+    }
+
+    /// Deletions and attributions: both parties have the statements.
+    fn stated_facts(&self, record: &AgreementRecord) -> Result<Vec<Measured>, EngineError> {
+        let agreement = record.agreement.id().to_string();
+        let statements = self.statements(&agreement)?;
+        let confirmed: HashMap<_, _> = statements
+            .iter()
+            .filter_map(|one| Some((one.answers.as_deref()?, one.at.as_millisecond())))
+            .collect();
+        let notices = statements.iter().filter(|one| one.kind == notice::WITHDRAWAL);
+        let deletions = notices.filter_map(|one| {
+            let done = confirmed.get(one.id.as_str()).copied();
+            Some(Measured::Deletion { id: one.id.clone(), due: one.due?.as_millisecond(), done })
+        });
+        let mut all: Vec<_> = deletions.collect();
+        let duties = tables::load::<DutyLedger>(&self.store, &tables::key(prefix::DUTY, &agreement))?;
+        let attributions: Vec<_> = record
+            .agreement
+            .policy()
+            .duties()
+            .into_iter()
+            .filter(|duty| duty.action == "attribute")
+            .map(|duty| duty.path.clone())
+            .collect();
+        let stated = duties.into_iter().flat_map(|(ledger, _)| ledger.evidence);
+        let stated = stated.filter(|one| one.claim == Claim::Fulfilled && attributions.contains(&one.rule));
+        all.extend(stated.map(|one| Measured::Attribution { id: one.id, at: one.at.as_millisecond() }));
+        Ok(all)
+    }
+
+    /// A period is over: what was measured is stated.
+    pub(super) async fn period_is_over(
+        self: &Arc<Self>,
+        agreement: &str,
+        number: u64,
+    ) -> Result<(), EngineError> {
+        let (record, _) = self.load_agreement(agreement)?;
+        let Some(promise) = self.promised.of(agreement) else { return Ok(()) };
+        self.state_measured(&record, number, false).await?;
+        if let Some((_, end)) = promise.levels.bounds(promise.since, number + 1)
+            && record.ended.as_ref().is_none_or(|ended| end <= ended.at)
+        {
+            let at = end.checked_add(SETTLE).unwrap_or(end);
+            self.deadlines.expect(at, Due::Period(agreement.to_owned(), number + 1));
+        }
+        Ok(())
+    }
+
+    /// States what was measured in a period, once. A period in which nothing was measured, and nothing had to be done, is
+    /// passed over unless the other party has stated something.
+    async fn state_measured(
+        self: &Arc<Self>,
+        record: &AgreementRecord,
+        number: u64,
+        asked: bool,
+    ) -> Result<(), EngineError> {
+        let agreement = record.agreement.id().to_string();
+        let Some(promise) = self.promised.of(&agreement) else { return Ok(()) };
+        let key = period_key(&agreement, number);
+        let _lock = self.locks.lock(&key).await;
+        if self.store.get(&key)?.is_some() {
+            return Ok(());
+        }
+        let (from, until) = promise.levels.bounds(promise.since, number).unwrap_or_default();
+        let mut measured = self.own_measured(record, number)?;
+        let within = |at: i64| (from.as_millisecond()..until.as_millisecond()).contains(&at);
+        measured.retain(|one| match one {
+            Measured::Read { .. } => true,
+            Measured::Deletion { due, .. } => within(*due),
+            Measured::Attribution { at, .. } => within(*at),
+        });
+        let demands = promise.levels.levels.iter().any(|level| level.measure == Measure::Attribution);
+        if measured.is_empty() && !demands && !asked {
+            return Ok(());
+        }
+        let fresh = PeriodRecord {
+            agreement: agreement.clone(),
+            period: number,
+            state: PeriodState::Waiting,
+            attainment: None,
+            sha256: None,
+            theirs: None,
+            disputes: Vec::new(),
+            breaches: Vec::new(),
+        };
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), None);
+        tables::put(&mut batch, key, &fresh)?;
+        let most = IN_ONE_PART * usize::try_from(MAX_PARTS).unwrap_or(1);
+        if measured.len() > most {
+            tracing::error!(
+                agreement,
+                number,
+                most,
+                "more was measured in a period than is stated; the rest is left out"
+            );
+            measured.truncate(most);
+        }
+        let mut parts: Vec<&[Measured]> = measured.chunks(IN_ONE_PART).collect();
+        if parts.is_empty() {
+            parts.push(&[]);
+        }
+        let count = u32::try_from(parts.len()).unwrap_or(MAX_PARTS);
+        for (part, measured) in (0..).zip(parts) {
+            let stated = MeasuredPart { period: number, part, parts: count, measured: measured.to_vec() };
+            let made = Made {
+                kind: notice::MEASURED,
+                text: format!("states {} measurements of period {number}", stated.measured.len()),
+                stated: json!(stated),
+                answers: None,
+                due: None,
+            };
+            self.state(record, made, std::mem::take(&mut batch)).await?;
+        }
+        let tenth = promise.levels.period.checked_div(10).unwrap_or(ANSWER.0).clamp(ANSWER.0, ANSWER.1);
+        let wait = clock::now().checked_add(tenth).unwrap_or(Timestamp::MAX);
+        self.deadlines.expect(wait, Due::Answer(agreement.clone(), number));
+        drop(_lock);
+        self.compute(record, number, false).await
+    }
+
+    /// The parts of a period's measurements that a party has stated; `None` where some are missing.
+    fn stated_measured(
+        &self,
+        statements: &[StatementRecord],
+        by: &str,
+        number: u64,
+    ) -> Result<Option<Vec<Measured>>, EngineError> {
+        let mut parts: HashMap<u32, Vec<Measured>> = HashMap::new();
+        let mut expected = None;
+        for one in statements.iter().filter(|one| one.kind == notice::MEASURED && one.by == by) {
+            let part: MeasuredPart = match serde_json::from_value(self.stated(one)?) {
+                Ok(part) => part,
+                Err(_) => continue,
+            };
+            if part.period == number {
+                expected = Some(part.parts);
+                parts.entry(part.part).or_insert(part.measured);
+            }
+        }
+        let complete =
+            expected.is_some_and(|expected| u32::try_from(parts.len()).is_ok_and(|have| have >= expected));
+        Ok(complete.then(|| parts.into_values().flatten().collect()))
+    }
+
+    /// Computes a period once both have stated what they measured; or from what this node has, where the other party's
+    /// time is `over`.
+    async fn compute(
+        self: &Arc<Self>,
+        record: &AgreementRecord,
+        number: u64,
+        over: bool,
+    ) -> Result<(), EngineError> {
+        let agreement = record.agreement.id().to_string();
+        let Some(promise) = self.promised.of(&agreement) else { return Ok(()) };
+        let key = period_key(&agreement, number);
+        let _lock = self.locks.lock(&key).await;
+        let Some((mut period, version)) = tables::load::<PeriodRecord>(&self.store, &key)? else {
+            return Ok(());
+        };
+        if !matches!(period.state, PeriodState::Waiting | PeriodState::OneSided) {
+            return Ok(());
+        }
+        let statements = self.statements(&agreement)?;
+        let ours = self.stated_measured(&statements, self.did(), number)?.unwrap_or_default();
+        let theirs = self.stated_measured(&statements, &record.peer, number)?;
+        let alone = theirs.is_none();
+        if alone && (!over || period.state == PeriodState::OneSided) {
+            return Ok(());
+        }
+        let all: Vec<_> = ours.into_iter().chain(theirs.unwrap_or_default()).collect();
+        let Some(attainment) = attain(&promise.levels, promise.since, number, &all) else { return Ok(()) };
+        let sha256 = attainment.digest();
+        period.breaches = self.breaches(&promise, &agreement, &attainment)?;
+        period.state = match &period.theirs {
+            _ if alone => PeriodState::OneSided,
+            None => PeriodState::Computed,
+            Some(theirs) if *theirs == sha256 => PeriodState::Agreed,
+            Some(_) => PeriodState::Disputed,
+        };
+        period.sha256 = Some(sha256.clone());
+        period.attainment = Some(attainment);
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), Some(version));
+        tables::put(&mut batch, key, &period)?;
+        let now = clock::now();
+        for breach in &period.breaches {
+            let who = match breach.owed_by {
+                Side::Consumer => record.agreement.assignee(),
+                Side::Provider => record.agreement.assigner(),
+            };
+            let owed = if breach.cents > 0 {
+                format!(", {}", promise.levels.amount(breach.cents))
+            } else {
+                String::new()
+            };
+            let text = format!(
+                "{who} missed the level `{}` in period {number} (breach {}): {}{owed}",
+                breach.level,
+                breach.count,
+                breach.remedy.name()
+            );
+            tables::append_event(
+                &mut batch,
+                &Event::new("breach", now, text).about(&agreement).with(&record.peer),
+            )?;
+        }
+        if alone {
+            self.commit(batch).await?;
+        } else {
+            let stated = AttainedStatement { period: number, sha256: sha256.clone() };
+            let made = Made {
+                kind: notice::ATTAINED,
+                text: format!("computed period {number}: {sha256}"),
+                stated: json!(stated),
+                answers: None,
+                due: None,
+            };
+            self.state(record, made, batch).await?;
+        }
+        drop(_lock);
+        if matches!(period.state, PeriodState::Agreed | PeriodState::OneSided) {
+            self.remedy(record, &period).await?;
+        }
+        Ok(())
+    }
+
+    /// The other party's time to state what it measured is over.
+    pub(super) async fn answer_is_over(
+        self: &Arc<Self>,
+        agreement: &str,
+        number: u64,
+    ) -> Result<(), EngineError> {
+        let (record, _) = self.load_agreement(agreement)?;
+        self.compute(&record, number, true).await
+    }
+
+    /// What was missed in a period, with the step of the ladder that follows.
+    fn breaches(
+        &self,
+        promise: &Promise,
+        agreement: &str,
+        attainment: &governance::levels::Attainment,
+    ) -> Result<Vec<Breach>, EngineError> {
+        let mut before = self.periods(agreement)?;
+        before.retain(|one| one.period < attainment.period);
+        let missed = attainment.levels.iter().filter(|level| !level.met);
+        let breaches = missed.map(|level| {
+            let mut count = 0;
+            let mut cured_until: Option<Timestamp> = None;
+            let earlier = before.iter().filter_map(|one| {
+                let until = one.attainment.as_ref()?.until;
+                let breach =
+                    one.breaches.iter().find(|breach| breach.level == level.id && breach.waived.is_none())?;
+                Some((until, breach))
+            });
+            // A breach within the time that another leaves to cure it is the same step.
+            let ends = earlier.map(|(until, _)| until).chain([attainment.until]);
+            for until in ends {
+                if cured_until.is_some_and(|cured| until <= cured) {
+                    continue;
+                }
+                count += 1;
+                cured_until = promise.levels.cure.and_then(|cure| until.checked_add(cure).ok());
+            }
+            Breach {
+                level: level.id.clone(),
+                owed_by: level.owed_by,
+                count,
+                remedy: promise.levels.remedy(count),
+                cents: level.cents,
+                waived: None,
+            }
+        });
+        Ok(breaches.collect())
+    }
+
+    /// Carries out what follows, where this node is the one to whom the level is owed.
+    async fn remedy(
+        self: &Arc<Self>,
+        record: &AgreementRecord,
+        period: &PeriodRecord,
+    ) -> Result<(), EngineError> {
+        let agreement = record.agreement.id().to_string();
+        let ours = side(record.role);
+        let owed = period.breaches.iter().filter(|one| one.owed_by != ours && one.waived.is_none());
+        let Some(worst) = owed.max_by_key(|one| one.remedy) else { return Ok(()) };
+        let reason = format!(
+            "the level `{}` was missed in period {} (breach {})",
+            worst.level, period.period, worst.count
+        );
+        match worst.remedy {
+            Remedy::Notice | Remedy::Credit => {}
+            // The consumer takes what comes; there is nothing that it could slow down.
+            Remedy::Throttle if record.role == Role::Provider => self.fairness.throttle(&agreement),
+            Remedy::Throttle => {}
+            Remedy::Suspend => {
+                for pid in self.transfers_of(&agreement)? {
+                    match self.suspend_transfer(&pid, &reason).await {
+                        // What does not run cannot be suspended.
+                        Ok(_) | Err(EngineError::Refused(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            Remedy::Terminate => match self.end_agreement(&agreement, &reason).await {
+                Ok(_) | Err(EngineError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
+    /// What the other party stated about a period: checked before it is recorded.
+    pub(super) fn understand_period(
+        &self,
+        record: &AgreementRecord,
+        kept: StatementRecord,
+        statement: &Statement,
+    ) -> Result<(StatementRecord, String), EngineError> {
+        let wrong = |error: String| malformed(format!("/statement: {error}"));
+        let agreement = record.agreement.id().to_string();
+        let promise = self
+            .promised
+            .of(&agreement)
+            .ok_or_else(|| wrong("the agreement promises no service levels".to_owned()))?;
+        let period = statement.stated.get("period").and_then(Json::as_u64).unwrap_or_default();
+        let (_, end) =
+            promise.levels.bounds(promise.since, period).ok_or_else(|| wrong("no such period".to_owned()))?;
+        let now = clock::now();
+        let skew = SignedDuration::from_secs(promise.levels.clock_skew);
+        if now < end.checked_sub(skew).unwrap_or(end) {
+            return Err(wrong(format!("period {period} is not over; is a clock wrong?")));
+        }
+        let text = match kept.kind.as_str() {
+            notice::MEASURED => {
+                let part: MeasuredPart = serde_json::from_value(statement.stated.clone())
+                    .map_err(|error| wrong(error.to_string()))?;
+                if part.parts == 0
+                    || part.parts > MAX_PARTS
+                    || part.part >= part.parts
+                    || part.measured.len() > IN_ONE_PART
+                {
+                    return Err(wrong(format!(
+                        "a part has {IN_ONE_PART} measurements at most, and there are {MAX_PARTS} parts at most"
+                    )));
+                }
+                let theirs = if record.role == Role::Consumer { Side::Provider } else { Side::Consumer };
+                let own = |one: &Measured| !matches!(one, Measured::Read { by, .. } if *by != theirs);
+                if !part.measured.iter().all(own) {
+                    return Err(wrong("a party states what it measured itself, nothing else".to_owned()));
+                }
+                format!("states {} measurements of period {period}", part.measured.len())
+            }
+            notice::ATTAINED => {
+                let stated: AttainedStatement = serde_json::from_value(statement.stated.clone())
+                    .map_err(|error| wrong(error.to_string()))?;
+                format!("computed period {period}: {}", stated.sha256)
+            }
+            _ => {
+                let stated: AboutPeriod = serde_json::from_value(statement.stated.clone())
+                    .map_err(|error| wrong(error.to_string()))?;
+                if stated.reason.is_empty() || stated.reason.len() > MAX_REASON {
+                    return Err(wrong(format!("a reason has 1 to {MAX_REASON} bytes")));
+                }
+                if kept.kind == notice::WAIVED {
+                    let level = stated.level.as_deref().unwrap_or_default();
+                    let owed_by = promise
+                        .levels
+                        .levels
+                        .iter()
+                        .find(|one| one.id == level)
+                        .map(|one| one.measure.owed_by());
+                    // What is owed to this node is not for the other party to waive.
+                    if owed_by != Some(side(record.role)) {
+                        return Err(wrong(format!("`{level}` is no level that is owed to you")));
+                    }
+                    format!("waives `{level}` in period {period}: {}", stated.reason)
+                } else {
+                    format!("disputes period {period}: {}", stated.reason)
+                }
+            }
+        };
+        Ok((kept, text))
+    }
+
+    /// What this node does once the other party has stated something about a period.
+    pub(super) async fn follow_period(
+        self: &Arc<Self>,
+        record: &AgreementRecord,
+        statement: &Statement,
+        kind: &str,
+    ) -> Result<(), EngineError> {
+        let number = statement.stated.get("period").and_then(Json::as_u64).unwrap_or_default();
+        match kind {
+            notice::MEASURED => {
+                self.state_measured(record, number, true).await?;
+                self.compute(record, number, false).await
+            }
+            notice::ATTAINED => {
+                let theirs =
+                    statement.stated.get("sha256").and_then(Json::as_str).unwrap_or_default().to_owned();
+                let changed = self
+                    .change_period(record, number, |period| {
+                        period.state = match &period.sha256 {
+                            None => period.state,
+                            Some(_) if period.state == PeriodState::OneSided => period.state,
+                            Some(ours) if *ours == theirs && period.disputes.is_empty() => {
+                                PeriodState::Agreed
+                            }
+                            Some(_) => PeriodState::Disputed,
+                        };
+                        period.theirs = Some(theirs);
+                        Ok(())
+                    })
+                    .await?;
+                if changed.state == PeriodState::Agreed {
+                    self.remedy(record, &changed).await?;
+                }
+                Ok(())
+            }
+            notice::DISPUTED | notice::WAIVED => {
+                let about: AboutPeriod = serde_json::from_value(statement.stated.clone())
+                    .map_err(|error| malformed(error.to_string()))?;
+                let remark =
+                    Remark { by: statement.by.clone(), at: statement.at, reason: about.reason.clone() };
+                self.change_period(record, number, |period| apply(period, &about, remark)).await.map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn change_period(
+        &self,
+        record: &AgreementRecord,
+        number: u64,
+        change: impl FnOnce(&mut PeriodRecord) -> Result<(), EngineError>,
+    ) -> Result<PeriodRecord, EngineError> {
+        let key = period_key(record.agreement.id().as_str(), number);
+        let _lock = self.locks.lock(&key).await;
+        let found = tables::load::<PeriodRecord>(&self.store, &key)?;
+        let none = || EngineError::NotFound { kind: "period", id: number.to_string() };
+        let (mut period, version) = found.ok_or_else(none)?;
+        change(&mut period)?;
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), Some(version));
+        tables::put(&mut batch, key, &period)?;
+        self.commit(batch).await?;
+        Ok(period)
+    }
+
+    /// Disputes a period, or waives a level that was missed in it; the other party is told.
+    ///
+    /// # Errors
+    /// No such period or breach, something that is not this party's to waive, or no reason.
+    pub async fn speak_of_period(
+        self: &Arc<Self>,
+        agreement: &str,
+        number: u64,
+        level: Option<&str>,
+        reason: &str,
+    ) -> Result<PeriodRecord, EngineError> {
+        if reason.is_empty() || reason.len() > MAX_REASON {
+            return Err(malformed(format!("reason: must have 1 to {MAX_REASON} bytes")));
+        }
+        let (record, _) = self.load_agreement(agreement)?;
+        let about =
+            AboutPeriod { period: number, level: level.map(str::to_owned), reason: reason.to_owned() };
+        let remark = Remark { by: self.did().to_owned(), at: clock::now(), reason: reason.to_owned() };
+        let ours = side(record.role);
+        let changed = self
+            .change_period(&record, number, |period| {
+                let owed =
+                    |name: &str| period.breaches.iter().any(|one| one.level == name && one.owed_by != ours);
+                if level.is_some_and(|name| !owed(name)) {
+                    return Err(malformed("only a breach of what is owed to this node can be waived"));
+                }
+                apply(period, &about, remark)
+            })
+            .await?;
+        let (kind, what) = match level {
+            Some(level) => (notice::WAIVED, format!("waives `{level}` in period {number}: {reason}")),
+            None => (notice::DISPUTED, format!("disputes period {number}: {reason}")),
+        };
+        let made = Made { kind, stated: json!(about), answers: None, due: None, text: what };
+        self.state(&record, made, Batch::new()).await?;
+        if level.is_some() {
+            self.fairness.unthrottle(agreement);
+        }
+        Ok(changed)
+    }
+
+    /// The periods of an agreement, the oldest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn periods(&self, agreement: &str) -> Result<Vec<PeriodRecord>, EngineError> {
+        let prefix = format!("{}{}/", prefix::PERIOD, trust::did::segment(agreement));
+        Ok(tables::all(&self.store, &prefix)?)
+    }
+
+    /// What an agreement promises, in words and as it stands; with its periods.
+    ///
+    /// # Errors
+    /// No such agreement.
+    pub fn levels_of(&self, agreement: &str) -> Result<Json, EngineError> {
+        let (record, _) = self.load_agreement(agreement)?;
+        let Some(promise) = self.promised.of(agreement) else {
+            return Ok(json!({"agreement": agreement, "levels": null, "words": [], "periods": []}));
+        };
+        Ok(json!({
+            "agreement": agreement, "provider": record.agreement.assigner(), "consumer": record.agreement.assignee(),
+            "since": promise.since, "levels": promise.levels, "words": promise.levels.words(),
+            "periods": self.periods(agreement)?,
+        }))
+    }
+}
+
+/// What a dispute or a waiver changes.
+fn apply(period: &mut PeriodRecord, about: &AboutPeriod, remark: Remark) -> Result<(), EngineError> {
+    match &about.level {
+        None => {
+            period.disputes.push(remark);
+            if period.disputes.len() > 100 {
+                return Err(EngineError::refused(RefusalKind::TooMuch, "a period has 100 disputes at most"));
+            }
+            period.state = PeriodState::Disputed;
+        }
+        Some(level) => {
+            if let Some(breach) = period.breaches.iter_mut().find(|one| one.level == *level) {
+                breach.waived.get_or_insert(remark);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Service levels between two nodes: measured by both, computed by both, missed, disputed, waived, exported.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::streams::door;
+use crate::support::{Node, World};
+use crate::usage::{agree_with, permission};
+
+/// A provider and a consumer with service levels in their agreement.
+struct Promise {
+    world: World,
+    provider: Node,
+    consumer: Node,
+    agreement: String,
+}
+
+impl Promise {
+    fn new(levels: &Value) -> Self {
+        let world = World::new();
+        let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+        let file = world.folder.path().join("rows.csv");
+        std::fs::write(&file, "row\n1\n2\n").unwrap();
+        let promised = world.folder.path().join("levels.json");
+        std::fs::write(&promised, levels.to_string()).unwrap();
+        let further = ["--service-levels", promised.to_str().unwrap()];
+        let agreement =
+            agree_with(&world, &provider, &consumer, file.to_str().unwrap(), &permission(&[]), &further);
+        Self { world, provider, consumer, agreement }
+    }
+
+    fn path(&self) -> String {
+        format!("/v4/contractagreements/{}/levels", trust::did::segment(&self.agreement))
+    }
+
+    /// Reads through the consumer's node, which measures.
+    async fn read(&self, transfer: &str) -> u16 {
+        let path = format!("/v4/transferprocesses/{}/data", trust::did::segment(transfer));
+        let url = format!("{}{path}", self.consumer.management);
+        let answer =
+            self.consumer.client.get(url).header("x-api-key", &self.consumer.key).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let _ = answer.text().await;
+        status
+    }
+
+    fn start(&self) -> String {
+        self.consumer.json(&["transfers", "start", &self.agreement])["@id"].as_str().unwrap().to_owned()
+    }
+
+    /// Both nodes' periods, once `done` is true of both.
+    async fn both(&self, done: impl Fn(&Value) -> bool + Copy) -> (Value, Value) {
+        (self.provider.until(&self.path(), done).await, self.consumer.until(&self.path(), done).await)
+    }
+}
+
+/// The first period with a breach that both have agreed on.
+fn agreed_breach(found: &Value) -> Option<&Value> {
+    let missed = |one: &&Value| {
+        one["state"] == "agreed" && one["breaches"].as_array().is_some_and(|all| !all.is_empty())
+    };
+    found["periods"].as_array()?.iter().find(missed)
+}
+
+#[tokio::test]
+async fn a_missed_level_is_found_by_both_and_its_penalty_is_recorded() {
+    let promise = Promise::new(
+        &json!({"period": "PT2S", "currency": "EUR", "remedies": ["notice", "credit"], "levels": [
+        {"id": "rows", "measure": "completeness", "target": 100, "penalty": {"cents": 1250}},
+        {"id": "up", "measure": "availability", "target": 100, "interval": 1}]}),
+    );
+    let transfer = promise.start();
+    assert_eq!(promise.read(&transfer).await, 200);
+    let (provider, consumer) = promise.both(|found| agreed_breach(found).is_some()).await;
+    let (theirs, ours) = (agreed_breach(&provider).unwrap(), agreed_breach(&consumer).unwrap());
+    assert_eq!(theirs["sha256"], ours["sha256"]);
+    assert_eq!(ours["breaches"], theirs["breaches"]);
+    let breach = &ours["breaches"][0];
+    assert_eq!(
+        (&breach["level"], &breach["remedy"], &breach["cents"]),
+        (&json!("rows"), &json!("notice"), &json!(1250))
+    );
+    assert_eq!(ours["attainment"]["reads"], 1, "one read, though both measured it");
+    for node in [&promise.provider, &promise.consumer] {
+        let events = node.events().join("\n");
+        assert!(events.contains("missed the level `rows`") && events.contains("12.50 EUR"), "{events}");
+        let shown = node.text(&["levels", "show", &promise.agreement]);
+        assert!(shown.contains("rows: 0.000 % of 100.000 %") && shown.contains("12.50 EUR"), "{shown}");
+    }
+    // The amounts, for bookkeeping.
+    let csv = promise.consumer.text(&["levels", "export", &promise.agreement]);
+    assert!(csv.starts_with("agreement,period,") && csv.contains("12.50"), "{csv}");
+    let invoice = promise.consumer.text(&["levels", "export", &promise.agreement, "--form", "ubl"]);
+    assert!(invoice.contains("<cbc:PayableAmount currencyID=\"EUR\">12.50</cbc:PayableAmount>"), "{invoice}");
+    assert!(invoice.contains(&promise.provider.did), "{invoice}");
+    // Whoever is owed waives; the other one cannot.
+    let number = ours["period"].to_string();
+    let refused =
+        promise.provider.run(&["levels", "waive", &promise.agreement, &number, "rows", "--reason", "no"]);
+    assert_eq!(refused.status.code(), Some(3));
+    promise.consumer.text(&[
+        "levels",
+        "waive",
+        &promise.agreement,
+        &number,
+        "rows",
+        "--reason",
+        "a known fault",
+    ]);
+    let waived = |found: &Value| {
+        found["periods"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["breaches"][0]["waived"]["reason"] == "a known fault")
+    };
+    promise.both(waived).await;
+    let nothing = promise.consumer.run(&["levels", "export", &promise.agreement, "--form", "ubl"]);
+    assert_eq!(nothing.status.code(), Some(3));
+}
+
+#[tokio::test]
+async fn an_outage_that_only_the_consumer_sees_counts_and_probes_find_it() {
+    let mut promise =
+        Promise::new(&json!({"period": "PT3S", "probe": "PT1S", "remedies": ["notice"], "levels": [
+        {"id": "up", "measure": "availability", "target": 90, "interval": 1}]}));
+    let transfer = promise.start();
+    assert_eq!(promise.read(&transfer).await, 200);
+    promise.provider.kill();
+    // Nobody reads; the probes go on.
+    let pause = tokio::time::timeout(Duration::from_secs(4), std::future::pending::<()>());
+    assert!(pause.await.is_err());
+    promise.provider.start();
+    let down = |found: &Value| {
+        found["periods"].as_array().is_some_and(|all| {
+            all.iter().any(|one| one["state"] == "agreed" && one["breaches"][0]["level"] == "up")
+        })
+    };
+    let found = promise.consumer.until(&promise.path(), down).await;
+    let sha = |found: &Value| {
+        let all = found["periods"].as_array().unwrap();
+        all.iter().find(|one| one["breaches"][0]["level"] == "up").map(|one| one["sha256"].clone())
+    };
+    promise.provider.client = promise.world.client();
+    let theirs = promise.provider.until(&promise.path(), down).await;
+    assert_eq!(sha(&found), sha(&theirs));
+    assert!(promise.consumer.text(&["levels", "show", &promise.agreement]).contains("agreed"));
+}
+
+#[tokio::test]
+async fn a_consumer_that_asks_too_often_is_slowed_down_then_suspended() {
+    let promise = Promise::new(&json!({"period": "PT2S", "remedies": ["throttle", "suspend"], "levels": [
+        {"id": "calls", "measure": "requests", "target": 2}]}));
+    let transfer = promise.start();
+    for _ in 0..5 {
+        assert_eq!(promise.read(&transfer).await, 200);
+    }
+    promise.both(|found| agreed_breach(found).is_some()).await;
+    let mut slowed = 0;
+    for _ in 0..12 {
+        slowed += u32::from(promise.read(&transfer).await == 429);
+    }
+    assert!(slowed >= 4, "{slowed}");
+    let suspended = |found: &Value| found["state"] == "SUSPENDED";
+    let path = format!("/v4/transferprocesses/{}", trust::did::segment(&transfer));
+    promise.consumer.until(&path, suspended).await;
+}
+
+#[tokio::test]
+async fn what_is_disputed_or_made_up_leads_to_nothing() {
+    let promise =
+        Promise::new(&json!({"period": "PT2S", "currency": "EUR", "remedies": ["terminate"], "levels": [
+        {"id": "rows", "measure": "completeness", "target": 100, "penalty": {"cents": 100}}]}));
+    // A statement about what is not over, and one that speaks for the other party, are not taken.
+    let (url, token) = door(&promise.consumer, &promise.agreement).await;
+    assert!(!url.is_empty() && !token.is_empty());
+    let transfer = promise.start();
+    assert_eq!(promise.read(&transfer).await, 200);
+    let waiting = |found: &Value| found["periods"].as_array().is_some_and(|all| !all.is_empty());
+    let found = promise.consumer.until(&promise.path(), waiting).await;
+    let number = found["periods"][0]["period"].to_string();
+    let long = promise.consumer.run(&["levels", "dispute", &promise.agreement, &number, "--reason", ""]);
+    assert_eq!(long.status.code(), Some(3));
+    promise.provider.until(&promise.path(), |found| agreed_breach(found).is_some()).await;
+    // The breach ends the agreement by the ladder.
+    let path = format!("/v4/contractagreements/{}", trust::did::segment(&promise.agreement));
+    promise.consumer.until(&path, |found| !found["urn:concordat:ended"].is_null()).await;
+    promise.provider.text(&[
+        "levels",
+        "dispute",
+        &promise.agreement,
+        &number,
+        "--reason",
+        "the file was right",
+    ]);
+    let disputed = |found: &Value| found["periods"][0]["state"] == "disputed";
+    promise.both(disputed).await;
+    let nothing = promise.consumer.run(&["levels", "export", &promise.agreement, "--form", "ubl"]);
+    assert_eq!(nothing.status.code(), Some(3), "a disputed amount is on no invoice");
+}
+
+#[tokio::test]
+async fn levels_that_cannot_be_measured_are_refused_when_they_are_offered() {
+    let world = World::new();
+    let provider = world.local_node("provider");
+    let file = world.folder.path().join("rows.csv");
+    std::fs::write(&file, "row\n").unwrap();
+    let levels = world.folder.path().join("levels.json");
+    for (wrong, path) in [
+        (
+            json!({"period": "PT0S", "levels": [{"id": "a", "measure": "availability", "target": 99}]}),
+            "/period",
+        ),
+        (json!({"period": "PT1H", "levels": []}), "/levels"),
+        (
+            json!({"period": "PT1H", "levels": [{"id": "a", "measure": "availability", "target": 101}]}),
+            "percents",
+        ),
+        (
+            json!({"period": "PT1H", "levels": [{"id": "a", "measure": "availability", "target": 9, "penalty": {"cents": 1}}]}),
+            "/currency",
+        ),
+    ] {
+        std::fs::write(&levels, wrong.to_string()).unwrap();
+        let refused = provider.run(&[
+            "publish",
+            file.to_str().unwrap(),
+            "--id",
+            "urn:test:x",
+            "--title",
+            "x",
+            "--service-levels",
+            levels.to_str().unwrap(),
+        ]);
+        assert!(!refused.status.success());
+        assert!(
+            String::from_utf8_lossy(&refused.stderr).contains(path),
+            "{}",
+            String::from_utf8_lossy(&refused.stderr)
+        );
+    }
+}
