@@ -108,8 +108,14 @@ fn decide_negotiation(sides: &mut Sides<Negotiation>, role: Role, which: u8) {
     let id = sides.ids.next();
     let agreement_id = AgreementId::new(format!("urn:a{}", sides.ids.0));
     let Some(process) = sides.get(role) else { return };
-    let agreement =
-        process.offer.agreement(&agreement_id, &process.dataset, process.assigner(), process.assignee(), NOW);
+    let agreement = process.offer.agreement(
+        &agreement_id,
+        &process.dataset,
+        process.assigner(),
+        process.assignee(),
+        NOW,
+        serde_json::Map::new(),
+    );
     let decision = match which % 8 {
         0 => negotiation::Decision::Accept,
         1 | 2 => negotiation::Decision::Agree { agreement: agreement.unwrap(), signature: None },

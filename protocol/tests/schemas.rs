@@ -244,7 +244,14 @@ fn negotiation_decisions(role: Role, now: Timestamp) -> Vec<(negotiation::State,
     let (provider, consumer) =
         (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
     let agreement = offer()
-        .agreement(&AgreementId::new("urn:a"), &DatasetId::new("urn:d"), &provider, &consumer, now)
+        .agreement(
+            &AgreementId::new("urn:a"),
+            &DatasetId::new("urn:d"),
+            &provider,
+            &consumer,
+            now,
+            serde_json::Map::new(),
+        )
         .unwrap();
     let end = Decision::Terminate("enough".to_owned());
     match role {

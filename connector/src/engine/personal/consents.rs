@@ -117,7 +117,7 @@ impl Engine {
     /// Records the consents of an operator's statement; a repeated statement gets the same receipts and changes nothing.
     ///
     /// # Errors
-    /// See [`Self::operator_statement`]; or a consent that cannot be read: then none is recorded.
+    /// An operator off the list, a signature that does not hold, an old statement; or a consent that cannot be read: then none is recorded.
     pub async fn give_consents(&self, compact: &str) -> Result<Vec<Receipt>, EngineError> {
         let statement = self.operator_statement(compact, consent::GIVEN).await?;
         let stated: GivenStatement =
@@ -219,7 +219,7 @@ impl Engine {
     /// nothing. Recipients are told what they must delete.
     ///
     /// # Errors
-    /// See [`Self::operator_statement`]; no such consent, or it is not for this operator to name by its id alone.
+    /// An operator off the list, a signature that does not hold, an old statement; no such consent, or it is not for this operator to name by its id alone.
     pub async fn withdraw_consents(self: &Arc<Self>, compact: &str) -> Result<Vec<Receipt>, EngineError> {
         let statement = self.operator_statement(compact, consent::WITHDRAWN).await?;
         let stated: Withdrawing =

@@ -56,7 +56,7 @@ impl Engine {
     /// Takes a person's request; a repeated statement is refused.
     ///
     /// # Errors
-    /// See [`Self::operator_statement`]; or something that cannot be read.
+    /// An operator off the list, a signature that does not hold, an old statement; or something that cannot be read.
     pub async fn take_subject_request(self: &Arc<Self>, compact: &str) -> Result<Answer, EngineError> {
         let statement = self.operator_statement(compact, request::ASKED).await?;
         let malformed = |reason: String| EngineError::refused(RefusalKind::Malformed, reason);

@@ -9,13 +9,18 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::{Management, Shared, answer, read, respond};
+use super::{Management, Shared, answer, malformed, read, respond};
+use crate::engine::EngineError;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
         .route("/contractagreements/{id}/levels", get(show))
         .route("/contractagreements/{id}/levels/{period}/dispute", post(dispute))
         .route("/contractagreements/{id}/levels/{period}/waive", post(waive))
+}
+
+fn number(period: &str) -> Result<u64, EngineError> {
+    period.parse().map_err(|_| malformed(format!("`{period}` is not the number of a period")))
 }
 
 async fn show(State(management): Shared, Path(id): Path<String>) -> Response {
@@ -28,9 +33,18 @@ struct Dispute {
     reason: String,
 }
 
-async fn dispute(State(management): Shared, Path((id, period)): Path<(String, u64)>, body: Body) -> Response {
+async fn dispute(
+    State(management): Shared,
+    Path((id, period)): Path<(String, String)>,
+    body: Body,
+) -> Response {
     match read::<Dispute>(body).await {
-        Ok(asked) => answer(management.faces.engine.speak_of_period(&id, period, None, &asked.reason).await),
+        Ok(asked) => match number(&period) {
+            Ok(period) => {
+                answer(management.faces.engine.speak_of_period(&id, period, None, &asked.reason).await)
+            }
+            Err(error) => respond(Err(error)),
+        },
         Err(error) => respond(Err(error)),
     }
 }
@@ -42,12 +56,19 @@ struct Waiver {
     reason: String,
 }
 
-async fn waive(State(management): Shared, Path((id, period)): Path<(String, u64)>, body: Body) -> Response {
+async fn waive(
+    State(management): Shared,
+    Path((id, period)): Path<(String, String)>,
+    body: Body,
+) -> Response {
     match read::<Waiver>(body).await {
-        Ok(asked) => {
-            let engine = &management.faces.engine;
-            answer(engine.speak_of_period(&id, period, Some(&asked.level), &asked.reason).await)
-        }
+        Ok(asked) => match number(&period) {
+            Ok(period) => {
+                let engine = &management.faces.engine;
+                answer(engine.speak_of_period(&id, period, Some(&asked.level), &asked.reason).await)
+            }
+            Err(error) => respond(Err(error)),
+        },
         Err(error) => respond(Err(error)),
     }
 }
