@@ -7,6 +7,7 @@ mod audit;
 mod bench;
 mod browser;
 mod clerk;
+mod compliance;
 mod conformance;
 mod dataplane;
 mod demo;

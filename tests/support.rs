@@ -159,10 +159,19 @@ impl Node {
 
     /// Puts something into the record `key` that nobody can read, while the node does not run.
     pub async fn spoil(&self, key: &str) {
+        self.write(|batch| batch.put(key, b"spoilt".to_vec())).await;
+    }
+
+    /// Removes the record `key`, while the node does not run.
+    pub async fn forget(&self, key: &str) {
+        self.write(|batch| batch.delete(key)).await;
+    }
+
+    async fn write(&self, change: impl FnOnce(&mut store::Batch)) {
         let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
         let (store, _) = store::Store::open(&self.dir.join("store"), &options).unwrap();
         let mut batch = store::Batch::new();
-        batch.put(key, b"spoilt".to_vec());
+        change(&mut batch);
         store.commit(batch).await.unwrap();
     }
 
@@ -193,6 +202,18 @@ impl Node {
     pub fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[&["--json"], arguments].concat());
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// As [`Node::json`], which must end with the exit code `code`.
+    pub fn json_with(&self, arguments: &[&str], code: i32) -> Value {
+        let output = self.run(&[&["--json"], arguments].concat());
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     }
 

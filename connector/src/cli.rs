@@ -8,6 +8,7 @@ mod authority;
 mod bench;
 mod catalog;
 mod certificates;
+mod compliance;
 mod credentials;
 mod demo;
 mod describe;
@@ -169,6 +170,8 @@ enum Command {
     Doctor,
     /// What agreements demand of whom, by when; state that it was done.
     Duties(duties::Arguments),
+    /// Whether agreements are kept, with the evidence.
+    Compliance(compliance::Arguments),
     /// Service levels: what was promised, attained and missed; dispute, waive, export amounts.
     Levels(levels::Arguments),
     /// What the data space demands: show, diff, accept, check; as its authority: publish.
@@ -238,6 +241,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
         Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
+        Command::Compliance(arguments) => compliance::run(dir, &arguments, output).await,
         Command::Levels(arguments) => levels::run(dir, &arguments, output).await,
         Command::Rulebook(arguments) => rulebook::run(dir, &arguments, output).await,
         Command::Personal(arguments) => personal::run(dir, &arguments, output).await,

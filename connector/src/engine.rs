@@ -9,6 +9,7 @@ mod audit;
 mod broker;
 mod catalog;
 mod claims;
+mod compliance;
 mod credential_check;
 mod credentials;
 mod data_requests;

@@ -17,6 +17,7 @@ use crate::credential;
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
 use crate::jose::{self, PrivateKey};
+use crate::statement;
 use crate::status::StatusList;
 use crate::token;
 
@@ -76,6 +77,10 @@ pub struct Dossier {
     pub did_documents: BTreeMap<String, Json>,
     /// What the other party showed when the agreement was made, by DID.
     pub credentials: BTreeMap<String, Vec<CredentialEvidence>>,
+    /// What the parties stated to each other about it, signed (compact JWS): measurements, what was attained, disputes,
+    /// waivers, deletions. What names a person is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<String>,
     /// Whether keys counted whose DID document declares no use of any key (drafts of DCP 1.0).
     pub undeclared_keys: bool,
     /// When the agreement came into force with the exporter.
@@ -196,7 +201,30 @@ impl Dossier {
                 findings.add(&format!("credentials/{did}/{index}"), self.check_credential(did, one));
             }
         }
+        for (index, statement) in self.statements.iter().enumerate() {
+            findings.add(&format!("statements/{index}"), self.check_statement(statement));
+        }
         findings.0
+    }
+
+    fn check_statement(&self, compact: &str) -> Result<String, TrustError> {
+        let (header, _) = jose::peek_within(compact, jose::MAX_SEAL)?;
+        let kind = header.get("typ").and_then(Json::as_str).unwrap_or_default().to_owned();
+        let claimed = statement::Claimed::read(compact, &kind, jose::MAX_SEAL)?;
+        let parties = [SignerRole::Provider, SignerRole::Consumer].map(|role| role.party(&self.agreement));
+        let other = parties.into_iter().flatten().find(|party| *party != claimed.by());
+        let to = other.filter(|_| parties.contains(&Some(claimed.by())));
+        let to = to.ok_or_else(|| refuse("who stated it is no party of the agreement"))?;
+        let held = claimed.verify(&self.document(claimed.by())?, to);
+        // What the exporter stated later, it may have signed with a later key.
+        let held = match held {
+            Err(_) if claimed.by() == self.exported_by => {
+                let later = DidDocument::parse(self.exporter_document.clone(), &self.exported_by)?;
+                claimed.verify(&later, to)?
+            }
+            held => held?,
+        };
+        Ok(format!("{kind} of {} on {}", held.by, held.at))
     }
 
     fn check_form(&self, file: &[u8]) -> Result<String, TrustError> {

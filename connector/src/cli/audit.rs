@@ -12,7 +12,7 @@ use trust::DidDocument;
 
 use super::Exit;
 use super::api::Api;
-use super::output::{Output, text};
+use super::output::{Output, table, text};
 use crate::ids::hex;
 use crate::tables::{Event, prefix};
 
@@ -33,6 +33,11 @@ enum Command {
     Verify {
         /// An exported log.
         file: Option<PathBuf>,
+    },
+    /// Hold this node's log of an agreement against the other party's, by the ids that both know: where they differ.
+    Match {
+        /// The agreement's id.
+        agreement: String,
     },
     /// Write the whole log to a file, one entry a line.
     Export {
@@ -59,6 +64,22 @@ struct Entry {
     event: Event,
 }
 
+fn matched(found: &Value) -> String {
+    let differences = found.get("differences").and_then(Value::as_array).into_iter().flatten();
+    let row = |one: &Value| vec![text(one, "id"), text(one, "here"), text(one, "there")];
+    let rows: Vec<_> = differences.map(row).collect();
+    let same = format!(
+        "{} entries are the same at {} and {}",
+        text(found, "same"),
+        text(found, "here"),
+        text(found, "there")
+    );
+    match rows.is_empty() {
+        true => format!("{same}; the logs do not differ"),
+        false => format!("{same}; these differ:\n{}", table(&["what", "here", "there"], rows)),
+    }
+}
+
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     match &arguments.command {
         Command::Verify { file: Some(file) } => {
@@ -76,6 +97,15 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             let mut check = None;
             each_line(&Api::open(dir)?, |line| take(&mut check, line)).await?;
             conclude(check, output)
+        }
+        Command::Match { agreement } => {
+            let api = Api::open(dir)?;
+            let path = format!("/v4/contractagreements/{}/match", super::api::segment(agreement));
+            let found = api.get(&path).await?;
+            output.result(&found, || matched(&found));
+            let differs =
+                found.get("differences").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+            Ok(if differs { Exit::Invalid } else { Exit::Success })
         }
         Command::Export { output: file } => {
             let writing = || format!("writing {}", file.display());

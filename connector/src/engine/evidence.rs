@@ -109,6 +109,9 @@ impl Engine {
             }
             None => Vec::new(),
         };
+        let statements = self.statements(id)?;
+        let statements = statements.iter().filter(|one| one.kind != governance::notice::WITHDRAWAL);
+        let statements = statements.map(|one| self.statement_text(one)).collect::<Result<Vec<_>, _>>()?;
         let credentials = [(record.peer, shown)].into_iter().filter(|(_, shown)| !shown.is_empty()).collect();
         let dossier = Dossier {
             format: Dossier::FORMAT.to_owned(),
@@ -119,6 +122,7 @@ impl Engine {
             messages,
             did_documents: record.did_documents,
             credentials,
+            statements,
             undeclared_keys: self.dialect == Dialect::Draft,
             concluded_at: record.concluded_at,
             exported_at: clock::now(),

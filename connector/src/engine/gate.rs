@@ -470,7 +470,7 @@ impl Engine {
     }
 
     /// Both signatures hold over the agreement as kept, or the configuration accepts less.
-    fn is_signed(&self, record: &AgreementRecord) -> Result<(), String> {
+    pub(super) fn is_signed(&self, record: &AgreementRecord) -> Result<(), String> {
         for (role, signature) in [
             (SignerRole::Provider, &record.provider_signature),
             (SignerRole::Consumer, &record.consumer_signature),

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use tower_http::compression::CompressionLayer;
 
 use super::authenticate::authenticate;
-use super::problem::{Problem, Protocol, message_answer};
+use super::problem::{Problem, Protocol, json_answer, message_answer};
 use super::{Faces, MAX_MESSAGE, read_body, validators};
 use crate::engine::{CHANGED_PATH, Heard};
 use crate::tables::AnswerKind;
@@ -38,6 +38,8 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/transfers/{pid}/{leaf}", post(transfer_message))
         .route("/agreements/{id}/duties", post(duty_report))
         .route("/agreements/{id}/statements", post(statement))
+        .route("/agreements/{id}/compliance", get(compliance))
+        .route("/agreements/{id}/log", get(agreement_log))
         .route(&format!("/catalog/{CHANGED_PATH}"), post(catalog_changed))
         .route("/catalog/data-requests/{id}/refusal", post(request_refused))
 }
@@ -331,6 +333,29 @@ async fn statement(State(faces): Shared, Path(id): Path<String>, headers: Header
         })?;
         faces.engine.take_statement(&caller, &id, &message).await?;
         Ok(StatusCode::OK.into_response())
+    };
+    let result = result.await;
+    exchange.close(result).await
+}
+
+/// Ours, beside the protocol: a party of an agreement looks at what this node says of how it is kept.
+async fn compliance(State(faces): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let mut exchange = Exchange::new(&faces, Protocol::Negotiation, "a look at compliance", Some(&id));
+    let result = async {
+        let caller = exchange.open(&headers, None).await?;
+        Ok(json_answer(StatusCode::OK, &faces.engine.compliance_for(&caller, &id)?))
+    };
+    let result = result.await;
+    exchange.close(result).await
+}
+
+/// Ours, beside the protocol: a party of an agreement compares its log with this node's.
+async fn agreement_log(State(faces): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let mut exchange =
+        Exchange::new(&faces, Protocol::Negotiation, "a look at an agreement's log", Some(&id));
+    let result = async {
+        let caller = exchange.open(&headers, None).await?;
+        Ok(json_answer(StatusCode::OK, &faces.engine.log_for(&caller, &id)?))
     };
     let result = result.await;
     exchange.close(result).await

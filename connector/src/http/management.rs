@@ -3,6 +3,7 @@
 //! On loopback, behind one key. Errors are a list of `{message, type}` as there.
 
 mod authority;
+mod compliance;
 mod credentials;
 mod events;
 mod federation;
@@ -97,7 +98,11 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(pull::routes());
     let ours = ours.merge(keys::routes()).merge(credentials::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
-    let ours = ours.merge(personal::routes()).merge(rulebook::routes()).merge(levels::routes());
+    let ours = ours
+        .merge(personal::routes())
+        .merge(rulebook::routes())
+        .merge(levels::routes())
+        .merge(compliance::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
