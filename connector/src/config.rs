@@ -43,6 +43,9 @@ pub struct Config {
     /// Data about persons.
     #[serde(default)]
     pub personal: PersonalData,
+    /// The connector interface of MIM4 (2021).
+    #[serde(default)]
+    pub mim4: Mim4,
     /// Whose catalogs this node reads.
     #[serde(default)]
     pub federation: Federation,
@@ -311,6 +314,32 @@ impl Default for PersonalData {
             subject_keys: "keys/subjects.keys".into(),
         }
     }
+}
+
+/// `[mim4]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mim4 {
+    /// This connector's UUID (version 4); one is made and kept where nothing is said.
+    pub connector_uuid: Option<String>,
+    /// What the connector is for.
+    pub description: String,
+    /// Where it is documented how sources are reached through it; the public catalogue where nothing is said.
+    pub api_guide: Option<String>,
+    /// Base addresses of operators that are contracted directly.
+    pub operators: Vec<String>,
+    /// Registries of trust groups.
+    pub trust_groups: Vec<TrustGroupSettings>,
+}
+
+/// A trust group whose operators count.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustGroupSettings {
+    /// Base address of its registry.
+    pub address: String,
+    /// The registry's public key, a JWK (Ed25519 or P-256).
+    pub key: serde_json::Value,
 }
 
 /// `[federation]`

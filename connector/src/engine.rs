@@ -33,6 +33,7 @@ mod rotation;
 mod rulebook;
 mod statements;
 mod terms;
+mod tickets;
 mod transfers;
 mod trust_list;
 mod uses;
@@ -63,7 +64,7 @@ pub(crate) use self::federation::CHANGED_PATH;
 use self::federation::Federation;
 pub use self::feed::{Index, Listed, Wanted};
 use self::gate::Verified;
-pub use self::gate::{Admission, Denial, Read};
+pub use self::gate::{Admission, Denial, Read, Sent};
 use self::levels::Promised;
 use self::meters::Meters;
 pub use self::negotiations::Move;
@@ -79,10 +80,11 @@ use self::rulebook::InForce;
 pub use self::rulebook::RulebookStanding;
 pub(crate) use self::rulebook::{RULEBOOK_NOTICE, RULEBOOK_PATH};
 pub use self::statements::StatementMessage;
+use self::tickets::Operators;
 use self::transfers::Pushes;
 pub use self::uses::InUse;
 use crate::config::{
-    Authority, Config, Dialect, Federation as FederationSettings, Signatures, TrustedIssuer,
+    Authority, Config, Dialect, Federation as FederationSettings, Mim4, Signatures, TrustedIssuer,
 };
 use crate::identity::Identity;
 use crate::kept::Kept;
@@ -208,6 +210,9 @@ pub struct Engine {
     ledger: Arc<Ledger>,
     /// Personal data operators whose word counts.
     operators: Vec<String>,
+    /// The connector interface of MIM4.
+    mim4: Mim4,
+    known_operators: Operators,
     fairness: Fairness,
     pushes: Pushes,
     verified: Verified,
@@ -299,6 +304,8 @@ impl Engine {
             probes: tokio::sync::Notify::new(),
             ledger: Arc::new(ledger),
             operators: config.personal.operators.clone(),
+            mim4: config.mim4.clone(),
+            known_operators: Operators::default(),
             pushes: Pushes::default(),
             verified: Verified::default(),
             kept_transfers: Kept::default(),
@@ -339,6 +346,7 @@ impl Engine {
         self.expect_all_duties()?;
         self.expect_requests()?;
         self.expect_all_levels()?;
+        self.take_up_accesses().await?;
         self.expect_agreed_claims()?;
         self.expect_remote_claims()?;
         Ok(resumed)

@@ -10,6 +10,13 @@ pub fn urn() -> String {
     format!("urn:uuid:{}", Uuid::now_v7())
 }
 
+/// A random UUID (version 4), where a standard asks for one.
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+#[must_use]
+pub fn uuid() -> String {
+    Uuid::new_v4().to_string()
+}
+
 /// `bytes` random bytes, base64url.
 ///
 /// # Errors

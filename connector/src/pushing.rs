@@ -227,7 +227,7 @@ async fn once(faces: &Arc<Faces>, pid: &str) -> Result<(), Attempt> {
     let admission = match engine.admit_push(pid).await {
         Ok(admission) => admission,
         Err(Denial::Unknown) => return Err(Attempt::Over),
-        Err(Denial::Denied(reason)) => {
+        Err(Denial::Denied(reason) | Denial::Operator(reason) | Denial::Ticket(reason)) => {
             let runs = engine.transfer(pid).is_ok_and(|record| record.transfer.is_open());
             return Err(if runs { Attempt::Never(reason) } else { Attempt::Over });
         }

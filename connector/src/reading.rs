@@ -23,7 +23,7 @@ use crate::engine::{Engine, EngineError};
 use crate::network::{bounded_body, describe};
 
 /// Handed to the provider.
-const ASKED: [HeaderName; 8] = [
+const ASKED: [HeaderName; 9] = [
     header::RANGE,
     header::IF_RANGE,
     header::IF_NONE_MATCH,
@@ -32,6 +32,7 @@ const ASKED: [HeaderName; 8] = [
     header::ACCEPT_ENCODING,
     header::CONTENT_TYPE,
     HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("request-ticket"),
 ];
 /// Handed to the local caller.
 const ANSWERED: [HeaderName; 10] = [

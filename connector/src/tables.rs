@@ -24,12 +24,15 @@ pub use self::governance::{
     Accepted, Breach, MeasuredRecord, PeriodRecord, PeriodState, Remark, RulebookRecord,
 };
 pub use self::personal::{
-    Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord, StatementRecord,
+    AccessOutcome, AccessRecord, Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord,
+    StatementRecord,
 };
 use crate::http::management::Scope;
 
 /// Keys of a kind begin with its prefix.
 pub mod prefix {
+    /// [`super::AccessRecord`], by operator, in the order in which they were asked for.
+    pub const ACCESS: &str = "access/";
     /// [`super::Accepted`], by version and member; at the authority.
     pub const ACCEPTANCE: &str = "acceptance/";
     /// [`super::AgreementRecord`].
@@ -50,6 +53,8 @@ pub mod prefix {
     pub const CREDENTIAL_REQUEST: &str = "credential-request/";
     /// [`super::ConsentRecord`], by its id.
     pub const CONSENT: &str = "consent/";
+    /// This connector's UUID (MIM4 2021, 5.8); one record.
+    pub const CONNECTOR_UUID: &str = "connector-uuid";
     /// `catalog::ContractDefinition`.
     pub const CONTRACT_DEFINITION: &str = "contract-definition/";
     /// [`super::Crawl`], by participant; this node's own datasets in the search index under its own DID.
@@ -595,6 +600,12 @@ pub fn shown(agreement: &str) -> String {
 #[must_use]
 pub fn read(agreement: &str, id: &str) -> String {
     format!("{}{}/{id}", prefix::READ, trust::did::segment(agreement))
+}
+
+/// The key of an access through an operator; with an empty id, what all keys of the operator begin with.
+#[must_use]
+pub fn access(operator: &str, id: &str) -> String {
+    format!("{}{}/{id}", prefix::ACCESS, trust::did::segment(operator))
 }
 
 /// The key of a statement about an agreement.

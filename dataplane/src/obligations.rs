@@ -565,6 +565,10 @@ mod tests {
                 .then(|| crate::Permitted { person: [1; 16], hidden: Arc::from([Arc::from("place")]) })
         }
 
+        fn known(&self, _: &str) -> Option<[u8; 16]> {
+            Some([1; 16])
+        }
+
         fn handed_on(&self, _: &crate::Permitted) {
             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }

@@ -91,6 +91,16 @@ impl Personal {
         if personal.attributes.len() > MAX_ATTRIBUTES {
             return Err(Malformed::new("/attributes", format!("has more than {MAX_ATTRIBUTES} entries")));
         }
+        if let Some(kind) = &personal.identifier_type {
+            text("/identifierType", kind, 100)?;
+            // MIM4 (2021), 5.5: a national number is never the base identifier.
+            if ["nin", "ssn", "hetu", "personnummer", "bsn"].contains(&kind.to_lowercase().as_str()) {
+                return Err(Malformed::new(
+                    "/identifierType",
+                    "a national number is never the base identifier (MIM4 2021, 5.5)",
+                ));
+            }
+        }
         check_basis("/basis", &personal.basis)?;
         if personal.basis != CONSENT && personal.purposes.is_empty() {
             return Err(Malformed::new("/purposes", "is needed where the basis is not consent"));

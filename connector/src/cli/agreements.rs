@@ -32,6 +32,11 @@ enum Command {
         /// Its id.
         id: String,
     },
+    /// Proof of an agreement, for the `contract_token` of request tickets (MIM4 2021, 5.3).
+    ContractToken {
+        /// Its id.
+        id: String,
+    },
     /// Write everything that proves an agreement to one file.
     Export {
         /// Its id.
@@ -69,6 +74,11 @@ enum Command {
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     match &arguments.command {
         Command::Verify { file } => return verify(file, output),
+        Command::ContractToken { id } => {
+            let path = format!("/v4/contractagreements/{}/contract-token", super::api::segment(id));
+            let found = Api::open(dir)?.get(&path).await?;
+            output.result(&found, || text(&found, "contract_token"));
+        }
         Command::List { limit } => {
             let found = Api::open(dir)?.post("/v4/contractagreements/request", newest(*limit)).await?;
             output.result(&found, || {

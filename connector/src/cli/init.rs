@@ -146,6 +146,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         credentials: crate::config::Credentials::default(),
         authority: None,
         personal: crate::config::PersonalData::default(),
+        mim4: crate::config::Mim4::default(),
         federation: Federation::default(),
         limits: crate::config::ReadLimits::default(),
         gateway: crate::config::Gateway::default(),

@@ -48,6 +48,15 @@ enum Command {
         #[arg(long, short)]
         reason: String,
     },
+    /// Accesses through personal data operators (MIM4): of one operator, for one service, or all.
+    Accesses {
+        /// The operator's UUID.
+        #[arg(long, value_name = "UUID")]
+        operator: Option<String>,
+        /// The organisation of the data-using service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+    },
     /// What must be deleted because a person permits it no more: here, and at others.
     Deletions,
     /// State that what a notice asked for was deleted; the provider is told.
@@ -83,6 +92,16 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         Command::Prolong { id, reason } => {
             let prolonged = api.post(&of(id, "/prolong"), json!({"reason": reason})).await?;
             output.result(&prolonged, || format!("to be answered by {}", text(&prolonged, "due")));
+        }
+        Command::Accesses { operator, service } => {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            for (name, value) in [("operator", operator), ("service", service)] {
+                if let Some(value) = value {
+                    query.append_pair(name, value);
+                }
+            }
+            let found = api.get(&format!("/v4/personal/accesses?{}", query.finish())).await?;
+            output.result(&found, || accesses(&found));
         }
         Command::Deletions => {
             let found = api.get("/v4/personal/deletions").await?;
@@ -158,6 +177,24 @@ fn request(found: &Value) -> String {
         ("prolonged", text(&record, "prolonged")),
         ("answer", record.get("answer").map(|answer| text(answer, "reason")).unwrap_or_default()),
     ])
+}
+
+fn accesses(found: &Value) -> String {
+    let row = |one: &Value| {
+        let outcome = one.get("outcome").cloned().unwrap_or_default();
+        let told = if one.get("told") == Some(&json!("yes")) { "told" } else { "being told" };
+        vec![
+            text(one, "at"),
+            text(one, "operator"),
+            text(one, "service"),
+            text(one, "agreement"),
+            text(&outcome, "source"),
+            text(&outcome, "response"),
+            told.to_owned(),
+        ]
+    };
+    let header = ["at", "operator", "service", "agreement", "source", "response", "operator's log"];
+    table(&header, rows(found).iter().map(row).collect())
 }
 
 fn deletions(found: &Value) -> String {

@@ -51,6 +51,17 @@ pub struct Admission {
     pub read: Read,
     /// Its place among those who read.
     pub ticket: Ticket,
+    /// This node's log entry of an access that an operator permitted.
+    pub access: Option<String>,
+}
+
+/// What a reader sends along.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// How the consumer names the read.
+    pub named: Option<String>,
+    /// A request ticket of a personal data operator.
+    pub ticket: Option<String>,
 }
 
 /// One read that was let through.
@@ -82,6 +93,10 @@ pub enum Denial {
     Denied(String),
     /// A fault of this node.
     Failed(EngineError),
+    /// A personal data operator does not answer.
+    Operator(String),
+    /// A request ticket is missing, or does not hold.
+    Ticket(String),
     /// A bound of the agreement or of the participant is reached.
     TooMuch(TooMuch),
     /// No such transfer, or not its token: the same answer for both.
@@ -122,7 +137,7 @@ impl Engine {
         token: &str,
         distribution: Option<&str>,
         reads: bool,
-        named: Option<String>,
+        sent: Sent,
     ) -> Result<Admission, Denial> {
         let record = self.provided(pid)?;
         let transfer = &record.transfer;
@@ -130,9 +145,7 @@ impl Engine {
         if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
             return Err(Denial::Unknown);
         }
-        let mut admission = self.admit_to(pid, transfer, distribution, reads).await?;
-        admission.read.named = named;
-        Ok(admission)
+        self.admit_to(pid, transfer, distribution, reads, sent).await
     }
 
     /// A transfer of which this node is the provider.
@@ -148,7 +161,7 @@ impl Engine {
     /// See [`Denial`].
     pub async fn admit_push(&self, pid: &str) -> Result<Admission, Denial> {
         let record = self.provided(pid)?;
-        self.admit_to(pid, &record.transfer, None, true).await
+        self.admit_to(pid, &record.transfer, None, true, Sent::default()).await
     }
 
     async fn admit_to(
@@ -157,6 +170,7 @@ impl Engine {
         transfer: &Transfer,
         distribution: Option<&str>,
         reads: bool,
+        sent: Sent,
     ) -> Result<Admission, Denial> {
         let ticket = self
             .fairness
@@ -202,10 +216,19 @@ impl Engine {
         let Some(data_address) = asset.address_of(distribution).cloned() else {
             return denied(format!("`{dataset}` has no distribution `{}`", distribution.unwrap_or_default()));
         };
-        let of_persons = match self.of_persons(&record, &asset) {
+        let mut of_persons = match self.of_persons(&record, &asset) {
             Ok(of_persons) => of_persons,
             Err(reason) => return denied(reason),
         };
+        let mut access = None;
+        if let Some((of_persons, identifier_type)) =
+            of_persons.as_mut().and_then(|one| Some((&mut one.guard, one.identifier_type.take()?)))
+        {
+            let ticketed = self.ticketed(sent.ticket.as_deref(), &record, pid, &identifier_type).await?;
+            of_persons.persons = ticketed.only(Arc::clone(&of_persons.persons));
+            access = Some(ticketed.access);
+        }
+        let of_persons = of_persons.map(|one| one.guard);
         let key = tables::key(prefix::USAGE, &agreement);
         let (usage, usage_version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
         let now = clock::now();
@@ -228,7 +251,8 @@ impl Engine {
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
-        let read = Read { id: reads.then(crate::ids::urn), named: None, at: now, before: usage.last, noted };
+        let read =
+            Read { id: reads.then(crate::ids::urn), named: sent.named, at: now, before: usage.last, noted };
         // It counts among the running reads before it is judged: reads that share a metered time use it up faster.
         let running = if reads { self.meters.open(&agreement, now, usage.metered) } else { 0 };
         let asked: Arc<dyn Judge> = Arc::<AgreementJudge>::clone(&judge);
@@ -263,7 +287,7 @@ impl Engine {
         }
         let media_type = catalog::Description::from_properties(&asset.properties).media_type_of(distribution);
         let transfer = pid.to_owned();
-        Ok(Admission { grant, data_address, media_type, signal, agreement, transfer, read, ticket })
+        Ok(Admission { grant, data_address, media_type, signal, agreement, transfer, read, ticket, access })
     }
 
     /// Writes down that a read begins.

@@ -132,6 +132,14 @@ impl Ledger {
     }
 }
 
+/// What stands before rows about persons.
+pub(super) struct Guarded {
+    /// Asked for every row.
+    pub(super) guard: OfPersons,
+    /// As which type an operator's ticket tells the persons; such data is read with a ticket only.
+    pub(super) identifier_type: Option<String>,
+}
+
 /// A person's name in keys and documents.
 fn name(person: &Person) -> String {
     crate::ids::hex(person)
@@ -204,6 +212,12 @@ impl Persons for View {
         Some(Permitted { person, hidden })
     }
 
+    fn known(&self, subject: &str) -> Option<Person> {
+        let person = self.ledger.person(subject);
+        let objects = self.ledger.read().get(&person).is_some_and(|held| held.objects);
+        (!objects).then_some(person)
+    }
+
     fn handed_on(&self, permitted: &Permitted) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = counted.entry(permitted.person).or_insert_with(|| (0, Arc::clone(&permitted.hidden)));
@@ -231,7 +245,7 @@ impl Engine {
         &self,
         record: &AgreementRecord,
         asset: &::catalog::Asset,
-    ) -> Result<Option<OfPersons>, String> {
+    ) -> Result<Option<Guarded>, String> {
         let personal = Personal::of(&asset.properties).map_err(|error| {
             format!("what `{}` says of the persons it is about cannot be read: {error}", asset.id)
         })?;
@@ -254,7 +268,8 @@ impl Engine {
         let mut views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner);
         views.retain(|view| view.strong_count() > 0);
         views.push(Arc::downgrade(&view));
-        Ok(Some(OfPersons { subject: Arc::from(personal.subject), attributes, persons: view }))
+        let guard = OfPersons { subject: Arc::from(personal.subject), attributes, persons: view };
+        Ok(Some(Guarded { guard, identifier_type: personal.identifier_type }))
     }
 
     /// Reads what the store knows of persons.

@@ -11,20 +11,23 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use dataplane::live::Framing;
-use dataplane::{DataRequest, DataResponse, Follow, Reading, SourceError};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use dataplane::{DataRequest, DataResponse, Follow, Metered, Reading, SourceError};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use super::Faces;
 use super::problem::json_answer;
 use crate::clock::{self, SystemClock};
-use crate::engine::Denial;
+use crate::engine::{Denial, Sent};
 use crate::reading::READ;
 use crate::tables::Event;
 
 /// Largest body that readers may send to an upstream, in bytes.
 const MAX_ASKED: usize = 1024 * 1024;
+
+/// Header that carries a request ticket (MIM4 2021, 5.3).
+const TICKET: HeaderName = HeaderName::from_static("request-ticket");
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
     Router::new().route("/{pid}", any(read_it)).route("/{pid}/{*path}", any(read_below))
@@ -122,18 +125,25 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     let reads = method != Method::HEAD;
     let named = headers.get(READ).and_then(|name| name.to_str().ok());
     let named = named.filter(|name| !name.is_empty() && name.len() <= 64).map(str::to_owned);
-    let admission = match faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads, named).await {
+    let ticket = headers.get(TICKET).and_then(|ticket| ticket.to_str().ok()).map(str::to_owned);
+    let sent = Sent { named, ticket };
+    let admission = match faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads, sent).await {
         Ok(admission) => admission,
         Err(denial) => return denied(&faces, &pid, denial).await,
     };
     headers.remove(header::AUTHORIZATION);
     headers.remove(READ);
+    headers.remove(TICKET);
+    let access = admission.access;
     let engine = Arc::clone(&faces.engine);
     let (agreement, transfer, read) = (admission.agreement, admission.transfer, admission.read);
     let source = match faces.sources.open(&admission.data_address, admission.media_type.as_deref()) {
         Ok(source) => source,
         Err(error) => {
             engine.source_failed(&agreement, &read).await;
+            if let Some(access) = &access {
+                engine.access_ended(access, Err("the source cannot be read")).await;
+            }
             return failed(&faces, &pid, &format!("{error:#}")).await;
         }
     };
@@ -142,6 +152,9 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
             Ok(body) => body.into(),
             Err(error) => {
                 engine.give_back(&agreement, &read).await;
+                if let Some(access) = &access {
+                    engine.access_ended(access, Err("the body of the request did not arrive")).await;
+                }
                 return error_answer(StatusCode::BAD_REQUEST, "body", &error.to_string());
             }
         }
@@ -149,8 +162,14 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
         Bytes::new()
     };
     let counted = (agreement.clone(), read.clone());
-    let ended = move |metered| {
-        tokio::spawn(async move { engine.meter(&agreement, &transfer, &read, metered).await });
+    let unopened = access.clone();
+    let ended = move |metered: Metered| {
+        tokio::spawn(async move {
+            if let Some(access) = &access {
+                engine.access_ended(access, Ok(&metered)).await;
+            }
+            engine.meter(&agreement, &transfer, &read, metered).await;
+        });
     };
     let follow = match &upgrade {
         Some(_) => Some(Follow { framing: Framing::Messages, after: asked.after.clone() }),
@@ -169,6 +188,9 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
             match &error {
                 SourceError::Failed(_) => faces.engine.source_failed(&counted.0, &counted.1).await,
                 _ => faces.engine.give_back(&counted.0, &counted.1).await,
+            }
+            if let Some(access) = &unopened {
+                faces.engine.access_ended(access, Err("the source cannot be read like that")).await;
             }
             unreadable(&faces, &pid, &error).await
         }
@@ -258,6 +280,12 @@ async fn denied(faces: &Faces, pid: &str, denial: Denial) -> Response {
             answer
         }
         Denial::Denied(reason) => error_answer(StatusCode::FORBIDDEN, "denied", &reason),
+        Denial::Operator(reason) => error_answer(StatusCode::BAD_GATEWAY, "operator", &reason),
+        Denial::Ticket(reason) => {
+            let problem = super::problem::Problem::unauthenticated(reason.clone());
+            faces.audit(&problem, "a request ticket", None, Some(pid)).await;
+            error_answer(StatusCode::UNAUTHORIZED, "ticket", &reason)
+        }
         Denial::TooMuch(bound) => {
             let mut answer = error_answer(StatusCode::TOO_MANY_REQUESTS, "too-much", &bound.to_string());
             answer.headers_mut().insert(header::RETRY_AFTER, bound.retry_after.as_secs().max(1).into());

@@ -19,6 +19,7 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
     Router::new()
         .route("/.well-known/dspace-version", get(versions))
         .route("/.well-known/did.json", get(did_document))
+        .route("/.well-known/connector-config", get(connector))
         .route("/health", get(|| async { "ok\n" }))
 }
 
@@ -36,6 +37,14 @@ async fn versions(State(faces): Shared) -> Response {
         }],
     };
     axum::Json(answer).into_response()
+}
+
+/// What this connector says of itself (MIM4 2021, 5.8).
+async fn connector(State(faces): Shared) -> Response {
+    match faces.engine.connector_metadata().await {
+        Ok(metadata) => axum::Json(metadata).into_response(),
+        Err(error) => Problem::from(error).plain(),
+    }
 }
 
 /// The document of a did:web of this host; a did:key carries its own.

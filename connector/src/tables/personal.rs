@@ -119,3 +119,47 @@ pub struct StatementRecord {
     /// The compact JWS, sealed by the vault under the record's key.
     pub sealed: String,
 }
+
+/// An access to persons' data that an operator permitted, or did not (MIM4 2021, 4.2.1 and 5.6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessRecord {
+    /// Its id here.
+    pub id: String,
+    /// The operator's UUID.
+    pub operator: String,
+    /// The operator's base address then.
+    pub operator_address: String,
+    /// The organisation of the data-using service.
+    pub service: String,
+    /// Under which agreement.
+    pub agreement: String,
+    /// The transfer.
+    pub transfer: String,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// The operator's name of it.
+    pub access_item: Option<String>,
+    /// The introspection's answer, sealed by the vault under the record's key.
+    pub introspection: String,
+    /// How it ended.
+    pub outcome: Option<AccessOutcome>,
+    /// Whether the operator was told.
+    pub told: Told,
+}
+
+/// How an access ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessOutcome {
+    /// When.
+    pub at: Timestamp,
+    /// What the source did: `answered`, `failed`, `not asked`.
+    pub source: String,
+    /// What the service got: `complete`, `the reader left`, `cut: ...`, or why nothing.
+    pub response: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Rows, where they were counted.
+    pub rows: u64,
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
@@ -22,7 +22,9 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/personal/requests/{id}", get(request))
         .route("/personal/requests/{id}/answer", post(answer_request))
         .route("/personal/requests/{id}/prolong", post(prolong))
+        .route("/personal/accesses", get(accesses))
         .route("/personal/deletions", get(deletions))
+        .route("/contractagreements/{id}/contract-token", get(contract_token))
         .route("/contractagreements/{id}/statements", get(statements))
         .route("/contractagreements/{id}/deletions", post(confirm))
 }
@@ -72,6 +74,23 @@ async fn prolong(State(management): Shared, Path(id): Path<String>, body: Body) 
         Err(error) => return respond(Err(error)),
     };
     answer(management.faces.engine.prolong_subject_request(&id, &reason).await)
+}
+
+/// Which accesses are wanted.
+#[derive(Debug, Deserialize)]
+struct Which {
+    #[serde(default)]
+    operator: Option<String>,
+    #[serde(default)]
+    service: Option<String>,
+}
+
+async fn accesses(State(management): Shared, Query(which): Query<Which>) -> Response {
+    answer(management.faces.engine.accesses(which.operator.as_deref(), which.service.as_deref()))
+}
+
+async fn contract_token(State(management): Shared, Path(id): Path<String>) -> Response {
+    answer(management.faces.engine.contract_token(&id).map(|token| json!({"contract_token": token})))
 }
 
 async fn deletions(State(management): Shared) -> Response {
