@@ -22,6 +22,7 @@ mod levels;
 mod live;
 mod management;
 mod membership;
+mod mim;
 mod mim4;
 mod personal;
 mod rulebook;

@@ -222,7 +222,8 @@ async fn a_contract_token_stands_for_the_agreement() {
 async fn tickets_and_operators_that_lie_or_fail_give_nothing() {
     let city = City::new().await;
     let now = connector::clock::now().as_second();
-    let refused: [(&str, fn(&mut Value, i64)); 4] = [
+    type Change = fn(&mut Value, i64);
+    let refused: [(&str, Change); 4] = [
         ("for another connector", |claims, _| claims["aud"] = json!("https://elsewhere.example/data")),
         ("expired", |claims, now| claims["exp"] = json!(now - 60)),
         ("of the future", |claims, now| claims["iat"] = json!(now + 120)),

@@ -362,6 +362,72 @@ async fn another_basis_than_consent_holds_until_the_person_objects() {
 }
 
 #[tokio::test]
+async fn the_data_officer_and_the_operator_have_pages() {
+    let trips = Trips::of_research();
+    trips.give("anna", &["start"]).await;
+    trips.rows().await;
+    let (_, erasure) = trips.ask("erasure", "ben").await;
+    // The operator's: opened by its own statement, once.
+    let asked = statement(&trips.operator, &trips.holder.did, "concordat-operator-session+jwt", json!({}));
+    let (status, opened) = post(&trips.holder, "sessions", &asked).await;
+    assert_eq!(status, 201, "{opened}");
+    assert_eq!(post(&trips.holder, "sessions", &asked).await.0, 401, "a repeated statement");
+    let stranger = Stranger::new(&trips.world);
+    let foreign = statement(&stranger, &trips.holder.did, "concordat-operator-session+jwt", json!({}));
+    assert_eq!(post(&trips.holder, "sessions", &foreign).await.0, 401);
+    let page = format!("{}/personal/page", trips.holder.address);
+    assert_eq!(trips.world.client().get(&page).send().await.unwrap().status(), 401);
+    let client = trips.world.client_that_stays();
+    let entered = client.get(opened["address"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(entered.status(), 303);
+    let cookie = entered.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let shown = client.get(&page).header("cookie", cookie).send().await.unwrap();
+    assert!(shown.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    let shown = shown.text().await.unwrap();
+    for part in [
+        "Consents and withdrawals (1)",
+        RESEARCH,
+        &trips.researcher.did,
+        "erasure",
+        "What is shared with whom (1)",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    // The officer's: with an admin key, on the management listener.
+    let officer = format!("{}/officer", trips.holder.management);
+    let away = client.get(&officer).send().await.unwrap();
+    assert_eq!(
+        (away.status().as_u16(), away.headers()["location"].to_str().unwrap()),
+        (303, "/officer/login")
+    );
+    let reader = trips.holder.json(&["keys", "create", "reader", "--scope", "operate"])["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let enter = |key: String| {
+        let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("key", &key).finish();
+        let request = client
+            .post(format!("{officer}/login"))
+            .header("content-type", "application/x-www-form-urlencoded");
+        request.body(form).send()
+    };
+    assert_eq!(enter(reader).await.unwrap().status(), 401, "not with less than admin");
+    let entered = enter(trips.holder.key.clone()).await.unwrap();
+    let cookie = entered.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let shown = client.get(&officer).header("cookie", cookie).send().await.unwrap().text().await.unwrap();
+    for part in [
+        "Requests and deadlines (1)",
+        "open",
+        erasure["request"].as_str().unwrap(),
+        "Deletions",
+        "Accesses through operators",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("anna") && !shown.contains("ben,"), "no page names a person");
+}
+
+#[tokio::test]
 async fn what_a_dataset_says_of_persons_is_checked_and_binds_streams_that_run() {
     let trips = Trips::of_research();
     let wrong = trips.world.folder.path().join("wrong.json");

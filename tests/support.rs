@@ -63,13 +63,22 @@ impl World {
 
     /// A client that trusts the authority.
     pub fn client(&self) -> Client {
+        self.build(|builder| builder)
+    }
+
+    /// As [`World::client`], which goes nowhere by itself.
+    pub fn client_that_stays(&self) -> Client {
+        self.build(|builder| builder.redirect(reqwest::redirect::Policy::none()))
+    }
+
+    fn build(&self, change: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Client {
         let authority = self.folder.path().join("authority/authority.pem");
         let mut roots = rustls::RootCertStore::empty();
         for certificate in connector::tls::certificates(&authority).unwrap() {
             roots.add(certificate).unwrap();
         }
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+        change(Client::builder().tls_backend_preconfigured(tls).no_proxy()).build().unwrap()
     }
 }
 

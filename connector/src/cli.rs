@@ -19,6 +19,7 @@ mod identity;
 mod init;
 mod keys;
 mod levels;
+mod mim;
 mod negotiations;
 mod output;
 mod peers;
@@ -170,6 +171,10 @@ enum Command {
     Doctor,
     /// What agreements demand of whom, by when; state that it was done.
     Duties(duties::Arguments),
+    /// Examine this node by the cities' Minimal Interoperability Mechanisms; what was found, as a report.
+    Mim(mim::Arguments),
+    /// Look at another party's endpoint from outside, by the same mechanisms, as far as that can be seen.
+    Probe(mim::Probe),
     /// Whether agreements are kept, with the evidence.
     Compliance(compliance::Arguments),
     /// Service levels: what was promised, attained and missed; dispute, waive, export amounts.
@@ -241,6 +246,8 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
         Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
+        Command::Mim(arguments) => mim::run(dir, &arguments, output).await,
+        Command::Probe(arguments) => mim::probe(&arguments, output).await,
         Command::Compliance(arguments) => compliance::run(dir, &arguments, output).await,
         Command::Levels(arguments) => levels::run(dir, &arguments, output).await,
         Command::Rulebook(arguments) => rulebook::run(dir, &arguments, output).await,

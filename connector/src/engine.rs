@@ -5,6 +5,7 @@
 //! once, and one commit writes the new state, the audit events and the messages to send. Only then effects follow.
 
 mod agreements;
+mod assessment;
 mod audit;
 mod broker;
 mod catalog;
@@ -72,7 +73,7 @@ pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 pub(crate) use self::peers::next_page;
 use self::personal::Ledger;
-pub use self::personal::{Answer, Insight, Receipt, Recipient, Withdrawing};
+pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;

@@ -10,8 +10,10 @@ pub mod management;
 mod notify;
 mod open;
 mod open_data;
+mod pages;
 mod personal;
 mod problem;
+mod sessions;
 mod validators;
 mod well_known;
 
@@ -58,13 +60,21 @@ pub struct Faces {
     pub sources: Sources,
     authentication: Authentication,
     refusals: problem::RefusalLog,
+    /// Personal data operators who look at their page.
+    operators: sessions::Sessions,
 }
 
 impl Faces {
     /// Faces of `engine`.
     #[must_use]
     pub fn new(engine: Arc<Engine>, sources: Sources, authentication: Authentication) -> Arc<Self> {
-        Arc::new(Self { engine, sources, authentication, refusals: problem::RefusalLog::default() })
+        Arc::new(Self {
+            engine,
+            sources,
+            authentication,
+            refusals: problem::RefusalLog::default(),
+            operators: sessions::Sessions::default(),
+        })
     }
 }
 

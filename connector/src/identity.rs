@@ -279,6 +279,12 @@ impl Identity {
         trust::members::sign(&signer.key, &self.kid(&signer), list)
     }
 
+    /// Whether it shows a fixed header in place of tokens, as in closed test networks.
+    #[must_use]
+    pub const fn is_fixed(&self) -> bool {
+        self.fixed_header.is_some()
+    }
+
     /// Signs a statement of the kind `typ`.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub use self::federation::{
     AnswerKind, Crawl, DataRequest, DataRequestRecord, Membership, PageMark, RequestAnswer, Watcher,
 };
 pub use self::governance::{
-    Accepted, Breach, MeasuredRecord, PeriodRecord, PeriodState, Remark, RulebookRecord,
+    Accepted, Attestation, Breach, MeasuredRecord, PeriodRecord, PeriodState, Remark, RulebookRecord,
 };
 pub use self::personal::{
     AccessOutcome, AccessRecord, Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord,
@@ -39,6 +39,8 @@ pub mod prefix {
     pub const AGREEMENT: &str = "agreement/";
     /// [`super::ApiKey`].
     pub const API_KEY: &str = "api-key/";
+    /// [`super::Attestation`], by requirement.
+    pub const ATTESTATION: &str = "attestation/";
     /// The seals of the audit log (compact JWS), by the number of entries.
     pub const AUDIT_SEAL: &str = "audit-seal/";
     /// `catalog::Asset`.

@@ -220,6 +220,19 @@ pub fn operator(config: &Config) -> anyhow::Result<Option<ClientConfig>> {
     }))
 }
 
+/// The side of who looks at a stranger's node: the machine's own authorities count, and those in the file `root`.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn looking(root: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in root.map_or_else(|| Ok(Vec::new()), certificates)? {
+        roots.add(certificate).context("an authority of the file cannot be used")?;
+    }
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
 fn verifier(config: &Config) -> anyhow::Result<Arc<WebPkiServerVerifier>> {
     let roots = trusted_roots(config)?;
     if roots.is_empty() {

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// `typ` of the statement with which an operator asks on behalf of a person.
 pub const ASKED: &str = "concordat-subject-request+jwt";
+/// `typ` of the statement with which an operator asks for its page.
+pub const SESSION: &str = "concordat-operator-session+jwt";
 /// Longest note, in bytes.
 pub const MAX_NOTE: usize = 2000;
 

@@ -75,7 +75,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     match &arguments.command {
         Command::Verify { file } => return verify(file, output),
         Command::ContractToken { id } => {
-            let path = format!("/v4/contractagreements/{}/contract-token", super::api::segment(id));
+            let path = format!("/v4/contractagreements/{}/contract-token", segment(id));
             let found = Api::open(dir)?.get(&path).await?;
             output.result(&found, || text(&found, "contract_token"));
         }

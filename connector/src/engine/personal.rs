@@ -17,7 +17,7 @@ use sha2::Sha256;
 use tokio::sync::Notify;
 
 pub use self::consents::{Receipt, Withdrawing};
-pub use self::handed::Recipient;
+pub use self::handed::{Recipient, Share};
 pub use self::requests::{Answer, Insight};
 use super::{Engine, EngineError};
 use crate::clock;

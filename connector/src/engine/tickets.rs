@@ -530,7 +530,7 @@ fn signed_payload(answer: &Json, key: &Json) -> Result<Json, String> {
     let text = |json: &Json, name: &str| json.get(name).and_then(Json::as_str).map(str::to_owned);
     let payload = text(answer, "payload").ok_or("it is no JWS in JSON serialisation")?;
     let signatures = answer.get("signatures").and_then(Json::as_array).map(Vec::as_slice);
-    let signatures = signatures.unwrap_or(std::slice::from_ref(answer));
+    let signatures = signatures.unwrap_or_else(|| std::slice::from_ref(answer));
     let key = PublicKey::from_jwk(key).map_err(|error| error.to_string())?;
     let held = signatures.iter().take(16).any(|one| {
         let parts = (text(one, "protected"), text(one, "signature"));

@@ -33,7 +33,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-pub(super) use self::page::{Previews, Sessions};
+pub(super) use self::page::Previews;
 pub(super) use self::spool::Spool;
 use super::data::{self, Asked};
 use super::management::{Management, refused, respond};

@@ -10,6 +10,8 @@ mod federation;
 mod identity;
 mod keys;
 mod levels;
+mod mim;
+mod officer;
 mod operations;
 mod personal;
 mod processes;
@@ -29,7 +31,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use protocol::RefusalKind;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -39,8 +41,9 @@ use subtle::ConstantTimeEq as _;
 pub(crate) use self::keys::digest;
 pub use self::operations::Scope;
 pub(super) use self::pull::refused;
-use super::gateway::{self, Previews, Sessions, Spool};
+use super::gateway::{self, Previews, Spool};
 use super::problem::json_answer;
+use super::sessions::Sessions;
 use super::{Faces, read_body, to_the_end};
 use crate::config::Gateway;
 use crate::engine::EngineError;
@@ -57,6 +60,8 @@ pub struct Management {
     /// Who may read the gateway, and how.
     pub(super) gateway: Gateway,
     pub(super) sessions: Sessions,
+    /// Data officers who look at their page.
+    officers: Sessions,
     pub(super) previews: Previews,
     pub(super) spool: Spool,
     /// SHA-256 of the key: comparing digests takes the same time whatever differs.
@@ -74,6 +79,7 @@ impl Management {
             certificates,
             gateway,
             sessions: Sessions::default(),
+            officers: Sessions::default(),
             previews: Previews::default(),
             spool: Spool::default(),
             key: Sha256::digest(key.trim()).into(),
@@ -86,6 +92,16 @@ impl Management {
         let own = bool::from(digest.ct_eq(&self.key));
         if own { Some(Scope::Admin) } else { self.faces.engine.scope_of(key) }
     }
+}
+
+/// Whether the API has an operation; `path` is below its version.
+pub(crate) fn serves(method: &Method, path: &str) -> bool {
+    operations::OPERATIONS.iter().any(|one| one.method == *method && one.path == path)
+}
+
+/// The OpenAPI document.
+pub(crate) fn openapi() -> serde_json::Value {
+    operations::document()
 }
 
 /// Everything the operator reaches.
@@ -102,7 +118,8 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(personal::routes())
         .merge(rulebook::routes())
         .merge(levels::routes())
-        .merge(compliance::routes());
+        .merge(compliance::routes())
+        .merge(mim::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
         .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
@@ -112,6 +129,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
         .merge(gateway::routes(management))
+        .merge(officer::routes())
         .with_state(Arc::clone(management))
 }
 

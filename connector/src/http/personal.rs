@@ -6,26 +6,31 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
-use axum::response::Response;
-use axum::routing::post;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
 use dataplane::{DataRequest, Grant, Judge, Obligations, PseudonymKey, Reading};
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
+use maud::html;
 use policy_engine::{Decision, Operator, Outcome, Reason, Transform, Value};
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use trust::statement;
 
+use super::pages::{self, STYLE};
 use super::problem::{Problem, json_answer};
-use super::{Faces, MAX_MESSAGE, read_body};
+use super::{Faces, MAX_MESSAGE, PERSONAL_PATH, read_body};
 use crate::clock::{self, SystemClock};
-use crate::engine::Insight;
+use crate::engine::{EngineError, Insight};
 
 type Shared = State<Arc<Faces>>;
 
 /// Largest answer about one dataset, in bytes.
 const MAX_HELD: usize = 8 * 1024 * 1024;
+/// The session's cookie.
+const COOKIE: &str = "concordat-operator";
 /// Longest time that reading one dataset for a person may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -34,6 +39,9 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/consents", post(consents))
         .route("/withdrawals", post(withdrawals))
         .route("/requests", post(requests))
+        .route("/sessions", post(session))
+        .route("/page", get(page))
+        .route("/style.css", get(async || ([(header::CONTENT_TYPE, "text/css")], STYLE)))
 }
 
 /// The statement in a body, as text.
@@ -101,6 +109,67 @@ async fn requests(State(faces): Shared, body: Body) -> Response {
     };
     let result = result.await;
     close(&faces, "a person's request", sent.as_deref(), result).await
+}
+
+/// A page for the operator: its address is good once, and opens a session of half a day.
+async fn session(State(faces): Shared, body: Body) -> Response {
+    let mut sent = None;
+    let result = async {
+        let compact = sent.insert(compact(body).await?).as_str();
+        let operator = faces.engine.operator_at_its_page(compact).await?;
+        let token = faces.operators.begin(&operator);
+        let token = token.map_err(|error| EngineError::Vault(format!("{error:#}")))?;
+        let address = format!("{}{PERSONAL_PATH}/page?session={token}", faces.engine.public_address());
+        Ok(json_answer(StatusCode::CREATED, &json!({"address": address})))
+    };
+    let result = result.await;
+    close(&faces, "an operator's look at its page", sent.as_deref(), result).await
+}
+
+#[derive(Deserialize)]
+struct Session {
+    session: Option<String>,
+}
+
+/// Consents, withdrawals and requests that an operator brought, and what is shared with whom.
+async fn page(State(faces): Shared, Query(asked): Query<Session>, headers: HeaderMap) -> Response {
+    if let Some(token) = asked.session {
+        // Out of the address at once.
+        let mut response = Redirect::to(&format!("{PERSONAL_PATH}/page")).into_response();
+        let cookie = format!("{COOKIE}={token}; Path={PERSONAL_PATH}; HttpOnly; Secure; SameSite=Strict");
+        if let (true, Ok(cookie)) = (faces.operators.who(&token).is_some(), HeaderValue::try_from(cookie)) {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        return pages::secure(response);
+    }
+    let Some(operator) = faces.operators.of(COOKIE, &headers) else {
+        let text =
+            "this page is for personal data operators: POST a signed statement to /personal/sessions\n";
+        return (StatusCode::UNAUTHORIZED, text).into_response();
+    };
+    let made = || {
+        let engine = &faces.engine;
+        let mut consents = engine.consents(None)?;
+        consents.retain(|one| one.consent.operator == operator);
+        let mut requests = engine.subject_requests()?;
+        requests.retain(|one| one.operator == operator);
+        let recipients: Vec<_> = consents.iter().flat_map(|one| &one.consent.extent.recipients).collect();
+        let mut shares = engine.shares()?;
+        shares.retain(|share| recipients.contains(&&share.recipient));
+        Ok::<_, EngineError>(html! {
+            p { "For " (operator) }
+            (pages::requests(&requests))
+            (pages::shares(&shares))
+            (pages::consents(&consents))
+        })
+    };
+    match made() {
+        Ok(body) => {
+            let title = format!("Data about persons at {}", faces.engine.name());
+            pages::secure(pages::frame(&title, "/personal/style.css", &body).into_response())
+        }
+        Err(error) => Problem::from(error).plain(),
+    }
 }
 
 /// A person reads what is about them, and nothing else.
@@ -183,7 +252,7 @@ async fn read_of(
         |_| {},
     );
     let response = served.await.map_err(|error| error.to_string())?;
-    let media_type = response.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = response.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.unwrap_or_default().to_owned();
     let body = Limited::new(response.body, MAX_HELD).collect().await.map_err(|error| error.to_string())?;
     let text = String::from_utf8(body.to_bytes().to_vec()).map_err(|error| error.to_string())?;

@@ -119,3 +119,16 @@ pub struct Breach {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waived: Option<Remark>,
 }
+
+/// That a named role answers for a requirement that the node itself cannot examine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attestation {
+    /// Edition, mechanism and id.
+    pub id: String,
+    /// Who answers: a role of the organisation.
+    pub role: String,
+    /// In words.
+    pub statement: String,
+    /// When.
+    pub at: Timestamp,
+}

@@ -43,6 +43,28 @@ pub struct Recipient {
     pub left_out: Vec<String>,
 }
 
+/// What is shared under an agreement about persons' data.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// The agreement.
+    pub agreement: String,
+    /// With whom.
+    pub recipient: String,
+    /// Which dataset.
+    pub dataset: String,
+    /// For what, as agreed.
+    pub purposes: Vec<String>,
+    /// Rows that were handed on.
+    pub rows: u64,
+    /// Rows that were left out.
+    pub left_out: u64,
+    /// When it was last read.
+    pub last: Option<Timestamp>,
+    /// Whether the agreement is in force.
+    pub in_force: bool,
+}
+
 impl Ledger {
     /// Takes over what a stream has counted.
     pub(super) fn note(&self, agreement: &str, counted: Counts) {
@@ -171,6 +193,43 @@ impl Engine {
         let found = tags.contains(&tag);
         self.ledger.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(agreement.to_owned(), tags);
         Ok(found)
+    }
+
+    /// What is shared with whom, of the datasets about persons.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn shares(&self) -> Result<Vec<Share>, EngineError> {
+        let mut provided = Vec::new();
+        self.each_agreement(|record| {
+            if record.role == protocol::Role::Provider {
+                provided.push(record.clone());
+            }
+            Ok(())
+        })?;
+        let mut all = Vec::new();
+        for record in provided {
+            let dataset = record.agreement.target().to_string();
+            let personal = self
+                .asset(&dataset)?
+                .is_some_and(|asset| asset.properties.contains_key(governance::personal::PROPERTY));
+            if !personal {
+                continue;
+            }
+            let agreement = record.agreement.id().to_string();
+            let usage = self.agreement(&agreement)?.usage;
+            all.push(Share {
+                purposes: super::asked(&record, &dataset).purposes,
+                recipient: record.peer.clone(),
+                rows: usage.rows,
+                left_out: usage.left_out,
+                last: usage.last,
+                in_force: record.ended.is_none(),
+                agreement,
+                dataset,
+            });
+        }
+        Ok(all)
     }
 
     /// To whom something about a person was handed on.

@@ -154,6 +154,16 @@ impl Engine {
         Ok(Insight { consents, recipients: self.recipients(person)?, datasets, subject: subject.to_owned() })
     }
 
+    /// An operator that asks for its page: who it is, by a statement of its own.
+    ///
+    /// # Errors
+    /// An operator off the list, a signature that does not hold, an old or a repeated statement.
+    pub async fn operator_at_its_page(&self, compact: &str) -> Result<String, EngineError> {
+        let statement = self.operator_statement(compact, request::SESSION).await?;
+        self.first_use_of(&statement).await?;
+        Ok(statement.by)
+    }
+
     /// Every request, the oldest first.
     ///
     /// # Errors

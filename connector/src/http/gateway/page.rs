@@ -2,7 +2,6 @@
 //! agreement. Rendered here; a small script puts live data in its place.
 
 mod charts;
-mod sessions;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -19,18 +18,18 @@ use dataplane::Metered;
 use dataplane::live::Event;
 use dataplane::rows::{Form, Row, View, read_all};
 use futures_util::{Stream, StreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::charts::Series;
-pub(crate) use self::sessions::Sessions;
 use super::{Refused, Request, mean_latency};
 use crate::clock;
 use crate::engine::InUse;
 use crate::http::management::{Management, Scope};
+use crate::http::pages::{STYLE, secure};
 use crate::reading::{self, Unread, Wanted};
 
 /// Rows that a chart is drawn of.
@@ -50,7 +49,6 @@ const COOKIE: &str = "concordat-session";
 
 const ICON: &str = include_str!("../../../../dashboard/icon.svg");
 const SCRIPT: &str = include_str!("../../../../dashboard/script.js");
-const STYLE: &str = include_str!("../../../../dashboard/style.css");
 
 type Shared = State<Arc<Management>>;
 
@@ -86,7 +84,7 @@ fn asset(media_type: &'static str, text: &'static str) -> Response {
 
 /// Only who showed a key comes in; a key in the address is taken out of it at once.
 async fn admit(State(management): Shared, request: AxumRequest, next: Next) -> Response {
-    let known = cookie(request.headers()).is_some_and(|token| management.sessions.knows(&token));
+    let known = management.sessions.of(COOKIE, request.headers()).is_some();
     let mut pairs = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     if let Some((_, key)) = pairs.find(|(name, _)| name == "key") {
         return begin(&management, &key);
@@ -100,17 +98,11 @@ async fn admit(State(management): Shared, request: AxumRequest, next: Next) -> R
     StatusCode::UNAUTHORIZED.into_response()
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, token)| token.to_owned())
-}
-
 fn begin(management: &Management, key: &str) -> Response {
     if management.scope_of(key) < Some(Scope::Consume) {
         return (StatusCode::UNAUTHORIZED, login_page(Some("this is no key of this node"))).into_response();
     }
-    let Ok(token) = management.sessions.begin() else {
+    let Ok(token) = management.sessions.begin("") else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = Redirect::to("/dashboard").into_response();
@@ -132,18 +124,6 @@ async fn login() -> Response {
 
 async fn enter(State(management): Shared, Posted(posted): Posted<Key>) -> Response {
     begin(&management, posted.key.trim())
-}
-
-/// Nothing from elsewhere, nothing to elsewhere.
-fn secure(mut response: Response) -> Response {
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                  form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 fn frame(title: &str, body: &Markup) -> Html<String> {

@@ -280,6 +280,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Waive a level that was missed",
         JSON,
     ),
+    ours(GET, "/mim", Read, "The node examines itself by the cities' mechanisms", JSON),
+    ours(PUT, "/mim/attestations", Admin, "A named role answers for a requirement", JSON),
     ours(GET, "/compliance", Read, "Whether agreements in force are kept", JSON),
     ours(
         GET,
