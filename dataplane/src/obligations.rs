@@ -218,8 +218,8 @@ impl Stage {
         if !self.filters.iter().all(|filter| filter.lets_through(&row)) {
             return Ok(None);
         }
-        if let (Some(of_persons), Some(permitted)) = (&self.of_persons, permitted) {
-            of_persons.persons.handed_on(&permitted);
+        if let (Some(of_persons), Some(permitted)) = (&self.of_persons, &permitted) {
+            of_persons.persons.handed_on(permitted);
         }
         for (column, change) in &self.changes {
             if let Some(value) = row.get_mut(column) {
@@ -227,7 +227,7 @@ impl Stage {
             }
         }
         if let Some(aggregate) = &mut self.aggregate {
-            aggregate.take(&row)?;
+            aggregate.take(&row, permitted.map(|permitted| permitted.person))?;
             return Ok(None);
         }
         Ok(Some(self.leave_out(row)))
@@ -604,6 +604,45 @@ mod tests {
         let mut stage = Obligations::default().with_persons(of_persons.clone()).stage(Form::Csv).unwrap();
         let renamed = [Arc::from("who"), Arc::from("position")];
         assert!(stage.check(&renamed).unwrap_err().0.contains("`place`"), "an attribute that was renamed");
+    }
+
+    /// Permits everything, and tells persons by their first letter.
+    #[derive(Debug)]
+    struct Anybody;
+
+    impl crate::Persons for Anybody {
+        fn permits(&self, subject: &str) -> Option<crate::Permitted> {
+            self.known(subject).map(|person| crate::Permitted { person, hidden: Arc::from([]) })
+        }
+
+        fn known(&self, subject: &str) -> Option<[u8; 16]> {
+            Some([*subject.as_bytes().first()?; 16])
+        }
+
+        fn handed_on(&self, _: &crate::Permitted) {}
+    }
+
+    #[test]
+    fn a_group_is_large_by_the_persons_in_it_not_by_their_rows() {
+        let of_persons =
+            OfPersons { subject: "who".into(), attributes: Arc::from([]), persons: Arc::new(Anybody) };
+        let transforms = vec![
+            Transform::Aggregate { time: "at".into(), interval: SignedDuration::from_hours(1) },
+            Transform::MinimumGroup(3),
+        ];
+        let mut stage = Obligations::new(transforms, PseudonymKey::default())
+            .with_persons(of_persons)
+            .stage(Form::Csv)
+            .unwrap();
+        let mut table = "who,at\n".to_owned();
+        for (hour, who) in [(0, "aaaaaaa"), (1, "abc")] {
+            table.extend(who.chars().map(|one| format!("{one},2026-01-01T0{hour}:00:00Z\n")));
+        }
+        for row in read_all(Form::Csv, table.as_bytes(), 99).unwrap() {
+            stage.apply(row).unwrap();
+        }
+        let told = lines(stage.finish().unwrap());
+        assert_eq!(told, ["at=2026-01-01T01:00:00Z rows=3"], "seven rows of one person are one person");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `concordat demo`: three cities' nodes publish, agree, sign and stream real data, and say no where they must.
 
+mod mobility;
+
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
@@ -38,12 +40,25 @@ const STEP: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
+    /// Which story.
+    #[arg(long, value_enum, default_value = "air")]
+    scenario: Scenario,
     /// Leave the nodes running at the end, until Ctrl-C; as it is done where a person watches.
     #[arg(long)]
     keep: bool,
     /// Stop the nodes at the end, also where a person watches.
     #[arg(long, conflicts_with = "keep")]
     no_keep: bool,
+}
+
+/// What is played.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Three cities share real air-quality data.
+    #[default]
+    Air,
+    /// A transport authority, a car-share operator and a research institute share trips of riders who consent.
+    Mobility,
 }
 
 struct City {
@@ -101,6 +116,9 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     let watched = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !arguments.no_keep;
     let kept = arguments.keep || watched;
     let testbed = Testbed::new("demo", false)?;
+    if arguments.scenario == Scenario::Mobility {
+        return mobility::run(&testbed, kept, output).await;
+    }
     let mut nodes = Vec::new();
     let played = tokio::select! {
         played = play(&testbed, &mut nodes, output) => played,

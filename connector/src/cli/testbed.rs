@@ -63,6 +63,17 @@ impl Testbed {
         .await
     }
 
+    /// Makes and starts a node called `name`, for which the word of the personal data operator `operator` counts.
+    pub(super) async fn holder(&self, name: &str, operator: &str) -> anyhow::Result<TestNode> {
+        self.made(name, |dir| {
+            let mut config = Config::load(dir)?;
+            config.personal.operators.push(operator.to_owned());
+            let text = toml::to_string(&config).context("writing a configuration")?;
+            std::fs::write(dir.join(config::FILE), text).context("writing a configuration")
+        })
+        .await
+    }
+
     /// Makes a node, lets `prepare` change its folder, and starts it.
     async fn made(
         &self,

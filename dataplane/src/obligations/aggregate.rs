@@ -1,6 +1,6 @@
 //! Rows brought together by interval of time and by columns; groups that are too small are not told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -72,6 +72,8 @@ pub(super) struct Aggregate {
 #[derive(Debug, Default)]
 struct Group {
     rows: u64,
+    /// Where rows are about persons: who is in it, until there are enough.
+    persons: Option<HashSet<[u8; 16]>>,
     columns: Vec<Numbers>,
 }
 
@@ -124,7 +126,8 @@ impl Aggregate {
         all.chain(std::iter::once("rows".to_owned())).map(Arc::from).collect()
     }
 
-    pub(super) fn take(&mut self, row: &Row) -> Result<(), RowError> {
+    /// Takes a row; one about a `person` counts once for each person.
+    pub(super) fn take(&mut self, row: &Row, person: Option<[u8; 16]>) -> Result<(), RowError> {
         let at = row.get(&self.time).and_then(Json::as_str).and_then(instant);
         let Some(begin) = at.and_then(|at| interval_of(at, self.interval)) else { return Ok(()) };
         if self.closed_before.is_some_and(|closed| begin < closed) {
@@ -143,6 +146,12 @@ impl Aggregate {
         let group = self.groups.entry(key).or_default();
         group.columns.resize(self.told.len(), Numbers::default());
         group.rows += 1;
+        if let Some(person) = person {
+            let persons = group.persons.get_or_insert_default();
+            if u64::try_from(persons.len()).is_ok_and(|count| count < self.minimum) {
+                persons.insert(person);
+            }
+        }
         for ((_, name), numbers) in self.told.iter().zip(&mut group.columns) {
             if let Some(number) = row.get(name).and_then(number) {
                 numbers.take(number);
@@ -167,7 +176,11 @@ impl Aggregate {
 
     fn tell(&self, groups: BTreeMap<(Timestamp, Vec<String>), Group>) -> Vec<Row> {
         let names = self.names();
-        let large = groups.into_iter().filter(|(_, group)| group.rows >= self.minimum);
+        let large = groups.into_iter().filter(|(_, group)| {
+            let persons =
+                group.persons.as_ref().map(|persons| u64::try_from(persons.len()).unwrap_or(u64::MAX));
+            persons.unwrap_or(group.rows) >= self.minimum
+        });
         large
             .map(|((begin, by), group)| {
                 let told = self
