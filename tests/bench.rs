@@ -32,3 +32,12 @@ fn a_small_run_gives_every_figure() {
     assert_eq!(names.len(), 10, "{names:?}");
     assert!(figures.as_array().unwrap().iter().all(|one| one["value"].as_f64().unwrap() >= 0.0));
 }
+
+#[test]
+fn the_cost_of_consent_is_told() {
+    let output = Command::new(PROGRAM).args(["bench", "--json", "--consent", "1000"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cost = figures.as_array().unwrap().iter().find(|one| one["name"] == "cost of consent a row").unwrap();
+    assert!(cost["unit"] == "ns" && cost["value"].as_f64().unwrap() < 100_000.0, "{figures}");
+}

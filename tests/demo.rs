@@ -31,6 +31,26 @@ fn three_agencies_share_and_refuse_as_told() {
 }
 
 #[test]
+fn the_mobility_scenario_goes_as_told() {
+    let output = Command::new(PROGRAM).args(["demo", "--scenario", "mobility"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    for expected in [
+        "riders and their minutes generated",
+        "reads 0 rows under a signed agreement",
+        "80 riders consent through their operator",
+        "under pseudonyms of this agreement",
+        "credit 250.00 EUR; both nodes computed",
+        "the next read has 0 rows, and the agreement stands",
+        "signed notices",
+        "M 61, E 0, N 14, not assessed 4",
+        "Everything went as told.",
+    ] {
+        assert!(text.contains(expected), "missing: {expected}\n{text}");
+    }
+}
+
+#[test]
 fn machines_get_the_same_facts() {
     let output = Command::new(PROGRAM).args(["demo", "--json"]).output().unwrap();
     assert!(output.status.success());

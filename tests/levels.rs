@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::personal::statement;
 use crate::streams::door;
-use crate::support::{Node, World};
+use crate::support::{Node, Stranger, World};
 use crate::usage::{agree_with, permission};
 
 /// A provider and a consumer with service levels in their agreement.
@@ -240,4 +241,113 @@ async fn levels_that_cannot_be_measured_are_refused_when_they_are_offered() {
             String::from_utf8_lossy(&refused.stderr)
         );
     }
+}
+
+/// A party that says what it likes: an agreement made elsewhere, with the test as its consumer.
+struct Liar {
+    provider: Node,
+    consumer: Stranger,
+    agreement: String,
+    _world: World,
+}
+
+impl Liar {
+    async fn new() -> Self {
+        let world = World::new();
+        let provider = world.local_node("provider");
+        let consumer = Stranger::new(&world);
+        let agreement = connector::ids::urn();
+        // It began ten seconds ago, so that some of its periods are over.
+        let began = jiff::Timestamp::from_second(connector::clock::now().as_second() - 10).unwrap();
+        let made = json!({"agreement": {"@id": agreement, "@type": "Agreement", "target": "urn:test:usage", "assigner": provider.did,
+            "assignee": consumer.did, "timestamp": began, "permission": [{"action": "use"}], "urn:concordat:serviceLevels": {
+                "period": "PT2S", "currency": "EUR", "remedies": ["credit"], "levels": [
+                    {"id": "rows", "measure": "completeness", "target": 10, "penalty": {"cents": 100}}]}},
+            "counterPartyAddress": "https://localhost:9"});
+        provider.post("/v4/contractagreements/import", made).await;
+        Self { provider, consumer, agreement, _world: world }
+    }
+
+    async fn say(&self, kind: &str, stated: Value) -> u16 {
+        self.say_signed(&statement(&self.consumer, &self.provider.did, kind, stated)).await
+    }
+
+    async fn say_signed(&self, compact: &str) -> u16 {
+        let path = format!("/agreements/{}/statements", trust::did::segment(&self.agreement));
+        self.consumer.send(&self.provider, "POST", &path, &json!({"statement": compact})).await.0
+    }
+
+    async fn periods(&self) -> Value {
+        self.provider
+            .get(&format!("/v4/contractagreements/{}/levels", trust::did::segment(&self.agreement)))
+            .await
+    }
+}
+
+fn measured(liar: &Liar, by: &str, period: u64) -> Value {
+    let at = connector::clock::now().as_millisecond() - 9_500;
+    let read = json!({"what": "read", "id": liar.agreement, "by": by, "at": at, "ok": true, "rows": 1, "bytes": 5, "took": 1});
+    json!({"period": period, "part": 0, "parts": 1, "measured": [read]})
+}
+
+#[tokio::test]
+async fn statements_that_lie_or_disagree_are_refused_or_recorded() {
+    let liar = Liar::new().await;
+    let own = measured(&liar, "consumer", 0);
+    for (what, kind, stated) in [
+        ("speaks for the other party", "concordat-measured+jwt", measured(&liar, "provider", 0)),
+        ("of a period that is not over", "concordat-measured+jwt", measured(&liar, "consumer", 1000)),
+        ("no parts", "concordat-measured+jwt", json!({"period": 0, "part": 0, "parts": 0, "measured": []})),
+        (
+            "waives what is owed to the other",
+            "concordat-waived+jwt",
+            json!({"period": 0, "level": "none", "reason": "x"}),
+        ),
+        (
+            "a withdrawal by a consumer",
+            "concordat-withdrawal+jwt",
+            json!({"dataset": "urn:test:usage", "column": "a", "values": ["x"],
+            "withdrawnAt": "2026-01-01T00:00:00Z", "due": "2026-02-01T00:00:00Z"}),
+        ),
+        (
+            "a deletion that nobody asked for",
+            "concordat-deletion+jwt",
+            json!({"notice": "urn:x", "statement": "x"}),
+        ),
+        ("another kind", "concordat-other+jwt", json!({"period": 0})),
+    ] {
+        assert_eq!(liar.say(kind, stated).await, 400, "{what}");
+    }
+    let ahead = trust::Statement {
+        by: liar.consumer.did.clone(),
+        to: liar.provider.did.clone(),
+        id: connector::ids::urn(),
+        at: jiff::Timestamp::from_second(connector::clock::now().as_second() + 600).unwrap(),
+        stated: own.clone(),
+    };
+    let ahead = ahead.sign(&liar.consumer.key, &liar.consumer.kid, "concordat-measured+jwt").unwrap();
+    assert_eq!(liar.say_signed(&ahead).await, 400, "a clock that lies");
+    assert_eq!(liar.periods().await["periods"], json!([]), "nothing was taken");
+
+    let made = statement(&liar.consumer, &liar.provider.did, "concordat-measured+jwt", own);
+    assert_eq!(liar.say_signed(&made).await, 200);
+    assert_eq!(liar.say_signed(&made).await, 200, "a repeated one is the same one");
+    let found = liar.periods().await;
+    assert_eq!(
+        (found["periods"][0]["state"].as_str(), found["periods"][0]["attainment"]["reads"].as_u64()),
+        (Some("computed"), Some(1))
+    );
+    // What the other computed is something else.
+    assert_eq!(liar.say("concordat-attained+jwt", json!({"period": 0, "sha256": "00"})).await, 200);
+    let found = liar.periods().await;
+    assert_eq!(found["periods"][0]["state"], "disputed");
+    let owed = liar.provider.json(&["levels", "export", &liar.agreement]);
+    assert_eq!(owed[0]["state"], "disputed", "{owed}");
+    let stranger = Stranger::new(&liar._world);
+    let path = format!("/agreements/{}/statements", trust::did::segment(&liar.agreement));
+    assert_eq!(
+        stranger.send(&liar.provider, "POST", &path, &json!({"statement": made})).await.0,
+        404,
+        "no party"
+    );
 }

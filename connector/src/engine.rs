@@ -73,6 +73,7 @@ pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 pub(crate) use self::peers::next_page;
 use self::personal::Ledger;
+pub(crate) use self::personal::sample_persons;
 pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;

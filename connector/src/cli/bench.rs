@@ -1,6 +1,7 @@
 //! `concordat bench`: how fast is this machine as a node? Two nodes as processes, over TLS, durable, signed.
 
 mod catalog;
+mod consent;
 mod proxy;
 
 use std::path::Path;
@@ -48,6 +49,9 @@ pub(super) struct Arguments {
     /// Instead of all that: the data plane beside nginx, as TLS in front of the same upstream, and a thousand live readers.
     #[arg(long, conflicts_with = "catalog")]
     against_nginx: bool,
+    /// Instead of all that: what it costs to ask so many persons row by row.
+    #[arg(long, value_name = "PERSONS", conflicts_with_all = ["catalog", "against_nginx"])]
+    consent: Option<usize>,
     /// Beside nginx, a twentieth of the load: whether it works, not how fast it is.
     #[arg(long, requires = "against_nginx")]
     brief: bool,
@@ -80,7 +84,9 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     for count in arguments.catalog.iter().filter(|count| **count > 0) {
         figures.extend(catalog::figures(*count, output).await?);
     }
-    if arguments.against_nginx {
+    if let Some(persons) = arguments.consent {
+        figures = consent::figures(persons.max(2)).await?;
+    } else if arguments.against_nginx {
         figures = proxy::figures(arguments.brief, output).await?;
     } else if arguments.catalog.is_empty() {
         figures = exchange(arguments, output).await?;

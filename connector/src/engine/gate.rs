@@ -371,7 +371,7 @@ impl Engine {
         }
     }
 
-    async fn write_meters(&self, agreement: &str) {
+    pub(super) async fn write_meters(&self, agreement: &str) {
         let changed = self.change_usage(agreement, |usage, batch| {
             let mut whole: HashMap<String, (u64, u64, Timestamp)> = HashMap::new();
             let ended = self.meters.take_ended(agreement);

@@ -261,6 +261,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let (record, _) = self.load_agreement(agreement)?;
         let Some(promise) = self.promised.of(agreement) else { return Ok(()) };
+        // What has ended is among what is stated.
+        self.write_meters(agreement).await;
         self.state_measured(&record, number, false).await?;
         if let Some((_, end)) = promise.levels.bounds(promise.since, number + 1)
             && record.ended.as_ref().is_none_or(|ended| end <= ended.at)
@@ -665,9 +667,22 @@ impl Engine {
         let _lock = self.locks.lock(&key).await;
         let found = tables::load::<PeriodRecord>(&self.store, &key)?;
         let none = || EngineError::NotFound { kind: "period", id: number.to_string() };
-        let (mut period, version) = found.ok_or_else(none)?;
+        let (before, version) = found.ok_or_else(none)?;
+        let mut period = before.clone();
         change(&mut period)?;
+        if period == before {
+            return Ok(period);
+        }
+        let waived =
+            |period: &PeriodRecord| period.breaches.iter().filter(|one| one.waived.is_some()).count();
+        let text = if waived(&period) > waived(&before) {
+            format!("a level that was missed in period {number} was waived")
+        } else {
+            format!("period {number} of the service levels is {}", period.state.name())
+        };
         let mut batch = Batch::new();
+        let event = Event::new("levels", clock::now(), text).about(record.agreement.id().as_str());
+        tables::append_event(&mut batch, &event.with(&record.peer))?;
         batch.expect(key.clone(), Some(version));
         tables::put(&mut batch, key, &period)?;
         self.commit(batch).await?;

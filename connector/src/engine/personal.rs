@@ -236,6 +236,48 @@ impl Drop for View {
     }
 }
 
+/// Persons for a measurement: `p0`, `p1` and so on, of whom every second permits everything; their keys are in `folder`.
+///
+/// # Errors
+/// The folder cannot be written.
+pub(crate) fn sample_persons(folder: &std::path::Path, count: usize) -> anyhow::Result<OfPersons> {
+    let keys = SubjectKeys::open(&folder.join("subjects.keys"))?;
+    let ledger = Arc::new(Ledger::new(b"a key for measurements", keys)?);
+    let list = |one: &str| vec![one.to_owned()];
+    let (purposes, recipients) = (list(governance::personal::ANY_PURPOSE), list("did:web:sample"));
+    let extent =
+        Extent { purposes: purposes.clone(), recipients, datasets: Vec::new(), attributes: Vec::new() };
+    for number in (0..count).step_by(2) {
+        let consent = governance::consent::Consent {
+            id: format!("c{number}"),
+            extent: extent.clone(),
+            from: Timestamp::UNIX_EPOCH,
+            until: None,
+            operator: String::new(),
+            given_at: Timestamp::UNIX_EPOCH,
+            statement: String::new(),
+            notice: None,
+            withdrawn: None,
+        };
+        ledger.enter(ledger.person(&format!("p{number}")), &consent);
+    }
+    let view = View {
+        ledger,
+        agreement: "urn:sample".to_owned(),
+        asked: Asked { recipient: "did:web:sample".to_owned(), purposes, dataset: "urn:sample".to_owned() },
+        known: Arc::new(Hierarchy::default()),
+        open: false,
+        guarded: Arc::from([Arc::from("start")]),
+        verdicts: RwLock::default(),
+        counted: Mutex::default(),
+    };
+    Ok(OfPersons {
+        subject: Arc::from("rider"),
+        attributes: Arc::from([Arc::from("start")]),
+        persons: Arc::new(view),
+    })
+}
+
 impl Engine {
     /// What is asked of persons for a read under an agreement; `None` where the dataset is about nobody.
     ///

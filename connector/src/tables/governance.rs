@@ -90,6 +90,20 @@ pub enum PeriodState {
     OneSided,
 }
 
+impl PeriodState {
+    /// As in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Computed => "computed",
+            Self::Agreed => "agreed",
+            Self::Disputed => "disputed",
+            Self::OneSided => "one-sided",
+        }
+    }
+}
+
 /// Who says why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {

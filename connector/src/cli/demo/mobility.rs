@@ -403,7 +403,10 @@ async fn missed(
                 events.next().await?;
             }
         };
-        seen.push(tokio::time::timeout(STEP, agreed).await.context("no period was agreed")??);
+        match tokio::time::timeout(STEP, agreed).await {
+            Ok(period) => seen.push(period?),
+            Err(_) => bail!("{} agrees to no period: {}", node.name, node.api.get(&path).await?),
+        }
     }
     let [theirs, ours] = seen.as_slice() else { bail!("both nodes were asked") };
     let sha256 = text(ours, "sha256");
