@@ -91,6 +91,8 @@ async fn compliance_tells_what_is_kept_with_the_evidence_and_the_other_party_see
     // The statements are in the dossier, and are checked with it.
     let dossier = world.folder.path().join("dossier.json");
     provider.text(&["agreements", "export", &agreement, "--output", dossier.to_str().unwrap()]);
+    let exported: Value = serde_json::from_str(&std::fs::read_to_string(&dossier).unwrap()).unwrap();
+    assert_eq!(exported["periods"][0]["breaches"][0]["level"], "rows", "the breach is in the dossier");
     let verified = provider.text(&["agreements", "verify", dossier.to_str().unwrap()]);
     assert!(
         verified.contains("concordat-measured+jwt") && verified.contains("concordat-attained+jwt"),

@@ -58,6 +58,8 @@ struct City {
     operator: Program,
     uuid: String,
     _registry: Program,
+    /// Contracted directly.
+    contracted: Program,
     agreement: String,
     door: (String, String),
 }
@@ -74,7 +76,10 @@ impl City {
             registry.address,
             toml_of(&registry.key)
         );
-        holder.configure("trust_groups = []", &group);
+        // Another one is contracted directly.
+        let contracted = Program::start(&holder, &["operator", &connector::ids::uuid()], &[]);
+        let both = format!("operators = [\"{}\"]\n{group}", contracted.address);
+        holder.configure("operators = []\ntrust_groups = []", &both);
         holder.client = world.client();
         let file = world.folder.path().join("trips.csv");
         std::fs::write(&file, ROWS).unwrap();
@@ -86,7 +91,7 @@ impl City {
         let terms = permission(&[c("purpose", "eq", RESEARCH)]);
         let agreement = agree_with(&world, &holder, &service, file.to_str().unwrap(), &terms, &further);
         let door = door(&service, &agreement).await;
-        Self { world, holder, service, operator, uuid, _registry: registry, agreement, door }
+        Self { world, holder, service, operator, uuid, _registry: registry, contracted, agreement, door }
     }
 
     /// A ticket of an operator, with what it will answer.
@@ -162,11 +167,23 @@ async fn data_goes_with_a_ticket_and_only_of_whom_the_operator_names() {
     let (status, rows) = city.read(Some(&ticket)).await;
     assert_eq!((status, rows.as_str()), (200, "rider,start,minutes\nanna,Plaza,12\nanna,Mill,30\n"));
     assert_eq!(city.read(Some(&ticket)).await.0, 401, "a ticket is used once");
-    // Both logs.
-    let log = city.holder.until("/v4/personal/accesses", |all| all[0]["told"] == "yes").await;
+    let other = city.ticket(&city.contracted, permits(&["ben"]), |_| {}).await;
     assert_eq!(
-        (log[0]["operator"].as_str(), log[0]["service"].as_str()),
-        (Some(&*city.uuid), Some(&*city.service.did))
+        city.read(Some(&other)).await.1,
+        "rider,start,minutes\nben,Dock,7\n",
+        "several operators at once"
+    );
+    // Both logs.
+    let told = |all: &Value| {
+        let all = all.as_array().unwrap();
+        all.len() == 2 && all.iter().all(|one| one["told"] == "yes")
+    };
+    city.holder.until("/v4/personal/accesses", told).await;
+    let log = city.holder.json(&["personal", "accesses", "--operator", &city.uuid]);
+    assert_eq!(
+        (log.as_array().unwrap().len(), log[0]["service"].as_str()),
+        (1, Some(&*city.service.did)),
+        "by operator"
     );
     assert_eq!(
         (log[0]["outcome"]["source"].as_str(), log[0]["outcome"]["response"].as_str()),

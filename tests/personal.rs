@@ -338,6 +338,36 @@ async fn persons_see_what_is_held_object_and_are_forgotten() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_not_answered_in_time_is_told() {
+    use connector::tables::{self, RequestRecord, prefix};
+    let mut trips = Trips::of_research();
+    let (_, asked) = trips.ask("correction", "anna").await;
+    let id = asked["request"].as_str().unwrap().to_owned();
+    assert!(asked["answer"].is_null() && asked["held"].is_null());
+    // A month passes.
+    trips.holder.stop();
+    {
+        let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
+        let (store, _) = store::Store::open(&trips.holder.dir.join("store"), &options).unwrap();
+        let key = tables::key(prefix::SUBJECT_REQUEST, &id);
+        let (mut record, _) = tables::load::<RequestRecord>(&store, &key).unwrap().unwrap();
+        record.due = connector::clock::now();
+        let mut batch = store::Batch::new();
+        tables::put(&mut batch, key, &record).unwrap();
+        store.commit(batch).await.unwrap();
+    }
+    trips.holder.start();
+    trips.holder.until("/v4/personal/requests", |all| !all[0]["late"].is_null()).await;
+    assert!(trips.holder.text(&["personal", "requests"]).contains("LATE"));
+    assert!(trips.holder.events().join("\n").contains("is late"));
+    let assessed = trips.holder.json(&["mim"]);
+    let late =
+        assessed["rows"].as_array().unwrap().iter().find(|row| row["check"] == "requests-in-time").unwrap();
+    assert_eq!(late["met"], "N");
+    trips.holder.text(&["personal", "answer", &id, "--refuse", "--reason", "the data is right"]);
+}
+
+#[tokio::test]
 async fn another_basis_than_consent_holds_until_the_person_objects() {
     let world = World::new();
     let (mut holder, researcher) = (world.local_node("holder"), world.local_node("researcher"));

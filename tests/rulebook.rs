@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::membership;
-use crate::support::{Node, Stranger, World};
+use crate::support::{Node, Peer, Stranger, World};
 
 const SPACE: &str = "https://space.example";
 const BENEFIT: &str = "https://w3id.org/dpv#PublicBenefit";
@@ -170,4 +170,47 @@ async fn a_rulebook_of_another_is_none() {
     assert_eq!(fetched.status.code(), Some(3));
     assert!(said(&fetched).contains("no authority that this node trusts"));
     assert_eq!(space.provider.get("/v4/rulebooks").await, json!([]));
+}
+
+/// Somebody who holds an authority's address signs a rulebook with a key of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rulebook_that_another_key_signed_is_not_taken() {
+    use trust::{Algorithm, DidDocument, PrivateKey, Statement};
+    let world = World::new();
+    let node = world.local_node("node");
+    for (whose, taken) in [("the authority's", true), ("another's", false)] {
+        let did_of =
+            |address: &str| format!("did:web:{}", address.trim_start_matches("https://").replace(':', "%3A"));
+        let authority = Peer::serving(&world, |address| {
+            let did = did_of(address);
+            let key = || PrivateKey::generate(Algorithm::Ed25519).unwrap();
+            let (own, other) = (key(), key());
+            let kid = format!("{did}#k");
+            let services = [("issuer", "IssuerService", format!("{address}/dcp/issuer"))];
+            let document = DidDocument::of_node(&did, &kid, own.public_jwk(), &services).json().clone();
+            let made = Statement {
+                by: did,
+                to: SPACE.to_owned(),
+                id: connector::ids::urn(),
+                at: connector::clock::now(),
+                stated: book(1, &[purposes()]),
+            };
+            let signed =
+                made.sign(if taken { &own } else { &other }, &kid, "concordat-rulebook+jwt").unwrap();
+            axum::Router::new()
+                .route(
+                    "/.well-known/did.json",
+                    axum::routing::get(async move || axum::Json(document.clone())),
+                )
+                .route("/dcp/issuer/rulebook", axum::routing::get(async move || signed.clone()))
+        });
+        let did = did_of(&authority.address);
+        node.text(&["trust", "add", &did, "--type", "MembershipCredential"]);
+        let fetched = node.run(&["rulebook", "fetch", &did]);
+        // Nodes also fetch by themselves.
+        let all = node.get("/v4/rulebooks").await;
+        let known = all.as_array().unwrap().iter().any(|one| one["record"]["authority"] == did.as_str());
+        assert_eq!(known, taken, "{whose}: {}", said(&fetched));
+        assert!(taken || !fetched.status.success(), "{whose}");
+    }
 }

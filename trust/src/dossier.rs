@@ -81,6 +81,9 @@ pub struct Dossier {
     /// waivers, deletions. What names a person is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statements: Vec<String>,
+    /// The periods of its service levels: what was attained and missed, what is owed, disputed, waived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<Json>,
     /// Whether keys counted whose DID document declares no use of any key (drafts of DCP 1.0).
     pub undeclared_keys: bool,
     /// When the agreement came into force with the exporter.

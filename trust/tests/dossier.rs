@@ -105,6 +105,7 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
         [provider, &consumer, &issuer].map(|one| (one.did.to_owned(), one.document.json().clone()));
     let dossier = Dossier {
         statements: Vec::new(),
+        periods: Vec::new(),
         format: Dossier::FORMAT.to_owned(),
         provider_signature: Some(by_provider),
         consumer_signature: Some(by_consumer),

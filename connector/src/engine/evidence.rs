@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::negotiation::Negotiation;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use store::Batch;
 use trust::{CredentialEvidence, Dossier, MessageEvidence};
 
@@ -123,6 +123,7 @@ impl Engine {
             did_documents: record.did_documents,
             credentials,
             statements,
+            periods: self.periods(id)?.iter().map(|period| json!(period)).collect(),
             undeclared_keys: self.dialect == Dialect::Draft,
             concluded_at: record.concluded_at,
             exported_at: clock::now(),
