@@ -57,15 +57,29 @@ fn described(world: &World) -> PathBuf {
 
 impl Trips {
     fn new(terms: &Value) -> Self {
+        Self::described(terms, described, "trips.csv", ROWS, &[])
+    }
+
+    /// With a description of persons, and the source below the world's folder with `content`; for a folder of files, the name
+    /// of one in it.
+    fn described(
+        terms: &Value,
+        personal: impl FnOnce(&World) -> PathBuf,
+        source: &str,
+        content: &str,
+        further: &[&str],
+    ) -> Self {
         let world = World::new();
         let (mut holder, researcher) = (world.local_node("holder"), world.local_node("researcher"));
         let operator = Stranger::new(&world);
         holder.configure("operators = []", &format!("operators = [\"{}\"]", operator.did));
-        let file = world.folder.path().join("trips.csv");
-        std::fs::write(&file, ROWS).unwrap();
-        let personal = described(&world);
-        let further = ["--personal", personal.to_str().unwrap()];
-        let agreement = agree_with(&world, &holder, &researcher, file.to_str().unwrap(), terms, &further);
+        let file = world.folder.path().join(source);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, content).unwrap();
+        let shared = if further.contains(&"--tail") { file.parent().unwrap() } else { &file };
+        let personal = personal(&world);
+        let further = [&["--personal", personal.to_str().unwrap()], further].concat();
+        let agreement = agree_with(&world, &holder, &researcher, shared.to_str().unwrap(), terms, &further);
         Self { world, holder, researcher, operator, agreement }
     }
 
@@ -369,20 +383,15 @@ async fn a_request_that_is_not_answered_in_time_is_told() {
 
 #[tokio::test]
 async fn another_basis_than_consent_holds_until_the_person_objects() {
-    let world = World::new();
-    let (mut holder, researcher) = (world.local_node("holder"), world.local_node("researcher"));
-    let operator = Stranger::new(&world);
-    holder.configure("operators = []", &format!("operators = [\"{}\"]", operator.did));
-    let file = world.folder.path().join("trips.csv");
-    std::fs::write(&file, ROWS).unwrap();
-    let personal = world.folder.path().join("personal.json");
-    let said = json!({"subject": "rider", "basis": "https://w3id.org/dpv#PublicInterest", "purposes": [RESEARCH],
-        "attributes": {"start": {"category": "https://w3id.org/dpv/pd#Location", "basis": "https://w3id.org/dpv#Consent"}}});
-    std::fs::write(&personal, said.to_string()).unwrap();
-    let further = ["--personal", personal.to_str().unwrap()];
-    let terms = permission(&[c("purpose", "eq", RESEARCH)]);
-    let agreement = agree_with(&world, &holder, &researcher, file.to_str().unwrap(), &terms, &further);
-    let trips = Trips { world, holder, researcher, operator, agreement };
+    let personal = |world: &World| {
+        let file = world.folder.path().join("personal.json");
+        let said = json!({"subject": "rider", "basis": "https://w3id.org/dpv#PublicInterest", "purposes": [RESEARCH],
+            "attributes": {"start": {"category": "https://w3id.org/dpv/pd#Location", "basis": "https://w3id.org/dpv#Consent"}}});
+        std::fs::write(&file, said.to_string()).unwrap();
+        file
+    };
+    let trips =
+        Trips::described(&permission(&[c("purpose", "eq", RESEARCH)]), personal, "trips.csv", ROWS, &[]);
     let all = format!("{HEADER}anna,,12,b1\nben,,7,b2\nanna,,30,b3\ncleo,,5,b4\n");
     assert_eq!(trips.rows().await, all, "in the public interest, but not where");
     assert_eq!(trips.ask("objection", "anna").await.0, 201);
@@ -489,19 +498,9 @@ async fn what_a_dataset_says_of_persons_is_checked_and_binds_streams_that_run() 
 #[tokio::test]
 async fn a_withdrawal_among_a_hundred_thousand_empties_fifty_streams_within_a_second() {
     const PERSONS: usize = 100_000;
-    let world = World::new();
-    let (mut holder, researcher) = (world.local_node("holder"), world.local_node("researcher"));
-    let operator = Stranger::new(&world);
-    holder.configure("operators = []", &format!("operators = [\"{}\"]", operator.did));
-    let folder = world.folder.path().join("events");
-    std::fs::create_dir(&folder).unwrap();
-    let log = folder.join("trips.jsonl");
-    std::fs::write(&log, "").unwrap();
-    let personal = described(&world);
-    let further = ["--tail", "--personal", personal.to_str().unwrap()];
     let terms = permission(&[c("purpose", "eq", RESEARCH)]);
-    let agreement = agree_with(&world, &holder, &researcher, folder.to_str().unwrap(), &terms, &further);
-    let trips = Trips { world, holder, researcher, operator, agreement };
+    let trips = Trips::described(&terms, described, "events/trips.jsonl", "", &["--tail"]);
+    let log = trips.world.folder.path().join("events/trips.jsonl");
     for part in 0..PERSONS / 1000 {
         let consents: Vec<_> = (0..1000)
             .map(|one| json!({"subject": format!("p{}", part * 1000 + one), "purposes": [RESEARCH], "recipients": [trips.researcher.did]}))

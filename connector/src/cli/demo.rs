@@ -116,19 +116,36 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     let watched = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !arguments.no_keep;
     let kept = arguments.keep || watched;
     let testbed = Testbed::new("demo", false)?;
-    if arguments.scenario == Scenario::Mobility {
-        return mobility::run(&testbed, kept, output).await;
+    match arguments.scenario {
+        Scenario::Air => stage(&testbed, kept, output, play, report, keep).await,
+        Scenario::Mobility => {
+            stage(&testbed, kept, output, mobility::play, mobility::report, mobility::keep).await
+        }
     }
+}
+
+/// Plays a story with nodes that are stopped at its end, or at Ctrl-C; where they are `kept`, they run on until then.
+async fn stage<T>(
+    testbed: &Testbed,
+    kept: bool,
+    output: &Output,
+    play: impl AsyncFnOnce(&Testbed, &mut Vec<TestNode>, &Output) -> anyhow::Result<T>,
+    report: impl FnOnce(&T, &Output),
+    keep: impl FnOnce(&[TestNode], &T, &Output),
+) -> anyhow::Result<Exit> {
     let mut nodes = Vec::new();
     let played = tokio::select! {
-        played = play(&testbed, &mut nodes, output) => played,
+        played = play(testbed, &mut nodes, output) => played,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.context("waiting for Ctrl-C")?;
             Err(anyhow::anyhow!("interrupted"))
         }
     };
+    let mut report = Some(report);
     if let (Ok(played), true) = (&played, kept) {
-        report(played, output);
+        if let Some(report) = report.take() {
+            report(played, output);
+        }
         keep(&nodes, played, output);
         tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
     }
@@ -138,7 +155,7 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     }
     let played = played?;
     stopped?;
-    if !kept {
+    if let Some(report) = report {
         report(&played, output);
     }
     Ok(Exit::Success)

@@ -27,8 +27,8 @@ pub(super) fn secure(mut response: Response) -> Response {
     response
 }
 
-/// A page with a style sheet at `style`.
-pub(super) fn frame(title: &str, style: &str, body: &Markup) -> Html<String> {
+/// A page with a style sheet at `style`, and what else stands in its `head`.
+pub(super) fn frame(title: &str, style: &str, head: &Markup, body: &Markup) -> Html<String> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -37,8 +37,9 @@ pub(super) fn frame(title: &str, style: &str, body: &Markup) -> Html<String> {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 link rel="stylesheet" href=(style);
+                (head)
             }
-            body { h1 { (title) } (body) }
+            body { (body) }
         }
     };
     Html(page.into_string())
@@ -64,6 +65,11 @@ pub(super) fn table(title: &str, header: &[&str], rows: &[Vec<Markup>]) -> Marku
             }
         }
     }
+}
+
+/// A page about persons: its title stands over it.
+pub(super) fn about_persons(title: &str, style: &str, body: &Markup) -> Html<String> {
+    frame(title, style, &html! {}, &html! { h1 { (title) } (body) })
 }
 
 /// A cell.

@@ -166,7 +166,7 @@ async fn page(State(faces): Shared, Query(asked): Query<Session>, headers: Heade
     match made() {
         Ok(body) => {
             let title = format!("Data about persons at {}", faces.engine.name());
-            pages::secure(pages::frame(&title, "/personal/style.css", &body).into_response())
+            pages::secure(pages::about_persons(&title, "/personal/style.css", &body).into_response())
         }
         Err(error) => Problem::from(error).plain(),
     }

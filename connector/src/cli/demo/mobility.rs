@@ -8,7 +8,6 @@ use clap::Parser;
 use serde_json::{Value, json};
 use trust::{Algorithm, PrivateKey, Statement};
 
-use super::super::Exit;
 use super::super::api::{is_over, segment};
 use super::super::negotiations::{Negotiate, begin};
 use super::super::output::{Output, milliseconds, text};
@@ -71,33 +70,17 @@ impl Operator {
     }
 }
 
-pub(super) async fn run(testbed: &Testbed, kept: bool, output: &Output) -> anyhow::Result<Exit> {
-    let mut nodes = Vec::new();
-    let played = tokio::select! {
-        played = play(testbed, &mut nodes, output) => played,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("waiting for Ctrl-C")?;
-            Err(anyhow::anyhow!("interrupted"))
-        }
-    };
-    if let (Ok(found), true) = (&played, kept) {
-        output.result(found, || "\nEverything went as told.".to_owned());
-        output.say("\nThe nodes keep running until Ctrl-C. To try next, in another terminal:");
-        for node in &nodes {
-            output.say(&format!("  concordat --dir {} compliance", node.dir.display()));
-        }
-        tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
-    }
-    let mut stopped = Ok(());
+/// The closing words.
+pub(super) fn report(found: &Value, output: &Output) {
+    output.result(found, || "\nEverything went as told.".to_owned());
+}
+
+/// What to try while the nodes run.
+pub(super) fn keep(nodes: &[TestNode], _found: &Value, output: &Output) {
+    output.say("\nThe nodes keep running until Ctrl-C. To try next, in another terminal:");
     for node in nodes {
-        stopped = stopped.and(node.stop().await);
+        output.say(&format!("  concordat --dir {} compliance", node.dir.display()));
     }
-    let found = played?;
-    stopped?;
-    if !kept {
-        output.result(&found, || "\nEverything went as told.".to_owned());
-    }
-    Ok(Exit::Success)
 }
 
 /// `publish` as its arguments.
@@ -178,7 +161,11 @@ fn consent(riders: std::ops::Range<usize>, recipients: &[&str], purposes: &[&str
     json!({"consents": riders.map(one).collect::<Vec<_>>()})
 }
 
-async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> anyhow::Result<Value> {
+pub(super) async fn play(
+    testbed: &Testbed,
+    nodes: &mut Vec<TestNode>,
+    output: &Output,
+) -> anyhow::Result<Value> {
     let citizens = Operator::new()?;
     output.say("1. A transport authority, a car-share operator, a research institute; and an operator that citizens chose");
     nodes.push(testbed.authority("Authority", SPACE).await?);

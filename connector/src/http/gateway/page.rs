@@ -20,7 +20,7 @@ use dataplane::rows::{Form, Row, View, read_all};
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ use super::{Refused, Request, mean_latency};
 use crate::clock;
 use crate::engine::InUse;
 use crate::http::management::{Management, Scope};
-use crate::http::pages::{STYLE, secure};
+use crate::http::pages::{self, STYLE, secure};
 use crate::reading::{self, Unread, Wanted};
 
 /// Rows that a chart is drawn of.
@@ -127,20 +127,9 @@ async fn enter(State(management): Shared, Posted(posted): Posted<Key>) -> Respon
 }
 
 fn frame(title: &str, body: &Markup) -> Html<String> {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                link rel="icon" type="image/svg+xml" href="/dashboard/icon.svg";
-                link rel="stylesheet" href="/dashboard/style.css";
-            }
-            body { (body) script src="/dashboard/script.js" {} }
-        }
-    };
-    Html(page.into_string())
+    let head = html! { link rel="icon" type="image/svg+xml" href="/dashboard/icon.svg"; };
+    let whole = html! { (body) script src="/dashboard/script.js" {} };
+    pages::frame(title, "/dashboard/style.css", &head, &whole)
 }
 
 fn login_page(problem: Option<&str>) -> Html<String> {

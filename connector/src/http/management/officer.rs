@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Management, Scope, Shared};
 use crate::engine::EngineError;
-use crate::http::pages::{STYLE, cell, consents, frame, requests, secure, shares, table};
+use crate::http::pages::{STYLE, about_persons, cell, consents, requests, secure, shares, table};
 
 /// The session's cookie.
 const COOKIE: &str = "concordat-officer";
@@ -39,7 +39,7 @@ fn login_page(problem: Option<&str>) -> Response {
         }
         @if let Some(problem) = problem { p.problem { (problem) } }
     };
-    secure(frame("Data about persons", STYLE_AT, &body).into_response())
+    secure(about_persons("Data about persons", STYLE_AT, &body).into_response())
 }
 
 async fn login() -> Response {
@@ -69,7 +69,7 @@ async fn page(State(management): Shared, headers: HeaderMap) -> Response {
     match body(&management) {
         Ok(body) => {
             let title = format!("Data about persons at {}", management.faces.engine.name());
-            secure(frame(&title, STYLE_AT, &body).into_response())
+            secure(about_persons(&title, STYLE_AT, &body).into_response())
         }
         Err(error) => {
             tracing::error!(%error, "the data officer's page cannot be made");
