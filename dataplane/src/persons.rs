@@ -15,8 +15,8 @@ pub trait Persons: Send + Sync + fmt::Debug {
     /// What of a row about `subject` may be handed on now; `None` where nothing may.
     fn permits(&self, subject: &str) -> Option<Permitted>;
 
-    /// The person, unless nothing of them may be handed on whoever else permits it: they object.
-    fn known(&self, subject: &str) -> Option<[u8; 16]>;
+    /// What of a row may be handed on where the person permits it in another way; `None` where the person objects.
+    fn permitted_elsewhere(&self, subject: &str) -> Option<Permitted>;
 
     /// A row about a person was handed on, or went into a group.
     fn handed_on(&self, permitted: &Permitted);

@@ -63,6 +63,12 @@ pub struct Attribute {
     /// Why it may be handed on, where that differs from the row's basis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<String>,
+    /// For what it may be processed at all, whoever permits it; for everything that its row may be, where it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purposes: Vec<String>,
+    /// How it is processed, where that differs from the rest of the row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processing: Vec<String>,
 }
 
 fn consent() -> String {
@@ -109,6 +115,8 @@ impl Personal {
             let path = format!("/attributes/{name}");
             text(&path, name, MAX_TEXT)?;
             text(&format!("{path}/category"), &attribute.category, MAX_TEXT)?;
+            bounded(&format!("{path}/purposes"), &attribute.purposes, 64, MAX_TEXT)?;
+            bounded(&format!("{path}/processing"), &attribute.processing, 64, MAX_TEXT)?;
             if let Some(basis) = &attribute.basis {
                 check_basis(&format!("{path}/basis"), basis)?;
             }
@@ -121,6 +129,13 @@ impl Personal {
     pub fn needs_consent(&self, attribute: &str) -> bool {
         let named = self.attributes.get(attribute);
         named.is_some_and(|one| one.basis.as_deref().unwrap_or(&self.basis) == CONSENT)
+    }
+
+    /// Whether an attribute may not be handed on for all of `purposes`, whoever permits it.
+    #[must_use]
+    pub fn bars(&self, attribute: &str, purposes: &[String], known: &Hierarchy) -> bool {
+        let allowed = self.attributes.get(attribute).map(|one| one.purposes.as_slice()).unwrap_or_default();
+        !allowed.is_empty() && !all_within(purposes, allowed, known)
     }
 
     /// Whether rows may be handed on for all of `purposes` without the person's permission.
@@ -184,6 +199,14 @@ mod tests {
         let personal = Personal::parse(good).unwrap();
         assert!(personal.needs_consent("lat") && !personal.needs_consent("plan"));
         assert!(!personal.needs_consent("colour"), "not about the person");
+        let known = Hierarchy::shipped();
+        let barred = Personal::parse(
+            json!({"subject": "user", "attributes": {"lat": {"category": "https://w3id.org/dpv/pd#Location",
+            "purposes": ["https://w3id.org/dpv#ResearchAndDevelopment"]}}}),
+        )
+        .unwrap();
+        assert!(!barred.bars("lat", &["https://w3id.org/dpv#AcademicResearch".to_owned()], &known));
+        assert!(barred.bars("lat", &["https://w3id.org/dpv#Marketing".to_owned()], &known));
         let refused = |json: Json| Personal::parse(json).unwrap_err().to_string();
         assert!(refused(json!({"subject": ""})).starts_with("/subject"));
         assert!(refused(json!({"subject": "a", "basis": "because"})).starts_with("/basis"));

@@ -352,10 +352,13 @@ impl Engine {
         statements: &[StatementRecord],
         by: &str,
         number: u64,
+        not_before: Timestamp,
     ) -> Result<Option<Vec<Measured>>, EngineError> {
         let mut parts: HashMap<u32, Vec<Measured>> = HashMap::new();
         let mut expected = None;
-        for one in statements.iter().filter(|one| one.kind == notice::MEASURED && one.by == by) {
+        let of_party = statements.iter().filter(|one| one.kind == notice::MEASURED && one.by == by);
+        // Nothing is stated before the period is over: what came earlier need not be opened.
+        for one in of_party.filter(|one| one.recorded_at >= not_before) {
             let part: MeasuredPart = match serde_json::from_value(self.stated(one)?) {
                 Ok(part) => part,
                 Err(_) => continue,
@@ -389,8 +392,11 @@ impl Engine {
             return Ok(());
         }
         let statements = self.statements(&agreement)?;
-        let ours = self.stated_measured(&statements, self.did(), number)?.unwrap_or_default();
-        let theirs = self.stated_measured(&statements, &record.peer, number)?;
+        let (_, end) = promise.levels.bounds(promise.since, number).unwrap_or_default();
+        let skew = SignedDuration::from_secs(promise.levels.clock_skew);
+        let not_before = end.checked_sub(skew).unwrap_or(Timestamp::MIN);
+        let ours = self.stated_measured(&statements, self.did(), number, not_before)?.unwrap_or_default();
+        let theirs = self.stated_measured(&statements, &record.peer, number, not_before)?;
         let alone = theirs.is_none();
         if alone && (!over || period.state == PeriodState::OneSided) {
             return Ok(());

@@ -165,6 +165,8 @@ struct View {
     open: bool,
     /// Attributes that need permission.
     guarded: Hidden,
+    /// Attributes that this agreement's purposes do not reach, whoever permits it.
+    barred: Hidden,
     /// By the number of the extent: what is left out under it; `None` where it does not reach that far.
     verdicts: RwLock<HashMap<usize, Option<Hidden>>>,
     counted: Mutex<handed::Counts>,
@@ -178,7 +180,9 @@ impl View {
         }
         let extent = self.ledger.extent(number).filter(|extent| extent.covers(&self.asked, &self.known));
         let verdict = extent.map(|extent| {
-            self.guarded.iter().filter(|name| !extent.names(name)).cloned().collect::<Hidden>()
+            let guarded =
+                self.guarded.iter().filter(|name| !extent.names(name) && !self.barred.contains(name));
+            guarded.chain(self.barred.iter()).cloned().collect::<Hidden>()
         });
         self.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(number, verdict.clone());
         verdict
@@ -208,14 +212,18 @@ impl Persons for View {
             });
         }
         let open = self.open && !held.is_some_and(|held| held.objects);
-        let hidden = hidden.or_else(|| open.then(|| Arc::clone(&self.guarded)))?;
+        let whole = || {
+            let guarded = self.guarded.iter().filter(|name| !self.barred.contains(name));
+            guarded.chain(self.barred.iter()).cloned().collect()
+        };
+        let hidden = hidden.or_else(|| open.then(whole))?;
         Some(Permitted { person, hidden })
     }
 
-    fn known(&self, subject: &str) -> Option<Person> {
+    fn permitted_elsewhere(&self, subject: &str) -> Option<Permitted> {
         let person = self.ledger.person(subject);
         let objects = self.ledger.read().get(&person).is_some_and(|held| held.objects);
-        (!objects).then_some(person)
+        (!objects).then(|| Permitted { person, hidden: Arc::clone(&self.barred) })
     }
 
     fn handed_on(&self, permitted: &Permitted) {
@@ -268,6 +276,7 @@ pub(crate) fn sample_persons(folder: &std::path::Path, count: usize) -> anyhow::
         known: Arc::new(Hierarchy::default()),
         open: false,
         guarded: Arc::from([Arc::from("start")]),
+        barred: Arc::from([]),
         verdicts: RwLock::default(),
         counted: Mutex::default(),
     };
@@ -297,6 +306,9 @@ impl Engine {
         let attributes: Arc<[Arc<str>]> =
             personal.attributes.keys().map(|name| Arc::from(name.as_str())).collect();
         let guarded = attributes.iter().filter(|name| personal.needs_consent(name)).cloned().collect();
+        let barred =
+            attributes.iter().filter(|name| personal.bars(name, &asked.purposes, &self.known)).cloned();
+        let barred = barred.collect();
         let view = Arc::new(View {
             ledger: Arc::clone(&self.ledger),
             agreement: record.agreement.id().to_string(),
@@ -304,6 +316,7 @@ impl Engine {
             known: Arc::clone(&self.known),
             open,
             guarded,
+            barred,
             verdicts: RwLock::default(),
             counted: Mutex::default(),
         });

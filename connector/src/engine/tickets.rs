@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dataplane::{Hidden, Metered, Permitted, Persons};
+use dataplane::{Metered, Permitted, Persons};
 use governance::ticket::{
     ConnectorMetadata, Introspection, KEEP_GROUP, MAX_LIFETIME, OperatorDescription, OperatorMetadata, SKEW,
     Ticket, TrustGroup,
@@ -60,20 +60,16 @@ pub(super) struct Ticketed {
 struct OfTicket {
     subjects: HashSet<String>,
     inner: Arc<dyn Persons>,
-    nothing: Hidden,
 }
 
 impl Persons for OfTicket {
     fn permits(&self, subject: &str) -> Option<Permitted> {
-        if !self.subjects.contains(subject) {
-            return None;
-        }
-        // The operator's answer is the person's permission; what it permits is the whole row.
-        self.inner.known(subject).map(|person| Permitted { person, hidden: Arc::clone(&self.nothing) })
+        // The operator's answer is the person's permission.
+        self.subjects.contains(subject).then(|| self.inner.permitted_elsewhere(subject))?
     }
 
-    fn known(&self, subject: &str) -> Option<[u8; 16]> {
-        self.inner.known(subject)
+    fn permitted_elsewhere(&self, subject: &str) -> Option<Permitted> {
+        self.inner.permitted_elsewhere(subject)
     }
 
     fn handed_on(&self, permitted: &Permitted) {
@@ -84,7 +80,7 @@ impl Persons for OfTicket {
 impl Ticketed {
     /// Only the rows of those whom the operator named.
     pub(super) fn only(&self, inner: Arc<dyn Persons>) -> Arc<dyn Persons> {
-        Arc::new(OfTicket { subjects: self.subjects.clone(), inner, nothing: Arc::from([]) })
+        Arc::new(OfTicket { subjects: self.subjects.clone(), inner })
     }
 }
 

@@ -134,10 +134,13 @@ struct Session {
 /// Consents, withdrawals and requests that an operator brought, and what is shared with whom.
 async fn page(State(faces): Shared, Query(asked): Query<Session>, headers: HeaderMap) -> Response {
     if let Some(token) = asked.session {
-        // Out of the address at once.
+        // Out of the address at once; the address is good no more.
         let mut response = Redirect::to(&format!("{PERSONAL_PATH}/page")).into_response();
-        let cookie = format!("{COOKIE}={token}; Path={PERSONAL_PATH}; HttpOnly; Secure; SameSite=Strict");
-        if let (true, Ok(cookie)) = (faces.operators.who(&token).is_some(), HeaderValue::try_from(cookie)) {
+        if let Ok(Some(token)) = faces.operators.renew(&token)
+            && let Ok(cookie) = HeaderValue::try_from(format!(
+                "{COOKIE}={token}; Path={PERSONAL_PATH}; HttpOnly; Secure; SameSite=Strict"
+            ))
+        {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         return pages::secure(response);

@@ -44,6 +44,17 @@ impl Sessions {
         sessions.get(&digest).filter(|(begun, _)| begun.elapsed() < LASTS).map(|(_, who)| who.clone())
     }
 
+    /// A new token in the place of one that was seen by others, such as in an address; that one is good no more.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub(super) fn renew(&self, token: &str) -> anyhow::Result<Option<String>> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let Some(who) = self.who(token) else { return Ok(None) };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+        self.begin(&who).map(Some)
+    }
+
     /// Whose session the cookie `name` of a request is of.
     pub(super) fn of(&self, name: &str, headers: &HeaderMap) -> Option<String> {
         let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
