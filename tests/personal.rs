@@ -301,7 +301,7 @@ async fn statements_that_are_forged_old_foreign_or_repeated_change_nothing() {
 async fn persons_see_what_is_held_object_and_are_forgotten() {
     let trips = Trips::of_research();
     trips.give("anna", &["start"]).await;
-    trips.rows().await;
+    assert_eq!(trips.rows().await, format!("{HEADER},Plaza,,b1\n,Mill,,b3\n"));
     let (status, told) = trips.ask("insight", "anna").await;
     assert_eq!(status, 201, "{told}");
     assert_eq!(told["held"][0]["data"], format!("{HEADER}anna,Plaza,12,b1\nanna,Mill,30,b3\n"), "{told}");
@@ -328,6 +328,12 @@ async fn persons_see_what_is_held_object_and_are_forgotten() {
     let days = due.duration_since(connector::clock::now()).as_hours() / 24;
     assert!((27..=31).contains(&days), "{due}");
     assert_eq!(trips.rows().await, HEADER, "at once");
+    assert_eq!(
+        trips.researcher.get("/v4/personal/deletions").await,
+        json!([]),
+        "who never got the name is not told it now"
+    );
+    assert!(trips.holder.events().join("\n").contains("does not tell who it is about"));
     let id = erasure["request"].as_str().unwrap();
     let shown = trips.holder.text(&["personal", "request", id]);
     assert!(shown.contains("anna") && shown.contains("please"), "{shown}");
@@ -349,6 +355,32 @@ async fn persons_see_what_is_held_object_and_are_forgotten() {
     assert_eq!(trips.holder.get("/v4/personal/consents").await, json!([]));
     let (_, told) = trips.ask("insight", "anna").await;
     assert_eq!(told["recipients"], json!([]), "what was recorded cannot be read by anybody");
+}
+
+#[tokio::test]
+async fn who_must_be_told_is_told_although_the_node_stopped() {
+    use connector::tables::{self, PersonRecord, UntoldRecord, prefix};
+    let mut trips = Trips::of_research();
+    let (_, given) = trips.give("anna", &[]).await;
+    trips.rows().await;
+    trips.ask("insight", "anna").await;
+    // As a kill leaves it: the withdrawal is written, and nobody was told.
+    trips.holder.stop();
+    {
+        let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
+        let (store, _) = store::Store::open(&trips.holder.dir.join("store"), &options).unwrap();
+        let (key, _) = tables::list::<PersonRecord>(&store, prefix::PERSON, None, 1).unwrap().remove(0);
+        let person = key.strip_prefix(prefix::PERSON).unwrap();
+        let consents = vec![given["receipts"][0]["consent"].as_str().unwrap().to_owned()];
+        let untold = UntoldRecord { consents, everything: false, at: connector::clock::now() };
+        let mut batch = store::Batch::new();
+        tables::put(&mut batch, tables::key(prefix::UNTOLD, person), &untold).unwrap();
+        store.commit(batch).await.unwrap();
+    }
+    trips.holder.start();
+    let due =
+        trips.researcher.until("/v4/personal/deletions", |all| !all.as_array().unwrap().is_empty()).await;
+    assert_eq!(due[0]["about"]["values"], json!(["anna"]));
 }
 
 #[tokio::test]

@@ -349,6 +349,7 @@ impl Engine {
         self.expect_requests()?;
         self.expect_all_levels()?;
         self.take_up_accesses().await?;
+        self.tell_untold().await?;
         self.expect_agreed_claims()?;
         self.expect_remote_claims()?;
         Ok(resumed)

@@ -25,7 +25,7 @@ pub use self::governance::{
 };
 pub use self::personal::{
     AccessOutcome, AccessRecord, Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord,
-    StatementRecord,
+    StatementRecord, UntoldRecord,
 };
 use crate::http::management::Scope;
 
@@ -121,6 +121,8 @@ pub mod prefix {
     pub const TRANSFER: &str = "transfer/";
     /// The transfers of an agreement.
     pub const TRANSFER_OF: &str = "transfer-of/";
+    /// [`super::UntoldRecord`], by the name in the ledger.
+    pub const UNTOLD: &str = "untold/";
     /// [`super::Usage`].
     pub const USAGE: &str = "usage/";
     /// [`super::Used`], by its name on this node.

@@ -41,8 +41,8 @@ pub(super) struct Ledger {
     views: Mutex<Vec<Weak<View>>>,
     /// What was handed on and is not written yet, by agreement.
     handed: Mutex<HashMap<String, handed::Counts>>,
-    /// Tags of everybody to whom something of an agreement was handed on, once they were asked for.
-    reached: Mutex<HashMap<String, HashSet<String>>>,
+    /// Tags of everybody of whom something was handed on under an agreement, once they were asked for.
+    reached: Mutex<HashMap<String, handed::Reached>>,
     changed: Notify,
     /// Held while a person is made or forgotten.
     order: tokio::sync::Mutex<()>,
@@ -229,7 +229,7 @@ impl Persons for View {
     fn handed_on(&self, permitted: &Permitted) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = counted.entry(permitted.person).or_insert_with(|| (0, Arc::clone(&permitted.hidden)));
-        entry.0 += 1;
+        *entry = (entry.0 + 1, handed::both(&entry.1, &permitted.hidden));
         let is_full = counted.len() >= COUNTED;
         drop(counted);
         if is_full {

@@ -163,3 +163,14 @@ pub struct AccessOutcome {
     /// Rows, where they were counted.
     pub rows: u64,
 }
+
+/// What recipients are still to be told about a person: it outlives a stop of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntoldRecord {
+    /// Consents that ended.
+    pub consents: Vec<String>,
+    /// Whether everything about the person must be deleted, whatever permitted it.
+    pub everything: bool,
+    /// Since when.
+    pub at: Timestamp,
+}

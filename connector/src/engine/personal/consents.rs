@@ -25,7 +25,7 @@ use crate::engine::statements::Made;
 use crate::engine::{Engine, EngineError};
 use crate::http::PERSONAL_PATH;
 use crate::tables::{
-    self, AgreementRecord, ConsentRecord, Event, PersonRecord, StatementRecord, Told, prefix,
+    self, AgreementRecord, ConsentRecord, Event, PersonRecord, StatementRecord, Told, UntoldRecord, prefix,
 };
 
 /// Longest statement of an operator, in bytes.
@@ -225,7 +225,7 @@ impl Engine {
         let stated: Withdrawing =
             serde_json::from_value(statement.stated.clone()).map_err(|error| malformed(error.to_string()))?;
         let persons = self.withdrawn_of(&statement.by, &stated)?;
-        self.withdraw(&statement.by, persons).await
+        self.withdraw(&statement.by, persons, None).await
     }
 
     /// The consents that are meant: of the person, or the one with the id, which only the operator that gave it may name.
@@ -254,16 +254,18 @@ impl Engine {
         }
     }
 
-    /// Takes consents back, and tells their recipients.
+    /// Takes consents back, and tells their recipients; of a person who is to be `erased`, everybody who has something.
     pub(super) async fn withdraw(
         self: &Arc<Self>,
         operator: &str,
         records: Vec<ConsentRecord>,
+        erased: Option<&Person>,
     ) -> Result<Vec<Receipt>, EngineError> {
         let now = clock::now();
         let mut batch = Batch::new();
         let mut ended = Vec::new();
         let mut all = Vec::new();
+        let mut persons = Vec::new();
         {
             let _order = self.ledger.order.lock().await;
             for record in records {
@@ -279,7 +281,27 @@ impl Engine {
                 }
                 all.push(record);
             }
-            if !ended.is_empty() {
+            // In the same commit: a stop of the node forgets nobody who must be told.
+            let mut untold: HashMap<Person, Vec<String>> = HashMap::new();
+            for record in &ended {
+                if let Some(person) = person_of(&record.person) {
+                    untold.entry(person).or_default().push(record.consent.id.clone());
+                }
+            }
+            if let Some(person) = erased {
+                untold.entry(*person).or_default();
+            }
+            for (person, consents) in untold {
+                let key = tables::key(prefix::UNTOLD, &name(&person));
+                let before = tables::load::<UntoldRecord>(&self.store, &key)?.map(|(before, _)| before);
+                let everything =
+                    erased == Some(&person) || before.as_ref().is_some_and(|before| before.everything);
+                let consents =
+                    before.into_iter().flat_map(|before| before.consents).chain(consents).collect();
+                tables::put(&mut batch, key, &UntoldRecord { consents, everything, at: now })?;
+                persons.push(person);
+            }
+            if !persons.is_empty() {
                 // Before it is written: what is acknowledged counts at once, and what is not written was not acknowledged.
                 self.let_go(&ended);
                 let text = format!("{} consents were withdrawn through an operator", ended.len());
@@ -287,16 +309,37 @@ impl Engine {
                 self.commit(batch).await?;
             }
         }
-        let mut persons: HashMap<Person, Vec<ConsentRecord>> = HashMap::new();
-        for record in ended {
-            if let Some(person) = person_of(&record.person) {
-                persons.entry(person).or_default().push(record);
-            }
-        }
-        for (person, ended) in persons {
-            self.tell_recipients(&person, Some(&ended), now).await?;
+        for person in persons {
+            self.tell_of(&person).await?;
         }
         all.iter().map(|record| self.receipt(record)).collect()
+    }
+
+    /// Tells whoever must be told about a person, and notes that it was done.
+    async fn tell_of(self: &Arc<Self>, person: &Person) -> Result<(), EngineError> {
+        let key = tables::key(prefix::UNTOLD, &name(person));
+        let _lock = self.locks.lock(&key).await;
+        let Some((untold, _)) = tables::load::<UntoldRecord>(&self.store, &key)? else { return Ok(()) };
+        let mut ended = Vec::new();
+        for id in &untold.consents {
+            ended.extend(self.consent(id)?.map(|(record, _)| record));
+        }
+        let ended = (!untold.everything).then_some(ended.as_slice());
+        self.tell_recipients(person, ended, untold.at).await?;
+        let mut batch = Batch::new();
+        batch.delete(key);
+        self.commit(batch).await.map(|_| ())
+    }
+
+    /// Tells what was to be told when the node stopped; who was told already is told again.
+    pub(in crate::engine) async fn tell_untold(self: &Arc<Self>) -> Result<(), EngineError> {
+        let untold = tables::list::<UntoldRecord>(&self.store, prefix::UNTOLD, None, usize::MAX)?;
+        for (key, _) in untold {
+            if let Some(person) = key.strip_prefix(prefix::UNTOLD).and_then(person_of) {
+                self.tell_of(&person).await?;
+            }
+        }
+        Ok(())
     }
 
     /// They count no more.
@@ -334,10 +377,13 @@ impl Engine {
             let reaches = |ended: &[ConsentRecord]| {
                 ended.iter().any(|one| one.consent.extent.covers(&wanted, &self.known))
             };
-            if !ended.is_none_or(reaches) || !self.was_handed(record.agreement.id().as_str(), &known)? {
+            if !ended.is_none_or(reaches) {
                 continue;
             }
-            match self.withdrawal_of(person, &known, &record, now)? {
+            let Some(left_out) = self.left_out_of_all(record.agreement.id().as_str(), &known)? else {
+                continue;
+            };
+            match self.withdrawal_of(person, &known, &record, &left_out, now)? {
                 Some(withdrawal) => {
                     let made = Made {
                         kind: notice::WITHDRAWAL,
@@ -370,11 +416,16 @@ impl Engine {
         person: &Person,
         known: &PersonRecord,
         record: &AgreementRecord,
+        left_out: &[String],
         now: Timestamp,
     ) -> Result<Option<Withdrawal>, EngineError> {
         let dataset = record.agreement.target().to_string();
         let Some(asset) = self.asset(&dataset)? else { return Ok(None) };
         let Ok(Some(personal)) = Personal::of(&asset.properties) else { return Ok(None) };
+        // A recipient that never got the name is not told it now.
+        if left_out.contains(&personal.subject) {
+            return Ok(None);
+        }
         let subject = self.subject_of(person, known)?;
         let key = self.pseudonym_key(record.agreement.id().as_str())?;
         let mut values: Vec<_> = transforms_of_each(record.agreement.policy())

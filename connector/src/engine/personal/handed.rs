@@ -1,6 +1,7 @@
 //! Who was among the rows that were handed on: counted for each person, written sealed, found again with the person's key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, PoisonError};
 
 use dataplane::Hidden;
@@ -19,6 +20,27 @@ const IN_ONE: usize = 4096;
 
 /// Rows by person, with the attributes that were left out.
 pub(in crate::engine) type Counts = HashMap<Person, (u64, Hidden)>;
+
+/// By tag, the attributes that were left out of all rows.
+pub(super) type Reached = HashMap<String, Vec<String>>;
+
+/// What is left out of all rows is left out of these as well.
+fn reach(known: &mut Reached, tag: String, hidden: Vec<String>) {
+    match known.entry(tag) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(hidden);
+        }
+        Entry::Occupied(mut all) => all.get_mut().retain(|name| hidden.contains(name)),
+    }
+}
+
+/// What was left out of rows that came before and is left out of these as well.
+pub(super) fn both(before: &Hidden, hidden: &Hidden) -> Hidden {
+    if Arc::ptr_eq(before, hidden) {
+        return Arc::clone(before);
+    }
+    before.iter().filter(|name| hidden.contains(name)).cloned().collect()
+}
 
 /// To whom something about a person was handed on.
 #[derive(Debug, Clone, Serialize)]
@@ -74,8 +96,8 @@ impl Ledger {
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = handed.entry(agreement.to_owned()).or_default();
         for (person, (rows, hidden)) in counted {
-            let entry = counts.entry(person).or_insert_with(|| (0, hidden));
-            entry.0 = entry.0.saturating_add(rows);
+            let entry = counts.entry(person).or_insert_with(|| (0, Arc::clone(&hidden)));
+            *entry = (entry.0.saturating_add(rows), both(&entry.1, &hidden));
         }
         drop(handed);
         self.changed.notify_one();
@@ -153,8 +175,8 @@ impl Engine {
         tables::put(&mut batch, key, &HandedRecord { at: now, sealed })?;
         self.commit(batch).await?;
         let mut reached = self.ledger.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tags) = reached.get_mut(agreement) {
-            tags.extend(handed.persons.into_iter().map(|(tag, ..)| tag));
+        if let Some(known) = reached.get_mut(agreement) {
+            handed.persons.into_iter().for_each(|(tag, _, hidden)| reach(known, tag, hidden));
         }
         Ok(())
     }
@@ -179,19 +201,29 @@ impl Engine {
         }
     }
 
-    /// Whether rows about a person were handed on under an agreement.
-    pub(super) fn was_handed(&self, agreement: &str, record: &PersonRecord) -> Result<bool, EngineError> {
-        let Some(tag) = self.ledger.keys.tag(record.slot, agreement) else { return Ok(false) };
+    /// Attributes that were left out of all rows about a person that were handed on under an agreement; `None` where no row was.
+    pub(super) fn left_out_of_all(
+        &self,
+        agreement: &str,
+        record: &PersonRecord,
+    ) -> Result<Option<Vec<String>>, EngineError> {
+        let Some(tag) = self.ledger.keys.tag(record.slot, agreement) else { return Ok(None) };
         {
             let reached = self.ledger.reached.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(tags) = reached.get(agreement) {
-                return Ok(tags.contains(&tag));
+            if let Some(known) = reached.get(agreement) {
+                return Ok(known.get(&tag).cloned());
             }
         }
-        let mut tags = HashSet::new();
-        self.each_handed(agreement, |handed| tags.extend(handed.persons.into_iter().map(|(tag, ..)| tag)))?;
-        let found = tags.contains(&tag);
-        self.ledger.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(agreement.to_owned(), tags);
+        let mut known = Reached::new();
+        self.each_handed(agreement, |handed| {
+            handed.persons.into_iter().for_each(|(tag, _, hidden)| reach(&mut known, tag, hidden));
+        })?;
+        let found = known.get(&tag).cloned();
+        self.ledger
+            .reached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(agreement.to_owned(), known);
         Ok(found)
     }
 

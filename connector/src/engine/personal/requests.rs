@@ -83,8 +83,7 @@ impl Engine {
         if asked.kind == Kind::Erasure {
             // What needs no person is done at once: no row goes out any more, and whoever has some is told.
             let consents = self.consents(Some(&name(&person)))?;
-            self.withdraw(&statement.by, consents).await?;
-            self.tell_recipients(&person, None, clock::now()).await?;
+            self.withdraw(&statement.by, consents, Some(&person)).await?;
         }
         Ok(Answer { record, insight })
     }
