@@ -66,6 +66,10 @@ struct City {
 
 impl City {
     async fn new() -> Self {
+        Self::with(&permission(&[c("purpose", "eq", RESEARCH)])).await
+    }
+
+    async fn with(terms: &Value) -> Self {
         let world = World::new();
         let (mut holder, service) = (world.local_node("holder"), world.local_node("service"));
         let uuid = connector::ids::uuid();
@@ -88,8 +92,7 @@ impl City {
             "rider": {"category": "https://w3id.org/dpv/pd#Identifier"}, "start": {"category": "https://w3id.org/dpv/pd#Location"}}});
         std::fs::write(&personal, said.to_string()).unwrap();
         let further = ["--personal", personal.to_str().unwrap()];
-        let terms = permission(&[c("purpose", "eq", RESEARCH)]);
-        let agreement = agree_with(&world, &holder, &service, file.to_str().unwrap(), &terms, &further);
+        let agreement = agree_with(&world, &holder, &service, file.to_str().unwrap(), terms, &further);
         let door = door(&service, &agreement).await;
         Self { world, holder, service, operator, uuid, _registry: registry, contracted, agreement, door }
     }
@@ -236,6 +239,22 @@ async fn a_contract_token_stands_for_the_agreement() {
 }
 
 #[tokio::test]
+async fn the_terms_must_permit_what_the_operator_permits() {
+    let city = City::with(&permission(&[c("purpose", "eq", RESEARCH), c("count", "lteq", "1")])).await;
+    for (expected, outcome) in [(200, "complete"), (403, "the agreement does not permit it now")] {
+        let ticket = city.ticket(&city.operator, permits(&["anna"]), |_| {}).await;
+        assert_eq!(city.read(Some(&ticket)).await.0, expected);
+        let ended = |all: &Value| {
+            all.as_array()
+                .unwrap()
+                .iter()
+                .any(|one| one["outcome"]["response"] == outcome && one["told"] == "yes")
+        };
+        city.holder.until("/v4/personal/accesses", ended).await;
+    }
+}
+
+#[tokio::test]
 async fn tickets_and_operators_that_lie_or_fail_give_nothing() {
     let city = City::new().await;
     let now = connector::clock::now().as_second();
@@ -295,4 +314,13 @@ async fn tickets_and_operators_that_lie_or_fail_give_nothing() {
     city.holder.text(&["agreements", "end", &city.agreement]);
     let ticket = city.ticket(&city.operator, permits(&["anna"]), |_| {}).await;
     assert_eq!(city.read(Some(&ticket)).await.0, 403, "the policy must permit as well");
+    assert!(
+        city.holder
+            .get("/v4/personal/accesses")
+            .await
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| !one["outcome"].is_null())
+    );
 }

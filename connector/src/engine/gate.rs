@@ -132,7 +132,7 @@ impl Engine {
     /// # Errors
     /// See [`Denial`].
     pub async fn admit(
-        &self,
+        self: &Arc<Self>,
         pid: &str,
         token: &str,
         distribution: Option<&str>,
@@ -159,13 +159,13 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Denial`].
-    pub async fn admit_push(&self, pid: &str) -> Result<Admission, Denial> {
+    pub async fn admit_push(self: &Arc<Self>, pid: &str) -> Result<Admission, Denial> {
         let record = self.provided(pid)?;
         self.admit_to(pid, &record.transfer, None, true, Sent::default()).await
     }
 
     async fn admit_to(
-        &self,
+        self: &Arc<Self>,
         pid: &str,
         transfer: &Transfer,
         distribution: Option<&str>,
@@ -184,9 +184,6 @@ impl Engine {
         let denied = |reason: String| Err(Denial::Denied(reason));
         let (record, signed) = self.agreement_to_read(&agreement).map_err(Denial::Failed)?;
         let noted = reads && OF_USE.iter().any(|left| record.agreement.policy().mentions(left));
-        // Uses that count are let through one after the other; others need not wait for what is being written.
-        let usage_key = format!("{}{agreement}", prefix::USAGE);
-        let _lock = if noted { Some(self.locks.lock(&usage_key).await) } else { None };
         if let Some(ended) = &record.ended {
             return denied(format!("the agreement {agreement} was ended on {}: {}", ended.at, ended.reason));
         }
@@ -229,7 +226,9 @@ impl Engine {
             access = Some(ticketed.access);
         }
         let of_persons = of_persons.map(|one| one.guard);
+        // Uses that count are let through one after the other; others need not wait for what is being written.
         let key = tables::key(prefix::USAGE, &agreement);
+        let _lock = if noted { Some(self.locks.lock(&key).await) } else { None };
         let (usage, usage_version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
         let now = clock::now();
         let policy = record.agreement.policy();
@@ -278,6 +277,9 @@ impl Engine {
             Err(denial) => {
                 if reads {
                     self.meters.close(&agreement, now);
+                }
+                if let Some(access) = &access {
+                    self.access_ended(access, Err("the agreement does not permit it now")).await;
                 }
                 return Err(denial);
             }

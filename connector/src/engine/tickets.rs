@@ -476,13 +476,15 @@ impl Engine {
         let _lock = self.locks.lock(key).await;
         let Some((record, version)) = tables::load::<AccessRecord>(&self.store, key)? else { return Ok(()) };
         let mut batch = Batch::new();
-        if let Told::Not(reason) = &told {
-            let text = format!("the operator {} was not told how an access ended: {reason}", record.operator);
-            tables::append_event(
-                &mut batch,
-                &Event::new("access", clock::now(), text).about(&record.agreement),
-            )?;
-        }
+        let text = match &told {
+            Told::Not(reason) => {
+                format!("the operator {} was not told how an access ended: {reason}", record.operator)
+            }
+            Told::Pending | Told::Yes => {
+                format!("the operator {} was told how an access ended", record.operator)
+            }
+        };
+        tables::append_event(&mut batch, &Event::new("access", clock::now(), text).about(&record.agreement))?;
         batch.expect(key, Some(version));
         tables::put(&mut batch, key, &AccessRecord { told, ..record })?;
         self.commit(batch).await.map(|_| ())
