@@ -133,7 +133,6 @@ impl Engine {
     }
 
     async fn write_handed(&self) -> Result<(), EngineError> {
-        let _order = self.ledger.order.lock().await;
         let handed = std::mem::take(&mut *self.ledger.handed.lock().unwrap_or_else(PoisonError::into_inner));
         let now = clock::now();
         for (agreement, counts) in handed {
@@ -157,6 +156,8 @@ impl Engine {
         part: &[(Person, (u64, Hidden))],
         now: Timestamp,
     ) -> Result<(), EngineError> {
+        // Part by part: a withdrawal need not wait for all of them.
+        let _order = self.ledger.order.lock().await;
         let mut batch = store::Batch::new();
         // Persons whom no operator has named have a record as well, so that they can ask. How the data names them is not
         // known here: the operator that asks says it.
