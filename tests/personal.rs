@@ -153,7 +153,8 @@ async fn a_withdrawal_counts_at_once_and_the_recipient_confirms_that_it_deleted(
     let stranger = Stranger::new(&trips.world);
     let forged = statement(&stranger, &trips.holder.did, WITHDRAWN, json!({"subject": "anna"}));
     assert_eq!(post(&trips.holder, "withdrawals", &forged).await.0, 401, "an operator off the list");
-    // A kill forgets nothing.
+    // A kill forgets nothing that was written; an insight has everything written before it is answered.
+    trips.ask("insight", "anna").await;
     trips.holder.kill();
     trips.holder.start();
     trips.holder.client = trips.world.client();

@@ -5,7 +5,7 @@ mod handed;
 mod requests;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dataplane::{Hidden, OfPersons, Permitted, Persons};
 use governance::consent::{Asked, Extent};
@@ -37,13 +37,15 @@ pub(super) struct Ledger {
     keys: SubjectKeys,
     persons: RwLock<HashMap<Person, Held>>,
     extents: RwLock<Extents>,
-    /// Streams that run, to be asked for what they have counted.
-    views: Mutex<Vec<Weak<View>>>,
+    /// What streams that run have counted, by agreement.
+    views: Mutex<Vec<(String, Arc<Mutex<handed::Counts>>)>>,
     /// What was handed on and is not written yet, by agreement.
     handed: Mutex<HashMap<String, handed::Counts>>,
     /// Tags of everybody of whom something was handed on under an agreement, once they were asked for.
     reached: Mutex<HashMap<String, handed::Reached>>,
     changed: Notify,
+    /// Held while what was handed on is written: whoever comes meanwhile waits until it is.
+    writing: tokio::sync::Mutex<()>,
     /// Held while a person is made or forgotten.
     order: tokio::sync::Mutex<()>,
 }
@@ -82,6 +84,7 @@ impl Ledger {
             handed: Mutex::default(),
             reached: Mutex::default(),
             changed: Notify::new(),
+            writing: tokio::sync::Mutex::default(),
             order: tokio::sync::Mutex::default(),
         })
     }
@@ -169,7 +172,7 @@ struct View {
     barred: Hidden,
     /// By the number of the extent: what is left out under it; `None` where it does not reach that far.
     verdicts: RwLock<HashMap<usize, Option<Hidden>>>,
-    counted: Mutex<handed::Counts>,
+    counted: Arc<Mutex<handed::Counts>>,
 }
 
 impl View {
@@ -190,8 +193,7 @@ impl View {
 
     /// Hands on what was counted.
     fn settle(&self) {
-        let counted = std::mem::take(&mut *self.counted.lock().unwrap_or_else(PoisonError::into_inner));
-        self.ledger.note(&self.agreement, counted);
+        self.ledger.settle(&self.agreement, &self.counted);
     }
 }
 
@@ -278,7 +280,7 @@ pub(crate) fn sample_persons(folder: &std::path::Path, count: usize) -> anyhow::
         guarded: Arc::from([Arc::from("start")]),
         barred: Arc::from([]),
         verdicts: RwLock::default(),
-        counted: Mutex::default(),
+        counted: Arc::default(),
     };
     Ok(OfPersons {
         subject: Arc::from("rider"),
@@ -318,11 +320,11 @@ impl Engine {
             guarded,
             barred,
             verdicts: RwLock::default(),
-            counted: Mutex::default(),
+            counted: Arc::default(),
         });
         let mut views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.retain(|view| view.strong_count() > 0);
-        views.push(Arc::downgrade(&view));
+        views.retain(|(_, counted)| Arc::strong_count(counted) > 1);
+        views.push((view.agreement.clone(), Arc::clone(&view.counted)));
         let guard = OfPersons { subject: Arc::from(personal.subject), attributes, persons: view };
         Ok(Some(Guarded { guard, identifier_type: personal.identifier_type }))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dataplane::Hidden;
 use jiff::Timestamp;
@@ -88,8 +88,13 @@ pub struct Share {
 }
 
 impl Ledger {
-    /// Takes over what a stream has counted.
-    pub(super) fn note(&self, agreement: &str, counted: Counts) {
+    /// Takes over what a stream has counted so far; nobody looks between.
+    pub(super) fn settle(&self, agreement: &str, counted: &Mutex<Counts>) {
+        let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note(agreement, std::mem::take(&mut *counted));
+    }
+
+    fn note(&self, agreement: &str, counted: Counts) {
         if counted.is_empty() {
             return;
         }
@@ -123,16 +128,15 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub async fn settle_handed(&self) -> Result<(), EngineError> {
-        let views: Vec<_> = {
-            let views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner);
-            views.iter().filter_map(std::sync::Weak::upgrade).collect()
-        };
-        views.iter().for_each(|view| view.settle());
+        let views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        views.iter().for_each(|(agreement, counted)| self.ledger.settle(agreement, counted));
         drop(views);
         self.write_handed().await
     }
 
     async fn write_handed(&self) -> Result<(), EngineError> {
+        // Who finds nothing to write finds what others took written.
+        let _writing = self.ledger.writing.lock().await;
         let handed = std::mem::take(&mut *self.ledger.handed.lock().unwrap_or_else(PoisonError::into_inner));
         let now = clock::now();
         for (agreement, counts) in handed {
