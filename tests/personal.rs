@@ -153,8 +153,7 @@ async fn a_withdrawal_counts_at_once_and_the_recipient_confirms_that_it_deleted(
     let stranger = Stranger::new(&trips.world);
     let forged = statement(&stranger, &trips.holder.did, WITHDRAWN, json!({"subject": "anna"}));
     assert_eq!(post(&trips.holder, "withdrawals", &forged).await.0, 401, "an operator off the list");
-    // A kill forgets nothing that was written; an insight has everything written before it is answered.
-    trips.ask("insight", "anna").await;
+    // A kill forgets nobody, whether or not it was written yet who was among the rows.
     trips.holder.kill();
     trips.holder.start();
     trips.holder.client = trips.world.client();
@@ -359,8 +358,67 @@ async fn persons_see_what_is_held_object_and_are_forgotten() {
 }
 
 #[tokio::test]
+async fn whoever_may_have_been_among_rows_that_a_kill_left_uncounted_is_told() {
+    let terms = permission(&[c("purpose", "eq", RESEARCH)]);
+    let mut trips = Trips::described(&terms, described, "events/trips.jsonl", "", &["--tail"]);
+    trips.give("anna", &["rider", "minutes"]).await;
+    let (url, token) = door(&trips.researcher, &trips.agreement).await;
+    let request = trips.researcher.client.get(format!("{url}?live=lines")).bearer_auth(&token);
+    let mut stream = request.send().await.unwrap().bytes_stream();
+    let row = "{\"rider\":\"anna\",\"start\":\"Plaza\",\"minutes\":12}\n";
+    std::fs::write(trips.world.folder.path().join("events/trips.jsonl"), row).unwrap();
+    while !String::from_utf8_lossy(&stream.next().await.unwrap().unwrap()).contains("anna") {}
+    trips.holder.kill();
+    trips.holder.start();
+    trips.holder.client = trips.world.client();
+    assert!(trips.holder.events().join("\n").contains("who was among them since"));
+    let (_, told) = trips.ask("insight", "anna").await;
+    let received = &told["recipients"][0];
+    assert_eq!(
+        (&received["recipient"], &received["unsure"], &received["rows"], &received["leftOut"]),
+        (&json!(trips.researcher.did), &json!(true), &json!(0), &json!(["start"])),
+        "{told}"
+    );
+    // Who did not permit it then was not among them.
+    trips.give("ben", &[]).await;
+    let (_, told) = trips.ask("insight", "ben").await;
+    assert_eq!(told["recipients"], json!([]));
+    trips.withdraw(json!({"subject": "ben"})).await;
+    trips.withdraw(json!({"subject": "anna"})).await;
+    let due =
+        trips.researcher.until("/v4/personal/deletions", |all| !all.as_array().unwrap().is_empty()).await;
+    assert_eq!((due.as_array().unwrap().len(), &due[0]["about"]["values"]), (1, &json!(["anna"])), "{due}");
+}
+
+#[tokio::test]
+async fn what_another_consent_permits_still_is_not_asked_back() {
+    let trips = Trips::of_research();
+    let mut ids = Vec::new();
+    for attributes in [&["rider"][..], &[], &["rider", "start"]] {
+        let (_, given) = trips.give("anna", attributes).await;
+        ids.push(given["receipts"][0]["consent"].clone());
+    }
+    assert!(trips.rows().await.contains("anna,Plaza,12,b1\n"));
+    trips.withdraw(json!({"consent": ids[0]})).await;
+    assert_eq!(trips.holder.get("/v4/personal/deletions").await, json!([]), "the others permit more");
+    trips.withdraw(json!({"consent": ids[1]})).await;
+    assert!(trips.rows().await.contains("anna,Plaza,,b1\n"));
+    let due =
+        trips.researcher.until("/v4/personal/deletions", |all| !all.as_array().unwrap().is_empty()).await;
+    assert_eq!(due[0]["about"]["attributes"], json!(["minutes"]), "{due}");
+    let table = trips.researcher.text(&["personal", "deletions"]);
+    assert!(table.contains("minutes of rows"), "{table}");
+    trips.withdraw(json!({"consent": ids[2]})).await;
+    let due =
+        trips.researcher.until("/v4/personal/deletions", |all| all.as_array().unwrap().len() == 2).await;
+    let whole = due.as_array().unwrap().iter().filter(|one| one["about"].get("attributes").is_none()).count();
+    assert_eq!(whole, 1, "nothing permits any of it: {due}");
+}
+
+#[tokio::test]
 async fn who_must_be_told_is_told_although_the_node_stopped() {
-    use connector::tables::{self, PersonRecord, UntoldRecord, prefix};
+    use connector::tables::{self, ConsentRecord, PersonRecord, UntoldRecord, prefix};
+    use governance::consent::Withdrawn;
     let mut trips = Trips::of_research();
     let (_, given) = trips.give("anna", &[]).await;
     trips.rows().await;
@@ -372,9 +430,14 @@ async fn who_must_be_told_is_told_although_the_node_stopped() {
         let (store, _) = store::Store::open(&trips.holder.dir.join("store"), &options).unwrap();
         let (key, _) = tables::list::<PersonRecord>(&store, prefix::PERSON, None, 1).unwrap().remove(0);
         let person = key.strip_prefix(prefix::PERSON).unwrap();
-        let consents = vec![given["receipts"][0]["consent"].as_str().unwrap().to_owned()];
-        let untold = UntoldRecord { consents, everything: false, at: connector::clock::now() };
+        let id = given["receipts"][0]["consent"].as_str().unwrap().to_owned();
+        let at = connector::clock::now();
         let mut batch = store::Batch::new();
+        let key = tables::key(prefix::CONSENT, &id);
+        let (mut record, _) = tables::load::<ConsentRecord>(&store, &key).unwrap().unwrap();
+        record.consent.withdrawn = Some(Withdrawn { at, operator: trips.operator.did.clone() });
+        tables::put(&mut batch, key, &record).unwrap();
+        let untold = UntoldRecord { consents: vec![id], everything: false, at };
         tables::put(&mut batch, tables::key(prefix::UNTOLD, person), &untold).unwrap();
         store.commit(batch).await.unwrap();
     }

@@ -344,6 +344,7 @@ impl Engine {
         }
         self.finish_ending().await?;
         self.settle_reads().await?;
+        self.take_up_handing().await?;
         self.take_up_pushes()?;
         self.expect_all_duties()?;
         self.expect_requests()?;

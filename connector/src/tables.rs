@@ -3,11 +3,12 @@
 mod federation;
 mod governance;
 mod personal;
+mod usage;
 
 use std::collections::BTreeMap;
 
 use catalog::Automation;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use protocol::negotiation::Negotiation;
 use protocol::transfer::Transfer;
 use protocol::wire::{Agreement, Offer};
@@ -25,8 +26,9 @@ pub use self::governance::{
 };
 pub use self::personal::{
     AccessOutcome, AccessRecord, Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord,
-    StatementRecord, UntoldRecord,
+    StatementRecord, UnsureRecord, UntoldRecord,
 };
+pub use self::usage::{OpenUse, Running, Usage, Used};
 use crate::http::management::Scope;
 
 /// Keys of a kind begin with its prefix.
@@ -69,6 +71,9 @@ pub mod prefix {
     pub const EVENT: &str = "event/";
     /// [`super::HandedRecord`], by agreement, in the order in which they were written.
     pub const HANDED: &str = "handed/";
+    /// [`super::Running`], by agreement and read, until it is written who was among the rows; what is left after a kill
+    /// becomes [`UNSURE`].
+    pub const HANDING: &str = "handing/";
     /// [`super::Invitation`], by holder.
     pub const INVITATION: &str = "invitation/";
     /// [`super::Issuance`], by our id.
@@ -101,7 +106,7 @@ pub mod prefix {
     pub const POLICY_DEFINITION: &str = "policy-definition/";
     /// [`super::ProvenRecord`], by participant.
     pub const PROVEN: &str = "proven/";
-    /// Since when a read runs, by agreement and read; what is left after a kill is settled at the next start.
+    /// [`super::Running`], by agreement and read; what is left after a kill is settled at the next start.
     pub const READ: &str = "read/";
     /// `engine::broker::Remote`, by participant and dataset.
     pub const REMOTE: &str = "remote/";
@@ -121,6 +126,8 @@ pub mod prefix {
     pub const TRANSFER: &str = "transfer/";
     /// The transfers of an agreement.
     pub const TRANSFER_OF: &str = "transfer-of/";
+    /// [`super::UnsureRecord`], by agreement.
+    pub const UNSURE: &str = "unsure/";
     /// [`super::UntoldRecord`], by the name in the ledger.
     pub const UNTOLD: &str = "untold/";
     /// [`super::Usage`].
@@ -196,75 +203,6 @@ pub struct Ended {
     pub at: Timestamp,
     /// Why.
     pub reason: String,
-}
-
-/// What was read under an agreement.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Usage {
-    /// Reads that were let through.
-    pub requests: u64,
-    /// Bytes of data handed on.
-    pub bytes: u64,
-    /// When it was first read.
-    #[serde(default)]
-    pub first: Option<Timestamp>,
-    /// When a read was last let through.
-    #[serde(default)]
-    pub last: Option<Timestamp>,
-    /// For how long it was streamed, reads that have ended.
-    #[serde(default)]
-    pub metered: SignedDuration,
-    /// Rows or events handed on, where they were looked at.
-    #[serde(default)]
-    pub rows: u64,
-    /// Rows that the agreement left out, or brought together in groups.
-    #[serde(default)]
-    pub left_out: u64,
-    /// Reads whose first byte was handed on, and how long that took, in all and at most.
-    #[serde(default)]
-    pub answered: u64,
-    /// In all.
-    #[serde(default)]
-    pub latency: SignedDuration,
-    /// At most.
-    #[serde(default)]
-    pub worst_latency: SignedDuration,
-}
-
-impl Usage {
-    /// Adds what passed in a read that has ended.
-    pub fn count(&mut self, metered: &dataplane::Metered) {
-        self.bytes = self.bytes.saturating_add(metered.bytes);
-        self.rows = self.rows.saturating_add(metered.rows);
-        self.left_out = self.left_out.saturating_add(metered.left_out);
-        if let Some(latency) = metered.first_byte.and_then(|took| SignedDuration::try_from(took).ok()) {
-            self.answered = self.answered.saturating_add(1);
-            self.latency = self.latency.saturating_add(latency);
-            self.worst_latency = self.worst_latency.max(latency);
-        }
-    }
-}
-
-/// A shared dataset that this node uses, under a name of its own.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Used {
-    /// Its name on this node.
-    pub name: String,
-    /// Who provides it.
-    pub provider: String,
-    /// What it is.
-    pub dataset: String,
-    /// Which form of it, where it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub distribution: Option<String>,
-    /// Under which agreement it is read, until that is ended and another is in force.
-    pub agreement: String,
-    /// The transfer that runs under it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transfer: Option<String>,
-    /// Since when it is used.
-    pub since: Timestamp,
 }
 
 /// What is recorded of the duties and prohibitions of an agreement.
@@ -378,19 +316,6 @@ pub struct CredentialRequest {
     pub reason: Option<String>,
     /// When it was made.
     pub at: Timestamp,
-}
-
-/// How often an open dataset was read.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct OpenUse {
-    /// Its id.
-    pub dataset: String,
-    /// How often.
-    pub reads: u64,
-    /// How much in all.
-    pub bytes: u64,
-    /// When last.
-    pub last: Option<Timestamp>,
 }
 
 /// What another participant showed and this node checked.
@@ -604,6 +529,12 @@ pub fn shown(agreement: &str) -> String {
 #[must_use]
 pub fn read(agreement: &str, id: &str) -> String {
     format!("{}{}/{id}", prefix::READ, trust::did::segment(agreement))
+}
+
+/// The key of a running read of rows about persons.
+#[must_use]
+pub fn handing(agreement: &str, id: &str) -> String {
+    format!("{}{}/{id}", prefix::HANDING, trust::did::segment(agreement))
 }
 
 /// The key of an access through an operator; with an empty id, what all keys of the operator begin with.

@@ -42,6 +42,9 @@ pub struct Withdrawal {
     pub column: String,
     /// Its values in those rows, as the recipient got them.
     pub values: Vec<String>,
+    /// The attributes that must go from those rows; the rows themselves where none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<String>,
     /// Since when it is not permitted any more.
     pub withdrawn_at: Timestamp,
     /// By when it must be deleted and confirmed.

@@ -138,6 +138,20 @@ impl Personal {
         !allowed.is_empty() && !all_within(purposes, allowed, known)
     }
 
+    /// Attributes that are left out of a row for `purposes`, of which the person permits those that `permitted` is true of.
+    #[must_use]
+    pub fn left_out(
+        &self,
+        purposes: &[String],
+        known: &Hierarchy,
+        permitted: impl Fn(&str) -> bool,
+    ) -> Vec<&str> {
+        let names = self.attributes.keys().map(String::as_str);
+        names
+            .filter(|name| (self.needs_consent(name) && !permitted(name)) || self.bars(name, purposes, known))
+            .collect()
+    }
+
     /// Whether rows may be handed on for all of `purposes` without the person's permission.
     #[must_use]
     pub fn permits_without_consent(&self, purposes: &[String], known: &Hierarchy) -> bool {
@@ -206,7 +220,11 @@ mod tests {
         )
         .unwrap();
         assert!(!barred.bars("lat", &["https://w3id.org/dpv#AcademicResearch".to_owned()], &known));
-        assert!(barred.bars("lat", &["https://w3id.org/dpv#Marketing".to_owned()], &known));
+        let marketing = ["https://w3id.org/dpv#Marketing".to_owned()];
+        assert!(barred.bars("lat", &marketing, &known));
+        assert_eq!(barred.left_out(&marketing, &known, |_| true), ["lat"], "whoever permits it");
+        assert_eq!(personal.left_out(&marketing, &known, |_| false), ["lat"], "the plan needs no permission");
+        assert!(personal.left_out(&marketing, &known, |name| name == "lat").is_empty());
         let refused = |json: Json| Personal::parse(json).unwrap_err().to_string();
         assert!(refused(json!({"subject": ""})).starts_with("/subject"));
         assert!(refused(json!({"subject": "a", "basis": "because"})).starts_with("/basis"));

@@ -203,7 +203,12 @@ fn deletions(found: &Value) -> String {
         let what = match text(&about, "column") {
             column if column.is_empty() => String::new(),
             column => {
-                format!("{}: rows with {column} = {}", text(&about, "dataset"), list(&about, "/values"))
+                let attributes = match list(&about, "/attributes") {
+                    all if all.is_empty() => String::new(),
+                    some => format!("{} of ", some.replace('\n', ", ")),
+                };
+                let (dataset, values) = (text(&about, "dataset"), list(&about, "/values"));
+                format!("{dataset}: {attributes}rows with {column} = {values}")
             }
         };
         let who = if one.get("ours") == Some(&json!(true)) { "this node" } else { "the consumer" };

@@ -16,7 +16,6 @@ use policy_engine::{
 };
 use protocol::Role;
 use protocol::transfer::Transfer;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
 use store::{Batch, Store, StoreError};
@@ -30,7 +29,7 @@ use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::config::Signatures;
-use crate::tables::{self, AgreementRecord, Event, TransferRecord, Usage, prefix};
+use crate::tables::{self, AgreementRecord, Event, Running, TransferRecord, Usage, prefix};
 
 /// A read that is let through.
 #[derive(Debug)]
@@ -213,7 +212,8 @@ impl Engine {
         let Some(data_address) = asset.address_of(distribution).cloned() else {
             return denied(format!("`{dataset}` has no distribution `{}`", distribution.unwrap_or_default()));
         };
-        let mut of_persons = match self.of_persons(&record, &asset) {
+        let id = reads.then(crate::ids::urn);
+        let mut of_persons = match self.of_persons(&record, &asset, id.as_deref()) {
             Ok(of_persons) => of_persons,
             Err(reason) => return denied(reason),
         };
@@ -225,7 +225,8 @@ impl Engine {
             of_persons.persons = ticketed.only(Arc::clone(&of_persons.persons));
             access = Some(ticketed.access);
         }
-        let of_persons = of_persons.map(|one| one.guard);
+        let (of_persons, marker) = of_persons.map(|one| (one.guard, one.marker)).unzip();
+        let marker = marker.flatten();
         // Uses that count are let through one after the other; others need not wait for what is being written.
         let key = tables::key(prefix::USAGE, &agreement);
         let _lock = if noted { Some(self.locks.lock(&key).await) } else { None };
@@ -250,15 +251,13 @@ impl Engine {
             count: if reads { usage.requests + 1 } else { usage.requests.max(1) },
             before: usage.last,
         });
-        let read =
-            Read { id: reads.then(crate::ids::urn), named: sent.named, at: now, before: usage.last, noted };
+        let read = Read { id, named: sent.named, at: now, before: usage.last, noted };
         // It counts among the running reads before it is judged: reads that share a metered time use it up faster.
         let running = if reads { self.meters.open(&agreement, now, usage.metered) } else { 0 };
         let asked: Arc<dyn Judge> = Arc::<AgreementJudge>::clone(&judge);
         let admitted = match Grant::decide(asked, now) {
-            Ok(grant) if !noted => Ok(grant),
             Ok(grant) => self
-                .count(&agreement, &read, usage, usage_version)
+                .begin(&agreement, &read, marker, usage, usage_version)
                 .await
                 .map(|()| grant)
                 .map_err(Denial::Failed),
@@ -292,23 +291,31 @@ impl Engine {
         Ok(Admission { grant, data_address, media_type, signal, agreement, transfer, read, ticket, access })
     }
 
-    /// Writes down that a read begins.
-    async fn count(
+    /// Writes down that a read begins, where it is counted or hands on rows about persons.
+    async fn begin(
         &self,
         agreement: &str,
         read: &Read,
+        marker: Option<String>,
         usage: Usage,
         version: Option<u64>,
     ) -> Result<(), EngineError> {
-        let Some(id) = &read.id else { return Ok(()) };
-        let mut usage = Usage { requests: usage.requests + 1, last: Some(read.at), ..usage };
-        usage.first.get_or_insert(read.at);
-        let key = tables::key(prefix::USAGE, agreement);
         let mut batch = Batch::new();
-        batch.expect(key.clone(), version);
-        tables::put(&mut batch, key, &usage)?;
         let running = Running { agreement: agreement.to_owned(), since: read.at };
-        tables::put(&mut batch, tables::read(agreement, id), &running)?;
+        if let Some(marker) = marker {
+            tables::put(&mut batch, marker, &running)?;
+        }
+        if let Some(id) = read.id.as_ref().filter(|_| read.noted) {
+            let mut usage = Usage { requests: usage.requests + 1, last: Some(read.at), ..usage };
+            usage.first.get_or_insert(read.at);
+            let key = tables::key(prefix::USAGE, agreement);
+            batch.expect(key.clone(), version);
+            tables::put(&mut batch, key, &usage)?;
+            tables::put(&mut batch, tables::read(agreement, id), &running)?;
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
         self.commit(batch).await.map(|_| ())
     }
 
@@ -542,13 +549,6 @@ impl Verified {
         }
         known.insert(agreement.to_owned(), (version, Arc::clone(record)));
     }
-}
-
-/// A running read, as the store keeps it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Running {
-    agreement: String,
-    since: Timestamp,
 }
 
 /// The terms of an agreement and everything they may ask about.

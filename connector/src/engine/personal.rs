@@ -3,6 +3,7 @@
 mod consents;
 mod handed;
 mod requests;
+mod unsure;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,6 +14,7 @@ use governance::personal::{Personal, purposes_of};
 use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use policy_engine::Hierarchy;
+use serde_json::json;
 use sha2::Sha256;
 use tokio::sync::Notify;
 
@@ -43,6 +45,8 @@ pub(super) struct Ledger {
     handed: Mutex<HashMap<String, handed::Counts>>,
     /// Tags of everybody of whom something was handed on under an agreement, once they were asked for.
     reached: Mutex<HashMap<String, handed::Reached>>,
+    /// Markers of reads that have ended and handed their counts on: they go once those are written.
+    done: Mutex<Vec<String>>,
     changed: Notify,
     /// Held while what was handed on is written: whoever comes meanwhile waits until it is.
     writing: tokio::sync::Mutex<()>,
@@ -83,6 +87,7 @@ impl Ledger {
             views: Mutex::default(),
             handed: Mutex::default(),
             reached: Mutex::default(),
+            done: Mutex::default(),
             changed: Notify::new(),
             writing: tokio::sync::Mutex::default(),
             order: tokio::sync::Mutex::default(),
@@ -141,6 +146,8 @@ pub(super) struct Guarded {
     pub(super) guard: OfPersons,
     /// As which type an operator's ticket tells the persons; such data is read with a ticket only.
     pub(super) identifier_type: Option<String>,
+    /// Under which key the store must have that the read runs before its first row is handed on.
+    pub(super) marker: Option<String>,
 }
 
 /// A person's name in keys and documents.
@@ -164,31 +171,71 @@ struct View {
     agreement: String,
     asked: Asked,
     known: Arc<Hierarchy>,
-    /// Whether rows go without the person's permission, unless the person objects.
-    open: bool,
-    /// Attributes that need permission.
-    guarded: Hidden,
+    personal: Personal,
+    /// What is left out where rows go without the person's permission, unless the person objects.
+    open: Option<Hidden>,
     /// Attributes that this agreement's purposes do not reach, whoever permits it.
     barred: Hidden,
     /// By the number of the extent: what is left out under it; `None` where it does not reach that far.
     verdicts: RwLock<HashMap<usize, Option<Hidden>>>,
     counted: Arc<Mutex<handed::Counts>>,
+    /// Under which key the store has that this read runs.
+    marker: Option<String>,
 }
 
 impl View {
-    /// What an extent lets through.
+    fn new(
+        ledger: Arc<Ledger>,
+        agreement: String,
+        asked: Asked,
+        known: Arc<Hierarchy>,
+        personal: Personal,
+    ) -> Self {
+        let left_out = |permitted| -> Hidden {
+            let names = personal.left_out(&asked.purposes, &known, |_| permitted);
+            names.into_iter().map(Arc::from).collect()
+        };
+        let open = personal.permits_without_consent(&asked.purposes, &known).then(|| left_out(false));
+        let barred = left_out(true);
+        let (verdicts, counted) = (RwLock::default(), Arc::default());
+        Self { ledger, agreement, asked, known, personal, open, barred, verdicts, counted, marker: None }
+    }
+
+    /// What is left out under an extent; `None` where it does not reach as far as the agreement.
+    fn left_out(&self, extent: &Extent) -> Option<Vec<&str>> {
+        let covers = extent.covers(&self.asked, &self.known);
+        covers.then(|| self.personal.left_out(&self.asked.purposes, &self.known, |name| extent.names(name)))
+    }
+
+    /// As [`View::left_out`], by the extent's number; each is looked at once.
     fn verdict(&self, number: usize) -> Option<Hidden> {
         if let Some(known) = self.verdicts.read().unwrap_or_else(PoisonError::into_inner).get(&number) {
             return known.clone();
         }
-        let extent = self.ledger.extent(number).filter(|extent| extent.covers(&self.asked, &self.known));
-        let verdict = extent.map(|extent| {
-            let guarded =
-                self.guarded.iter().filter(|name| !extent.names(name) && !self.barred.contains(name));
-            guarded.chain(self.barred.iter()).cloned().collect::<Hidden>()
-        });
+        let extent = self.ledger.extent(number);
+        let left_out = extent.as_ref().and_then(|extent| self.left_out(extent));
+        let verdict = left_out.map(|names| names.into_iter().map(Arc::from).collect::<Hidden>());
         self.verdicts.write().unwrap_or_else(PoisonError::into_inner).insert(number, verdict.clone());
         verdict
+    }
+
+    /// What is left out of the rows about a person now; `None` where nothing of them may be handed on.
+    fn hidden(&self, person: &Person) -> Option<Hidden> {
+        let now = clock::now();
+        let persons = self.ledger.read();
+        let held = persons.get(person);
+        let consents = held.into_iter().flat_map(|held| &held.consents);
+        let mut hidden: Option<Hidden> = None;
+        for one in consents.filter(|one| one.from <= now && now < one.until) {
+            let Some(left_out) = self.verdict(one.extent) else { continue };
+            hidden = Some(match hidden {
+                None => left_out,
+                // What one of them permits is permitted.
+                Some(before) => handed::both(&before, &left_out),
+            });
+        }
+        let objects = held.is_some_and(|held| held.objects);
+        hidden.or_else(|| self.open.clone().filter(|_| !objects))
     }
 
     /// Hands on what was counted.
@@ -200,26 +247,7 @@ impl View {
 impl Persons for View {
     fn permits(&self, subject: &str) -> Option<Permitted> {
         let person = self.ledger.person(subject);
-        let now = clock::now();
-        let persons = self.ledger.read();
-        let held = persons.get(&person);
-        let consents = held.into_iter().flat_map(|held| &held.consents);
-        let mut hidden: Option<Hidden> = None;
-        for one in consents.filter(|one| one.from <= now && now < one.until) {
-            let Some(left_out) = self.verdict(one.extent) else { continue };
-            hidden = Some(match hidden {
-                None => left_out,
-                // What one of them permits is permitted.
-                Some(before) => before.iter().filter(|name| left_out.contains(name)).cloned().collect(),
-            });
-        }
-        let open = self.open && !held.is_some_and(|held| held.objects);
-        let whole = || {
-            let guarded = self.guarded.iter().filter(|name| !self.barred.contains(name));
-            guarded.chain(self.barred.iter()).cloned().collect()
-        };
-        let hidden = hidden.or_else(|| open.then(whole))?;
-        Some(Permitted { person, hidden })
+        Some(Permitted { person, hidden: self.hidden(&person)? })
     }
 
     fn permitted_elsewhere(&self, subject: &str) -> Option<Permitted> {
@@ -243,6 +271,9 @@ impl Persons for View {
 impl Drop for View {
     fn drop(&mut self) {
         self.settle();
+        if let Some(marker) = self.marker.take() {
+            self.ledger.done(marker);
+        }
     }
 }
 
@@ -271,17 +302,9 @@ pub(crate) fn sample_persons(folder: &std::path::Path, count: usize) -> anyhow::
         };
         ledger.enter(ledger.person(&format!("p{number}")), &consent);
     }
-    let view = View {
-        ledger,
-        agreement: "urn:sample".to_owned(),
-        asked: Asked { recipient: "did:web:sample".to_owned(), purposes, dataset: "urn:sample".to_owned() },
-        known: Arc::new(Hierarchy::default()),
-        open: false,
-        guarded: Arc::from([Arc::from("start")]),
-        barred: Arc::from([]),
-        verdicts: RwLock::default(),
-        counted: Arc::default(),
-    };
+    let json = json!({"subject": "rider", "attributes": {"start": {"category": "https://w3id.org/dpv/pd#Location"}}});
+    let asked = Asked { recipient: "did:web:sample".to_owned(), purposes, dataset: "urn:sample".to_owned() };
+    let view = View::new(ledger, "urn:sample".to_owned(), asked, Arc::default(), Personal::parse(json)?);
     Ok(OfPersons {
         subject: Arc::from("rider"),
         attributes: Arc::from([Arc::from("start")]),
@@ -290,7 +313,7 @@ pub(crate) fn sample_persons(folder: &std::path::Path, count: usize) -> anyhow::
 }
 
 impl Engine {
-    /// What is asked of persons for a read under an agreement; `None` where the dataset is about nobody.
+    /// What is asked of persons for a read under an agreement, which has an id where it hands on rows; `None` where the dataset is about nobody.
     ///
     /// # Errors
     /// What the dataset says of persons cannot be read: nothing of it may be handed on.
@@ -298,35 +321,29 @@ impl Engine {
         &self,
         record: &AgreementRecord,
         asset: &::catalog::Asset,
+        read: Option<&str>,
     ) -> Result<Option<Guarded>, String> {
+        let Some(mut view) = self.view(record, asset)? else { return Ok(None) };
+        view.marker = read.map(|read| tables::handing(&view.agreement, read));
+        let subject = Arc::from(view.personal.subject.as_str());
+        let attributes = view.personal.attributes.keys().map(|name| Arc::from(name.as_str())).collect();
+        let (identifier_type, marker) = (view.personal.identifier_type.clone(), view.marker.clone());
+        let mut views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|(_, counted)| Arc::strong_count(counted) > 1);
+        views.push((view.agreement.clone(), Arc::clone(&view.counted)));
+        let guard = OfPersons { subject, attributes, persons: Arc::new(view) };
+        Ok(Some(Guarded { guard, identifier_type, marker }))
+    }
+
+    /// What persons permit under an agreement; `None` where the dataset is about nobody.
+    fn view(&self, record: &AgreementRecord, asset: &::catalog::Asset) -> Result<Option<View>, String> {
         let personal = Personal::of(&asset.properties).map_err(|error| {
             format!("what `{}` says of the persons it is about cannot be read: {error}", asset.id)
         })?;
         let Some(personal) = personal else { return Ok(None) };
-        let asked = asked(record, &asset.id);
-        let open = personal.permits_without_consent(&asked.purposes, &self.known);
-        let attributes: Arc<[Arc<str>]> =
-            personal.attributes.keys().map(|name| Arc::from(name.as_str())).collect();
-        let guarded = attributes.iter().filter(|name| personal.needs_consent(name)).cloned().collect();
-        let barred =
-            attributes.iter().filter(|name| personal.bars(name, &asked.purposes, &self.known)).cloned();
-        let barred = barred.collect();
-        let view = Arc::new(View {
-            ledger: Arc::clone(&self.ledger),
-            agreement: record.agreement.id().to_string(),
-            asked,
-            known: Arc::clone(&self.known),
-            open,
-            guarded,
-            barred,
-            verdicts: RwLock::default(),
-            counted: Arc::default(),
-        });
-        let mut views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.retain(|(_, counted)| Arc::strong_count(counted) > 1);
-        views.push((view.agreement.clone(), Arc::clone(&view.counted)));
-        let guard = OfPersons { subject: Arc::from(personal.subject), attributes, persons: view };
-        Ok(Some(Guarded { guard, identifier_type: personal.identifier_type }))
+        let (ledger, known) = (Arc::clone(&self.ledger), Arc::clone(&self.known));
+        let agreement = record.agreement.id().to_string();
+        Ok(Some(View::new(ledger, agreement, asked(record, &asset.id), known, personal)))
     }
 
     /// Reads what the store knows of persons.

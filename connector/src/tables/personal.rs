@@ -50,6 +50,15 @@ pub struct Handed {
     pub persons: Vec<(String, u64, Vec<String>)>,
 }
 
+/// A time in which a kill took what was counted: who was among the rows is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnsureRecord {
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
 /// What a person asked for, through an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dataplane::delivered;
 use governance::consent::{self, Consent, Given, Withdrawn};
 use governance::notice::{self, Deletion, Withdrawal};
-use governance::personal::Personal;
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::transforms_of_each;
 use protocol::{RefusalKind, Role};
@@ -67,6 +66,16 @@ pub struct Receipt {
     pub state: &'static str,
     /// The receipt (ISO/IEC TS 27560:2023), a compact JWS of this node.
     pub receipt: String,
+}
+
+/// What a recipient may not keep.
+enum Lost {
+    /// It got nothing, or all of it is permitted still.
+    Nothing,
+    /// Something that cannot be named to it: why.
+    Unnamed(&'static str),
+    /// This.
+    Told(Withdrawal),
 }
 
 fn malformed(reason: impl Into<String>) -> EngineError {
@@ -215,6 +224,14 @@ impl Engine {
         Ok(tables::all(&self.store, prefix::CONSENT)?)
     }
 
+    /// Every consent of a person, also withdrawn ones.
+    pub(super) fn consents_ever(&self, person: &Person) -> Result<Vec<ConsentRecord>, EngineError> {
+        let known = name(person);
+        let mut all = self.consents(None)?;
+        all.retain(|record| record.person == known);
+        Ok(all)
+    }
+
     /// Withdraws consents on an operator's word: they count no more from the next row on. A repeated statement changes
     /// nothing. Recipients are told what they must delete.
     ///
@@ -320,12 +337,14 @@ impl Engine {
         let key = tables::key(prefix::UNTOLD, &name(person));
         let _lock = self.locks.lock(&key).await;
         let Some((untold, _)) = tables::load::<UntoldRecord>(&self.store, &key)? else { return Ok(()) };
-        let mut ended = Vec::new();
-        for id in &untold.consents {
-            ended.extend(self.consent(id)?.map(|(record, _)| record));
-        }
-        let ended = (!untold.everything).then_some(ended.as_slice());
-        self.tell_recipients(person, ended, untold.at).await?;
+        let consents = match untold.everything {
+            true => self.consents_ever(person)?,
+            false => {
+                let found: Result<Vec<_>, _> = untold.consents.iter().map(|id| self.consent(id)).collect();
+                found?.into_iter().flatten().map(|(record, _)| record).collect()
+            }
+        };
+        self.tell_recipients(person, &consents, &untold).await?;
         let mut batch = Batch::new();
         batch.delete(key);
         self.commit(batch).await.map(|_| ())
@@ -352,17 +371,17 @@ impl Engine {
         }
     }
 
-    /// Tells everybody who received rows about a person under an agreement that the person's permission ended, or, where
-    /// no consents are named, that everything about them must be deleted.
-    pub(super) async fn tell_recipients(
+    /// Tells everybody who received rows about a person what of them is not permitted any more now that `consents` ended,
+    /// or, where everything must be deleted, that.
+    async fn tell_recipients(
         self: &Arc<Self>,
         person: &Person,
-        ended: Option<&[ConsentRecord]>,
-        now: Timestamp,
-    ) -> Result<usize, EngineError> {
+        consents: &[ConsentRecord],
+        untold: &UntoldRecord,
+    ) -> Result<(), EngineError> {
         // What runs now is among what was handed on.
         self.settle_handed().await?;
-        let Some((known, _)) = self.load_person(person)? else { return Ok(0) };
+        let Some((known, _)) = self.load_person(person)? else { return Ok(()) };
         let mut agreements = Vec::new();
         self.each_agreement(|record| {
             if record.role == Role::Provider {
@@ -370,21 +389,10 @@ impl Engine {
             }
             Ok(())
         })?;
-        let mut told = 0;
         for record in agreements {
-            let dataset = record.agreement.target().to_string();
-            let wanted = asked(&record, &dataset);
-            let reaches = |ended: &[ConsentRecord]| {
-                ended.iter().any(|one| one.consent.extent.covers(&wanted, &self.known))
-            };
-            if !ended.is_none_or(reaches) {
-                continue;
-            }
-            let Some(left_out) = self.left_out_of_all(record.agreement.id().as_str(), &known)? else {
-                continue;
-            };
-            match self.withdrawal_of(person, &known, &record, &left_out, now)? {
-                Some(withdrawal) => {
+            match self.lost(person, &known, &record, consents, untold)? {
+                Lost::Nothing => {}
+                Lost::Told(withdrawal) => {
                     let made = Made {
                         kind: notice::WITHDRAWAL,
                         due: Some(withdrawal.due),
@@ -396,49 +404,88 @@ impl Engine {
                         answers: None,
                     };
                     self.state(&record, made, Batch::new()).await?;
-                    told += 1;
                 }
-                None => {
-                    let text = "a person's permission ended; what was handed on does not tell who it is about, so that nothing can be asked back";
-                    let event = Event::new("consent", now, text)
+                Lost::Unnamed(text) => {
+                    let event = Event::new("consent", untold.at, text)
                         .about(record.agreement.id().as_str())
                         .with(&record.peer);
                     self.record(event).await;
                 }
             }
         }
-        Ok(told)
+        Ok(())
     }
 
-    /// What the recipient under an agreement must delete; `None` where nothing that it got names the person.
-    fn withdrawal_of(
+    /// What the recipient under an agreement may not keep.
+    fn lost(
         &self,
         person: &Person,
         known: &PersonRecord,
         record: &AgreementRecord,
-        left_out: &[String],
-        now: Timestamp,
-    ) -> Result<Option<Withdrawal>, EngineError> {
-        let dataset = record.agreement.target().to_string();
-        let Some(asset) = self.asset(&dataset)? else { return Ok(None) };
-        let Ok(Some(personal)) = Personal::of(&asset.properties) else { return Ok(None) };
-        // A recipient that never got the name is not told it now.
-        if left_out.contains(&personal.subject) {
-            return Ok(None);
+        consents: &[ConsentRecord],
+        untold: &UntoldRecord,
+    ) -> Result<Lost, EngineError> {
+        let (agreement, dataset) = (record.agreement.id().to_string(), record.agreement.target().to_string());
+        let wanted = asked(record, &dataset);
+        let reaches = consents.iter().any(|one| one.consent.extent.covers(&wanted, &self.known));
+        if !reaches && !untold.everything {
+            return Ok(Lost::Nothing);
         }
+        let left_out = match self.left_out_of_all(&agreement, known)? {
+            Some(left_out) => left_out,
+            None => match self.perhaps(record, known, consents, untold.everything)? {
+                Some(perhaps) => perhaps.left_out,
+                None => return Ok(Lost::Nothing),
+            },
+        };
+        let asset = self.asset(&dataset)?;
+        let Some(view) = asset.and_then(|asset| self.view(record, &asset).ok().flatten()) else {
+            return Ok(Lost::Unnamed(
+                "a person's permission ended; the dataset does not say any more which column names persons, so that nothing can be asked back",
+            ));
+        };
+        let mut attributes = Vec::new();
+        // Something else may permit it still, or a part of it.
+        if let Some(hidden) = view.hidden(person).filter(|_| !untold.everything) {
+            let got = view.personal.attributes.keys().filter(|name| !left_out.contains(name));
+            attributes = got.filter(|name| hidden.iter().any(|one| **one == ***name)).cloned().collect();
+            if attributes.is_empty() {
+                return Ok(Lost::Nothing);
+            }
+        }
+        // A recipient that never got the name is not told it now.
+        let values = match left_out.contains(&view.personal.subject) {
+            true => Vec::new(),
+            false => self.names_at(person, known, record, &view.personal.subject)?,
+        };
+        if values.is_empty() {
+            return Ok(Lost::Unnamed(
+                "a person's permission ended; what was handed on does not tell who it is about, so that nothing can be asked back",
+            ));
+        }
+        let due = untold.at.checked_add(SignedDuration::from_hours(24 * notice::DAYS_TO_DELETE));
+        let due = due.unwrap_or(Timestamp::MAX);
+        let column = view.personal.subject.clone();
+        Ok(Lost::Told(Withdrawal { dataset, column, values, attributes, withdrawn_at: untold.at, due }))
+    }
+
+    /// How the recipient under an agreement knows a person.
+    fn names_at(
+        &self,
+        person: &Person,
+        known: &PersonRecord,
+        record: &AgreementRecord,
+        column: &str,
+    ) -> Result<Vec<String>, EngineError> {
         let subject = self.subject_of(person, known)?;
         let key = self.pseudonym_key(record.agreement.id().as_str())?;
         let mut values: Vec<_> = transforms_of_each(record.agreement.policy())
             .iter()
-            .filter_map(|transforms| delivered(transforms, &personal.subject, &subject, &key))
+            .filter_map(|transforms| delivered(transforms, column, &subject, &key))
             .filter(|value| !value.is_empty())
             .collect();
         values.dedup();
-        let due = now
-            .checked_add(SignedDuration::from_hours(24 * notice::DAYS_TO_DELETE))
-            .unwrap_or(Timestamp::MAX);
-        let withdrawal = Withdrawal { dataset, column: personal.subject, values, withdrawn_at: now, due };
-        Ok(Some(withdrawal).filter(|withdrawal| !withdrawal.values.is_empty()))
+        Ok(values)
     }
 
     /// Records what the provider says must be deleted.

@@ -13,7 +13,7 @@ use super::{Ledger, Person, name};
 use crate::clock;
 use crate::engine::{Engine, EngineError};
 use crate::ids;
-use crate::tables::{self, AgreementRecord, Handed, HandedRecord, PersonRecord, prefix};
+use crate::tables::{self, AgreementRecord, ConsentRecord, Handed, HandedRecord, PersonRecord, prefix};
 
 /// Persons in one record.
 const IN_ONE: usize = 4096;
@@ -54,8 +54,11 @@ pub struct Recipient {
     pub dataset: String,
     /// For what, as agreed.
     pub purposes: Vec<String>,
-    /// How many rows.
+    /// How many rows, as far as they were counted.
     pub rows: u64,
+    /// Whether a kill took some counts: rows about the person may have been among those that were handed on then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unsure: bool,
     /// When first.
     pub first: Timestamp,
     /// When last.
@@ -94,18 +97,27 @@ impl Ledger {
         self.note(agreement, std::mem::take(&mut *counted));
     }
 
+    /// A read has ended, and its counts are taken over.
+    pub(super) fn done(&self, marker: String) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(marker);
+        self.changed.notify_one();
+    }
+
     fn note(&self, agreement: &str, counted: Counts) {
-        if counted.is_empty() {
-            return;
+        if !counted.is_empty() {
+            self.take_over(agreement, counted);
+            self.changed.notify_one();
         }
+    }
+
+    /// Adds counts to what is not written yet.
+    fn take_over(&self, agreement: &str, counted: impl IntoIterator<Item = (Person, (u64, Hidden))>) {
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = handed.entry(agreement.to_owned()).or_default();
         for (person, (rows, hidden)) in counted {
             let entry = counts.entry(person).or_insert_with(|| (0, Arc::clone(&hidden)));
             *entry = (entry.0.saturating_add(rows), both(&entry.1, &hidden));
         }
-        drop(handed);
-        self.changed.notify_one();
     }
 }
 
@@ -137,21 +149,38 @@ impl Engine {
     async fn write_handed(&self) -> Result<(), EngineError> {
         // Who finds nothing to write finds what others took written.
         let _writing = self.ledger.writing.lock().await;
+        // Before the counts: whoever is done has handed on theirs.
+        let done = std::mem::take(&mut *self.ledger.done.lock().unwrap_or_else(PoisonError::into_inner));
+        let written = self.write_counts().await;
+        if written.is_err() {
+            self.ledger.done.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
+            return written;
+        }
+        let mut batch = store::Batch::new();
+        done.into_iter().for_each(|marker| batch.delete(marker));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.commit(batch).await.map(|_| ())
+    }
+
+    async fn write_counts(&self) -> Result<(), EngineError> {
         let handed = std::mem::take(&mut *self.ledger.handed.lock().unwrap_or_else(PoisonError::into_inner));
         let now = clock::now();
+        let mut outcome = Ok(());
         for (agreement, counts) in handed {
             let counts: Vec<_> = counts.into_iter().collect();
-            for (done, part) in counts.chunks(IN_ONE).enumerate() {
-                if let Err(error) = self.write_part(&agreement, part, now).await {
-                    // What is left is written the next time.
-                    let left = counts.iter().skip(done * IN_ONE).cloned();
-                    let mut handed = self.ledger.handed.lock().unwrap_or_else(PoisonError::into_inner);
-                    handed.entry(agreement).or_default().extend(left);
-                    return Err(error);
+            for part in counts.chunks(IN_ONE) {
+                if outcome.is_ok() {
+                    outcome = self.write_part(&agreement, part, now).await;
+                }
+                if outcome.is_err() {
+                    // It is written the next time.
+                    self.ledger.take_over(&agreement, part.iter().cloned());
                 }
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn write_part(
@@ -269,8 +298,12 @@ impl Engine {
         Ok(all)
     }
 
-    /// To whom something about a person was handed on.
-    pub(super) fn recipients(&self, person: &Person) -> Result<Vec<Recipient>, EngineError> {
+    /// To whom something about a person, who gave these consents, was handed on.
+    pub(super) fn recipients(
+        &self,
+        person: &Person,
+        consents: &[ConsentRecord],
+    ) -> Result<Vec<Recipient>, EngineError> {
         let Some((record, _)) = self.load_person(person)? else { return Ok(Vec::new()) };
         let mut agreements = Vec::new();
         self.each_agreement(|agreement| {
@@ -279,7 +312,7 @@ impl Engine {
         })?;
         let mut all = Vec::new();
         for agreement in agreements {
-            all.extend(self.received(&agreement, &record)?);
+            all.extend(self.received(&agreement, &record, consents)?);
         }
         tracing::debug!(person = name(person), recipients = all.len(), "an insight was given");
         Ok(all)
@@ -289,30 +322,40 @@ impl Engine {
         &self,
         agreement: &AgreementRecord,
         person: &PersonRecord,
+        consents: &[ConsentRecord],
     ) -> Result<Option<Recipient>, EngineError> {
         let id = agreement.agreement.id().to_string();
         let Some(tag) = self.ledger.keys.tag(person.slot, &id) else { return Ok(None) };
         let mut found: Option<Recipient> = None;
+        let mut note = |from: Timestamp, until: Timestamp, rows: Option<u64>, hidden: Vec<String>| {
+            let dataset = agreement.agreement.target().to_string();
+            let one = found.get_or_insert_with(|| Recipient {
+                agreement: id.clone(),
+                recipient: agreement.peer.clone(),
+                purposes: super::asked(agreement, &dataset).purposes,
+                dataset,
+                rows: 0,
+                unsure: false,
+                first: from,
+                last: until,
+                left_out: Vec::new(),
+            });
+            one.rows = one.rows.saturating_add(rows.unwrap_or_default());
+            one.unsure |= rows.is_none();
+            one.first = one.first.min(from);
+            one.last = one.last.max(until);
+            one.left_out.extend(hidden);
+            one.left_out.sort();
+            one.left_out.dedup();
+        };
         self.each_handed(&id, |handed| {
-            for (_, rows, hidden) in handed.persons.iter().filter(|(one, ..)| *one == tag) {
-                let dataset = agreement.agreement.target().to_string();
-                let one = found.get_or_insert_with(|| Recipient {
-                    agreement: id.clone(),
-                    recipient: agreement.peer.clone(),
-                    purposes: super::asked(agreement, &dataset).purposes,
-                    dataset,
-                    rows: 0,
-                    first: handed.from,
-                    last: handed.until,
-                    left_out: Vec::new(),
-                });
-                one.rows = one.rows.saturating_add(*rows);
-                one.last = one.last.max(handed.until);
-                one.left_out.extend(hidden.iter().cloned());
-                one.left_out.sort();
-                one.left_out.dedup();
+            for (_, rows, hidden) in handed.persons.into_iter().filter(|(one, ..)| *one == tag) {
+                note(handed.from, handed.until, Some(rows), hidden);
             }
         })?;
+        if let Some(perhaps) = self.perhaps(agreement, person, consents, true)? {
+            note(perhaps.from, perhaps.until, None, perhaps.left_out);
+        }
         Ok(found)
     }
 }

@@ -141,16 +141,15 @@ impl Engine {
 
     /// What this node knows of a person.
     fn insight(&self, person: &Person, subject: &str) -> Result<Insight, EngineError> {
-        let known = name(person);
-        let mut consents: Vec<ConsentRecord> = self.consents(None)?;
-        consents.retain(|record| record.person == known);
+        let consents = self.consents_ever(person)?;
         let mut datasets = Vec::new();
         for asset in tables::all::<::catalog::Asset>(&self.store, prefix::ASSET)? {
             if let Ok(Some(personal)) = Personal::of(&asset.properties) {
                 datasets.push((asset, personal.subject));
             }
         }
-        Ok(Insight { consents, recipients: self.recipients(person)?, datasets, subject: subject.to_owned() })
+        let recipients = self.recipients(person, &consents)?;
+        Ok(Insight { consents, recipients, datasets, subject: subject.to_owned() })
     }
 
     /// An operator that asks for its page: who it is, by a statement of its own.
@@ -308,7 +307,7 @@ impl Engine {
         let _order = self.ledger.order.lock().await;
         let Some((record, _)) = self.load_person(&person)? else { return Ok(()) };
         let mut batch = Batch::new();
-        for consent in self.consents(None)?.into_iter().filter(|one| one.person == known) {
+        for consent in self.consents_ever(&person)? {
             batch.delete(tables::key(prefix::CONSENT, &consent.consent.id));
         }
         batch.delete(tables::key(prefix::PERSON, known));
