@@ -347,10 +347,59 @@ impl ServiceLevels {
         Some((begin, begin.checked_add(self.period).ok()?))
     }
 
+    /// At which step of the ladder of remedies (from 1 on) the last of the breaches of a level is, by the ends of their periods,
+    /// the oldest first: a breach within the time that another leaves to cure it is the same step.
+    #[must_use]
+    pub fn step(&self, ends: impl IntoIterator<Item = Timestamp>) -> usize {
+        let mut step = 0;
+        let mut cured_until: Option<Timestamp> = None;
+        for end in ends {
+            if cured_until.is_none_or(|cured| end > cured) {
+                step += 1;
+                cured_until = self.cure.and_then(|cure| end.checked_add(cure).ok());
+            }
+        }
+        step
+    }
+
     /// What follows on the `count`-th breach of a level (from 1 on).
     #[must_use]
     pub fn remedy(&self, count: usize) -> Remedy {
         let at = count.saturating_sub(1).min(self.remedies.len().saturating_sub(1));
         self.remedies.get(at).copied().unwrap_or(Remedy::Notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_breach_within_the_time_to_cure_another_is_no_further_step() {
+        let of = |cure: Option<&str>| {
+            let mut terms = json!({"period": "PT10S", "remedies": ["notice", "credit", "suspend"],
+                "levels": [{"id": "a", "measure": "availability", "target": 99.0}]});
+            if let (Some(cure), Some(terms)) = (cure, terms.as_object_mut()) {
+                terms.insert("cure".to_owned(), json!(cure));
+            }
+            ServiceLevels::parse(terms).unwrap()
+        };
+        let ends = |seconds: &[i64]| -> Vec<_> {
+            seconds.iter().map(|second| Timestamp::from_second(*second).unwrap()).collect()
+        };
+        let none = of(None);
+        let steps: Vec<_> = [&[10][..], &[10, 20], &[10, 20, 30]].map(|all| none.step(ends(all))).into();
+        assert_eq!(steps, [1, 2, 3], "without a time to cure, each is a step");
+        let cured = of(Some("PT20S"));
+        let steps: Vec<_> =
+            [&[10][..], &[10, 20], &[10, 20, 30], &[10, 20, 30, 40]].map(|all| cured.step(ends(all))).into();
+        assert_eq!(steps, [1, 1, 1, 2], "counted from the breach that began the step");
+        assert_eq!(cured.step(ends(&[10, 40, 50, 70])), 3);
+        assert_eq!(
+            [1, 2, 3, 4].map(|step| none.remedy(step).name()),
+            ["notice", "credit", "suspend", "suspend"]
+        );
     }
 }

@@ -405,6 +405,41 @@ mod tests {
     }
 
     #[test]
+    fn each_measure_of_reads_counts_those_that_tell_it() {
+        let terms = ServiceLevels::parse(json!({"period": "PT1H", "currency": "EUR", "levels": [
+            {"id": "rate", "measure": "throughput", "target": 1_000_000, "share": 50},
+            {"id": "fresh", "measure": "freshness", "target": 60, "share": 75},
+            {"id": "rows", "measure": "completeness", "target": 10},
+            {"id": "calls", "measure": "requests", "target": 4, "penalty": {"cents": 10, "per": "percent"}},
+        ]}));
+        let one = |id: &str, size: u64, rows_told: Option<u64>, age_told: Option<u64>, probes: bool| {
+            let mut read = read(id, Side::Consumer, 10, true, 5);
+            if let Measured::Read { bytes, rows, age, probe, .. } = &mut read {
+                (*bytes, *rows, *age, *probe) = (size, rows_told, age_told, probes);
+            }
+            read
+        };
+        // Each took 100 ms.
+        let measured = [
+            one("fast", 100_000, Some(10), Some(60), false),
+            one("slow", 99_999, Some(9), Some(61), false),
+            one("small", 65_535, None, Some(0), false),
+            one("mute", 70_000, Some(11), None, false),
+            one("last", 500_000, None, None, false),
+            one("probe", 1, Some(0), Some(3), true),
+        ];
+        let attained = attain(&terms.unwrap(), since(), 0, &measured).unwrap();
+        let told = |id: &str| {
+            (level(&attained, id).samples, level(&attained, id).attained, level(&attained, id).met)
+        };
+        assert_eq!(told("rate"), (4, Some(50_000), true), "too small a read tells nothing");
+        assert_eq!(told("fresh"), (4, Some(75_000), true), "a probe tells how old the data is");
+        assert_eq!(told("rows"), (3, Some(66_666), false), "a probe has no rows");
+        assert_eq!(told("calls"), (5, Some(5), false), "nor is it a read");
+        assert_eq!(level(&attained, "calls").cents, 250, "25 percents more than promised");
+    }
+
+    #[test]
     fn what_only_one_saw_counts_as_agreed() {
         let seen = [read("a", Side::Consumer, 10, false, 0)];
         let counts = attain(&terms(), since(), 0, &seen).unwrap();
