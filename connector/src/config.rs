@@ -332,6 +332,27 @@ pub struct Mim4 {
     pub trust_groups: Vec<TrustGroupSettings>,
 }
 
+impl Mim4 {
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(uuid) = &self.connector_uuid
+            && uuid::Uuid::parse_str(uuid).map_or(0, |uuid| uuid.get_version_num()) != 4
+        {
+            bail!("mim4.connector_uuid: `{uuid}` is no UUID of version 4");
+        }
+        let groups = self.trust_groups.iter().map(|group| &group.address);
+        for address in self.operators.iter().chain(groups) {
+            if !url::Url::parse(address).is_ok_and(|url| url.scheme() == "https") {
+                bail!("mim4: `{address}` must be an address that begins with https://");
+            }
+        }
+        for group in &self.trust_groups {
+            trust::PublicKey::from_jwk(&group.key)
+                .with_context(|| format!("mim4.trust_groups: the key of {}", group.address))?;
+        }
+        Ok(())
+    }
+}
+
 /// A trust group whose operators count.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -564,7 +585,11 @@ impl Config {
         if self.delivery.attempt_seconds == 0 || self.delivery.give_up_after_seconds == 0 {
             bail!("delivery.attempt_seconds and delivery.give_up_after_seconds must be at least 1");
         }
-        Ok(())
+        if let Some(wrong) = self.personal.operators.iter().find(|did| trust::did::document_url(did).is_err())
+        {
+            bail!("personal.operators: `{wrong}` is no DID that this node can find");
+        }
+        self.mim4.check()
     }
 
     /// A path of the configuration, made absolute.
@@ -673,5 +698,36 @@ mod tests {
         assert!(error.contains("must both be loopback addresses"), "{error}");
         let error = refused("[tls]", "[agreements]\nsignatures = \"none\"\n[tls]");
         assert!(error.contains("only with [closed_test_network]"), "{error}");
+    }
+
+    #[test]
+    fn operators_that_could_never_count_are_refused() {
+        for (set, said) in [
+            ("[personal]\noperators = [\"the city's\"]", "is no DID that this node can find"),
+            ("[mim4]\nconnector_uuid = \"7\"", "is no UUID of version 4"),
+            ("[mim4]\nconnector_uuid = \"018f4c2e-0000-7000-8000-000000000000\"", "is no UUID of version 4"),
+            (
+                "[mim4]\noperators = [\"http://operator.example\"]",
+                "must be an address that begins with https://",
+            ),
+            (
+                "[mim4]\ntrust_groups = [{ address = \"group.example\", key = {} }]",
+                "must be an address that begins",
+            ),
+            (
+                "[mim4]\ntrust_groups = [{ address = \"https://group.example\", key = { kty = \"RSA\" } }]",
+                "the key of https",
+            ),
+        ] {
+            let error = refused("[tls]", &format!("{set}\n[tls]"));
+            assert!(error.contains(said), "{set}: {error}");
+        }
+        let key = "{ kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }";
+        let good = format!(
+            "[personal]\noperators = [\"did:web:operator.example\"]\n[mim4]\n\
+             connector_uuid = \"9f1c1b6a-7f0e-4c57-9c55-0a7b0c6b2b11\"\noperators = [\"https://operator.example\"]\n\
+             trust_groups = [{{ address = \"https://group.example\", key = {key} }}]\n[tls]"
+        );
+        Config::parse(&GOOD.replace("[tls]", &good)).unwrap();
     }
 }
