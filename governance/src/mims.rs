@@ -29,6 +29,9 @@ pub struct Requirement {
     /// Whether what the node finds is not enough: somebody must answer for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub organisational: bool,
+    /// Whether the mechanism meets it in another way than its words say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub equivalent: bool,
 }
 
 /// How a requirement is met.

@@ -149,25 +149,45 @@ impl Api {
         done: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
         let subject = path.rsplit('/').next().map(unsegment).unwrap_or_default();
-        let looking = async {
-            loop {
-                let document = self.get(path).await?;
-                if done(&document) {
-                    return Ok(document);
-                }
-                loop {
-                    let event = events.next().await?;
-                    if event.get("subject").and_then(Value::as_str) == Some(&subject) {
-                        break;
-                    }
-                }
-            }
-        };
-        match tokio::time::timeout(deadline, looking).await {
+        let about = |event: &Value| event.get("subject").and_then(Value::as_str) == Some(&subject);
+        match tokio::time::timeout(deadline, self.look(events, path, about, done)).await {
             Ok(found) => found,
             Err(_) => {
                 bail!("`{subject}` did not get there within {} s; it goes on by itself", deadline.as_secs())
             }
+        }
+    }
+
+    /// As [`Api::wait`], for a document that is about many things: looks again whenever anything happens.
+    pub(super) async fn until(
+        &self,
+        path: &str,
+        deadline: Duration,
+        done: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        // Watching before looking: what happens between the two is not missed.
+        let mut events = self.events(None).await?;
+        match tokio::time::timeout(deadline, self.look(&mut events, path, |_| true, done)).await {
+            Ok(found) => found,
+            Err(_) => {
+                bail!("{path} did not get there within {} s: {}", deadline.as_secs(), self.get(path).await?)
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        events: &mut Events,
+        path: &str,
+        about: impl Fn(&Value) -> bool,
+        done: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        loop {
+            let document = self.get(path).await?;
+            if done(&document) {
+                return Ok(document);
+            }
+            while !about(&events.next().await?) {}
         }
     }
 }

@@ -447,14 +447,20 @@ fn ask(provider: &TestNode, dataset: &str, purpose: &str) -> Negotiate {
 }
 
 /// Negotiates and waits; returns the negotiation as the consumer shows it, and how long it took.
-async fn agree(consumer: &TestNode, provider: &TestNode, dataset: &str) -> anyhow::Result<(Value, Duration)> {
+async fn agree(
+    consumer: &TestNode,
+    provider: &TestNode,
+    dataset: &str,
+    purpose: &str,
+) -> anyhow::Result<(Value, Duration)> {
     let mut events = consumer.api.events(None).await?;
     let started = Instant::now();
-    let id = begin(&consumer.api, &ask(provider, dataset, PURPOSE)).await?;
+    let id = begin(&consumer.api, &ask(provider, dataset, purpose)).await?;
     let path = format!("/v4/contractnegotiations/{}", segment(&id));
     let found = consumer.api.wait(&mut events, &path, STEP, is_over).await?;
     let took = started.elapsed();
-    ensure!(text(&found, "state") == "FINALIZED", "no agreement: {}", text(&found, "errorDetail"));
+    let problem = text(&found, "errorDetail");
+    ensure!(text(&found, "state") == "FINALIZED", "no agreement about {dataset}: {problem}");
     Ok((found, took))
 }
 
@@ -474,7 +480,7 @@ async fn share(
         "the description lost its licence"
     );
 
-    let (negotiation, agreed_in) = agree(consumer, provider, &dataset_id(city)).await?;
+    let (negotiation, agreed_in) = agree(consumer, provider, &dataset_id(city), PURPOSE).await?;
     let agreement = text(&negotiation, "contractAgreementId");
     let transfer = text(&transfers::start(&consumer.api, &agreement).await?, "@id");
     let path = consumer.dir.join(format!("no2-from-{}.csv", city.name.to_lowercase()));
@@ -546,7 +552,7 @@ async fn cut_stream(
     let offered = offer(city, &archive, &id, "The same rows repeated, as a long stream", until);
     publish::publish(&paris.dir, &offered, &quiet()).await?;
 
-    let (negotiation, _) = agree(antwerp, paris, &id).await?;
+    let (negotiation, _) = agree(antwerp, paris, &id, PURPOSE).await?;
     let agreement = text(&negotiation, "contractAgreementId");
     let transfer = text(&transfers::start(&antwerp.api, &agreement).await?, "@id");
     let (count, mut counted) = watch::channel(0);

@@ -62,6 +62,7 @@ impl Engine {
             let attested = attestations.get(&name);
             let met = match (requirement.organisational, attested, finding.met) {
                 (true, None, _) => Met::NotAssessed,
+                (_, _, Met::Meets) if requirement.equivalent => Met::Equivalent,
                 (_, _, met) => met,
             };
             *counts.entry(met.letter()).or_default() += 1;

@@ -8,12 +8,11 @@ use clap::Parser;
 use serde_json::{Value, json};
 use trust::{Algorithm, PrivateKey, Statement};
 
-use super::super::api::{is_over, segment};
-use super::super::negotiations::{Negotiate, begin};
+use super::super::api::segment;
 use super::super::output::{Output, milliseconds, text};
 use super::super::testbed::{TestNode, Testbed};
 use super::super::{publish, transfers};
-use super::{STEP, join, quiet};
+use super::{STEP, agree, join, quiet};
 use crate::clock;
 
 /// The data space.
@@ -119,33 +118,15 @@ fn trips() -> String {
     table
 }
 
-async fn agree(
+/// Negotiates and starts a transfer; returns the agreement and the transfer.
+async fn open(
     consumer: &TestNode,
     provider: &TestNode,
     dataset: &str,
     purpose: &str,
 ) -> anyhow::Result<(String, String)> {
-    let mut events = consumer.api.events(None).await?;
-    let ask = Negotiate {
-        peer: provider.did.clone(),
-        dataset: dataset.to_owned(),
-        offer: None,
-        purpose: Some(purpose.to_owned()),
-        used_in: None,
-        address: None,
-        automation: publish::Automation::Auto,
-        no_wait: false,
-        timeout: STEP.as_secs(),
-    };
-    let id = begin(&consumer.api, &ask).await?;
-    let path = format!("/v4/contractnegotiations/{}", segment(&id));
-    let found = consumer.api.wait(&mut events, &path, STEP, is_over).await?;
-    ensure!(
-        text(&found, "state") == "FINALIZED",
-        "no agreement about {dataset}: {}",
-        text(&found, "errorDetail")
-    );
-    let agreement = text(&found, "contractAgreementId");
+    let (negotiation, _) = agree(consumer, provider, dataset, purpose).await?;
+    let agreement = text(&negotiation, "contractAgreementId");
     let transfer = text(&transfers::start(&consumer.api, &agreement).await?, "@id");
     Ok((agreement, transfer))
 }
@@ -189,7 +170,7 @@ pub(super) async fn play(
     ));
 
     output.say("\n3. Nobody has consented: an agreement alone opens nothing");
-    let (agreement, transfer) = agree(institute, carshare, TRIPS, RESEARCH).await?;
+    let (agreement, transfer) = open(institute, carshare, TRIPS, RESEARCH).await?;
     let rows = read(institute, &transfer).await?;
     ensure!(rows.is_empty(), "{} rows came without a consent", rows.len());
     output.say("   The institute reads 0 rows under a signed agreement");
@@ -206,7 +187,7 @@ pub(super) async fn play(
     ));
 
     output.say("\n4. The authority gets demand by hour, and no rider");
-    let (_, demand) = agree(authority, carshare, DEMAND, PLANNING).await?;
+    let (_, demand) = open(authority, carshare, DEMAND, PLANNING).await?;
     let groups = read(authority, &demand).await?;
     ensure!(
         !groups.is_empty() && groups.iter().all(|row| !row.contains("r-")),
@@ -272,17 +253,8 @@ async fn rulebook(authority: &TestNode, members: &[&TestNode], output: &Output) 
     });
     authority.api.post("/v4/rulebooks", book).await?;
     for member in members {
-        let mut events = member.api.events(None).await?;
-        let known = async {
-            loop {
-                let all = member.api.get("/v4/rulebooks").await?;
-                if all.as_array().is_some_and(|all| !all.is_empty()) {
-                    return Ok::<_, anyhow::Error>(());
-                }
-                events.next().await?;
-            }
-        };
-        tokio::time::timeout(STEP, known).await.context("a member was not told of the rulebook")??;
+        let is_known = |all: &Value| all.as_array().is_some_and(|all| !all.is_empty());
+        member.api.until("/v4/rulebooks", STEP, is_known).await?;
         member.api.post("/v4/rulebooks/accept", json!({"space": SPACE, "version": 1})).await?;
     }
     output
@@ -375,25 +347,14 @@ async fn missed(
     output: &Output,
 ) -> anyhow::Result<Value> {
     let path = format!("/v4/contractagreements/{}/levels", segment(agreement));
+    let is_missed = |one: &&Value| text(one, "state") == "agreed" && one.pointer("/breaches/0").is_some();
+    let missed = |found: &Value| {
+        found.get("periods").and_then(Value::as_array).and_then(|all| all.iter().find(is_missed)).cloned()
+    };
     let mut seen = Vec::new();
     for node in [carshare, institute] {
-        let mut events = node.api.events(None).await?;
-        let agreed = async {
-            loop {
-                let found = node.api.get(&path).await?;
-                let periods = found.get("periods").and_then(Value::as_array).cloned().unwrap_or_default();
-                let missed =
-                    |one: &Value| text(one, "state") == "agreed" && one.pointer("/breaches/0").is_some();
-                if let Some(period) = periods.into_iter().find(missed) {
-                    return Ok::<_, anyhow::Error>(period);
-                }
-                events.next().await?;
-            }
-        };
-        match tokio::time::timeout(STEP, agreed).await {
-            Ok(period) => seen.push(period?),
-            Err(_) => bail!("{} agrees to no period: {}", node.name, node.api.get(&path).await?),
-        }
+        let found = node.api.until(&path, STEP, |found| missed(found).is_some()).await?;
+        seen.extend(missed(&found));
     }
     let [theirs, ours] = seen.as_slice() else { bail!("both nodes were asked") };
     let sha256 = text(ours, "sha256");
@@ -411,20 +372,9 @@ async fn missed(
 
 /// The institute deletes what it was told to, and says so.
 async fn deleted(institute: &TestNode, output: &Output) -> anyhow::Result<()> {
-    let mut events = institute.api.events(None).await?;
-    let told = async {
-        loop {
-            let all = institute.api.get("/v4/personal/deletions").await?;
-            let all = all.as_array().cloned().unwrap_or_default();
-            if all.len() >= CONSENTING - 5 {
-                return Ok::<_, anyhow::Error>(all);
-            }
-            events.next().await?;
-        }
-    };
-    let all = tokio::time::timeout(Duration::from_secs(120), told)
-        .await
-        .context("the institute was not told what to delete")??;
+    let are_told = |all: &Value| all.as_array().is_some_and(|all| all.len() >= CONSENTING - 5);
+    let all = institute.api.until("/v4/personal/deletions", Duration::from_secs(120), are_told).await?;
+    let all = all.as_array().context("deletions are a list")?;
     let first = all.first().context("something must be deleted")?;
     let path = format!("/v4/contractagreements/{}/deletions", segment(&text(first, "agreement")));
     institute
