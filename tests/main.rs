@@ -25,6 +25,7 @@ mod membership;
 mod mim;
 mod mim4;
 mod personal;
+mod releases;
 mod rulebook;
 mod soak;
 mod streams;

@@ -19,41 +19,72 @@ pub const PURPOSE: &str = "urn:concordat:purpose:environmental-monitoring";
 /// A folder with an authority and nodes.
 pub struct World {
     pub folder: tempfile::TempDir,
+    /// The program that its nodes run: this one, or one of another release.
+    pub program: String,
+}
+
+/// Where a node listens, and where it is reached.
+pub struct Ports {
+    pub public: u16,
+    pub management: u16,
+    /// In its DID and address; another than `public` where something stands in between.
+    pub reached: u16,
+}
+
+impl Ports {
+    fn free() -> Self {
+        let public = free_port();
+        Self { public, management: free_port(), reached: public }
+    }
 }
 
 impl World {
     pub fn new() -> Self {
+        Self::of(PROGRAM)
+    }
+
+    /// A world whose nodes run `program`.
+    pub fn of(program: &str) -> Self {
         connector::tls::install_provider();
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), program: program.to_owned() }
     }
 
     /// Makes a node with further arguments of `init`, and starts it.
     pub fn node(&self, name: &str, arguments: &[&str]) -> Node {
+        self.node_at(name, &Ports::free(), arguments)
+    }
+
+    /// As [`World::node`], at these ports.
+    pub fn node_at(&self, name: &str, ports: &Ports, arguments: &[&str]) -> Node {
         let dir = self.folder.path().join(name);
-        let (public, management) = (free_port(), free_port());
         let authority = self.folder.path().join("authority");
-        let made = Command::new(PROGRAM)
+        let made = Command::new(&self.program)
             .args(["--dir", dir.to_str().unwrap(), "init", "--name", name])
-            .args(["--address", &format!("https://localhost:{public}")])
-            .args(["--listen", &format!("127.0.0.1:{public}")])
-            .args(["--management", &format!("127.0.0.1:{management}")])
+            .args(["--address", &format!("https://localhost:{}", ports.reached)])
+            .args(["--listen", &format!("127.0.0.1:{}", ports.public)])
+            .args(["--management", &format!("127.0.0.1:{}", ports.management)])
             .args(["--authority", authority.to_str().unwrap()])
             .args(arguments)
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let key = std::fs::read_to_string(dir.join("keys/management.key")).unwrap();
-        let mut node = Node {
-            did: format!("did:web:localhost%3A{public}"),
-            address: format!("https://localhost:{public}"),
-            management: format!("http://127.0.0.1:{management}"),
-            key,
-            dir,
-            child: None,
-            client: self.client(),
-        };
+        let mut node = self.node_in(dir, ports);
         node.start();
         node
+    }
+
+    /// The node of a folder that is there, not started.
+    pub fn node_in(&self, dir: PathBuf, ports: &Ports) -> Node {
+        Node {
+            did: format!("did:web:localhost%3A{}", ports.reached),
+            address: format!("https://localhost:{}", ports.reached),
+            management: format!("http://127.0.0.1:{}", ports.management),
+            key: std::fs::read_to_string(dir.join("keys/management.key")).unwrap(),
+            dir,
+            program: self.program.clone(),
+            child: None,
+            client: self.client(),
+        }
     }
 
     /// A node whose peers may be on this machine.
@@ -106,6 +137,7 @@ pub struct Node {
     pub key: String,
     pub dir: PathBuf,
     pub client: Client,
+    pub program: String,
     child: Option<Child>,
 }
 
@@ -118,7 +150,7 @@ impl Node {
     pub fn start_with(&mut self, variables: &[(&str, &str)]) {
         let log =
             std::fs::OpenOptions::new().append(true).create(true).open(self.dir.join("node.log")).unwrap();
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(&self.program)
             .args(["--dir", self.dir.to_str().unwrap(), "--json", "serve", "--until-stdin-closes"])
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
@@ -204,7 +236,7 @@ impl Node {
 
     /// The command line of this node.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM).arg("--dir").arg(&self.dir).args(arguments).output().unwrap()
+        Command::new(&self.program).arg("--dir").arg(&self.dir).args(arguments).output().unwrap()
     }
 
     /// As [`Node::run`], which must succeed; its JSON.
@@ -340,7 +372,11 @@ pub struct Stranger {
 
 impl Stranger {
     pub fn new(world: &World) -> Self {
-        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        Self::of(PrivateKey::generate(Algorithm::Ed25519).unwrap(), world)
+    }
+
+    /// Who has `key`.
+    pub fn of(key: PrivateKey, world: &World) -> Self {
         let did = trust::did::key_of(key.public_jwk()).unwrap();
         let kid = format!("{did}#{}", did.trim_start_matches("did:key:"));
         Self { key, did, kid, client: world.client() }

@@ -7,7 +7,6 @@ use oxjsonld::JsonLdSerializer;
 pub use oxrdf::Triple;
 use oxrdf::vocab::{rdf, rdfs, xsd};
 use oxrdf::{BlankNode, GraphName, Literal, NamedNode, NamedOrBlankNode, Term};
-use oxrdfxml::RdfXmlSerializer;
 use oxttl::TurtleSerializer;
 use serde_json::Value as Json;
 
@@ -201,15 +200,7 @@ pub fn write(triples: &[Triple], syntax: Syntax) -> io::Result<Vec<u8>> {
             }
             writer.finish()
         }
-        Syntax::RdfXml => {
-            let mut serializer = RdfXmlSerializer::new();
-            for (name, iri) in prefixes {
-                serializer = serializer.with_prefix(name, iri).map_err(|error| wrong(&error))?;
-            }
-            let mut writer = serializer.for_writer(Vec::new());
-            triples.iter().try_for_each(|triple| writer.serialize_triple(triple))?;
-            writer.finish()
-        }
+        Syntax::RdfXml => crate::rdf_xml::write(triples, &prefixes),
         Syntax::Turtle => {
             let mut serializer = TurtleSerializer::new();
             for (name, iri) in prefixes {

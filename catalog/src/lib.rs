@@ -15,6 +15,7 @@ pub mod lint;
 mod model;
 mod offer;
 mod places;
+mod rdf_xml;
 mod selectors;
 mod text;
 pub mod turtle;

@@ -74,7 +74,7 @@ impl Node {
                     .with_context(|| format!("listening on {listen} (gateway.listen)"))?,
             ),
         };
-        let (store, recovery) = open_store(config, &identity, false)?;
+        let (store, recovery) = open_store(config, &identity, false).await?;
         let guard = Guard::new(&config.network.allow);
         let guard = if config.closed_test_network.is_some() { guard.with_plain() } else { guard };
         let client = network::peer_client(&guard, certificates.client())?;
@@ -230,11 +230,11 @@ pub fn load_terms(known: &mut Hierarchy, file: &Path) -> anyhow::Result<()> {
     known.load(&json).with_context(|| format!("in {}", file.display()))
 }
 
-/// Opens the store of a configuration; `rebuild` makes its index anew.
+/// Opens the store of a configuration and brings it to today's form; `rebuild` makes its index anew.
 ///
 /// # Errors
-/// In use, damaged, or a file operation failed.
-pub fn open_store(
+/// In use, damaged, of a newer form than this program knows, or a file operation failed.
+pub async fn open_store(
     config: &Config,
     identity: &Arc<Identity>,
     rebuild: bool,
@@ -246,5 +246,10 @@ pub fn open_store(
         rebuild,
     };
     let folder = config.path(&config.store.folder);
-    store::Store::open(&folder, &options).with_context(|| format!("opening the store {}", folder.display()))
+    let opened = store::Store::open(&folder, &options)
+        .with_context(|| format!("opening the store {}", folder.display()))?;
+    if let Some(copy) = crate::tables::form::bring_up(&opened.0, &folder).await? {
+        tracing::info!(copy = %copy.display(), "the store was brought to this release's form; its journal as it was is kept");
+    }
+    Ok(opened)
 }

@@ -1,6 +1,7 @@
 //! Which records exist, under which keys. The byte form and its version are in `store`.
 
 mod federation;
+pub mod form;
 mod governance;
 mod personal;
 mod usage;
@@ -104,6 +105,8 @@ pub mod prefix {
     pub const PERSON: &str = "person/";
     /// `catalog::PolicyDefinition`.
     pub const POLICY_DEFINITION: &str = "policy-definition/";
+    /// [`super::form::FormRecord`]; one record.
+    pub const FORM: &str = "store-form";
     /// [`super::ProvenRecord`], by participant.
     pub const PROVEN: &str = "proven/";
     /// [`super::Running`], by agreement and read; what is left after a kill is settled at the next start.
@@ -549,10 +552,40 @@ pub fn statement(agreement: &str, id: &str) -> String {
     format!("{}{}/{id}", prefix::STATEMENT, trust::did::segment(agreement))
 }
 
+/// What the keys of all transfers of an agreement begin with.
+#[must_use]
+pub fn transfers_of(agreement: &str) -> String {
+    format!("{}{}/", prefix::TRANSFER_OF, trust::did::segment(agreement))
+}
+
 /// The key of an outbox entry.
 #[must_use]
 pub fn outbox(message: &str) -> String {
     key(prefix::OUTBOX, message)
+}
+
+/// The version in which records of a kind are written, where it is another than 1. A new version comes with a step in
+/// [`form`] that brings the records of the one before to it.
+const VERSIONS: [(&str, u8); 1] = [(prefix::TRANSFER_OF, 2)];
+
+fn version_of(key: &str) -> u8 {
+    VERSIONS.iter().find(|(prefix, _)| key.starts_with(prefix)).map_or(1, |(_, version)| *version)
+}
+
+/// A record as bytes, in its kind's version.
+///
+/// # Errors
+/// The value has no JSON form.
+pub fn encode<T: Serialize>(key: &str, value: &T) -> Result<Vec<u8>, StoreError> {
+    store::encode(key, version_of(key), value)
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// Not in its kind's version, or not of this type.
+pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    store::decode(key, version_of(key), bytes)
 }
 
 /// Reads a record with its version.
@@ -561,7 +594,7 @@ pub fn outbox(message: &str) -> String {
 /// The store failed or the record cannot be read.
 pub fn load<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Option<(T, u64)>, StoreError> {
     match store.get(key)? {
-        Some(found) => Ok(Some((store::decode(key, &found.value)?, found.version))),
+        Some(found) => Ok(Some((decode(key, &found.value)?, found.version))),
         None => Ok(None),
     }
 }
@@ -579,7 +612,8 @@ pub fn list<T: DeserializeOwned>(
     let pairs = store.scan(prefix, after, limit)?;
     pairs
         .into_iter()
-        .map(|(key, found)| store::decode(&key, &found.value).map(|record| (key, record)))
+        .filter(|(key, _)| key != form::FENCE)
+        .map(|(key, found)| decode(&key, &found.value).map(|record| (key, record)))
         .collect()
 }
 
@@ -618,7 +652,7 @@ pub async fn forget_crawls(store: &Store) -> Result<(), CommitError> {
 /// The record has no JSON form.
 pub fn put<T: Serialize>(batch: &mut Batch, key: impl Into<String>, record: &T) -> Result<(), StoreError> {
     let key = key.into();
-    let bytes = store::encode(&key, record)?;
+    let bytes = encode(&key, record)?;
     batch.put(key, bytes);
     Ok(())
 }
@@ -628,7 +662,7 @@ pub fn put<T: Serialize>(batch: &mut Batch, key: impl Into<String>, record: &T) 
 /// # Errors
 /// The event has no JSON form.
 pub fn append_event(batch: &mut Batch, event: &Event) -> Result<(), StoreError> {
-    batch.chain(prefix::EVENT, store::encode(prefix::EVENT, event)?);
+    batch.chain(prefix::EVENT, encode(prefix::EVENT, event)?);
     Ok(())
 }
 
@@ -652,7 +686,7 @@ pub fn events(store: &Store, after: Option<&str>, limit: usize) -> Result<Vec<En
     let entry = |(key, found): (String, store::Versioned)| {
         let (link, value) = store::chain::unchain(&found.value)
             .ok_or_else(|| StoreError::Record { key: key.clone(), reason: "it has no link".to_owned() })?;
-        Ok(Entry { link: *link, event: store::decode(&key, value)?, key })
+        Ok(Entry { link: *link, event: decode(&key, value)?, key })
     };
     pairs.into_iter().map(entry).collect()
 }

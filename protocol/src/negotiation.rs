@@ -27,7 +27,7 @@ use crate::role::Role;
 use crate::wire::{
     Agreement, ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation,
     ContractNegotiationEventMessage, ContractNegotiationTerminationMessage, ContractOfferMessage,
-    ContractRequestMessage, EventType, Offer, Received, reason_text, reasons, to_json,
+    ContractRequestMessage, EventType, Offer, Received, SignatureVersions, reason_text, reasons, to_json,
 };
 
 /// The states of the specification.
@@ -188,12 +188,19 @@ pub struct Negotiation {
     pub offer_by: Role,
     /// What the provider agreed to.
     pub agreement: Option<Agreement>,
+    /// Provider: the newest version of the agreement's signature that the consumer has shown to know.
+    #[serde(default = "first_version")]
+    pub signature_version: u32,
     /// The provider's signature over the agreement.
     pub provider_signature: Option<String>,
     /// The consumer's.
     pub consumer_signature: Option<String>,
     /// Where it stands.
     pub progress: Progress<Act>,
+}
+
+const fn first_version() -> u32 {
+    1
 }
 
 /// A message of the peer, already authenticated.
@@ -310,6 +317,7 @@ pub fn begin(
                     provider_pid: None,
                     offer: next.offer.clone(),
                     callback_address: Some(next.own_address.clone()),
+                    signature_versions: SignatureVersions::known(),
                 },
                 Some(&message),
             )
@@ -355,6 +363,7 @@ pub fn requested(
     }
     let offer = received.message.offer.with_target(&parties.dataset);
     let mut next = create(Role::Provider, parties, offer, Role::Consumer, now);
+    next.heed(&received.message.signature_versions);
     next.provider_pid = Some(pid);
     next.consumer_pid = Some(received.message.consumer_pid.clone());
     next.progress.state = Some(State::Requested);
@@ -402,6 +411,7 @@ fn create(role: Role, parties: Parties, offer: Offer, offer_by: Role, now: Times
         offer,
         offer_by,
         agreement: None,
+        signature_version: first_version(),
         provider_signature: None,
         consumer_signature: None,
         progress: Progress::new(now),
@@ -468,6 +478,11 @@ impl Negotiation {
         }
     }
 
+    /// Takes note of what the consumer knows; saying nothing takes nothing back.
+    fn heed(&mut self, shown: &SignatureVersions) {
+        self.signature_version = shown.newest_common().unwrap_or(self.signature_version);
+    }
+
     fn consumer(&self) -> ConsumerPid {
         self.consumer_pid.clone().unwrap_or_else(|| ConsumerPid::new(""))
     }
@@ -489,6 +504,7 @@ impl Negotiation {
         match message {
             Message::Request(request) => {
                 self.check_target(&request.offer)?;
+                self.heed(&request.signature_versions);
                 self.offer = request.offer.with_target(&self.dataset);
                 self.offer_by = Role::Consumer;
                 self.progress.note(now, format!("{} made a counter-offer", self.peer));
@@ -511,12 +527,15 @@ impl Negotiation {
                 self.consumer_signature = verification.signature;
                 self.progress.note(now, format!("{} verified the agreement", self.peer));
             }
-            Message::Event(_) => match act {
+            Message::Event(event) => match act {
                 Act::Finalize => {
                     self.progress.note(now, format!("{} finalized the agreement", self.peer));
                     effects.push(Effect::Conclude);
                 }
-                _ => self.progress.note(now, format!("{} accepted the offer", self.peer)),
+                _ => {
+                    self.heed(&event.signature_versions);
+                    self.progress.note(now, format!("{} accepted the offer", self.peer));
+                }
             },
             Message::Termination(termination) => {
                 let reason = reason_text(termination.code.as_deref(), &termination.reason);
@@ -628,6 +647,7 @@ impl Negotiation {
                     provider_pid: Some(provider_pid),
                     offer: self.offer.clone(),
                     callback_address: None,
+                    signature_versions: SignatureVersions::known(),
                 };
                 ("request", to_json(&body, Some(&message)))
             }
@@ -650,6 +670,7 @@ impl Negotiation {
                     provider_pid,
                     consumer_pid,
                     event_type: EventType::Accepted,
+                    signature_versions: SignatureVersions::known(),
                 };
                 ("events", to_json(&body, Some(&message)))
             }
@@ -674,6 +695,7 @@ impl Negotiation {
                     provider_pid,
                     consumer_pid,
                     event_type: EventType::Finalized,
+                    signature_versions: SignatureVersions::default(),
                 };
                 ("events", to_json(&body, Some(&message)))
             }

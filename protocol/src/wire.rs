@@ -19,7 +19,7 @@ pub use catalog::{
 pub use negotiation::{
     ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation,
     ContractNegotiationError, ContractNegotiationEventMessage, ContractNegotiationTerminationMessage,
-    ContractOfferMessage, ContractRequestMessage, EventType,
+    ContractOfferMessage, ContractRequestMessage, EventType, SignatureVersions,
 };
 pub use normal::{normalise, normalise_message};
 pub use policy::{Agreement, Offer};

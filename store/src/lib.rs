@@ -14,6 +14,7 @@
 mod batch;
 pub mod chain;
 mod committer;
+mod copy;
 pub mod disk;
 mod error;
 mod index;
@@ -25,6 +26,7 @@ mod sled;
 
 pub use batch::{Batch, Versioned};
 pub use committer::{Engine, Options, Recovery, Signer, Store};
+pub use copy::copy_journal;
 pub use error::{CommitError, StoreError};
 pub use journal::{JournalReport, inspect as inspect_journal};
 pub use record::{decode, encode};

@@ -165,10 +165,11 @@ async fn chained_values_follow_from_each_other_also_after_reopening() {
 
 #[tokio::test]
 async fn records_carry_their_version() {
-    let bytes = encode("k", &vec![1, 2]).unwrap();
-    assert_eq!(decode::<Vec<u8>>("k", &bytes).unwrap(), [1, 2]);
-    let error = decode::<Vec<u8>>("k", &[9, b'[', b']']).unwrap_err().to_string();
-    assert_eq!(error, "the record `k` cannot be read: its version is 9, this program knows 1");
+    let bytes = encode("k", 3, &vec![1, 2]).unwrap();
+    assert_eq!(decode::<Vec<u8>>("k", 3, &bytes).unwrap(), [1, 2]);
+    let error = decode::<Vec<u8>>("k", 3, &[9, b'[', b']']).unwrap_err().to_string();
+    assert_eq!(error, "the record `k` cannot be read: its version is 9, this program knows 3");
+    assert!(decode::<Vec<u8>>("k", 4, &bytes).is_err(), "an older one is not read as if it were today's");
 }
 
 #[tokio::test]

@@ -1,4 +1,11 @@
 //! The signed agreement: signatures over its canonical form (RFC 8785).
+//!
+//! What is signed is a small statement. Its version 1 is that of release 0.1.0; signatures of every version hold for ever.
+//!
+//! | version | the statement |
+//! | --- | --- |
+//! | 1 | `agreement`, `sha-256`, `role`, `iat`; names no version |
+//! | 2 | further `version`, `signer`, and `parts`: the digests of what stands beside the agreement and is bound to it, by name |
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,6 +20,9 @@ use crate::jose::{self, PrivateKey};
 
 /// `typ` of a signature over an agreement.
 const TYPE: &str = "concordat-agreement+jws";
+
+/// The newest version of the statement.
+pub const NEWEST: u32 = 2;
 
 /// On which side of the agreement a signer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +63,8 @@ pub struct AgreementSignature {
     pub role: SignerRole,
     /// When, by the signer's clock.
     pub signed_at: Timestamp,
+    /// The version of the statement.
+    pub version: u32,
 }
 
 /// SHA-256 of the canonical form, base64url without padding.
@@ -65,24 +77,50 @@ pub fn digest(agreement: &Json) -> Result<String, TrustError> {
     Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(canonical)))
 }
 
-/// Signs an agreement as sent.
+/// Signs an agreement as sent, with a statement of `version`.
 ///
 /// # Errors
-/// The key could not sign.
+/// There is no such version, or the key could not sign.
 pub fn sign(
     key: &PrivateKey,
     kid: &str,
     role: SignerRole,
     agreement: &Json,
+    version: u32,
     now: Timestamp,
 ) -> Result<String, TrustError> {
-    let payload = json!({
+    let mut statement = json!({
         "agreement": agreement.get("@id"),
         "sha-256": digest(agreement)?,
         "role": role.name(),
         "iat": now.as_second(),
     });
-    key.sign(kid, TYPE, payload.to_string().as_bytes())
+    match (version, &mut statement) {
+        (1, _) => {}
+        (NEWEST, Json::Object(members)) => {
+            members.insert("version".to_owned(), json!(NEWEST));
+            members.insert("signer".to_owned(), json!(role.party(agreement)));
+            members.insert("parts".to_owned(), json!({}));
+        }
+        _ => return Err(TrustError::Signature(format!("there is no version {version} of it"))),
+    }
+    key.sign(kid, TYPE, statement.to_string().as_bytes())
+}
+
+/// The version of the statement under a signature that was not checked: in which version its receiver may answer.
+#[must_use]
+pub fn version_of(compact: &str) -> u32 {
+    let payload = compact.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let statement = payload.and_then(|payload| serde_json::from_slice::<Json>(&payload).ok());
+    statement.and_then(|statement| version(&statement)).unwrap_or(1)
+}
+
+/// `None` where it names one that cannot be.
+fn version(statement: &Json) -> Option<u32> {
+    match statement.get("version") {
+        None => Some(1),
+        Some(version) => version.as_u64().and_then(|version| u32::try_from(version).ok()),
+    }
 }
 
 /// Checks that `compact` is the signature of the party in `role` over exactly this agreement.
@@ -119,6 +157,18 @@ pub fn verify(
     let payload = document.key(Some(kid), Relationship::AssertionMethod)?.verify(compact)?;
     let said: Json =
         serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON".to_owned()))?;
+    let version = version(&said).filter(|version| (1..=NEWEST).contains(version)).ok_or_else(|| {
+        let named = said.get("version").cloned().unwrap_or_default();
+        refuse(format!("its statement is of version {named}; this program knows versions up to {NEWEST}"))
+    })?;
+    if version >= 2 {
+        if said.get("signer").and_then(Json::as_str) != Some(party) {
+            return Err(refuse(format!("its statement is not that of `{party}`")));
+        }
+        if said.get("parts").and_then(Json::as_object).is_none_or(|parts| !parts.is_empty()) {
+            return Err(refuse("it binds parts that do not stand beside the agreement (`parts`)".to_owned()));
+        }
+    }
     if said.get("agreement") != agreement.get("@id") {
         return Err(refuse("it is over another agreement".to_owned()));
     }
@@ -133,7 +183,7 @@ pub fn verify(
         .and_then(Json::as_i64)
         .and_then(|at| Timestamp::from_second(at).ok())
         .ok_or_else(|| refuse("it does not say when it was made (`iat`)".to_owned()))?;
-    Ok(AgreementSignature { signer: party.to_owned(), key_id: kid.to_owned(), role, signed_at })
+    Ok(AgreementSignature { signer: party.to_owned(), key_id: kid.to_owned(), role, signed_at, version })
 }
 
 #[cfg(test)]
@@ -149,13 +199,27 @@ mod tests {
         let document = DidDocument::of_node(did, kid, key.public_jwk(), &[]);
         let agreement =
             json!({"@id": "urn:a", "assigner": did, "assignee": did, "permission": [{"action": "use"}]});
-        let signature = sign(&key, kid, SignerRole::Provider, &agreement, now).unwrap();
-        let check = |agreement: &Json, role| verify(&signature, role, agreement, &document);
-        let held = check(&agreement, SignerRole::Provider).unwrap();
-        assert_eq!((held.key_id.as_str(), held.signed_at), (kid, now));
+        for version in 1..=NEWEST {
+            let signature = sign(&key, kid, SignerRole::Provider, &agreement, version, now).unwrap();
+            assert_eq!(version_of(&signature), version);
+            check_changes(&agreement, &document, &signature, (kid, version, now));
+        }
+        assert!(sign(&key, kid, SignerRole::Provider, &agreement, NEWEST + 1, now).is_err());
+        assert_eq!((version_of("x"), version_of("a.b.c")), (1, 1));
+    }
+
+    fn check_changes(
+        agreement: &Json,
+        document: &DidDocument,
+        signature: &str,
+        (kid, version, now): (&str, u32, Timestamp),
+    ) {
+        let check = |agreement: &Json, role| verify(signature, role, agreement, document);
+        let held = check(agreement, SignerRole::Provider).unwrap();
+        assert_eq!((held.key_id.as_str(), held.signed_at, held.version), (kid, now, version));
         let reordered: Json = serde_json::from_str(&agreement.to_string()).unwrap();
-        assert_eq!(digest(&reordered).unwrap(), digest(&agreement).unwrap());
-        assert!(check(&agreement, SignerRole::Consumer).unwrap_err().to_string().contains("in another role"));
+        assert_eq!(digest(&reordered).unwrap(), digest(agreement).unwrap());
+        assert!(check(agreement, SignerRole::Consumer).unwrap_err().to_string().contains("in another role"));
         let mut other = agreement.clone();
         other["permission"] = json!([{"action": "sell"}]);
         assert!(
@@ -170,5 +234,28 @@ mod tests {
         );
         other["assigner"] = json!("did:web:q.example");
         assert!(check(&other, SignerRole::Provider).is_err());
+    }
+
+    #[test]
+    fn a_statement_of_an_unknown_version_or_with_other_parts_is_refused_by_name() {
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let (did, kid) = ("did:web:p.example", "did:web:p.example#k");
+        let document = DidDocument::of_node(did, kid, key.public_jwk(), &[]);
+        let agreement = json!({"@id": "urn:a", "assigner": did, "assignee": "did:web:c.example"});
+        for (change, reason) in [
+            (json!({"version": 3}), "is of version 3; this program knows versions up to 2"),
+            (json!({"version": "2"}), "is of version \"2\""),
+            (json!({"version": 0}), "is of version 0"),
+            (json!({"version": 2, "signer": "did:web:q.example", "parts": {}}), "is not that of"),
+            (json!({"version": 2, "signer": did}), "binds parts"),
+            (json!({"version": 2, "signer": did, "parts": {"words": "x"}}), "binds parts"),
+        ] {
+            let mut statement = json!({"agreement": "urn:a", "sha-256": digest(&agreement).unwrap(),
+                "role": "provider", "iat": 1_800_000_000});
+            statement.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            let signature = key.sign(kid, TYPE, statement.to_string().as_bytes()).unwrap();
+            let error = verify(&signature, SignerRole::Provider, &agreement, &document).unwrap_err();
+            assert!(error.to_string().contains(reason), "{change}: {error}");
+        }
     }
 }

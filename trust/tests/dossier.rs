@@ -81,7 +81,7 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
     let agreement = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": PROVIDER,
         "assignee": CONSUMER, "timestamp": "2027-01-15T08:00:00Z", "permission": rules});
     let sign =
-        |party: &Party, role| agreement::sign(&party.key, &party.kid, role, &agreement, at(20)).unwrap();
+        |party: &Party, role| agreement::sign(&party.key, &party.kid, role, &agreement, 1, at(20)).unwrap();
     let (by_provider, by_consumer) =
         (sign(provider, SignerRole::Provider), sign(&consumer, SignerRole::Consumer));
     let messages = vec![

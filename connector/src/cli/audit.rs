@@ -14,7 +14,7 @@ use super::Exit;
 use super::api::Api;
 use super::output::{Output, table, text};
 use crate::ids::hex;
-use crate::tables::{Event, prefix};
+use crate::tables::{self, Event, prefix};
 
 /// Entries asked for at once.
 const PAGE: usize = 1000;
@@ -187,7 +187,7 @@ fn take(check: &mut Option<Check>, line: Line) -> anyhow::Result<()> {
 impl Check {
     fn entry(&mut self, entry: &Entry) -> anyhow::Result<()> {
         let key = format!("{}{}", prefix::EVENT, entry.id);
-        let value = store::encode(&key, &entry.event)?;
+        let value = tables::encode(&key, &entry.event)?;
         let head = self.head.next(&key, &value);
         if hex(&head.link) != entry.link {
             self.wrong.push(format!(

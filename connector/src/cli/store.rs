@@ -59,13 +59,13 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         }
         Command::Rebuild => {
             let identity = Arc::new(Identity::load(&config)?);
-            let (_, recovery) = node::open_store(&config, &identity, true)?;
+            let (_, recovery) = node::open_store(&config, &identity, true).await?;
             let shown = json!({"commit": recovery.sequence, "replayed": recovery.replayed});
             output.result(&shown, || format!("the index was built anew up to commit {}", recovery.sequence));
         }
         Command::Checkpoint => {
             let identity = Arc::new(Identity::load(&config)?);
-            let (store, recovery) = node::open_store(&config, &identity, false)?;
+            let (store, recovery) = node::open_store(&config, &identity, false).await?;
             store.checkpoint().await?;
             output.result(&json!({"commit": recovery.sequence}), || {
                 format!("the journal up to commit {} is one signed checkpoint now", recovery.sequence)

@@ -366,7 +366,12 @@ impl Engine {
     /// Signs something as an agreement is signed, and verifies it.
     fn check_signing(&self) -> Result<Finding, EngineError> {
         let sample = json!({"@id": "urn:concordat:sample", "@type": "Agreement", "assigner": self.did(), "assignee": self.did()});
-        let signature = self.identity.sign_agreement(SignerRole::Provider, &sample, clock::now())?;
+        let signature = self.identity.sign_agreement(
+            SignerRole::Provider,
+            &sample,
+            trust::agreement::NEWEST,
+            clock::now(),
+        )?;
         let document = self.identity.document()?;
         let held = trust::agreement::verify(&signature, SignerRole::Provider, &sample, &document);
         let (mut signed, mut all) = (0, 0);

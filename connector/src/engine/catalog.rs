@@ -246,7 +246,7 @@ impl Engine {
             after = Some(last.clone());
             let mut inventory = self.offered.inventory.write().unwrap_or_else(PoisonError::into_inner);
             for (key, found) in page {
-                match store::decode::<T>(&key, &found.value) {
+                match tables::decode::<T>(&key, &found.value) {
                     Ok(resource) => T::enter(&mut inventory, resource.id(), None, Some(&resource), &[]),
                     Err(error) => self.offered.lacks(format!("{key} cannot be read: {error}")),
                 }

@@ -57,7 +57,7 @@ impl Engine {
         batch: &mut Batch,
     ) -> Result<(), EngineError> {
         let key = messages_of(pid);
-        let bytes = store::encode(&key, message)?;
+        let bytes = tables::encode(&key, message)?;
         batch.append(key, bytes);
         Ok(())
     }

@@ -619,7 +619,7 @@ impl AgreementJudge {
         if Some(found.version) == self.asset_version {
             return true;
         }
-        let asset = store::decode::<catalog::Asset>(&key, &found.value);
+        let asset = tables::decode::<catalog::Asset>(&key, &found.value);
         asset.is_ok_and(|asset| super::catalog::of_persons(&asset) == self.personal.as_ref())
     }
 

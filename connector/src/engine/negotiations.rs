@@ -437,7 +437,8 @@ impl Engine {
             .offer
             .agreement(&id, &negotiation.dataset, assigner, assignee, now, beside)
             .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
-        let signature = self.identity.sign_agreement(SignerRole::Provider, agreement.json(), now)?;
+        let version = negotiation.signature_version;
+        let signature = self.identity.sign_agreement(SignerRole::Provider, agreement.json(), version, now)?;
         Ok(Decision::Agree { agreement, signature: Some(signature) })
     }
 
@@ -446,7 +447,9 @@ impl Engine {
         let agreement =
             agreement.ok_or_else(|| EngineError::refused(RefusalKind::Disagreement, "no agreement yet"))?;
         self.fits_rulebook(agreement, Some(negotiation.peer.as_str()), now)?;
-        let signature = self.identity.sign_agreement(SignerRole::Consumer, agreement, now)?;
+        // What the provider has made itself it can check.
+        let version = negotiation.provider_signature.as_deref().map_or(1, trust::agreement::version_of);
+        let signature = self.identity.sign_agreement(SignerRole::Consumer, agreement, version, now)?;
         Ok(Decision::Verify { signature: Some(signature) })
     }
 

@@ -292,7 +292,7 @@ impl Engine {
 
     /// Our pids of all transfers under an agreement.
     pub(super) fn transfers_of(&self, agreement: &str) -> Result<Vec<String>, EngineError> {
-        let prefix = format!("{}{agreement}/", prefix::TRANSFER_OF);
+        let prefix = tables::transfers_of(agreement);
         let keys = self.store.scan(&prefix, None, usize::MAX)?;
         Ok(keys.into_iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
     }
@@ -351,7 +351,7 @@ impl Engine {
         let mut batch = Batch::new();
         batch.expect(key.clone(), version);
         if version.is_none() {
-            let index = format!("{}{}/{pid}", prefix::TRANSFER_OF, transfer.agreement);
+            let index = format!("{}{pid}", tables::transfers_of(transfer.agreement.as_str()));
             tables::put(&mut batch, index, &())?;
             if let Some(theirs) = transfer.peer_pid() {
                 let index = tables::peer_process(KIND, &peer, theirs);

@@ -98,11 +98,13 @@ fn message(act: Act) -> Message {
             provider_pid,
             consumer_pid,
             event_type: EventType::Accepted,
+            signature_versions: SignatureVersions::default(),
         }),
         Act::Finalize => Message::Event(ContractNegotiationEventMessage {
             provider_pid,
             consumer_pid,
             event_type: EventType::Finalized,
+            signature_versions: SignatureVersions::default(),
         }),
         Act::Agree => Message::Agreement(ContractAgreementMessage {
             provider_pid,
@@ -121,6 +123,7 @@ fn message(act: Act) -> Message {
             provider_pid: Some(provider_pid),
             offer: offer(),
             callback_address: None,
+            signature_versions: SignatureVersions::default(),
         }),
         Act::Terminate => Message::Termination(ContractNegotiationTerminationMessage {
             provider_pid,
@@ -284,4 +287,35 @@ fn messages_from_one_peer_are_bounded() {
     let refusal = step(provider.clone(), receive(Act::Request, "urn:m"), NOW).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::TooMuch);
     assert!(step(provider, receive(Act::Terminate, "urn:m"), NOW).is_ok(), "ending is always possible");
+}
+
+#[test]
+fn the_signature_is_of_the_newest_version_that_the_consumer_has_shown() {
+    let shown = |json: serde_json::Value| serde_json::from_value::<SignatureVersions>(json).unwrap();
+    // Release 0.1.0 shows nothing; a later release may know more than this one, or no longer what this one knows.
+    for (versions, version) in [
+        (json!([1, 2]), 2),
+        (json!([1, 2, 3]), 2),
+        (json!([1]), 1),
+        (json!([7]), 1),
+        (json!(2), 2),
+        (json!("2"), 1),
+        (json!({"x": 1}), 1),
+        (json!([]), 1),
+    ] {
+        let Message::Request(mut request) = message(Act::Request) else { panic!() };
+        request.signature_versions = shown(versions.clone());
+        let input = Input::Received(Received { id: None, message: Message::Request(request) });
+        let mut negotiation =
+            step(negotiation(Role::Provider, Some(State::Offered)), input, NOW).unwrap().next;
+        assert_eq!(negotiation.signature_version, version, "{versions}");
+        // A later message that says nothing takes nothing back.
+        assert!(serde_json::to_value(SignatureVersions::default()).unwrap() == json!([]));
+        negotiation.heed(&SignatureVersions::default());
+        assert_eq!(negotiation.signature_version, version);
+    }
+    // A negotiation that release 0.1.0 kept names no version.
+    let mut kept = serde_json::to_value(negotiation(Role::Provider, Some(State::Offered))).unwrap();
+    kept.as_object_mut().unwrap().remove("signature_version").unwrap();
+    assert_eq!(serde_json::from_value::<Negotiation>(kept).unwrap().signature_version, 1);
 }

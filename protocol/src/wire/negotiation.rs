@@ -1,11 +1,57 @@
 //! Messages of the contract negotiation protocol.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 use super::{Agreement, DspMessage, Offer};
 use crate::ids::{ConsumerPid, ProviderPid};
 use crate::negotiation::State;
+
+/// Versions of the signature under an agreement. Version 1 is the one of release 0.1.0, which shows none; whoever shows none is
+/// sent that one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct SignatureVersions(Vec<u32>);
+
+impl SignatureVersions {
+    /// Those that this program makes and checks, the newest last.
+    pub const KNOWN: [u32; 2] = [1, 2];
+    /// Most that are read of a peer.
+    const MOST: usize = 16;
+
+    /// Those that this program knows.
+    #[must_use]
+    pub fn known() -> Self {
+        Self(Self::KNOWN.to_vec())
+    }
+
+    /// Whether nothing was said.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The newest that both sides know, if the other one said anything.
+    #[must_use]
+    pub fn newest_common(&self) -> Option<u32> {
+        if self.is_none() {
+            return None;
+        }
+        Some(Self::KNOWN.into_iter().rev().find(|version| self.0.contains(version)).unwrap_or(1))
+    }
+}
+
+/// What is not understood counts as nothing said: the peer then gets the version that every one knows.
+impl<'de> Deserialize<'de> for SignatureVersions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let versions = match Json::deserialize(deserializer)? {
+            Json::Array(all) => all,
+            one => vec![one],
+        };
+        let number = |one: &Json| one.as_u64().and_then(|one| u32::try_from(one).ok());
+        Ok(Self(versions.iter().take(Self::MOST).filter_map(number).collect()))
+    }
+}
 
 /// The consumer asks for an offer, first (`callbackAddress`) or as a counter-offer (`providerPid`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +67,13 @@ pub struct ContractRequestMessage {
     /// Where the consumer takes messages, in a first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_address: Option<String>,
+    /// The versions of the agreement's signature that the consumer can check; an extension, may be absent.
+    #[serde(
+        rename = "urn:concordat:signatureVersions",
+        default,
+        skip_serializing_if = "SignatureVersions::is_none"
+    )]
+    pub signature_versions: SignatureVersions,
 }
 
 impl DspMessage for ContractRequestMessage {
@@ -124,6 +177,13 @@ pub struct ContractNegotiationEventMessage {
     pub consumer_pid: ConsumerPid,
     /// Which of the two.
     pub event_type: EventType,
+    /// As in [`ContractRequestMessage`], from a consumer that accepts.
+    #[serde(
+        rename = "urn:concordat:signatureVersions",
+        default,
+        skip_serializing_if = "SignatureVersions::is_none"
+    )]
+    pub signature_versions: SignatureVersions,
 }
 
 impl DspMessage for ContractNegotiationEventMessage {
