@@ -133,7 +133,7 @@ impl Town {
             node.until(&path, agreed).await;
         }
         self.provider.json(&["agreements", "end", &short, "--reason", "enough was measured"]);
-        let long = self.with_levels("levels-long", "P3650D", &rows);
+        let long = self.with_levels("levels-long", "PT8760H", &rows);
 
         // Persons: two have consented, and were among rows that were read.
         let about = self.world.folder.path().join("personal.json");
@@ -413,7 +413,7 @@ impl Town {
         let revoked = issued.as_array().unwrap().iter().find(revoked).unwrap();
         assert!(revoked["revokedAt"].is_string(), "{revoked}");
         for member in [&self.provider, &self.consumer] {
-            assert_eq!(member.json(&["rulebook", "show"])[0]["state"], "in force");
+            assert_eq!(member.get("/v4/rulebooks").await[0]["state"], "in force");
         }
         let file = self.world.folder.path().join("ads.csv");
         std::fs::write(&file, ROWS).unwrap();
@@ -434,9 +434,9 @@ impl Town {
         };
         let id = text(&issued.as_array().unwrap().iter().find(member).unwrap()["id"]);
         self.authority.text(&["authority", "revoke", &id, "--reason", "left the data space"]);
-        self.provider.until_text(&["events"], "no longer").await;
-        let refused = self.consumer.run(&["pull", &self.fact("runningForMembers")]);
-        assert!(!refused.status.success(), "members only");
+        let members_only = self.fact("runningForMembers");
+        let refused = |_: &Value| !self.consumer.run(&["pull", &members_only]).status.success();
+        self.provider.until("/v4/identity", refused).await;
     }
 }
 

@@ -130,6 +130,7 @@ async fn record_all(program: &str, target: &Path) {
     let mut scenes: Vec<Scene> = Vec::new();
     let of = |node: &Node| (node.did.clone(), node.address.clone());
     let ((c_did, c_address), (p_did, p_address)) = (of(&consumer), of(&provider));
+    let (c_endpoints, p_endpoints) = (format!("{c_address}/dsp/2025-1"), format!("{p_address}/dsp/2025-1"));
     let mut play = async |by: Part, command: &[&str]| -> Value {
         let node = if by == Consumer { &consumer } else { &provider };
         let result = if command[0] == "pull" { json!(node.text(command)) } else { node.json(command) };
@@ -143,9 +144,9 @@ async fn record_all(program: &str, target: &Path) {
         scenes.push(Scene { by, command, result: result.clone(), exchanges });
         result
     };
-    let catalog = play(Consumer, &["catalog", &p_did, "--address", &p_address]).await;
+    let catalog = play(Consumer, &["catalog", &p_did, "--address", &p_endpoints]).await;
     let offer = text(&catalog["dataset"][0]["hasPolicy"][0]["@id"]);
-    let agreed = ["negotiate", &p_did, DATASET, "--purpose", PURPOSE, "--address", &p_address];
+    let agreed = ["negotiate", &p_did, DATASET, "--purpose", PURPOSE, "--address", &p_endpoints];
     let agreement = text(&play(Consumer, &agreed).await["contractAgreementId"]);
     let transfer = text(&play(Consumer, &["transfers", "start", &agreement]).await["@id"]);
     assert_eq!(play(Consumer, &["pull", &transfer]).await, json!(ROWS));
@@ -153,7 +154,7 @@ async fn record_all(program: &str, target: &Path) {
     play(Consumer, &["transfers", "resume", &transfer]).await;
     play(Consumer, &["pull", &transfer]).await;
     play(Consumer, &["transfers", "complete", &transfer]).await;
-    play(Provider, &["negotiations", "propose", &c_did, &offer, "--address", &c_address]).await;
+    play(Provider, &["negotiations", "propose", &c_did, &offer, "--address", &c_endpoints]).await;
     let offered = consumer.json(&["negotiations", "list"]);
     let offered = offered.as_array().unwrap().iter().find(|one| one["state"] == "OFFERED").unwrap().clone();
     play(Consumer, &["negotiations", "approve", &text(&offered["@id"])]).await;
@@ -162,7 +163,7 @@ async fn record_all(program: &str, target: &Path) {
     play(Provider, &["transfers", "stop", &at_provider, "--reason", "the sensors were sold"]).await;
     let refused = play(
         Consumer,
-        &["negotiate", &p_did, DATASET, "--purpose", PURPOSE, "--address", &p_address, "--no-wait"],
+        &["negotiate", &p_did, DATASET, "--purpose", PURPOSE, "--address", &p_endpoints, "--no-wait"],
     )
     .await;
     assert!(refused["negotiation"].is_string());
@@ -416,7 +417,7 @@ async fn replay(record: &Value, part: Part) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conversations_of_all_releases_are_replayed_in_both_parts() {
     if let Some((target, program)) = freezing() {
         record_all(&program, &target).await;
