@@ -699,7 +699,7 @@ mod tests {
         paid["permission"][0]["constraint"][0]["unit"] = json!("urn:eur");
         assert!(ask(paid.clone(), |known| known.state("payAmount urn:eur", &["5"])).outcome == Outcome::Deny);
         let five = |known: &mut Known, unit: &str| {
-            known.facts.put(&format!("payAmount {unit}"), crate::Value::Number(5.0))
+            known.facts.put(&format!("payAmount {unit}"), crate::Value::Number(crate::Decimal::whole(5)))
         };
         assert!(ask(paid.clone(), |known| five(known, "urn:eur")).is_permit());
         assert!(!ask(paid, |known| five(known, "urn:usd")).is_permit(), "another currency says nothing");
