@@ -14,14 +14,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use serde_json::Value as Json;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::StreamError;
 use crate::obligations::Stage;
-use crate::rows::{Counted, Row, RowError};
+use crate::rows::{Counted, RowError, exact};
 use crate::source::Body;
 
 /// Events that wait for a slow reader; older ones are lost to it.
@@ -142,13 +141,8 @@ impl Live {
             self.counted.count(1, 1);
             return Ok(vec![Event::Data { id, payload }]);
         };
-        let json: Json = serde_json::from_slice(&payload).map_err(|error| {
-            RowError(format!("an event is not JSON, so that its agreement cannot be kept: {error}"))
-        })?;
-        let rows = match json {
-            Json::Array(all) => all.into_iter().map(Row::of).collect(),
-            one => vec![Row::of(one)],
-        };
+        let rows = exact::rows(&payload, &stage.exact())
+            .map_err(|error| RowError(format!("an event cannot be read as its agreement asks: {error}")))?;
         let read = rows.len();
         let mut told = Vec::new();
         for row in rows {

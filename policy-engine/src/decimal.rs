@@ -311,6 +311,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Against whole numbers, moved by the same number of places.
         #[test]
         fn order_is_that_of_numbers(a in any::<i64>(), b in any::<i64>(), places in 0..60_usize, more in 0..40_usize) {

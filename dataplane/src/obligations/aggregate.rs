@@ -119,6 +119,10 @@ impl Aggregate {
         std::iter::once(self.time.as_str()).chain(self.by.iter().map(String::as_str)).chain(told)
     }
 
+    pub(super) fn grouped_by(&self) -> impl Iterator<Item = &str> {
+        self.by.iter().map(String::as_str)
+    }
+
     /// The columns of what is told.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let told = self.told.iter().map(|(summary, name)| format!("{name}.{}", summary.word()));
@@ -128,18 +132,20 @@ impl Aggregate {
 
     /// Takes a row; one about a `person` counts once for each person.
     pub(super) fn take(&mut self, row: &Row, person: Option<[u8; 16]>) -> Result<(), RowError> {
-        let at = row.get(&self.time).and_then(Json::as_str).and_then(instant);
+        let at = row.only(&self.time)?.and_then(Json::as_str).and_then(instant);
         let Some(begin) = at.and_then(|at| interval_of(at, self.interval)) else { return Ok(()) };
         if self.closed_before.is_some_and(|closed| begin < closed) {
             return Ok(());
         }
         self.newest = self.newest.max(Some(begin));
-        let value = |name: &String| match row.get(name) {
-            Some(Json::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
+        let value = |name: &String| {
+            Ok::<_, RowError>(match row.only(name)? {
+                Some(Json::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+                None => String::new(),
+            })
         };
-        let key = (begin, self.by.iter().map(value).collect::<Vec<_>>());
+        let key = (begin, self.by.iter().map(value).collect::<Result<Vec<_>, _>>()?);
         if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key) {
             return Err(RowError(format!("the data falls into more than {MAX_GROUPS} groups")));
         }
@@ -153,7 +159,7 @@ impl Aggregate {
             }
         }
         for ((_, name), numbers) in self.told.iter().zip(&mut group.columns) {
-            if let Some(number) = row.get(name).and_then(number) {
+            if let Some(number) = row.only(name)?.and_then(number) {
                 numbers.take(number);
             }
         }
