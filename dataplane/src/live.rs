@@ -4,7 +4,7 @@
 //! long as the source still has them. Events without an id come at most once. Where some were lost, the follower is told,
 //! and how many where that is known. A reader that is too slow loses events of its own and slows nobody else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::StreamError;
-use crate::obligations::Stage;
+use crate::obligations::{Stage, Told};
 use crate::rows::{Counted, RowError, exact};
 use crate::source::Body;
 
@@ -121,6 +121,7 @@ pub fn body(events: Events, framing: Framing, stage: Option<Stage>, counted: Arc
         counted,
         heartbeat: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now() + HEARTBEAT)),
         begun: false,
+        waiting: VecDeque::new(),
     }
     .boxed_unsync()
 }
@@ -132,6 +133,8 @@ struct Live {
     counted: Arc<Counted>,
     heartbeat: Pin<Box<tokio::time::Sleep>>,
     begun: bool,
+    /// What rows of the events that came became, with the events' ids, until it is told.
+    waiting: VecDeque<(Option<String>, Told)>,
 }
 
 impl Live {
@@ -143,17 +146,62 @@ impl Live {
         };
         let rows = exact::rows(&payload, &stage.exact())
             .map_err(|error| RowError(format!("an event cannot be read as its agreement asks: {error}")))?;
-        let read = rows.len();
-        let mut told = Vec::new();
+        self.counted.count(rows.len(), 0);
         for row in rows {
-            told.extend(stage.apply_live(row)?);
+            self.waiting.push_back((id.clone(), stage.apply_live(row)?));
         }
-        self.counted.count(read, told.len());
-        let events = told.into_iter().map(|row| {
-            let payload = serde_json::to_vec(&row.into_json()).unwrap_or_default();
-            Event::Data { id: id.clone(), payload: payload.into() }
-        });
-        Ok(events.collect())
+        Ok(Vec::new())
+    }
+
+    /// What became of rows, once it is known what may be told of groups.
+    fn waited(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Event>, RowError>> {
+        let mut events = Vec::new();
+        while let Some((id, told)) = self.waiting.front_mut() {
+            let id = id.clone();
+            let allowed = match told {
+                Told::Now(_) => None,
+                Told::Later(pending) => match pending.releasing.as_mut().poll(cx) {
+                    // What is known already goes out first.
+                    Poll::Pending if !events.is_empty() => return Poll::Ready(Ok(events)),
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(RowError(error))),
+                    Poll::Ready(Ok(allowed)) => Some(allowed),
+                },
+            };
+            let rows = match (self.waiting.pop_front(), allowed, &self.stage) {
+                (Some((_, Told::Now(rows))), ..) => rows,
+                (Some((_, Told::Later(pending))), Some(allowed), Some(stage)) => {
+                    stage.released(pending, allowed)
+                }
+                _ => Vec::new(),
+            };
+            self.counted.count(0, rows.len());
+            events.extend(rows.into_iter().map(|row| {
+                let payload = serde_json::to_vec(&row.into_json()).unwrap_or_default();
+                Event::Data { id: id.clone(), payload: payload.into() }
+            }));
+        }
+        Poll::Ready(Ok(events))
+    }
+
+    /// Events as one frame; empty where they are none.
+    fn written(&self, events: &[Event]) -> Bytes {
+        let mut frames = events.iter().map(|event| self.framing.write(event));
+        let first = frames.next().unwrap_or_default();
+        match frames.next() {
+            None => first,
+            Some(second) => {
+                let rest = std::iter::once(second).chain(frames);
+                let mut all = first.to_vec();
+                for one in rest {
+                    if self.framing == Framing::Messages {
+                        all.push(b'\n');
+                    }
+                    all.extend_from_slice(&one);
+                }
+                all.into()
+            }
+        }
     }
 }
 
@@ -175,6 +223,20 @@ impl http_body::Body for Live {
             }
         }
         loop {
+            if !this.waiting.is_empty() {
+                match this.waited(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Some(Err(StreamError::Source(Box::new(error)))));
+                    }
+                    Poll::Ready(Ok(events)) => {
+                        let bytes = this.written(&events);
+                        if !bytes.is_empty() {
+                            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                        }
+                    }
+                }
+            }
             match this.events.poll_next_unpin(cx) {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
@@ -183,22 +245,7 @@ impl http_body::Body for Live {
                     match this.take(event) {
                         Err(error) => return Poll::Ready(Some(Err(StreamError::Source(Box::new(error))))),
                         Ok(events) => {
-                            let mut frames = events.iter().map(|event| this.framing.write(event));
-                            let first = frames.next().unwrap_or_default();
-                            let bytes = match frames.next() {
-                                None => first,
-                                Some(second) => {
-                                    let rest = std::iter::once(second).chain(frames);
-                                    let mut all = first.to_vec();
-                                    for one in rest {
-                                        if this.framing == Framing::Messages {
-                                            all.push(b'\n');
-                                        }
-                                        all.extend_from_slice(&one);
-                                    }
-                                    all.into()
-                                }
-                            };
+                            let bytes = this.written(&events);
                             if !bytes.is_empty() {
                                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
                             }

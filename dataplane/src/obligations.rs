@@ -18,6 +18,7 @@ use sha2::Sha256;
 
 use self::aggregate::Aggregate;
 use crate::persons::{OfPersons, subject_text};
+use crate::released::{Hashes, Releasing};
 use crate::rows::exact::Exact;
 use crate::rows::names::{Fate, change_value, is_alike, twice};
 use crate::rows::{Form, Row, RowError, number};
@@ -145,6 +146,7 @@ impl Obligations {
         // A pseudonym is made of what is left, so that it tells no more than that.
         stage.changes.sort_by_key(|(_, change)| matches!(change, Coarse::Pseudonym));
         stage.aggregate = aggregate.build()?;
+        stage.asks("");
         Ok(stage)
     }
 }
@@ -158,6 +160,21 @@ pub fn delivered(transforms: &[Transform], column: &str, value: &str, key: &Pseu
     let mut stage = done.stage(Form::Csv).ok()?;
     let row = stage.apply(Row(vec![(Arc::from(column), Json::String(value.to_owned()))])).ok()??;
     row.get(column)?.as_str().map(str::to_owned)
+}
+
+/// Rows that are handed on.
+pub(crate) enum Told {
+    Now(Vec<Row>),
+    /// Once it is known what may be told of groups.
+    Later(Pending),
+}
+
+/// Groups of which it is asked what may be told.
+pub(crate) struct Pending {
+    rows: Vec<Row>,
+    heads: Vec<Row>,
+    names: Vec<Arc<str>>,
+    pub(crate) releasing: Releasing,
 }
 
 /// Carries obligations out, row by row.
@@ -294,19 +311,49 @@ impl Stage {
         self.leave_out(row).map(Some)
     }
 
+    /// What is asked of the source, which groups depend on.
+    pub(crate) fn asks(&mut self, asked: &str) {
+        let releases = self.of_persons.as_ref().and_then(|of_persons| of_persons.releases.as_ref());
+        if let (Some(aggregate), Some(releases)) = (&mut self.aggregate, releases) {
+            let hashes = Hashes::new(releases.salt());
+            let asked = format!("{:016x}", hashes.of(asked.as_bytes()));
+            aggregate.keep(hashes, asked, releases.most_members());
+        }
+    }
+
     /// One row of a live stream: what is to be handed on now.
-    pub(crate) fn apply_live(&mut self, row: Row) -> Result<Vec<Row>, RowError> {
+    pub(crate) fn apply_live(&mut self, row: Row) -> Result<Told, RowError> {
         if let Some(row) = self.apply(row)? {
-            return Ok(vec![row]);
+            return Ok(Told::Now(vec![row]));
         }
         let closed = self.aggregate.as_mut().map(Aggregate::closed).unwrap_or_default();
-        Ok(closed.into_iter().map(|row| self.of_group(row)).collect())
+        Ok(self.tell(closed))
     }
 
     /// What is left once all rows came: the groups.
-    pub(crate) fn finish(&mut self) -> Result<Vec<Row>, RowError> {
+    pub(crate) fn finish(&mut self) -> Told {
         let groups = self.aggregate.as_mut().map(Aggregate::finish).unwrap_or_default();
-        Ok(groups.into_iter().map(|row| self.of_group(row)).collect())
+        self.tell(groups)
+    }
+
+    fn tell(&self, told: aggregate::Told) -> Told {
+        let rows: Vec<_> = told.rows.into_iter().map(|row| self.of_group(row)).collect();
+        let releases = self.of_persons.as_ref().and_then(|of_persons| of_persons.releases.as_ref());
+        let (Some(releases), Some(aggregate), false) = (releases, &self.aggregate, told.asked.is_empty())
+        else {
+            return Told::Now(rows);
+        };
+        let (heads, groups): (Vec<_>, Vec<_>) = told.asked.into_iter().unzip();
+        Told::Later(Pending { rows, heads, names: aggregate.names(), releasing: releases.release(groups) })
+    }
+
+    /// What may be told of groups, once that is known.
+    pub(crate) fn released(&self, pending: Pending, allowed: Vec<Option<Vec<Json>>>) -> Vec<Row> {
+        let Pending { rows, heads, names, .. } = pending;
+        let told = heads.into_iter().zip(allowed).filter_map(|(head, told)| {
+            Some(self.of_group(aggregate::with_tail(head, &names, told?.into_iter())))
+        });
+        rows.into_iter().chain(told.collect::<Vec<_>>()).collect()
     }
 
     /// The columns that `columns` become.
@@ -582,8 +629,15 @@ mod tests {
         for row in rows {
             all.extend(stage.apply(row)?);
         }
-        all.extend(stage.finish()?);
+        all.extend(now(stage.finish()));
         Ok(all)
+    }
+
+    fn now(told: Told) -> Vec<Row> {
+        match told {
+            Told::Now(rows) => rows,
+            Told::Later(_) => panic!("nobody keeps what was told"),
+        }
     }
 
     fn lines(rows: Vec<Row>) -> Vec<String> {
@@ -689,6 +743,7 @@ mod tests {
             subject: "who".into(),
             attributes: Arc::from([Arc::from("place")]),
             persons: Arc::<Two>::clone(&persons),
+            releases: None,
         };
         let more = Transform::Where {
             column: "km".into(),
@@ -732,8 +787,12 @@ mod tests {
 
     #[test]
     fn a_group_is_large_by_the_persons_in_it_not_by_their_rows() {
-        let of_persons =
-            OfPersons { subject: "who".into(), attributes: Arc::from([]), persons: Arc::new(Anybody) };
+        let of_persons = OfPersons {
+            subject: "who".into(),
+            attributes: Arc::from([]),
+            persons: Arc::new(Anybody),
+            releases: None,
+        };
         let transforms = vec![
             Transform::Aggregate { time: "at".into(), interval: SignedDuration::from_hours(1) },
             Transform::MinimumGroup(3),
@@ -749,8 +808,38 @@ mod tests {
         for row in read_all(Form::Csv, table.as_bytes(), 99).unwrap() {
             stage.apply(row).unwrap();
         }
-        let told = lines(stage.finish().unwrap());
+        let told = lines(now(stage.finish()));
         assert_eq!(told, ["at=2026-01-01T01:00:00Z rows=3"], "seven rows of one person are one person");
+    }
+
+    #[test]
+    fn a_value_rests_on_enough_persons_who_have_it() {
+        let transforms = || {
+            vec![
+                Transform::Aggregate { time: "at".into(), interval: SignedDuration::from_hours(1) },
+                Transform::Tell(Summary::Mean, vec!["pay".into(), "km".into()]),
+                Transform::Tell(Summary::Max, vec!["pay".into()]),
+                Transform::MinimumGroup(3),
+            ]
+        };
+        let table = "who,at,pay,km\na,2026-01-01T00:00:00Z,1000,1\nb,2026-01-01T00:10:00Z,,2\n\
+            c,2026-01-01T00:20:00Z,n/a,3\na,2026-01-01T00:30:00Z,1000,4\na,2026-01-01T00:40:00Z,1000,5\n";
+        let told = "at=2026-01-01T00:00:00Z pay.mean=null km.mean=3.0 pay.max=null rows=5";
+        let of_persons = OfPersons {
+            subject: "who".into(),
+            attributes: Arc::from([]),
+            persons: Arc::new(Anybody),
+            releases: None,
+        };
+        let about = Obligations::new(transforms(), PseudonymKey::default()).with_persons(of_persons);
+        let mut stage = about.stage(Form::Csv).unwrap();
+        for row in read_all(Form::Csv, table.as_bytes(), 99).unwrap() {
+            stage.apply(row).unwrap();
+        }
+        assert_eq!(lines(now(stage.finish())), [told], "three rows of one person");
+        let rows = "at,pay,km\n2026-01-01T00:00:00Z,1000,1\n2026-01-01T00:10:00Z,,2\n2026-01-01T00:20:00Z,,3\n\
+            2026-01-01T00:30:00Z,,4\n2026-01-01T00:40:00Z,,5\n";
+        assert_eq!(lines(done(transforms(), Form::Csv, rows).unwrap()), [told], "one row has it");
     }
 
     #[test]

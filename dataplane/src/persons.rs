@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::released::Releases;
 use crate::rows::{Form, Row, RowError};
 
 /// Names of attributes that are left out.
@@ -41,6 +42,8 @@ pub struct OfPersons {
     pub attributes: Arc<[Arc<str>]>,
     /// Who knows what they permit.
     pub persons: Arc<dyn Persons>,
+    /// Who keeps what was told of groups; without anybody, groups are told as they are.
+    pub releases: Option<Arc<dyn Releases>>,
 }
 
 impl OfPersons {

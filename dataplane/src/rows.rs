@@ -23,7 +23,7 @@ use serde_json::Value as Json;
 use self::exact::Exact;
 use self::names::Fate;
 use crate::error::StreamError;
-use crate::obligations::Stage;
+use crate::obligations::{Pending, Stage, Told};
 use crate::source::Body;
 
 /// Largest row, in bytes.
@@ -394,6 +394,7 @@ pub fn pipe(body: Body, pipe: Pipe, counted: Arc<Counted>) -> Body {
         left: pipe.limit,
         counted,
         rows: Vec::new(),
+        pending: None,
     }
     .boxed_unsync()
 }
@@ -407,6 +408,8 @@ struct Piped {
     left: Option<u64>,
     counted: Arc<Counted>,
     rows: Vec<Row>,
+    /// Groups of which it is being asked what may be told.
+    pending: Option<Pending>,
 }
 
 impl fmt::Debug for Piped {
@@ -463,9 +466,19 @@ impl Piped {
             if let Some(columns) = self.decoder.columns() {
                 stage.check(columns)?;
             }
-            for row in stage.finish()? {
-                self.write(row, out)?;
+            match stage.finish() {
+                Told::Now(rows) => return self.end(rows, out),
+                Told::Later(pending) => self.pending = Some(pending),
             }
+            return Ok(());
+        }
+        self.end(Vec::new(), out)
+    }
+
+    /// Writes the last rows, and the end.
+    fn end(&mut self, rows: Vec<Row>, out: &mut Vec<u8>) -> Result<(), RowError> {
+        for row in rows {
+            self.write(row, out)?;
         }
         let columns = self.decoder.columns().map(|columns| match &self.stage {
             Some(stage) => stage.columns(columns),
@@ -484,6 +497,22 @@ impl http_body::Body for Piped {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
+        if let Some(pending) = &mut this.pending {
+            let allowed = std::task::ready!(pending.releasing.as_mut().poll(cx));
+            let mut out = Vec::new();
+            let ended = allowed.map_err(RowError).and_then(|allowed| {
+                let rows = match (this.pending.take(), &this.stage) {
+                    (Some(pending), Some(stage)) => stage.released(pending, allowed),
+                    _ => Vec::new(),
+                };
+                this.end(rows, &mut out)
+            });
+            this.pending = None;
+            return Poll::Ready(match ended {
+                Err(error) => Some(Err(StreamError::Source(Box::new(error)))),
+                Ok(()) => (!out.is_empty()).then(|| Ok(Frame::data(out.into()))),
+            });
+        }
         loop {
             let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
             let mut out = Vec::new();
@@ -510,6 +539,9 @@ impl http_body::Body for Piped {
             }
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+            }
+            if this.pending.is_some() {
+                return Pin::new(this).poll_frame(cx);
             }
         }
     }
