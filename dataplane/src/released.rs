@@ -51,6 +51,7 @@ pub struct Group {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Hashes of the persons, in order, each with one of the values that it brings.
+    #[serde(with = "packed")]
     pub members: Vec<(u64, u64)>,
     /// What is told; one for each column of the row that is of this part.
     pub told: Vec<Json>,
@@ -159,6 +160,35 @@ fn row(group: &Group, told: Vec<Option<Vec<Json>>>) -> Vec<Json> {
     group.part_of.iter().map(next).collect()
 }
 
+/// Members as base64, 16 bytes each.
+mod packed {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(members: &[(u64, u64)], to: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = members
+            .iter()
+            .flat_map(|(person, value)| [person.to_be_bytes(), value.to_be_bytes()])
+            .flatten()
+            .collect();
+        to.serialize_str(&STANDARD_NO_PAD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, u64)>, D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes = STANDARD_NO_PAD.decode(text).map_err(D::Error::custom)?;
+        let (words, rest) = bytes.as_chunks::<8>();
+        let words: Vec<_> = words.iter().map(|word| u64::from_be_bytes(*word)).collect();
+        let (pairs, odd) = words.as_chunks::<2>();
+        if !rest.is_empty() || !odd.is_empty() {
+            return Err(D::Error::custom("it is cut off"));
+        }
+        Ok(pairs.iter().map(|[person, value]| (*person, *value)).collect())
+    }
+}
+
 /// Makes hashes of persons and of what they bring.
 #[derive(Debug, Clone)]
 pub(crate) struct Hashes(Sha256);
@@ -224,6 +254,18 @@ mod tests {
         let many = persons(&[(1, 10), (2, 20), (3, 30), (4, 1), (5, 1), (6, 1)]);
         assert_eq!(ask(2, &many), Some(vec![json!(63), json!(6)]));
         assert_eq!(ask(3, &one_more), None, "it would differ by one from the first answer");
+    }
+
+    #[test]
+    fn what_was_told_is_read_back() {
+        let mut released = Released::default();
+        let who = persons(&[(1, 10), (u64::MAX, 20), (3, 30)]);
+        let told = released.tell(&group("", 3, &who), 0).0;
+        let kept = serde_json::to_string(&released).unwrap();
+        let mut again: Released = serde_json::from_str(&kept).unwrap();
+        let more = persons(&[(1, 10), (u64::MAX, 20), (3, 30), (4, 1)]);
+        assert_eq!(again.tell(&group("", 3, &more), 5).0, told);
+        assert!(serde_json::from_str::<Released>(&kept.replacen("AAAAAAAA", "AAAAA", 1)).is_err(), "torn");
     }
 
     #[test]
