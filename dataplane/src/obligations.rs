@@ -20,7 +20,7 @@ use self::aggregate::Aggregate;
 use crate::persons::{OfPersons, subject_text};
 use crate::released::{Hashes, Releasing};
 use crate::rows::exact::Exact;
-use crate::rows::names::{Fate, change_value, is_alike, twice};
+use crate::rows::names::{Fate, Reach, change_value, is_alike, twice};
 use crate::rows::{Form, Row, RowError, number};
 
 /// Attributes that say what an entity of NGSI-LD is; they are kept unless they are dropped by name.
@@ -300,7 +300,11 @@ impl Stage {
         }
         for (column, change) in &self.changes {
             let key = &self.key;
-            row.change(column, self.form, &mut |value| {
+            let reach = match change {
+                Coarse::Pseudonym => Reach::Values,
+                Coarse::Round { .. } | Coarse::Shorten(_) | Coarse::Truncate(_) => Reach::Itself,
+            };
+            row.change(column, self.form, reach, &mut |value| {
                 change_value(value, &mut |value| change.make(value, key)).map(|()| Fate::Stays)
             })?;
         }
@@ -378,7 +382,7 @@ impl Stage {
         }
         let is_entity = self.form == Form::Json && row.is_entity();
         for name in &self.drop {
-            row.at_each(name, &mut |_| Ok(Fate::Goes))?;
+            row.at_each(name, Reach::All, &mut |_| Ok(Fate::Goes))?;
         }
         if let Some(keep) = &self.keep {
             row.keep_only(keep, |name| is_entity && IDENTITY.contains(&name));

@@ -21,7 +21,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 
 use self::exact::Exact;
-use self::names::Fate;
+use self::names::{Fate, Reach};
 use crate::error::StreamError;
 use crate::obligations::{Pending, Stage, Told};
 use crate::source::Body;
@@ -53,7 +53,7 @@ impl Row {
     /// Leaves a value out, wherever it stands: a table keeps its column.
     pub(crate) fn hide(&mut self, column: &str, form: Form) -> Result<(), RowError> {
         let keeps = matches!(form, Form::Csv | Form::GeoJson);
-        self.change(column, form, &mut |value| {
+        self.change(column, form, Reach::All, &mut |value| {
             if keeps {
                 *value = Json::Null;
             }
@@ -66,14 +66,15 @@ impl Row {
         &mut self,
         column: &str,
         form: Form,
+        reach: Reach,
         make: &mut dyn FnMut(&mut Json) -> Result<Fate, RowError>,
     ) -> Result<(), RowError> {
         if form != Form::Csv {
-            return self.at_each(column, make);
+            return self.at_each(column, reach, make);
         }
         // A table's names were looked at once, and its cells have nothing inside.
         for (name, value) in &mut self.0 {
-            if **name == *column {
+            if reach.takes(column, name) {
                 make(value)?;
             }
         }

@@ -59,12 +59,39 @@ enum Step<'n> {
     Other,
 }
 
-fn step<'n>(name: &'n str, key: &str) -> Step<'n> {
+fn step<'n>(name: &'n str, key: &str, reach: Reach) -> Step<'n> {
     match name.strip_prefix(key) {
         Some("") => Step::There,
+        _ if reach.takes(name, key) => Step::There,
         Some(rest) if rest.starts_with('.') => Step::On(rest.get(1..).unwrap_or_default()),
         _ if is_alike(name, key) => Step::Alike,
         _ => Step::Other,
+    }
+}
+
+/// How far a name reaches where what was nested is written in one level, as `riders.name` beside `riders`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What has the name itself.
+    Itself,
+    /// What lies below as well, but for what an attribute of NGSI-LD says of its value.
+    Values,
+    /// What lies below as well.
+    All,
+}
+
+impl Reach {
+    /// Whether `key` is `name`, or what it reaches below it.
+    pub(crate) fn takes(self, name: &str, key: &str) -> bool {
+        match key.strip_prefix(name).map(|rest| (rest, rest.strip_prefix('.'))) {
+            Some(("", _)) => true,
+            Some((_, Some(below))) => match self {
+                Self::Itself => false,
+                Self::Values => !["observedAt", "unitCode", "datasetId"].contains(&below),
+                Self::All => true,
+            },
+            _ => false,
+        }
     }
 }
 
@@ -105,6 +132,7 @@ pub(crate) enum Fate {
 /// Goes to every place of one name.
 struct Walk<'a> {
     name: &'a str,
+    reach: Reach,
     make: &'a mut dyn FnMut(&mut Json) -> Result<Fate, RowError>,
     found: bool,
 }
@@ -120,7 +148,7 @@ impl Walk<'_> {
 
     /// One member of an object, or one cell of the row.
     fn member(&mut self, left: &str, key: &str, value: &mut Json) -> Result<Fate, RowError> {
-        match step(left, key) {
+        match step(left, key, self.reach) {
             Step::There => {
                 self.found = true;
                 (self.make)(value)
@@ -187,7 +215,7 @@ fn has_inside(value: &Json, name: &str) -> bool {
     match value {
         Json::Array(all) => all.iter().any(|one| has_inside(one, name)),
         Json::Object(map) => map.iter().any(|(key, value)| {
-            matches!(step(name, key), Step::There | Step::Alike) || has_inside(value, name)
+            matches!(step(name, key, Reach::Itself), Step::There | Step::Alike) || has_inside(value, name)
         }),
         _ => false,
     }
@@ -222,10 +250,10 @@ impl Row {
         fn below<'r>(value: &'r Json, left: &str, found: &mut Vec<&'r Json>) {
             let Json::Object(map) = value else { return };
             for (key, value) in map {
-                match step(left, key) {
-                    Step::There => found.push(value),
-                    Step::On(rest) => below(value, rest, found),
-                    Step::Alike | Step::Other => {}
+                if key == left {
+                    found.push(value);
+                } else if let Step::On(rest) = beginning(left, key) {
+                    below(value, rest, found);
                 }
             }
         }
@@ -251,16 +279,17 @@ impl Row {
     pub(crate) fn at_each(
         &mut self,
         name: &str,
+        reach: Reach,
         make: &mut dyn FnMut(&mut Json) -> Result<Fate, RowError>,
     ) -> Result<(), RowError> {
-        let mut walk = Walk { name, make, found: false };
+        let mut walk = Walk { name, reach, make, found: false };
         let mut gone = false;
         for (key, value) in &mut self.0 {
             // Removed below: a row's cells keep their places meanwhile.
             gone |= walk.member(name, key, value)? == Fate::Goes;
         }
         if gone {
-            self.0.retain(|(key, _)| **key != *name);
+            self.0.retain(|(key, _)| !reach.takes(name, key));
         }
         if walk.found {
             return Ok(());
