@@ -17,6 +17,8 @@ use crate::tables::{self, AgreementRecord, ReleasedHead, ReleasedRecord, prefix}
 
 /// Sealed bytes that are written at once.
 const TOGETHER: usize = 2 * 1024 * 1024;
+/// Records that are forgotten at once.
+const FORGOTTEN: usize = 500;
 /// Largest record.
 const LARGEST: usize = 8 * 1024 * 1024;
 
@@ -148,11 +150,11 @@ impl Engine {
                 waiting = 0;
             }
         }
-        if head.groups > self.releasing.most_groups {
-            self.forget_oldest(name, &mut head, &mut batch)?;
-        }
         if !batch.is_empty() {
-            self.keep_released(batch, &head_key, &head, version).await?;
+            version = Some(self.keep_released(batch, &head_key, &head, version).await?);
+        }
+        while let Some(batch) = self.forget_oldest(name, &mut head)? {
+            version = Some(self.keep_released(batch, &head_key, &head, version).await?);
         }
         Ok(told)
     }
@@ -171,31 +173,23 @@ impl Engine {
         found.map(|found| found.version).ok_or_else(|| EngineError::Vault("a record is not there".to_owned()))
     }
 
-    /// What is not known any more is told no more.
-    fn forget_oldest(
-        &self,
-        name: &str,
-        head: &mut ReleasedHead,
-        batch: &mut Batch,
-    ) -> Result<(), EngineError> {
+    /// Forgets what is kept beyond the bound, or a part of it; what is not known any more is told no more. `None` where
+    /// nothing is beyond it.
+    fn forget_oldest(&self, name: &str, head: &mut ReleasedHead) -> Result<Option<Batch>, EngineError> {
+        let excess = head.groups.saturating_sub(self.releasing.most_groups);
         let prefix = format!("{}{name}/", prefix::RELEASED);
-        while head.groups > self.releasing.most_groups {
-            let excess = usize::try_from(head.groups - self.releasing.most_groups).unwrap_or(usize::MAX);
-            let page = self.store.scan(&prefix, None, excess.min(10_000))?;
-            if page.is_empty() {
-                break;
-            }
-            for (key, _) in &page {
-                head.told_from = tables::released_at(&prefix, key).map(|begin| begin.saturating_add(1));
-                batch.delete(key.clone());
-            }
-            head.groups = head.groups.saturating_sub(u64::try_from(page.len()).unwrap_or(u64::MAX));
-            if page.len() < excess {
-                // The rest goes with the next answer.
-                break;
-            }
+        let page =
+            self.store.scan(&prefix, None, usize::try_from(excess).unwrap_or(FORGOTTEN).min(FORGOTTEN))?;
+        if excess == 0 || page.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let mut batch = Batch::new();
+        for (key, _) in &page {
+            head.told_from = tables::released_at(&prefix, key).map(|begin| begin.saturating_add(1));
+            batch.delete(key.clone());
+        }
+        head.groups = head.groups.saturating_sub(u64::try_from(page.len()).unwrap_or(u64::MAX));
+        Ok(Some(batch))
     }
 
     fn open_released(&self, key: &str, record: &ReleasedRecord) -> Result<Released, EngineError> {
