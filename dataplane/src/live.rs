@@ -352,4 +352,78 @@ mod tests {
             "a new connection was made"
         );
     }
+
+    /// Permits everything, and keeps in memory what was told.
+    #[derive(Debug, Default)]
+    struct Everybody(Arc<Mutex<HashMap<(i64, Vec<String>), crate::released::Released>>>);
+
+    impl crate::Persons for Everybody {
+        fn permits(&self, subject: &str) -> Option<crate::Permitted> {
+            Some(crate::Permitted { person: [*subject.as_bytes().first()?; 16], hidden: Arc::from([]) })
+        }
+
+        fn permitted_elsewhere(&self, subject: &str) -> Option<crate::Permitted> {
+            self.permits(subject)
+        }
+
+        fn handed_on(&self, _: &crate::Permitted) {}
+    }
+
+    impl crate::released::Releases for Everybody {
+        fn salt(&self) -> [u8; 32] {
+            [7; 32]
+        }
+
+        fn most_members(&self) -> usize {
+            10
+        }
+
+        fn release(&self, groups: Vec<crate::released::Group>) -> crate::released::Releasing {
+            let known = Arc::clone(&self.0);
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                let mut known = known.lock().unwrap();
+                Ok(groups
+                    .iter()
+                    .map(|group| known.entry(group.name.clone()).or_default().tell(group, 0).0)
+                    .collect())
+            })
+        }
+    }
+
+    /// What a follower of these events gets to see under terms of groups of two.
+    async fn followed(everybody: &Arc<Everybody>, events: &[&str]) -> String {
+        let of_persons = crate::OfPersons {
+            subject: Arc::from("who"),
+            attributes: Arc::from([]),
+            persons: Arc::<Everybody>::clone(everybody),
+            releases: Some(Arc::<Everybody>::clone(everybody)),
+        };
+        let transforms = vec![
+            policy_engine::Transform::Aggregate {
+                time: "at".into(),
+                interval: jiff::SignedDuration::from_hours(1),
+            },
+            policy_engine::Transform::MinimumGroup(2),
+        ];
+        let obligations = crate::Obligations::new(transforms, crate::PseudonymKey::default());
+        let stage = obligations.with_persons(of_persons).stage(crate::rows::Form::Json).unwrap();
+        let events: Vec<_> = events
+            .iter()
+            .map(|event| Ok(Event::Data { id: None, payload: Bytes::from((*event).to_owned()) }))
+            .collect();
+        let body = body(stream::iter(events).boxed(), Framing::Messages, Some(stage), Arc::default());
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn groups_of_live_data_do_not_tell_who_came_either() {
+        let everybody = Arc::new(Everybody::default());
+        let event = |who: &str, hour: u8| format!(r#"{{"who":"{who}","at":"2026-01-01T0{hour}:00:00Z"}}"#);
+        let (a, b, c, next) = (event("a", 0), event("b", 0), event("c", 0), event("a", 1));
+        let first = followed(&everybody, &[&a, &b, &next]).await;
+        assert!(first.contains("2026-01-01T00:00:00Z") && first.contains(r#""rows":2"#), "{first}");
+        assert_eq!(followed(&everybody, &[&a, &b, &c, &next]).await, first, "whoever came");
+        assert_eq!(followed(&everybody, &[&a, &c, &next]).await, "", "whoever went");
+    }
 }

@@ -194,9 +194,23 @@ impl Decimal {
     }
 }
 
+/// How numbers of 64 bits stand whose scales are not far apart.
+fn aligned(a: i64, of_a: i32, b: i64, of_b: i32) -> Option<Ordering> {
+    let apart = of_a.checked_sub(of_b)?;
+    let power = i128::from(10_i64.checked_pow(apart.unsigned_abs())?);
+    let (a, b) = (i128::from(a), i128::from(b));
+    Some(if apart >= 0 { (a * power).cmp(&b) } else { a.cmp(&(b * power)) })
+}
+
 impl From<u64> for Decimal {
-    fn from(number: u64) -> Self {
-        Self::short(i128::from(number), 0)
+    fn from(mut number: u64) -> Self {
+        // With 64 bits, since counts are made for every decision.
+        let mut scale = 0;
+        while number != 0 && number.is_multiple_of(10) {
+            number /= 10;
+            scale += 1;
+        }
+        Self(Digits::Short { units: i128::from(number), scale })
     }
 }
 
@@ -210,9 +224,10 @@ impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
         if let (Digits::Short { units: a, scale: of_a }, Digits::Short { units: b, scale: of_b }) =
             (&self.0, &other.0)
-            && of_a == of_b
+            && let (Ok(small_a), Ok(small_b)) = (i64::try_from(*a), i64::try_from(*b))
+            && let Some(order) = aligned(small_a, *of_a, small_b, *of_b)
         {
-            return a.cmp(b);
+            return order;
         }
         let negative = self.is_negative();
         if negative != other.is_negative() {
