@@ -355,7 +355,9 @@ mod tests {
 
     /// Permits everything, and keeps in memory what was told.
     #[derive(Debug, Default)]
-    struct Everybody(Arc<Mutex<HashMap<(i64, Vec<String>), crate::released::Released>>>);
+    struct Everybody(Arc<Mutex<Known>>);
+
+    type Known = HashMap<(i64, Vec<String>), crate::released::Released>;
 
     impl crate::Persons for Everybody {
         fn permits(&self, subject: &str) -> Option<crate::Permitted> {

@@ -54,13 +54,14 @@ fn taken(mut body: Body) -> (Vec<u8>, Result<(), String>) {
     })
 }
 
+/// A view, and what it shows.
+type Shown = (String, Vec<u8>);
+/// Who, at which hour, pay and distance.
+type Trip = (&'static str, u8, Option<u8>, Option<u8>);
+
 /// What a consumer can get: as the provider gives it, and in each view that its gateway makes of it. The second is whether the
 /// provider gave it to the end.
-fn every_view(
-    obligations: &Obligations,
-    form: Form,
-    data: &[u8],
-) -> (Vec<(String, Vec<u8>)>, Result<(), String>) {
+fn every_view(obligations: &Obligations, form: Form, data: &[u8]) -> (Vec<Shown>, Result<(), String>) {
     let stage = obligations.stage(form).unwrap();
     let laid = Pipe { from: form, to: form.view(), stage: Some(stage), as_text: true, limit: None };
     let (given, outcome) = taken(pipe(body(data.to_vec()), laid, Arc::new(Counted::default())));
@@ -340,7 +341,7 @@ proptest! {
             PseudonymKey::default(),
         );
         let obligations = if with_persons { obligations.with_persons(about(ledger.clone())) } else { obligations };
-        let enough = |hour: &str, of: &dyn Fn(&(&str, u8, Option<u8>, Option<u8>)) -> bool, name: &str| {
+        let enough = |hour: &str, of: &dyn Fn(&Trip) -> bool, name: &str| {
             let permitted = |who: &str| !with_persons || ledger.get(who).is_some_and(|hidden| !hidden.contains(&name));
             let found = rows.iter().enumerate().filter(|(_, row)| at(row.1) == hour && permitted(row.0) && of(row));
             let counted = if with_persons {

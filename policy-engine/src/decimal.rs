@@ -77,7 +77,7 @@ impl Decimal {
     #[must_use]
     pub const fn whole(number: i64) -> Self {
         // Without `From`, since it must be constant; widening loses nothing.
-        #[expect(clippy::as_conversions, clippy::cast_lossless, reason = "widened")]
+        #[expect(clippy::as_conversions, reason = "widened")]
         let units = number as i128;
         Self::short(units, 0)
     }

@@ -130,6 +130,8 @@ fn durations(a: &Value, b: &Value) -> Option<Ordering> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     #[test]
@@ -155,13 +157,13 @@ mod tests {
             Operator::IsPartOf,
         ] {
             for is_set in [false, true] {
-                let found = holds(operator, &[text.clone()], &[number.clone()], is_set, &known);
+                let found = holds(operator, from_ref(&text), from_ref(&number), is_set, &known);
                 assert_eq!(found, None, "{operator:?}");
             }
         }
         let both = [text.clone(), number.clone()];
         assert_eq!(
-            holds(Operator::Eq, &both, &[number.clone()], true, &known),
+            holds(Operator::Eq, &both, from_ref(&number), true, &known),
             Some(true),
             "one of them is 3"
         );

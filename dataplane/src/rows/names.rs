@@ -153,7 +153,7 @@ impl Walk<'_> {
                 self.found = true;
                 (self.make)(value)
             }
-            Step::On(rest) => self.into(value, rest, key).map(|()| Fate::Stays),
+            Step::On(rest) => self.within(value, rest, key).map(|()| Fate::Stays),
             Step::Alike => Err(self.alike(key)),
             Step::Other => Ok(Fate::Stays),
         }
@@ -173,10 +173,10 @@ impl Walk<'_> {
     }
 
     /// Every element of an array, and what is in an attribute's value as well as beside it.
-    fn into(&mut self, value: &mut Json, left: &str, key: &str) -> Result<(), RowError> {
+    fn within(&mut self, value: &mut Json, left: &str, key: &str) -> Result<(), RowError> {
         match value {
             Json::Null => Ok(()),
-            Json::Array(all) => all.iter_mut().try_for_each(|one| self.into(one, left, key)),
+            Json::Array(all) => all.iter_mut().try_for_each(|one| self.within(one, left, key)),
             Json::Object(map) => {
                 self.members(map, left)?;
                 if is_attribute(map) {
@@ -184,7 +184,7 @@ impl Walk<'_> {
                         if let Some(inner) =
                             map.get_mut(*name).filter(|inner| inner.is_object() || inner.is_array())
                         {
-                            self.into_value(inner, left, key)?;
+                            self.within_value(inner, left, key)?;
                         }
                     }
                 }
@@ -199,13 +199,13 @@ impl Walk<'_> {
     }
 
     /// What an attribute has as its value: a list may also be one of plain values there, such as coordinates.
-    fn into_value(&mut self, value: &mut Json, left: &str, key: &str) -> Result<(), RowError> {
+    fn within_value(&mut self, value: &mut Json, left: &str, key: &str) -> Result<(), RowError> {
         match value {
             Json::Array(all) => all
                 .iter_mut()
                 .filter(|one| one.is_object() || one.is_array())
-                .try_for_each(|one| self.into_value(one, left, key)),
-            value => self.into(value, left, key),
+                .try_for_each(|one| self.within_value(one, left, key)),
+            value => self.within(value, left, key),
         }
     }
 }
