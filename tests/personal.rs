@@ -220,6 +220,73 @@ async fn a_pseudonym_is_asked_back_as_the_recipient_knows_it() {
     assert_eq!(due[0]["about"]["values"], json!([pseudonym]));
 }
 
+const BY_HOUR: &str = "rider,start,minutes,at\nanna,Plaza,10,2026-01-01T00:05:00Z\nben,Dock,20,2026-01-01T00:10:00Z\n\
+    cleo,Gate,30,2026-01-01T00:15:00Z\ndora,Mill,60,2026-01-01T00:20:00Z\nemil,Mill,600,2026-01-01T00:25:00Z\n\
+    anna,Plaza,1,2026-01-01T01:05:00Z\nben,Dock,2,2026-01-01T01:10:00Z\ncleo,Gate,3,2026-01-01T01:15:00Z\n";
+const GROUPS: &str = "at,minutes.mean,rows\n";
+
+/// Trips by hour, of at least three riders.
+fn by_hour() -> Trips {
+    let refine = |what: &str, right: &str| json!({"leftOperand": format!("urn:concordat:data:{what}"), "operator": "eq", "rightOperand": right});
+    let terms = json!({"@type": "Set", "permission": [{"action": "use",
+        "refinement": [refine("aggregate:at", "PT1H"), refine("mean", "minutes"), refine("minimum-group", "3")],
+        "constraint": [c("purpose", "eq", RESEARCH)]}]});
+    Trips::described(&terms, described, "trips.csv", BY_HOUR, &[])
+}
+
+#[tokio::test]
+async fn a_group_does_not_tell_who_came_or_withdrew() {
+    let mut trips = by_hour();
+    for rider in ["anna", "ben"] {
+        trips.give(rider, &[]).await;
+    }
+    assert_eq!(trips.rows().await, GROUPS, "two are too few");
+    trips.give("cleo", &["rider"]).await;
+    trips.give("dora", &[]).await;
+    let first = format!("{GROUPS}2026-01-01T00:00:00Z,30.0,4\n2026-01-01T01:00:00Z,,3\n");
+    assert_eq!(trips.rows().await, first, "cleo's minutes are nobody's: in the second hour too few are left");
+    trips.give("emil", &[]).await;
+    assert_eq!(trips.rows().await, first, "who came is not told");
+    trips.holder.kill();
+    trips.holder.start();
+    trips.holder.client = trips.world.client();
+    assert_eq!(trips.rows().await, first, "nor after a kill");
+    trips.withdraw(json!({"subject": "dora"})).await;
+    let second = format!("{GROUPS}2026-01-01T01:00:00Z,,3\n");
+    assert_eq!(trips.rows().await, second, "nor who withdrew: the group is not told at all");
+    let left = agree_again(&trips);
+    let (url, token) = door(&trips.researcher, &left).await;
+    let again = trips.researcher.client.get(url).bearer_auth(token).send().await.unwrap();
+    assert_eq!(again.text().await.unwrap(), second, "nor under another agreement with the same terms");
+    // Nothing that is kept names anybody.
+    trips.holder.stop();
+    for file in walk(&trips.holder.dir.join("store")) {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(4).any(|four| four == b"dora"), "{}", file.display());
+    }
+    trips.holder.start();
+}
+
+/// Another agreement of the same two about the same dataset.
+fn agree_again(trips: &Trips) -> String {
+    let found = trips.researcher.json(&["negotiate", &trips.holder.did, DATASET]);
+    assert_eq!(found["state"], "FINALIZED", "{found}");
+    found["contractAgreementId"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn groups_of_which_it_is_forgotten_what_was_told_are_told_no_more() {
+    let mut trips = by_hour();
+    trips.holder.configure("most_groups = 100000", "most_groups = 1");
+    trips.holder.client = trips.world.client();
+    for rider in ["anna", "ben", "cleo"] {
+        trips.give(rider, &[]).await;
+    }
+    let hours = ["2026-01-01T00:00:00Z,20.0,3\n", "2026-01-01T01:00:00Z,2.0,3\n"];
+    assert_eq!(trips.rows().await, format!("{GROUPS}{}{}", hours[0], hours[1]));
+    assert_eq!(trips.rows().await, format!("{GROUPS}{}", hours[1]), "the older one was forgotten");
+}
+
 #[tokio::test]
 async fn statements_that_are_forged_old_foreign_or_repeated_change_nothing() {
     let trips = Trips::of_research();

@@ -304,6 +304,12 @@ pub struct PersonalData {
     pub key: PathBuf,
     /// The file with the keys of persons, mode 0600; made where it is missing.
     pub subject_keys: PathBuf,
+    /// For how long the same is told of a group about persons.
+    pub release_window_minutes: u32,
+    /// Of how many groups it is kept what was told, for each recipient of a dataset; the oldest are told no more then.
+    pub most_groups: u64,
+    /// How many persons the groups of one answer may have in all.
+    pub most_members: usize,
 }
 
 impl Default for PersonalData {
@@ -312,6 +318,9 @@ impl Default for PersonalData {
             operators: Vec::new(),
             key: "keys/personal.key".into(),
             subject_keys: "keys/subjects.keys".into(),
+            release_window_minutes: 1440,
+            most_groups: 100_000,
+            most_members: 4_000_000,
         }
     }
 }
@@ -589,6 +598,10 @@ impl Config {
         {
             bail!("personal.operators: `{wrong}` is no DID that this node can find");
         }
+        let personal = &self.personal;
+        if personal.release_window_minutes == 0 || personal.most_groups == 0 || personal.most_members == 0 {
+            bail!("personal.release_window_minutes, most_groups and most_members must be at least 1");
+        }
         self.mim4.check()
     }
 
@@ -704,6 +717,7 @@ mod tests {
     fn operators_that_could_never_count_are_refused() {
         for (set, said) in [
             ("[personal]\noperators = [\"the city's\"]", "is no DID that this node can find"),
+            ("[personal]\nrelease_window_minutes = 0", "must be at least 1"),
             ("[mim4]\nconnector_uuid = \"7\"", "is no UUID of version 4"),
             ("[mim4]\nconnector_uuid = \"018f4c2e-0000-7000-8000-000000000000\"", "is no UUID of version 4"),
             (

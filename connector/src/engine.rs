@@ -72,9 +72,9 @@ pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 pub(crate) use self::peers::next_page;
-use self::personal::Ledger;
 pub(crate) use self::personal::sample_persons;
 pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
+use self::personal::{Ledger, Releasing};
 pub use self::replay::UsedTokens;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
@@ -212,6 +212,8 @@ pub struct Engine {
     ledger: Arc<Ledger>,
     /// Personal data operators whose word counts.
     operators: Vec<String>,
+    /// How it is kept what was told of groups about persons.
+    releasing: Releasing,
     /// The connector interface of MIM4.
     mim4: Mim4,
     known_operators: Operators,
@@ -306,6 +308,7 @@ impl Engine {
             probes: tokio::sync::Notify::new(),
             ledger: Arc::new(ledger),
             operators: config.personal.operators.clone(),
+            releasing: Releasing::of(&config.personal),
             mim4: config.mim4.clone(),
             known_operators: Operators::default(),
             pushes: Pushes::default(),

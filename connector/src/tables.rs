@@ -26,8 +26,8 @@ pub use self::governance::{
     Accepted, Attestation, Breach, MeasuredRecord, PeriodRecord, PeriodState, Remark, RulebookRecord,
 };
 pub use self::personal::{
-    AccessOutcome, AccessRecord, Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, RequestRecord,
-    StatementRecord, UnsureRecord, UntoldRecord,
+    AccessOutcome, AccessRecord, Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, ReleasedHead,
+    ReleasedRecord, RequestRecord, StatementRecord, UnsureRecord, UntoldRecord,
 };
 pub use self::usage::{OpenUse, Running, Usage, Used};
 use crate::http::management::Scope;
@@ -115,6 +115,10 @@ pub mod prefix {
     pub const REMOTE: &str = "remote/";
     /// When a used token is too old anyway (seconds), by the digest of sender and `jti`.
     pub const REPLAY: &str = "replay/";
+    /// [`super::ReleasedRecord`], by a hash of recipient, dataset and terms, then by the beginning of the group's interval.
+    pub const RELEASED: &str = "released/";
+    /// [`super::ReleasedHead`], by the same hash.
+    pub const RELEASED_OF: &str = "released-of/";
     /// [`super::RulebookRecord`], by authority and version.
     pub const RULEBOOK: &str = "rulebook/";
     /// [`super::StatementRecord`], by agreement and id.
@@ -538,6 +542,21 @@ pub fn read(agreement: &str, id: &str) -> String {
 #[must_use]
 pub fn handing(agreement: &str, id: &str) -> String {
     format!("{}{}/{id}", prefix::HANDING, trust::did::segment(agreement))
+}
+
+/// The key of what was told of a group: in the order of the beginnings of intervals, in seconds.
+#[must_use]
+pub fn released(name: &str, begin: i64, by: &str) -> String {
+    // So that those before 1970 stand before the others.
+    let place = begin.cast_unsigned() ^ (1 << 63);
+    format!("{}{name}/{place:016x}/{by}", prefix::RELEASED)
+}
+
+/// When the interval of a group begins, by its key.
+#[must_use]
+pub fn released_at(prefix: &str, key: &str) -> Option<i64> {
+    let place = u64::from_str_radix(key.strip_prefix(prefix)?.get(..16)?, 16).ok()?;
+    Some((place ^ (1 << 63)).cast_signed())
 }
 
 /// The key of an access through an operator; with an empty id, what all keys of the operator begin with.

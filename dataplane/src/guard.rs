@@ -179,6 +179,7 @@ async fn opened(
         request.headers.remove(name);
     }
     let is_list = request.path.is_empty() && source.is_folder();
+    let asked = asked(&request);
     let mut response = source.open(request).await?;
     if is_list || !response.status.is_success() {
         return Ok(response);
@@ -195,7 +196,8 @@ async fn opened(
             "`{media_type}` has no rows and columns that are understood (CSV, JSON, JSON lines, GeoJSON, NGSI-LD)"
         )));
     };
-    let stage = obligations.stage(form).map_err(|error| SourceError::Obligation(error.to_string()))?;
+    let mut stage = obligations.stage(form).map_err(|error| SourceError::Obligation(error.to_string()))?;
+    stage.asks(&asked);
     for name in OF_THE_ANSWER {
         response.headers.remove(name);
     }
@@ -206,6 +208,13 @@ async fn opened(
         response.body = pipe(response.body, laid, Arc::clone(counted));
     }
     Ok(response)
+}
+
+/// What a request asks for, one way whatever the order of its parameters.
+fn asked(request: &DataRequest) -> String {
+    let mut query = request.query.clone();
+    query.sort();
+    format!("{:?} {query:?} {:?}", request.path, request.body)
 }
 
 /// SHA-256 of a whole body, as RFC 9530 writes it.

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod live;
 mod obligations;
 mod persons;
+pub mod released;
 pub mod rows;
 pub mod sink;
 mod source;

@@ -4,7 +4,7 @@
 //! long as the source still has them. Events without an id come at most once. Where some were lost, the follower is told,
 //! and how many where that is known. A reader that is too slow loses events of its own and slows nobody else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -14,14 +14,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use serde_json::Value as Json;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::StreamError;
-use crate::obligations::Stage;
-use crate::rows::{Counted, Row, RowError};
+use crate::obligations::{Stage, Told};
+use crate::rows::{Counted, RowError, exact};
 use crate::source::Body;
 
 /// Events that wait for a slow reader; older ones are lost to it.
@@ -122,6 +121,7 @@ pub fn body(events: Events, framing: Framing, stage: Option<Stage>, counted: Arc
         counted,
         heartbeat: Box::pin(tokio::time::sleep_until(tokio::time::Instant::now() + HEARTBEAT)),
         begun: false,
+        waiting: VecDeque::new(),
     }
     .boxed_unsync()
 }
@@ -133,6 +133,8 @@ struct Live {
     counted: Arc<Counted>,
     heartbeat: Pin<Box<tokio::time::Sleep>>,
     begun: bool,
+    /// What rows of the events that came became, with the events' ids, until it is told.
+    waiting: VecDeque<(Option<String>, Told)>,
 }
 
 impl Live {
@@ -142,24 +144,64 @@ impl Live {
             self.counted.count(1, 1);
             return Ok(vec![Event::Data { id, payload }]);
         };
-        let json: Json = serde_json::from_slice(&payload).map_err(|error| {
-            RowError(format!("an event is not JSON, so that its agreement cannot be kept: {error}"))
-        })?;
-        let rows = match json {
-            Json::Array(all) => all.into_iter().map(Row::of).collect(),
-            one => vec![Row::of(one)],
-        };
-        let read = rows.len();
-        let mut told = Vec::new();
+        let rows = exact::rows(&payload, &stage.exact())
+            .map_err(|error| RowError(format!("an event cannot be read as its agreement asks: {error}")))?;
+        self.counted.count(rows.len(), 0);
         for row in rows {
-            told.extend(stage.apply_live(row)?);
+            self.waiting.push_back((id.clone(), stage.apply_live(row)?));
         }
-        self.counted.count(read, told.len());
-        let events = told.into_iter().map(|row| {
-            let payload = serde_json::to_vec(&row.into_json()).unwrap_or_default();
-            Event::Data { id: id.clone(), payload: payload.into() }
-        });
-        Ok(events.collect())
+        Ok(Vec::new())
+    }
+
+    /// What became of rows, once it is known what may be told of groups.
+    fn waited(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Event>, RowError>> {
+        let mut events = Vec::new();
+        while let Some((id, told)) = self.waiting.front_mut() {
+            let id = id.clone();
+            let allowed = match told {
+                Told::Now(_) => None,
+                Told::Later(pending) => match pending.releasing.as_mut().poll(cx) {
+                    // What is known already goes out first.
+                    Poll::Pending if !events.is_empty() => return Poll::Ready(Ok(events)),
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(RowError(error))),
+                    Poll::Ready(Ok(allowed)) => Some(allowed),
+                },
+            };
+            let rows = match (self.waiting.pop_front(), allowed, &self.stage) {
+                (Some((_, Told::Now(rows))), ..) => rows,
+                (Some((_, Told::Later(pending))), Some(allowed), Some(stage)) => {
+                    stage.released(pending, allowed)
+                }
+                _ => Vec::new(),
+            };
+            self.counted.count(0, rows.len());
+            events.extend(rows.into_iter().map(|row| {
+                let payload = serde_json::to_vec(&row.into_json()).unwrap_or_default();
+                Event::Data { id: id.clone(), payload: payload.into() }
+            }));
+        }
+        Poll::Ready(Ok(events))
+    }
+
+    /// Events as one frame; empty where they are none.
+    fn written(&self, events: &[Event]) -> Bytes {
+        let mut frames = events.iter().map(|event| self.framing.write(event));
+        let first = frames.next().unwrap_or_default();
+        match frames.next() {
+            None => first,
+            Some(second) => {
+                let rest = std::iter::once(second).chain(frames);
+                let mut all = first.to_vec();
+                for one in rest {
+                    if self.framing == Framing::Messages {
+                        all.push(b'\n');
+                    }
+                    all.extend_from_slice(&one);
+                }
+                all.into()
+            }
+        }
     }
 }
 
@@ -181,6 +223,20 @@ impl http_body::Body for Live {
             }
         }
         loop {
+            if !this.waiting.is_empty() {
+                match this.waited(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Some(Err(StreamError::Source(Box::new(error)))));
+                    }
+                    Poll::Ready(Ok(events)) => {
+                        let bytes = this.written(&events);
+                        if !bytes.is_empty() {
+                            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                        }
+                    }
+                }
+            }
             match this.events.poll_next_unpin(cx) {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
@@ -189,22 +245,7 @@ impl http_body::Body for Live {
                     match this.take(event) {
                         Err(error) => return Poll::Ready(Some(Err(StreamError::Source(Box::new(error))))),
                         Ok(events) => {
-                            let mut frames = events.iter().map(|event| this.framing.write(event));
-                            let first = frames.next().unwrap_or_default();
-                            let bytes = match frames.next() {
-                                None => first,
-                                Some(second) => {
-                                    let rest = std::iter::once(second).chain(frames);
-                                    let mut all = first.to_vec();
-                                    for one in rest {
-                                        if this.framing == Framing::Messages {
-                                            all.push(b'\n');
-                                        }
-                                        all.extend_from_slice(&one);
-                                    }
-                                    all.into()
-                                }
-                            };
+                            let bytes = this.written(&events);
                             if !bytes.is_empty() {
                                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
                             }
@@ -310,5 +351,81 @@ mod tests {
             Event::Lost { count: None },
             "a new connection was made"
         );
+    }
+
+    /// Permits everything, and keeps in memory what was told.
+    #[derive(Debug, Default)]
+    struct Everybody(Arc<Mutex<Known>>);
+
+    type Known = HashMap<(i64, Vec<String>), crate::released::Released>;
+
+    impl crate::Persons for Everybody {
+        fn permits(&self, subject: &str) -> Option<crate::Permitted> {
+            Some(crate::Permitted { person: [*subject.as_bytes().first()?; 16], hidden: Arc::from([]) })
+        }
+
+        fn permitted_elsewhere(&self, subject: &str) -> Option<crate::Permitted> {
+            self.permits(subject)
+        }
+
+        fn handed_on(&self, _: &crate::Permitted) {}
+    }
+
+    impl crate::released::Releases for Everybody {
+        fn salt(&self) -> [u8; 32] {
+            [7; 32]
+        }
+
+        fn most_members(&self) -> usize {
+            10
+        }
+
+        fn release(&self, groups: Vec<crate::released::Group>) -> crate::released::Releasing {
+            let known = Arc::clone(&self.0);
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                let mut known = known.lock().unwrap();
+                Ok(groups
+                    .iter()
+                    .map(|group| known.entry(group.name.clone()).or_default().tell(group, 0).0)
+                    .collect())
+            })
+        }
+    }
+
+    /// What a follower of these events gets to see under terms of groups of two.
+    async fn followed(everybody: &Arc<Everybody>, events: &[&str]) -> String {
+        let of_persons = crate::OfPersons {
+            subject: Arc::from("who"),
+            attributes: Arc::from([]),
+            persons: Arc::<Everybody>::clone(everybody),
+            releases: Some(Arc::<Everybody>::clone(everybody)),
+        };
+        let transforms = vec![
+            policy_engine::Transform::Aggregate {
+                time: "at".into(),
+                interval: jiff::SignedDuration::from_hours(1),
+            },
+            policy_engine::Transform::MinimumGroup(2),
+        ];
+        let obligations = crate::Obligations::new(transforms, crate::PseudonymKey::default());
+        let stage = obligations.with_persons(of_persons).stage(crate::rows::Form::Json).unwrap();
+        let events: Vec<_> = events
+            .iter()
+            .map(|event| Ok(Event::Data { id: None, payload: Bytes::from((*event).to_owned()) }))
+            .collect();
+        let body = body(stream::iter(events).boxed(), Framing::Messages, Some(stage), Arc::default());
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn groups_of_live_data_do_not_tell_who_came_either() {
+        let everybody = Arc::new(Everybody::default());
+        let event = |who: &str, hour: u8| format!(r#"{{"who":"{who}","at":"2026-01-01T0{hour}:00:00Z"}}"#);
+        let (a, b, c, next) = (event("a", 0), event("b", 0), event("c", 0), event("a", 1));
+        let first = followed(&everybody, &[&a, &b, &next]).await;
+        assert!(first.contains("2026-01-01T00:00:00Z") && first.contains(r#""rows":2"#), "{first}");
+        assert_eq!(followed(&everybody, &[&a, &b, &c, &next]).await, first, "whoever came");
+        assert_eq!(followed(&everybody, &[&a, &c, &next]).await, "", "whoever went");
     }
 }

@@ -1,11 +1,13 @@
 //! Rows about persons: each is handed on only as far as the person it is about permits, or the law does, when it passes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::rows::{Form, Row};
+use crate::released::Releases;
+use crate::rows::{Form, Row, RowError};
 
 /// Names of attributes that are left out.
 pub type Hidden = Arc<[Arc<str>]>;
@@ -40,6 +42,8 @@ pub struct OfPersons {
     pub attributes: Arc<[Arc<str>]>,
     /// Who knows what they permit.
     pub persons: Arc<dyn Persons>,
+    /// Who keeps what was told of groups; without anybody, groups are told as they are.
+    pub releases: Option<Arc<dyn Releases>>,
 }
 
 impl OfPersons {
@@ -52,21 +56,33 @@ impl OfPersons {
     }
 
     /// What remains of a row, with what is to be noted once it is handed on.
-    pub(crate) fn leave(&self, row: &mut Row, form: Form) -> Option<Permitted> {
-        let permitted = match row.get(&self.subject)? {
-            Json::String(subject) => self.persons.permits(subject),
-            Json::Number(subject) => self.persons.permits(&subject.to_string()),
-            _ => None,
-        }?;
+    ///
+    /// # Errors
+    /// Whom it is about is said twice, or something that is to be left out cannot be found for certain.
+    pub(crate) fn leave(&self, row: &mut Row, form: Form) -> Result<Option<Permitted>, RowError> {
+        let subject = row.only(&self.subject)?.and_then(subject_text);
+        let Some(permitted) = subject.and_then(|subject| self.persons.permits(&subject)) else {
+            return Ok(None);
+        };
         for hidden in permitted.hidden.iter() {
-            row.hide(hidden, form);
+            row.hide(hidden, form)?;
         }
-        Some(permitted)
+        Ok(Some(permitted))
     }
 
     /// What a table must have: whom a row is about, and every attribute by its name, for one that was renamed must not slip
     /// through.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.subject).chain(self.attributes.iter()).map(|name| &**name)
+    }
+}
+
+/// How a row names a person: the text, exactly as it is written. The digits of a number are the same text, so that `123` in
+/// JSON and in a table are one person, and `1.0` and `1` are two.
+pub(crate) fn subject_text(value: &Json) -> Option<Cow<'_, str>> {
+    match value {
+        Json::String(text) => Some(text.into()),
+        Json::Number(number) => Some(number.to_string().into()),
+        _ => None,
     }
 }

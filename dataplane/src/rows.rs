@@ -5,7 +5,9 @@
 
 mod columns;
 mod csv;
+pub(crate) mod exact;
 mod json;
+pub(crate) mod names;
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,8 +20,10 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 
+use self::exact::Exact;
+use self::names::{Fate, Reach};
 use crate::error::StreamError;
-use crate::obligations::Stage;
+use crate::obligations::{Pending, Stage, Told};
 use crate::source::Body;
 
 /// Largest row, in bytes.
@@ -46,39 +50,35 @@ impl Row {
         rest.split('.').try_fold(value, |value, key| value.get(key)).map(leaf)
     }
 
-    /// As [`Row::get`], to be changed.
-    pub fn get_mut(&mut self, column: &str) -> Option<&mut Json> {
-        if let Some(at) = self.0.iter().position(|(name, _)| &**name == column) {
-            return self.0.get_mut(at).and_then(|(_, value)| leaf_mut(value));
-        }
-        let (head, rest) = column.split_once('.')?;
-        let (_, value) = self.0.iter_mut().find(|(name, _)| &**name == head)?;
-        rest.split('.').try_fold(value, |value, key| value.get_mut(key)).and_then(leaf_mut)
-    }
-
-    /// Leaves a value out: a table keeps its column.
-    pub(crate) fn hide(&mut self, column: &str, form: Form) {
-        if matches!(form, Form::Csv | Form::GeoJson) {
-            if let Some(value) = self.get_mut(column) {
+    /// Leaves a value out, wherever it stands: a table keeps its column.
+    pub(crate) fn hide(&mut self, column: &str, form: Form) -> Result<(), RowError> {
+        let keeps = matches!(form, Form::Csv | Form::GeoJson);
+        self.change(column, form, Reach::All, &mut |value| {
+            if keeps {
                 *value = Json::Null;
             }
-        } else if self.0.iter().any(|(name, _)| &**name == column) {
-            self.0.retain(|(name, _)| &**name != column);
-        } else if let Some((head, rest)) = column.split_once('.') {
-            self.remove(head, rest);
-        }
+            Ok(if keeps { Fate::Stays } else { Fate::Goes })
+        })
     }
 
-    /// Removes what is nested below the column `head`.
-    pub(crate) fn remove(&mut self, head: &str, rest: &str) {
-        let found = self.0.iter_mut().find(|(name, _)| &**name == head).map(|(_, value)| value);
-        let (path, last) = rest.rsplit_once('.').map_or((None, rest), |(path, last)| (Some(path), last));
-        let parent = found.and_then(|value| {
-            path.into_iter().flat_map(|path| path.split('.')).try_fold(value, |value, key| value.get_mut(key))
-        });
-        if let Some(Json::Object(map)) = parent {
-            map.remove(last);
+    /// Does something at every place that a column's name leads to.
+    pub(crate) fn change(
+        &mut self,
+        column: &str,
+        form: Form,
+        reach: Reach,
+        make: &mut dyn FnMut(&mut Json) -> Result<Fate, RowError>,
+    ) -> Result<(), RowError> {
+        if form != Form::Csv {
+            return self.at_each(column, reach, make);
         }
+        // A table's names were looked at once, and its cells have nothing inside.
+        for (name, value) in &mut self.0 {
+            if reach.takes(column, name) {
+                make(value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether it may be a value without a name, which is told under one of ours.
@@ -162,13 +162,6 @@ fn leaf(value: &Json) -> &Json {
     inner(value).and_then(|key| value.get(key)).unwrap_or(value)
 }
 
-fn leaf_mut(value: &mut Json) -> Option<&mut Json> {
-    match inner(value) {
-        Some(key) => value.get_mut(key),
-        None => Some(value),
-    }
-}
-
 fn flatten(name: Arc<str>, value: Json, cells: &mut Vec<(Arc<str>, Json)>) {
     match inner(&value) {
         Some(key) => {
@@ -237,11 +230,12 @@ impl Form {
         }
     }
 
-    fn decoder(self) -> Box<dyn Decoder> {
+    /// What cuts it into rows; under an agreement, which numbers are to stay as they are written.
+    fn decoder(self, exact: Option<Exact>) -> Box<dyn Decoder> {
         match self {
             Self::Csv => Box::new(csv::CsvDecoder::default()),
             Self::Json | Self::JsonLines | Self::GeoJson => {
-                Box::new(json::JsonDecoder::new(self == Self::JsonLines))
+                Box::new(json::JsonDecoder::new(self == Self::JsonLines, exact))
             }
         }
     }
@@ -395,12 +389,13 @@ pub struct Pipe {
 pub fn pipe(body: Body, pipe: Pipe, counted: Arc<Counted>) -> Body {
     Piped {
         inner: Some(body),
-        decoder: pipe.from.decoder(),
+        decoder: pipe.from.decoder(pipe.stage.as_ref().map(Stage::exact)),
         encoder: pipe.to.encoder(pipe.from, pipe.as_text),
         stage: pipe.stage,
         left: pipe.limit,
         counted,
         rows: Vec::new(),
+        pending: None,
     }
     .boxed_unsync()
 }
@@ -414,6 +409,8 @@ struct Piped {
     left: Option<u64>,
     counted: Arc<Counted>,
     rows: Vec<Row>,
+    /// Groups of which it is being asked what may be told.
+    pending: Option<Pending>,
 }
 
 impl fmt::Debug for Piped {
@@ -470,9 +467,19 @@ impl Piped {
             if let Some(columns) = self.decoder.columns() {
                 stage.check(columns)?;
             }
-            for row in stage.finish()? {
-                self.write(row, out)?;
+            match stage.finish() {
+                Told::Now(rows) => return self.end(rows, out),
+                Told::Later(pending) => self.pending = Some(pending),
             }
+            return Ok(());
+        }
+        self.end(Vec::new(), out)
+    }
+
+    /// Writes the last rows, and the end.
+    fn end(&mut self, rows: Vec<Row>, out: &mut Vec<u8>) -> Result<(), RowError> {
+        for row in rows {
+            self.write(row, out)?;
         }
         let columns = self.decoder.columns().map(|columns| match &self.stage {
             Some(stage) => stage.columns(columns),
@@ -491,6 +498,22 @@ impl http_body::Body for Piped {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
+        if let Some(pending) = &mut this.pending {
+            let allowed = std::task::ready!(pending.releasing.as_mut().poll(cx));
+            let mut out = Vec::new();
+            let ended = allowed.map_err(RowError).and_then(|allowed| {
+                let rows = match (this.pending.take(), &this.stage) {
+                    (Some(pending), Some(stage)) => stage.released(pending, allowed),
+                    _ => Vec::new(),
+                };
+                this.end(rows, &mut out)
+            });
+            this.pending = None;
+            return Poll::Ready(match ended {
+                Err(error) => Some(Err(StreamError::Source(Box::new(error)))),
+                Ok(()) => (!out.is_empty()).then(|| Ok(Frame::data(out.into()))),
+            });
+        }
         loop {
             let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
             let mut out = Vec::new();
@@ -518,6 +541,9 @@ impl http_body::Body for Piped {
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(out.into()))));
             }
+            if this.pending.is_some() {
+                return Pin::new(this).poll_frame(cx);
+            }
         }
     }
 }
@@ -531,6 +557,8 @@ fn typed(value: Json) -> Json {
         "false" | "False" | "FALSE" => Json::Bool(false),
         text => match text.as_bytes().first() {
             Some(b'-' | b'0'..=b'9') => match serde_json::from_str::<serde_json::Number>(text) {
+                // A whole number that is too long for its type is an identifier: none is taken for its neighbour.
+                Ok(number) if number.is_f64() && !text.contains(['.', 'e', 'E']) => value,
                 Ok(number) => Json::Number(number),
                 Err(_) => value,
             },
@@ -594,7 +622,7 @@ pub fn number(value: &Json) -> Option<f64> {
 /// # Errors
 /// It is not of that form.
 pub fn read_all(form: Form, bytes: &[u8], at_most: usize) -> Result<Vec<Row>, RowError> {
-    let mut decoder = form.decoder();
+    let mut decoder = form.decoder(None);
     let mut rows = Vec::new();
     for chunk in bytes.chunks(64 * 1024) {
         decoder.push(chunk, &mut rows)?;
@@ -608,12 +636,26 @@ pub fn read_all(form: Form, bytes: &[u8], at_most: usize) -> Result<Vec<Row>, Ro
     Ok(rows)
 }
 
+/// As [`read_all`], as a pipe with this stage reads it.
+#[cfg(test)]
+pub(crate) fn read_strictly(
+    form: Form,
+    bytes: &[u8],
+    stage: &Stage,
+    rows: &mut Vec<Row>,
+) -> Result<Option<Vec<Arc<str>>>, RowError> {
+    let mut decoder = form.decoder(Some(stage.exact()));
+    decoder.push(bytes, rows)?;
+    decoder.finish(rows)?;
+    Ok(decoder.columns().map(<[_]>::to_vec))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn through(from: Form, to: View, text: &str, step: usize) -> Result<Vec<u8>, RowError> {
-        let mut decoder = from.decoder();
+        let mut decoder = from.decoder(None);
         let mut encoder = to.encoder(from, false);
         let (mut rows, mut out) = (Vec::new(), Vec::new());
         for chunk in text.as_bytes().chunks(step) {

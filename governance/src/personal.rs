@@ -174,26 +174,34 @@ pub(crate) fn all_within(purposes: &[String], allowed: &[String], known: &Hierar
     purposes.iter().all(within)
 }
 
-/// Every purpose for which `policy` permits some use; [`ANY_PURPOSE`] where a permission names none.
+/// Every purpose for which `policy` permits some use; [`ANY_PURPOSE`] where one of the ways in which it does so, through
+/// `or` and `xone`, names none.
 #[must_use]
 pub fn purposes_of(policy: &Policy) -> Vec<String> {
     let mut purposes = Vec::new();
     for permission in &policy.permissions {
-        let before = purposes.len();
-        for atom in permission.constraints.iter().flat_map(policy_engine::Constraint::atoms) {
-            let names = matches!(
-                atom.operator,
-                Operator::Eq | Operator::IsA | Operator::IsAnyOf | Operator::IsPartOf
-            );
-            if atom.left == "purpose" && names {
-                purposes.extend(atom.right.iter().filter_map(|value| match value {
-                    Value::Term(term) => Some(term.clone()),
-                    _ => None,
-                }));
-            }
-        }
-        if purposes.len() == before {
+        let Some(ways) = policy_engine::ways(&permission.constraints) else {
+            // More than can be looked at.
             purposes.push(ANY_PURPOSE.to_owned());
+            continue;
+        };
+        for way in ways {
+            let before = purposes.len();
+            for atom in way {
+                let names = matches!(
+                    atom.operator,
+                    Operator::Eq | Operator::IsA | Operator::IsAnyOf | Operator::IsPartOf
+                );
+                if atom.left == "purpose" && names {
+                    purposes.extend(atom.right.iter().filter_map(|value| match value {
+                        Value::Term(term) => Some(term.clone()),
+                        _ => None,
+                    }));
+                }
+            }
+            if purposes.len() == before {
+                purposes.push(ANY_PURPOSE.to_owned());
+            }
         }
     }
     purposes.sort();
@@ -231,6 +239,37 @@ mod tests {
         let public = "https://w3id.org/dpv#PublicInterest";
         assert!(refused(json!({"subject": "a", "basis": public})).starts_with("/purposes"));
         assert!(refused(json!({"subject": "a", "colour": 1})).contains("colour"));
+    }
+
+    #[test]
+    fn a_way_that_names_no_purpose_is_a_way_for_any() {
+        let purpose = |iri: &str| json!({"leftOperand": "purpose", "operator": "isA", "rightOperand": iri});
+        let time =
+            json!({"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2030-01-01T00:00:00Z"});
+        let of = |constraint: Json| {
+            let json = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [constraint]}]});
+            purposes_of(&Policy::parse(&json).unwrap())
+        };
+        for logical in ["or", "xone"] {
+            assert_eq!(of(json!({logical: [purpose("urn:a"), time]})), [ANY_PURPOSE, "urn:a"], "{logical}");
+            assert_eq!(of(json!({logical: [purpose("urn:a"), purpose("urn:b")]})), ["urn:a", "urn:b"]);
+            let nested = json!({"and": [{logical: [time, {"and": [purpose("urn:a"), time]}]}]});
+            assert_eq!(of(nested), [ANY_PURPOSE, "urn:a"]);
+        }
+        for logical in ["and", "andSequence"] {
+            assert_eq!(of(json!({logical: [purpose("urn:a"), time]})), ["urn:a"], "{logical}");
+            let either = json!({logical: [purpose("urn:a"), {"or": [time, time]}]});
+            assert_eq!(of(either), ["urn:a"], "every way is for it");
+        }
+        let two = json!({"or": [time, time]});
+        let many = json!({"and": [purpose("urn:a"), two, two, two, two, two, two, two, two, two, two, two, two, two]});
+        assert_eq!(of(many), [ANY_PURPOSE], "more ways than are looked at");
+        // What a consent for research covers is therefore not the way without a purpose.
+        let known = Hierarchy::shipped();
+        let research = "https://w3id.org/dpv#ResearchAndDevelopment";
+        let allowed = [research.to_owned()];
+        assert!(!all_within(&of(json!({"or": [purpose(research), time]})), &allowed, &known));
+        assert!(all_within(&of(json!({"and": [purpose(research), time]})), &allowed, &known));
     }
 
     #[test]

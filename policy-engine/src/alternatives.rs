@@ -42,6 +42,17 @@ pub(crate) fn negated_all(constraints: &[Constraint]) -> Option<Vec<Alternative<
     (found.len() <= MAX_ALTERNATIVES).then_some(found)
 }
 
+/// The ways in which constraints hold, through every `or` and `xone`: in each of them the comparisons that hold then.
+/// `None` where there are too many to look at.
+#[must_use]
+pub fn ways(constraints: &[Constraint]) -> Option<Vec<Vec<&Atomic>>> {
+    let mut found = Vec::new();
+    for way in all(constraints)? {
+        found.push(way.into_iter().filter(|literal| literal.wanted).map(|literal| literal.atomic).collect());
+    }
+    Some(found)
+}
+
 fn alternatives(constraint: &Constraint, wanted: bool) -> Option<Vec<Alternative<'_>>> {
     let (logical, parts) = match constraint {
         Constraint::Atomic(atomic) => return Some(vec![vec![Literal { atomic, wanted }]]),

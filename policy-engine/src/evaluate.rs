@@ -699,7 +699,7 @@ mod tests {
         paid["permission"][0]["constraint"][0]["unit"] = json!("urn:eur");
         assert!(ask(paid.clone(), |known| known.state("payAmount urn:eur", &["5"])).outcome == Outcome::Deny);
         let five = |known: &mut Known, unit: &str| {
-            known.facts.put(&format!("payAmount {unit}"), crate::Value::Number(5.0))
+            known.facts.put(&format!("payAmount {unit}"), crate::Value::Number(crate::Decimal::whole(5)))
         };
         assert!(ask(paid.clone(), |known| five(known, "urn:eur")).is_permit());
         assert!(!ask(paid, |known| five(known, "urn:usd")).is_permit(), "another currency says nothing");
@@ -714,6 +714,27 @@ mod tests {
         };
         let level = "urn:concordat:credential:MembershipCredential:$.credentialSubject.level";
         let number = |n: &str| json!({"@value": n, "@type": "xsd:integer"});
+        // A text that looks like the number may mean it: it is not known to differ.
+        for operator in ["eq", "neq", "isNoneOf", "lt"] {
+            assert!(!held(level, operator, json!("3")), "{operator}");
+        }
+        assert!(held(level, "eq", json!({"@value": 3})) && !held(level, "neq", json!({"@value": 3.0})));
+        let mut forbidden = offer(json!([]));
+        for right in [json!("3"), number("3"), number("3.00")] {
+            forbidden["prohibition"] = json!([{"action": "use", "constraint": [
+                {"leftOperand": level, "operator": "eq", "rightOperand": right.clone()}]}]);
+            let outcome = ask(forbidden.clone(), |known| known.credentials.push(credential.clone())).outcome;
+            assert_eq!(outcome, Outcome::Deny, "{right}");
+        }
+        let long = |right: &str| {
+            ask(one(level, "lt", number(right)), |known| {
+                let mut large = credential.clone();
+                large["credentialSubject"]["level"] = json!(9_007_199_254_740_992_u64);
+                known.credentials.push(large);
+            })
+            .is_permit()
+        };
+        assert!(long("9007199254740993") && !long("9007199254740992"), "digit by digit");
         assert!(held("urn:concordat:membership", "eq", json!("urn:space")));
         assert!(held("urn:concordat:role", "eq", json!("auditor")), "one of the roles is enough");
         assert!(!held("urn:concordat:role", "neq", json!("auditor")));

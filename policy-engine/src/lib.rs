@@ -11,6 +11,7 @@ mod advice;
 mod alternatives;
 mod compare;
 mod compatible;
+mod decimal;
 mod difference;
 mod document;
 mod duty;
@@ -35,8 +36,10 @@ mod world;
 mod write;
 
 pub use advice::{Advice, Step, advise};
+pub use alternatives::ways;
 pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
+pub use decimal::Decimal;
 pub use difference::difference;
 pub use document::{Document, SERVICE_LEVELS, TERMS};
 pub use duty::{DutyState, due, state as duty_state};
@@ -49,7 +52,7 @@ pub use model::{
     Value,
 };
 pub use operand::{Change, Operand, OperandKind, find as find_operand};
-pub use promise::promised;
+pub use promise::{evaluate_promised, promised};
 pub use proposal::propose;
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};

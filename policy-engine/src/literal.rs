@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde_json::{Value as Json, json};
 
+use crate::decimal::Decimal;
 use crate::error::PolicyError;
 use crate::model::Value;
 use crate::operand::OperandKind;
@@ -63,7 +64,9 @@ pub(crate) fn read(json: &Json, kind: Option<OperandKind>, path: &str) -> Result
     if text.len() > MAX_TEXT {
         return Err(wrong(format!("longer than {MAX_TEXT} bytes")));
     }
-    let said = datatype(json);
+    // A number of JSON is one without saying so.
+    let is_number = json.get("@type").is_none() && json.get("@value").is_some_and(Json::is_number);
+    let said = if is_number { Some(Datatype::Number) } else { datatype(json) };
     match (kind, said) {
         (Some(OperandKind::Instant), Some(Datatype::Time))
         | (None | Some(OperandKind::Any), Some(Datatype::Time)) => time_of_day(&text).map(Value::TimeOfDay).ok_or_else(
@@ -78,8 +81,7 @@ pub(crate) fn read(json: &Json, kind: Option<OperandKind>, path: &str) -> Result
             duration(&text).ok_or_else(|| wrong(format!("`{text}` is not an xsd:duration such as P30D or PT12H")))
         }
         (Some(OperandKind::Number), _) | (None | Some(OperandKind::Any), Some(Datatype::Number)) => {
-            let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-            number.map(Value::Number).ok_or_else(|| wrong(format!("`{text}` is not a number")))
+            Decimal::parse(&text).map(Value::Number).ok_or_else(|| wrong(format!("`{text}` is not a number")))
         }
         (Some(OperandKind::Any | OperandKind::Place) | None, Some(Datatype::Wkt)) => area(&text).map(Value::Area).ok_or_else(|| {
             wrong(format!(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::decimal::Decimal;
 use crate::operand::Operand;
 
 /// The policy classes that data spaces use (ODRL 2.2, section 2.1).
@@ -236,8 +237,8 @@ pub enum Value {
     },
     /// A point in time.
     Instant(Timestamp),
-    /// An integer or decimal.
-    Number(f64),
+    /// An integer or decimal, exactly.
+    Number(Decimal),
     /// A name, IRI or code, compared by hierarchy where one is known.
     Term(String),
     /// xsd:time: a time of every day, in UTC.

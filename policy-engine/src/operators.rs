@@ -26,9 +26,11 @@ pub(crate) fn holds(
     let in_order =
         |test: fn(Ordering) -> bool| over(&|fact| any(right.iter().map(|r| compare(fact, r, test))));
     match operator {
-        Operator::Eq | Operator::IsAnyOf => over(&|fact| Some(right.contains(fact))),
-        Operator::Neq | Operator::IsNoneOf => Some(!facts.iter().any(|fact| right.contains(fact))),
-        Operator::IsAllOf => Some(right.iter().all(|r| facts.contains(r))),
+        Operator::Eq | Operator::IsAnyOf => over(&|fact| any(right.iter().map(|r| same(fact, r)))),
+        Operator::Neq | Operator::IsNoneOf => {
+            every(facts.iter().flat_map(|fact| right.iter().map(move |r| same(fact, r).map(|same| !same))))
+        }
+        Operator::IsAllOf => every(right.iter().map(|r| any(facts.iter().map(|fact| same(fact, r))))),
         Operator::IsA | Operator::IsPartOf => {
             over(&|fact| any(right.iter().map(|r| lies_within(fact, r, known))))
         }
@@ -73,8 +75,13 @@ fn lies_within(part: &Value, whole: &Value, known: &Hierarchy) -> Option<bool> {
             let around = known.area(place)?;
             (!encloses(&around, part)).then_some(false)
         }
-        _ => Some(part == whole),
+        _ => same(part, whole),
     }
+}
+
+/// Whether two values are one; `None` where they are of two types, since `"3"` may well mean 3.
+fn same(a: &Value, b: &Value) -> Option<bool> {
+    (std::mem::discriminant(a) == std::mem::discriminant(b)).then(|| a == b)
 }
 
 fn encloses(whole: &[f64; 4], part: &[f64; 4]) -> bool {
@@ -98,7 +105,7 @@ pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Instant(a), Value::Instant(b)) => Some(a.cmp(b)),
         (Value::TimeOfDay(a), Value::TimeOfDay(b)) => Some(a.cmp(b)),
-        (Value::Number(a), Value::Number(b)) => a.partial_cmp(b),
+        (Value::Number(a), Value::Number(b)) => Some(a.cmp(b)),
         (Value::Duration { months: 0, nanoseconds: a }, Value::Duration { months: 0, nanoseconds: b }) => {
             Some(a.cmp(b))
         }
@@ -123,6 +130,8 @@ fn durations(a: &Value, b: &Value) -> Option<Ordering> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     #[test]
@@ -133,6 +142,33 @@ mod tests {
         assert_eq!(order(&months(1), &days(30)), None);
         assert_eq!(order(&months(12), &days(367)), Some(Ordering::Less));
         assert_eq!(order(&months(12), &months(12)), Some(Ordering::Equal));
+    }
+
+    #[test]
+    fn values_of_two_types_are_neither_equal_nor_different() {
+        let known = Hierarchy::default();
+        let (text, number) = (Value::Term("3".into()), Value::Number(crate::Decimal::whole(3)));
+        for operator in [
+            Operator::Eq,
+            Operator::Neq,
+            Operator::IsAnyOf,
+            Operator::IsNoneOf,
+            Operator::IsAllOf,
+            Operator::IsPartOf,
+        ] {
+            for is_set in [false, true] {
+                let found = holds(operator, from_ref(&text), from_ref(&number), is_set, &known);
+                assert_eq!(found, None, "{operator:?}");
+            }
+        }
+        let both = [text.clone(), number.clone()];
+        assert_eq!(
+            holds(Operator::Eq, &both, from_ref(&number), true, &known),
+            Some(true),
+            "one of them is 3"
+        );
+        assert_eq!(holds(Operator::Neq, &both, &[number], true, &known), Some(false));
+        assert_eq!(holds(Operator::Neq, &both, &[Value::Term("4".into())], true, &known), None);
     }
 
     #[test]

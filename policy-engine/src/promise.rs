@@ -1,43 +1,71 @@
 //! What the assignee of an agreement bound itself to by signing it.
 
-use crate::alternatives::{all, negated_all, product};
+use crate::action::covers;
+use crate::alternatives::{Alternative, all, negated_all, product};
 use crate::compatible::{by_fact, clauses};
+use crate::evaluate::{Decision, evaluate};
 use crate::hierarchy::Hierarchy;
 use crate::model::{About, Policy};
 use crate::operand::Change;
 use crate::satisfy::witness;
-use crate::world::Facts;
+use crate::world::{Facts, Request, World};
 
-/// A use within the terms: for each left operand that only the user can state (purpose, place, industry and so on) a
-/// value that the first permission allows and no prohibition excludes. Whoever signed the terms promised to stay within
-/// them, so such a value stands for the use; what the user states otherwise takes its place.
+/// Uses `action` within the terms: for each left operand that only the user can state (purpose, place, industry and so on) a
+/// value that a permission allows and no prohibition excludes. There is one for each permission that covers the action, and
+/// for each of the ways in which it may be kept. Whoever signed the terms promised to stay within them, so such values
+/// stand for the use; what the user states otherwise takes their place.
 #[must_use]
-pub fn promised(policy: &Policy, known: &Hierarchy) -> Facts {
+pub fn promised(policy: &Policy, action: &str, known: &Hierarchy) -> Vec<Facts> {
     let (permissions, prohibitions) = clauses(policy);
-    let Some(permission) = permissions.first() else { return Facts::default() };
-    let wanted = all(&permission.conditions).unwrap_or_default();
-    // What is only promised against prohibitions comes second: it may be impossible to name.
-    let against = prohibitions
-        .iter()
-        .filter(|rule| crate::action::covers(&rule.action, &permission.action, known))
-        .try_fold(wanted.clone(), |so_far, rule| product(&so_far, &negated_all(&rule.conditions)?));
-    against
-        .into_iter()
-        .flatten()
-        .chain(wanted)
-        .find_map(|alternative| {
-            let mut facts = Facts::default();
-            for ((about, left, unit), literals) in by_fact(&alternative) {
-                let stated = literals.iter().any(|literal| {
-                    literal.atomic.operand.is_some_and(|operand| operand.changes == Change::Statement)
-                });
-                if stated && about == About::Use {
-                    facts.restate(left, unit, witness(&literals, known)?);
-                }
+    let mut uses: Vec<Facts> = Vec::new();
+    for permission in permissions.iter().filter(|rule| covers(&rule.action, action, known)) {
+        let wanted = all(&permission.conditions).unwrap_or_default();
+        // What is only promised against prohibitions comes second: it may be impossible to name.
+        let against = prohibitions
+            .iter()
+            .filter(|rule| covers(&rule.action, action, known))
+            .try_fold(wanted.clone(), |so_far, rule| product(&so_far, &negated_all(&rule.conditions)?));
+        for way in against.into_iter().flatten().chain(wanted) {
+            if let Some(facts) = within(&way, known)
+                && !uses.contains(&facts)
+            {
+                uses.push(facts);
             }
-            Some(facts)
-        })
-        .unwrap_or_default()
+        }
+    }
+    uses
+}
+
+/// What a user states who keeps to one way; `None` where that cannot be named.
+fn within(way: &Alternative<'_>, known: &Hierarchy) -> Option<Facts> {
+    let mut facts = Facts::default();
+    for ((about, left, unit), literals) in by_fact(way) {
+        let stated = literals.iter().any(|literal| {
+            literal.atomic.operand.is_some_and(|operand| operand.changes == Change::Statement)
+        });
+        if stated && about == About::Use {
+            facts.restate(left, unit, witness(&literals, known)?);
+        }
+    }
+    Some(facts)
+}
+
+/// Decides a request of somebody who promised one of several uses: the first that is permitted, or else the first.
+pub fn evaluate_promised(
+    policy: &Policy,
+    request: &Request<'_>,
+    world: &World<'_>,
+    promised: &[Facts],
+) -> Decision {
+    let mut first = None;
+    for stated in promised {
+        let decision = evaluate(policy, request, &World { stated, ..world.clone() });
+        if decision.is_permit() {
+            return decision;
+        }
+        first = first.or(Some(decision));
+    }
+    first.unwrap_or_else(|| evaluate(policy, request, world))
 }
 
 #[cfg(test)]
@@ -45,15 +73,44 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::{Outcome, Request, World, decide};
 
     fn permitted(policy: Json) -> bool {
+        permitted_at(policy, "1970-01-01T00:00:00Z")
+    }
+
+    fn permitted_at(policy: Json, now: &str) -> bool {
         let policy = Policy::parse(&policy).unwrap();
         let known = Hierarchy::shipped();
-        let facts = promised(&policy, &known);
-        let world = World { stated: &facts, ..World::at(jiff::Timestamp::UNIX_EPOCH, &known) };
+        let world = World::at(now.parse().unwrap(), &known);
         let request = Request { action: "use", party: "urn:a", target: None };
-        decide(&policy, &request, &world).outcome == Outcome::Permit
+        evaluate_promised(&policy, &request, &world, &promised(&policy, "use", &known)).is_permit()
+    }
+
+    #[test]
+    fn terms_are_judged_by_the_permission_that_applies() {
+        let c = |left: &str, operator: &str, right: &str| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
+        let until = |when: &str| c("dateTime", "lt", when);
+        // The first is about another action.
+        assert!(permitted(json!({"permission": [
+            {"action": "distribute", "constraint": [c("spatial", "eq", "BE")]},
+            {"action": "use", "constraint": [c("purpose", "eq", "urn:p")]}]})));
+        // The first is over, the second is for another purpose.
+        let two = json!({"permission": [
+            {"action": "use", "constraint": [c("purpose", "eq", "urn:p"), until("2026-01-01")]},
+            {"action": "use", "constraint": [c("purpose", "eq", "urn:q"), until("2027-01-01")]}]});
+        assert!(permitted_at(two.clone(), "2025-06-01T00:00:00Z"));
+        assert!(permitted_at(two.clone(), "2026-06-01T00:00:00Z"));
+        assert!(!permitted_at(two, "2027-06-01T00:00:00Z"));
+        // So are the ways of one permission.
+        let ways = json!({"permission": [{"action": "use", "constraint": [{"xone": [
+            {"and": [c("purpose", "eq", "urn:p"), until("2026-01-01")]},
+            {"and": [c("spatial", "eq", "BE"), until("2027-01-01")]}]}]}]});
+        assert!(permitted_at(ways.clone(), "2025-06-01T00:00:00Z"));
+        assert!(permitted_at(ways, "2026-06-01T00:00:00Z"));
+        // A prohibition still holds against all of them.
+        let none = json!({"permission": [{"action": "use"}, {"action": "use", "constraint": [c("purpose", "eq", "urn:p")]}],
+            "prohibition": [{"action": "use"}]});
+        assert!(!permitted(none));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 
 use crate::alternatives::Literal;
+use crate::decimal::Decimal;
 use crate::hierarchy::{Hierarchy, Relation};
 use crate::model::{Operator, Value};
 use crate::operand::OperandKind;
@@ -93,13 +94,14 @@ fn points(literals: &[Literal<'_>]) -> Option<Vec<Value>> {
     });
     if all(|value| matches!(value, Value::Number(_))) {
         let bounds = values.iter().filter_map(|value| match value {
-            Value::Number(number) => Some(*number),
+            Value::Number(number) => Some(number.clone()),
             _ => None,
         });
         let whole =
             literals.iter().any(|literal| literal.atomic.operand.is_some_and(|operand| operand.whole));
-        let points = if whole { whole_numbers(bounds) } else { numbers(bounds.collect()) };
-        let points = points.into_iter().chain([0.0]).filter(|point| !nonnegative || *point >= 0.0);
+        let points = if whole { whole_numbers(bounds)? } else { numbers(bounds.collect())? };
+        let points = points.into_iter().chain([Decimal::ZERO]);
+        let points = points.filter(|point| !nonnegative || !point.is_negative());
         return Some(points.map(Value::Number).collect());
     }
     // The others are whole steps, so the neighbours of each bound reach into every interval.
@@ -149,26 +151,31 @@ fn points(literals: &[Literal<'_>]) -> Option<Vec<Value>> {
     None
 }
 
-/// Every bound, a point between each two, and one beyond each end.
-fn numbers(mut bounds: Vec<f64>) -> Vec<f64> {
-    bounds.sort_by(f64::total_cmp);
+/// Every bound, a point between each two, and one beyond each end; `None` where they are too long to be computed with.
+fn numbers(mut bounds: Vec<Decimal>) -> Option<Vec<Decimal>> {
+    bounds.sort();
     bounds.dedup();
     let mut points = Vec::new();
     for pair in bounds.windows(2) {
         if let [low, high] = pair {
-            points.push(low + (high - low) / 2.0);
+            points.push(low.plus(high)?.half()?);
         }
     }
-    points.extend(bounds.first().map(|low| low - 1.0));
-    points.extend(bounds.first().map(|low| low / 2.0));
-    points.extend(bounds.last().map(|high| high + 1.0));
-    points.extend(&bounds);
-    points
+    if let (Some(low), Some(high)) = (bounds.first(), bounds.last()) {
+        points.extend([low.plus(&Decimal::whole(-1))?, low.half()?, high.plus(&Decimal::ONE)?]);
+    }
+    points.extend(bounds);
+    Some(points)
 }
 
-/// The whole numbers at and around every bound: the least in each interval is among them.
-fn whole_numbers(bounds: impl Iterator<Item = f64>) -> Vec<f64> {
-    bounds.flat_map(|bound| [bound.floor() - 1.0, bound.floor(), bound.floor() + 1.0]).collect()
+/// The whole numbers at and around every bound: the least in each interval is among them. `None` as for [`numbers`].
+fn whole_numbers(bounds: impl Iterator<Item = Decimal>) -> Option<Vec<Decimal>> {
+    let mut points = Vec::new();
+    for bound in bounds {
+        let floor = bound.floor()?;
+        points.extend([floor.plus(&Decimal::whole(-1))?, floor.plus(&Decimal::ONE)?, floor]);
+    }
+    Some(points)
 }
 
 const fn is_ordered(operator: Operator) -> bool {

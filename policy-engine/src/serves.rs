@@ -6,7 +6,7 @@ use crate::compare::{Containment, within};
 use crate::compatible::{Compatibility, compatible};
 use crate::error::PolicyError;
 use crate::hierarchy::Hierarchy;
-use crate::model::{Constraint, Policy};
+use crate::model::{Constraint, Logical, Policy};
 
 /// Use for a purpose, as somebody would ask for it.
 #[derive(Debug, Clone)]
@@ -26,18 +26,32 @@ impl Purpose {
     /// Whether `terms` permit use for it, as far as purposes go: what else they ask for is for the negotiation.
     #[must_use]
     pub fn is_served_by(&self, terms: &Policy, known: &Hierarchy) -> bool {
-        let is_about_purpose =
-            |constraint: &Constraint| constraint.atoms().iter().all(|atom| atom.left == "purpose");
         let mut purposes = Policy { prohibitions: Vec::new(), obligations: Vec::new(), ..terms.clone() };
         for permission in &mut purposes.permissions {
-            permission.constraints.retain(is_about_purpose);
-            permission.refinements.retain(is_about_purpose);
+            permission.constraints = permission.constraints.iter().filter_map(of_purposes).collect();
+            permission.refinements = permission.refinements.iter().filter_map(of_purposes).collect();
             permission.duties.clear();
             (permission.assignee, permission.target) = (None, None);
         }
         within(&self.0, &purposes, known) == Containment::Within
             && !matches!(compatible(terms, &self.0, known), Compatibility::Conflict(_))
     }
+}
+
+/// What a constraint says of purposes alone; `None` where it may hold for any.
+fn of_purposes(constraint: &Constraint) -> Option<Constraint> {
+    if constraint.atoms().iter().all(|atom| atom.left == "purpose") {
+        return Some(constraint.clone());
+    }
+    let Constraint::Logical { logical, parts } = constraint else { return None };
+    let said: Vec<_> = parts.iter().map(of_purposes).collect();
+    let parts: Vec<_> = match logical {
+        Logical::And | Logical::AndSequence => said.into_iter().flatten().collect(),
+        // A way that says nothing of purposes is open to all.
+        Logical::Or | Logical::Xone => said.into_iter().collect::<Option<_>>()?,
+    };
+    let logical = if *logical == Logical::Xone { Logical::Or } else { *logical };
+    (!parts.is_empty()).then_some(Constraint::Logical { logical, parts })
 }
 
 #[cfg(test)]
@@ -61,9 +75,15 @@ mod tests {
         assert!(serves(research(), "AcademicResearch") && serves(research(), "ResearchAndDevelopment"));
         assert!(!serves(research(), "Marketing"), "nothing says that it lies within");
         assert!(serves(
-            json!({"@type": "Set", "permission": [{"action": "use", "constraint": [until]}]}),
+            json!({"@type": "Set", "permission": [{"action": "use", "constraint": [until.clone()]}]}),
             "Marketing"
         ));
+        let nested = |logical: &str| {
+            let both = json!({logical: [purpose("isA", "ResearchAndDevelopment"), until.clone()]});
+            json!({"@type": "Set", "permission": [{"action": "use", "constraint": [both]}]})
+        };
+        assert!(serves(nested("and"), "AcademicResearch") && !serves(nested("and"), "Marketing"));
+        assert!(serves(nested("or"), "Marketing"), "the other way is open to it");
         let but = json!({"@type": "Set", "permission": [{"action": "use"}],
             "prohibition": [{"action": "use", "constraint": [purpose("isA", "ResearchAndDevelopment")]}]});
         assert!(!serves(but.clone(), "AcademicResearch") && serves(but, "Marketing"));

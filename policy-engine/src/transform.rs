@@ -246,7 +246,7 @@ fn names(values: &[Value]) -> Result<Vec<String>, String> {
 
 fn number(value: &Value) -> Option<f64> {
     let number = match value {
-        Value::Number(number) => *number,
+        Value::Number(number) => number.near(),
         Value::Term(text) => text.parse().ok()?,
         _ => return None,
     };

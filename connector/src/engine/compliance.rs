@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use governance::rulebook::PROPERTY as RULEBOOK;
-use policy_engine::{Request, World, evaluate, explain};
+use policy_engine::{Request, World, explain};
 use protocol::Role;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -186,7 +186,7 @@ impl Engine {
         let (credentials, _) = self.claims.of(&record.peer, now);
         let (consumer, target) = (record.agreement.assignee(), record.agreement.target());
         let request = Request { action: "use", party: consumer.as_str(), target: Some(target.as_str()) };
-        let promised = policy_engine::promised(policy, &self.known);
+        let promised = policy_engine::promised(policy, request.action, &self.known);
         let world = World {
             usage: policy_engine::Usage {
                 count: Some(usage.requests.max(1)),
@@ -195,12 +195,11 @@ impl Engine {
                 metered: Some(usage.metered),
             },
             since: Some(record.concluded_at),
-            stated: &promised,
             credentials: &credentials,
             record: &ledger,
             ..World::at(now, &self.known)
         };
-        let decision = evaluate(policy, &request, &world);
+        let decision = policy_engine::evaluate_promised(policy, &request, &world, &promised);
         // Nothing is read that the terms do not permit: what was used was permitted when it was.
         let now = if decision.is_permit() {
             "more is permitted now".to_owned()

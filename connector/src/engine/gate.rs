@@ -11,8 +11,8 @@ use dataplane::{Grant, Judge, Metered, Obligations, OfPersons, PseudonymKey, Sig
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::{
-    Change, Decision, Facts, Hierarchy, Outcome, Policy, Reason, Record, Request, World, advise, evaluate,
-    promised, transforms,
+    Change, Decision, Facts, Hierarchy, Outcome, Policy, Reason, Record, Request, World, advise,
+    evaluate_promised, promised, transforms,
 };
 use protocol::Role;
 use protocol::transfer::Transfer;
@@ -239,7 +239,7 @@ impl Engine {
             claims: Arc::clone(&self.claims),
             required: Arc::clone(&self.required),
             known: Arc::clone(&self.known),
-            promised: promised(policy, &self.known),
+            promised: promised(policy, "use", &self.known),
             record: Arc::clone(&record),
             dataset: dataset.to_owned(),
             agreement: agreement.clone(),
@@ -561,8 +561,8 @@ struct AgreementJudge {
     required: Arc<[String]>,
     known: Arc<Hierarchy>,
     record: Arc<AgreementRecord>,
-    /// What the consumer bound itself to by signing.
-    promised: Facts,
+    /// Uses that the consumer bound itself to by signing, by permission and by the ways to keep it.
+    promised: Vec<Facts>,
     dataset: String,
     agreement: String,
     since: Timestamp,
@@ -604,7 +604,6 @@ impl AgreementJudge {
                 metered: Some(metered),
             },
             since: Some(self.since),
-            stated: &self.promised,
             credentials: &credentials,
             record: &record,
             ..World::at(now, &self.known)
@@ -625,7 +624,11 @@ impl AgreementJudge {
 
     /// What would permit it.
     fn advice(&self, now: Timestamp) -> Option<String> {
-        let advice = self.in_world(now, |request, world| advise(self.policy(), request, world));
+        let advice = self.in_world(now, |request, world| {
+            let stated = self.promised.first();
+            let world = stated.map_or_else(|| world.clone(), |stated| World { stated, ..world.clone() });
+            advise(self.policy(), request, &world)
+        });
         advice.ok()?.0.map(|advice| advice.to_string())
     }
 }
@@ -650,7 +653,9 @@ impl Judge for AgreementJudge {
         if let Some(text) = missing(&self.required, &credentials) {
             return deny(text, vec![Change::Credential]);
         }
-        match self.in_world(now, |request, world| evaluate(self.policy(), request, world)) {
+        match self
+            .in_world(now, |request, world| evaluate_promised(self.policy(), request, world, &self.promised))
+        {
             Ok((decision, reads)) => {
                 // Several reads at once use up a metered time together.
                 let share = i32::try_from(reads.max(1)).unwrap_or(i32::MAX);

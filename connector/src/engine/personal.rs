@@ -2,6 +2,7 @@
 
 mod consents;
 mod handed;
+mod released;
 mod requests;
 mod unsure;
 
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 
 pub use self::consents::{Receipt, Withdrawing};
 pub use self::handed::{Recipient, Share};
+pub(super) use self::released::Releasing;
 pub use self::requests::{Answer, Insight};
 use super::{Engine, EngineError};
 use crate::clock;
@@ -309,6 +311,7 @@ pub(crate) fn sample_persons(folder: &std::path::Path, count: usize) -> anyhow::
         subject: Arc::from("rider"),
         attributes: Arc::from([Arc::from("start")]),
         persons: Arc::new(view),
+        releases: None,
     })
 }
 
@@ -318,7 +321,7 @@ impl Engine {
     /// # Errors
     /// What the dataset says of persons cannot be read: nothing of it may be handed on.
     pub(super) fn of_persons(
-        &self,
+        self: &Arc<Self>,
         record: &AgreementRecord,
         asset: &::catalog::Asset,
         read: Option<&str>,
@@ -331,7 +334,8 @@ impl Engine {
         let mut views = self.ledger.views.lock().unwrap_or_else(PoisonError::into_inner);
         views.retain(|(_, counted)| Arc::strong_count(counted) > 1);
         views.push((view.agreement.clone(), Arc::clone(&view.counted)));
-        let guard = OfPersons { subject, attributes, persons: Arc::new(view) };
+        let releases = Some(self.keeper(record, &asset.id));
+        let guard = OfPersons { subject, attributes, persons: Arc::new(view), releases };
         Ok(Some(Guarded { guard, identifier_type, marker }))
     }
 

@@ -9,12 +9,12 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use dataplane::{DataRequest, Grant, Judge, Obligations, PseudonymKey, Reading};
+use dataplane::{DataRequest, Grant, Judge, Obligations, Reading};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use maud::html;
-use policy_engine::{Decision, Operator, Outcome, Reason, Transform, Value};
+use policy_engine::{Decision, Outcome, Reason};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use trust::statement;
@@ -184,12 +184,7 @@ struct OfOnePerson {
 
 impl Judge for OfOnePerson {
     fn obligations(&self, _decision: &Decision) -> Obligations {
-        let only = Transform::Where {
-            column: self.column.clone(),
-            operator: Operator::Eq,
-            values: vec![Value::Term(self.subject.clone())],
-        };
-        Obligations::new(vec![only], PseudonymKey::default())
+        Obligations::about(self.column.clone(), self.subject.clone())
     }
 
     fn judge(&self, _: Timestamp) -> Decision {

@@ -39,6 +39,25 @@ pub struct HandedRecord {
     pub sealed: String,
 }
 
+/// What was told of a group about persons.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReleasedRecord {
+    /// When it was written.
+    pub at: Timestamp,
+    /// `dataplane::released::Released`, sealed by the vault under the record's key.
+    pub sealed: String,
+}
+
+/// Of how many groups it is known what was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedHead {
+    /// How many.
+    pub groups: u64,
+    /// Groups of intervals that begin before are told no more, since it is forgotten what was told of them (seconds since 1970).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_from: Option<i64>,
+}
+
 /// Who was among the rows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Handed {

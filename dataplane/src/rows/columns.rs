@@ -49,16 +49,26 @@ enum Kind {
     Float,
     Instant,
     Integer,
+    /// Whole, and too long for the digits that floating point keeps.
+    Long,
     Text,
 }
+
+/// Up to which whole number floating point keeps every one.
+const FLOAT_KEEPS: u64 = 1 << f64::MANTISSA_DIGITS;
 
 impl Kind {
     fn of(value: &Json) -> Option<Self> {
         Some(match value {
             Json::Null => return None,
             Json::Bool(_) => Self::Boolean,
-            Json::Number(number) if number.is_i64() => Self::Integer,
-            Json::Number(_) => Self::Float,
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) if whole.unsigned_abs() > FLOAT_KEEPS => Self::Long,
+                Some(_) => Self::Integer,
+                // Above the largest number of its type.
+                None if number.is_u64() => Self::Text,
+                None => Self::Float,
+            },
             Json::String(text) if instant(text).is_some() => Self::Instant,
             _ => Self::Text,
         })
@@ -68,6 +78,7 @@ impl Kind {
         match (self, other) {
             (one, other) if one == other => one,
             (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Self::Float,
+            (Self::Integer, Self::Long) | (Self::Long, Self::Integer) => Self::Long,
             _ => Self::Text,
         }
     }
@@ -77,7 +88,7 @@ impl Kind {
             Self::Boolean => DataType::Boolean,
             Self::Float => DataType::Float64,
             Self::Instant => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
-            Self::Integer => DataType::Int64,
+            Self::Integer | Self::Long => DataType::Int64,
             Self::Text => DataType::Utf8,
         }
     }
@@ -223,8 +234,11 @@ fn array(name: &Arc<str>, kind: Kind, rows: &[Row]) -> Result<ArrayRef, RowError
     }
     Ok(match kind {
         Kind::Boolean => build!(BooleanBuilder::new(), Json::as_bool),
-        Kind::Float => build!(Float64Builder::new(), Json::as_f64),
-        Kind::Integer => build!(Int64Builder::new(), Json::as_i64),
+        Kind::Float => build!(Float64Builder::new(), |value: &Json| match Kind::of(value) {
+            Some(Kind::Float | Kind::Integer) => value.as_f64(),
+            _ => None,
+        }),
+        Kind::Integer | Kind::Long => build!(Int64Builder::new(), Json::as_i64),
         Kind::Text => build!(StringBuilder::new(), |value| Some(text(value))),
         Kind::Instant => build!(TimestampMillisecondBuilder::new().with_timezone("UTC"), |value: &Json| {
             value.as_str().and_then(instant).map(Timestamp::as_millisecond)

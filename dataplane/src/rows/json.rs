@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::exact::{self, Exact};
 use super::{Decoder, Encoder, MAX_ROW, Row, RowError, geometry, typed, write_json};
 
 /// Deepest nesting.
@@ -34,6 +35,8 @@ enum At {
 /// Finds rows without reading more than one of them at once.
 pub(super) struct JsonDecoder {
     lines: bool,
+    /// Under an agreement: which numbers are to stay as they are written.
+    exact: Option<Exact>,
     at: At,
     /// The value, or the name.
     value: Vec<u8>,
@@ -45,9 +48,10 @@ pub(super) struct JsonDecoder {
 }
 
 impl JsonDecoder {
-    pub(super) const fn new(lines: bool) -> Self {
+    pub(super) const fn new(lines: bool, exact: Option<Exact>) -> Self {
         Self {
             lines,
+            exact,
             at: if lines { At::Between } else { At::Start },
             value: Vec::new(),
             whole: None,
@@ -90,11 +94,18 @@ impl JsonDecoder {
 
     fn emit(&mut self, rows: &mut Vec<Row>) -> Result<(), RowError> {
         let value = std::mem::take(&mut self.value);
-        rows.push(parse(&value)?);
+        rows.push(self.parse(&value)?);
         self.value = value;
         self.value.clear();
         self.at = At::Between;
         Ok(())
+    }
+
+    fn parse(&self, value: &[u8]) -> Result<Row, RowError> {
+        match &self.exact {
+            None => parse(value),
+            Some(exact) => exact::row(value, exact),
+        }
     }
 
     fn keep(&mut self, byte: u8) -> Result<(), RowError> {
@@ -162,7 +173,7 @@ impl JsonDecoder {
                             "it is one JSON object larger than {MAX_ROW} bytes without a list of rows"
                         )));
                     };
-                    rows.push(parse(&whole)?);
+                    rows.push(self.parse(&whole)?);
                 }
                 _ => {}
             },

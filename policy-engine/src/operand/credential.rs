@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use serde_json_path::JsonPath;
 
 use super::{Change, Fact, Operand, OperandKind};
+use crate::decimal::Decimal;
 use crate::model::Value;
 use crate::world::World;
 
@@ -83,10 +84,11 @@ fn claims<'w>(world: &'w World<'_>, kind: Option<&str>, path: &str) -> Fact<'w> 
     if found.is_empty() { Fact::Missing } else { Fact::Known(Cow::Owned(found)) }
 }
 
+/// A text is one although it looks like a number: what a claim of the other type means is not known.
 fn collect(node: &Json, found: &mut Vec<Value>) {
     match node {
         Json::String(text) => found.push(Value::Term(text.clone())),
-        Json::Number(number) => found.extend(number.as_f64().map(Value::Number)),
+        Json::Number(number) => found.extend(Decimal::parse(&number.to_string()).map(Value::Number)),
         Json::Bool(flag) => found.push(Value::Term(flag.to_string())),
         Json::Array(all) => all.iter().for_each(|one| collect(one, found)),
         Json::Object(map) => {

@@ -217,7 +217,8 @@ fn look_up(shown: &Value, operand: &str) -> Option<Value> {
 fn compare(a: Option<&Value>, b: Option<&Value>) -> std::cmp::Ordering {
     match (a, b) {
         (Some(Value::Number(a)), Some(Value::Number(b))) => {
-            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(std::cmp::Ordering::Equal)
+            let exact = |number: &serde_json::Number| policy_engine::Decimal::parse(&number.to_string());
+            exact(a).cmp(&exact(b))
         }
         (a, b) => a.map(Value::to_string).cmp(&b.map(Value::to_string)),
     }
