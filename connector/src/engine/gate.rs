@@ -21,7 +21,7 @@ use sha2::Sha256;
 use store::{Batch, Store, StoreError};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
-use trust::{DidDocument, SignerRole};
+use trust::{AgreementSignature, DidDocument, SignerRole};
 
 use super::claims::{Claims, missing};
 use super::meters::{Ended, Meters};
@@ -522,9 +522,30 @@ impl Engine {
             let document = record.did_documents.get(party.as_str()).cloned().unwrap_or_default();
             DidDocument::parse(document, party.as_str())
                 .and_then(|document| trust::agreement::verify(signature, role, agreement, &document))
-                .map_err(|error| format!("a signature under the agreement does not hold: {error}"))?;
+                .map_err(|error| format!("a signature under the agreement does not hold: {error}"))
+                .and_then(|held| self.not_compromised(record, &held))?;
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// A signature of this node's own counts if its key was in nobody else's hands when the agreement was recorded here: a
+    /// record of this node, whose log is sealed by later keys, and not the key's own word, places it in time.
+    fn not_compromised(&self, record: &AgreementRecord, held: &AgreementSignature) -> Result<(), String> {
+        if held.signer != self.did() {
+            return Ok(());
+        }
+        let fragment = |id: &str| id.rsplit('#').next().map(str::to_owned);
+        let known = self.identity.compromised_keys();
+        match known.into_iter().find(|key| fragment(&key.key_id) == fragment(&held.key_id)) {
+            Some(key) if record.concluded_at >= key.since => Err(format!(
+                "the agreement was concluded on {}, and the key {} that signed it here is in wrong hands since {}: it does \
+                 not count; negotiate it anew",
+                record.concluded_at, key.key_id, key.since
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -536,6 +557,11 @@ pub(super) struct Verified(Mutex<HashMap<String, (u64, Arc<AgreementRecord>)>>);
 impl Verified {
     /// Most that are remembered; then it begins anew.
     const MOST: usize = 1024;
+
+    /// What counted may count no more.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 
     fn get(&self, agreement: &str, version: u64) -> Option<Arc<AgreementRecord>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
