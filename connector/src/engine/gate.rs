@@ -178,6 +178,10 @@ impl Engine {
         // Watching before asking: what ends the transfer from here on is not missed.
         let signal = self.streams.watch(pid);
         let current = self.provided(pid)?;
+        if current.transfer.generation != transfer.generation {
+            // It was started anew meanwhile, and the token is that of the start before.
+            return Err(Denial::Unknown);
+        }
         let transfer = &current.transfer;
         let agreement = transfer.agreement.to_string();
         let denied = |reason: String| Err(Denial::Denied(reason));
@@ -361,6 +365,13 @@ impl Engine {
     /// Counts what passed under an agreement. Reads that end together are written together: at once where the terms ask how
     /// much was used, within a tenth of a second otherwise.
     pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered) {
+        if let Some(why) = metered.failed.as_ref().filter(|_| metered.bytes == 0) {
+            // Nothing was handed on: it is as if the source had not been opened.
+            let text = format!("the source failed before its first byte, and the read is not counted: {why}");
+            self.record(Event::new("stream", clock::now(), text).about(transfer)).await;
+            self.source_failed(agreement, read).await;
+            return;
+        }
         let ended = Ended { transfer: transfer.to_owned(), read: read.clone(), metered, at: clock::now() };
         let is_first = self.meters.ended(agreement, ended);
         if !read.noted {
