@@ -270,6 +270,66 @@ async fn a_deadline_that_passes_is_recorded_and_cuts_unless_the_duty_was_done() 
     duties_until(&provider, &asleep, |all| all[0]["violatedAt"].is_string()).await;
 }
 
+/// A party that states more than is kept of it takes no room of the other's.
+#[tokio::test]
+async fn neither_party_fills_the_ledger_of_duties_for_the_other() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.configure("duty_statements = 1000", "duty_statements = 3");
+    let file = world.folder.path().join("rows.csv");
+    std::fs::write(&file, "row\n").unwrap();
+    let terms =
+        json!({"@type": "Set", "permission": [{"action": "use"}], "obligation": [{"action": "inform"}]});
+    let agreement = agree(&world, &provider, &consumer, file.to_str().unwrap(), &terms);
+    let state = |node: &Node| node.run(&["duties", "fulfil", &agreement, "/obligation/0", "-s", "by letter"]);
+    for _ in 0..5 {
+        assert!(state(&consumer).status.success());
+    }
+    let told = duties_until(&consumer, &agreement, |all| {
+        let evidence = all[0]["evidence"].as_array().unwrap();
+        evidence.len() == 5 && evidence.iter().all(|one| one["told"] != "pending")
+    });
+    let refused =
+        told.await[0]["evidence"].as_array().unwrap().iter().filter(|one| one["told"] != "yes").count();
+    assert_eq!(refused, 2);
+    assert!(state(&provider).status.success(), "there is room for its own");
+    let kept =
+        duties_until(&provider, &agreement, |all| all[0]["evidence"].as_array().unwrap().len() == 4).await;
+    let by =
+        |did: &str| kept[0]["evidence"].as_array().unwrap().iter().filter(|one| one["by"] == did).count();
+    assert_eq!((by(&consumer.did), by(&provider.did)), (3, 1));
+}
+
+/// Requests that arrive while the agreement ends: whichever is first, nothing of it runs on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agreement_that_ends_gets_no_transfer_that_outlives_it() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let file = world.folder.path().join("rows.csv");
+    std::fs::write(&file, "row\n").unwrap();
+    let agreement = agree(&world, &provider, &consumer, file.to_str().unwrap(), &permission(&[]));
+    let start = json!({"@type": "TransferRequest", "contractId": agreement, "transferType": "HttpData-PULL"});
+    let asked = futures_util::future::join_all(
+        (0..40).map(|_| consumer.ask("POST", "/v4/transferprocesses", Some(start.clone()))),
+    );
+    let end = provider.ask(
+        "POST",
+        &format!("{}/end", agreement_path(&agreement)),
+        Some(json!({"reason": "enough"})),
+    );
+    let (asked, ended) = tokio::join!(asked, end);
+    assert_eq!(ended.unwrap().0, 200);
+    assert!(asked.iter().any(|one| one.as_ref().is_ok_and(|(status, _)| *status == 200)), "{asked:?}");
+    for node in [&provider, &consumer] {
+        let over = |one: &Value| one["state"] == "TERMINATED";
+        node.until("/v4/identity", |_| {
+            let listed = node.json(&["transfers", "list", "--limit", "200"]);
+            listed.as_array().unwrap().iter().all(over)
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn terms_of_the_configuration_count_at_negotiation_and_bad_ones_are_named() {
     let world = World::new();

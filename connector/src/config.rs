@@ -398,20 +398,20 @@ impl Default for Federation {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReadLimits {
+    /// Most statements about duties that are kept of each party of an agreement.
+    pub duty_statements: u32,
     /// Of each agreement.
     pub agreement: dataplane::Limits,
     /// Of each participant, over all its agreements.
     pub participant: dataplane::Limits,
-    /// Most statements about duties that are kept of each party of an agreement.
-    pub duty_statements: u32,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
         Self {
+            duty_statements: 1000,
             agreement: dataplane::Limits::default(),
             participant: dataplane::Limits::default(),
-            duty_statements: 1000,
         }
     }
 }
