@@ -312,11 +312,8 @@ async fn an_agreement_that_ends_gets_no_transfer_that_outlives_it() {
     let asked = futures_util::future::join_all(
         (0..40).map(|_| consumer.ask("POST", "/v4/transferprocesses", Some(start.clone()))),
     );
-    let end = provider.ask(
-        "POST",
-        &format!("{}/end", agreement_path(&agreement)),
-        Some(json!({"reason": "enough"})),
-    );
+    let path = format!("{}/end", agreement_path(&agreement));
+    let end = provider.ask("POST", &path, Some(json!({"reason": "enough"})));
     let (asked, ended) = tokio::join!(asked, end);
     assert_eq!(ended.unwrap().0, 200);
     assert!(asked.iter().any(|one| one.as_ref().is_ok_and(|(status, _)| *status == 200)), "{asked:?}");
