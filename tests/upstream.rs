@@ -197,7 +197,13 @@ async fn of_an_upstream_only_what_is_listed_can_be_asked() {
 async fn as_asked(uri: http::Uri) -> Response {
     let asked = uri.query().unwrap_or_default();
     if asked.contains("broken") {
-        let chunks = futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]);
+        let chunks = futures_util::stream::once(async {
+            // The head goes out while nothing is there yet.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            Err::<Bytes, _>(std::io::Error::other("gone"))
+        });
         return ([("content-length", "5")], Body::from_stream(chunks)).into_response();
     }
     let status = asked.rsplit('=').next().and_then(|status| status.parse().ok()).unwrap_or(200_u16);

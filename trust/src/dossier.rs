@@ -337,43 +337,24 @@ impl Dossier {
         let signature = agreement::verify(compact, role, &self.agreement, &self.document(party)?)?;
         let said = format!("signed by {} on {}", signature.key_id, signature.signed_at);
         let Some(key) = self.compromised(&signature) else { return Ok(said) };
-        match self.placed(role) {
-            Some((at, by)) if at < key.since => Ok(format!(
-                "{said}; that key is in wrong hands since {}, and {by} shows that it was signed before, on {at}",
-                key.since
-            )),
-            _ => Err(TrustError::Signature(format!(
-                "{said}, it says; that key is in wrong hands since {} (said on {}), and nothing but its own word shows that \
-                 it was signed before",
-                key.since, key.declared_at
-            ))),
+        // The record is under the seal of a key that counts; what the signature says of its time is the key's own word.
+        if self.concluded_at < key.since {
+            return Ok(format!(
+                "{said}; that key is in wrong hands since {}, and the record of the exporter shows that it was signed before, on {}",
+                key.since, self.concluded_at
+            ));
         }
+        Err(TrustError::Signature(format!(
+            "{said}, it says; that key is in wrong hands since {} (said on {}), and nothing but its own word shows that it \
+             was signed before",
+            key.since, key.declared_at
+        )))
     }
 
     fn compromised(&self, signature: &AgreementSignature) -> Option<&CompromisedKey> {
         let fragment = |id: &str| id.rsplit('#').next().map(str::to_owned);
         let mut known = self.compromised_keys.iter().filter(|_| signature.signer == self.exported_by);
         known.find(|key| fragment(&key.key_id) == fragment(&signature.key_id))
-    }
-
-    /// What beside the key's own word places the signature of `role` in time: the other party's signature over the same
-    /// agreement where that one was made after it, or that the exporter recorded the agreement.
-    fn placed(&self, role: SignerRole) -> Option<(Timestamp, &'static str)> {
-        let countersigned = match (role, &self.consumer_signature) {
-            (SignerRole::Provider, Some(compact)) => {
-                let party = SignerRole::Consumer.party(&self.agreement)?;
-                let document = self.document(party).ok()?;
-                let held = agreement::verify(compact, SignerRole::Consumer, &self.agreement, &document).ok();
-                held.filter(|held| self.compromised(held).is_none()).map(|held| held.signed_at)
-            }
-            _ => None,
-        };
-        // The record is under a seal of a key that counts.
-        let recorded = (self.concluded_at, "the record of its exporter");
-        Some(match countersigned {
-            Some(at) if at < self.concluded_at => (at, "the other party's signature"),
-            _ => recorded,
-        })
     }
 
     fn check_message(&self, message: &MessageEvidence) -> Result<String, TrustError> {
