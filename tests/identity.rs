@@ -76,6 +76,44 @@ fn keys_rotate_with_overlap_and_old_signatures_stay_verifiable() {
     );
     negotiate_soon(&consumer, &provider);
     assert!(consumer.events().iter().any(|line| line.contains("are in wrong hands")));
+    // The new key has sealed what the old ones had.
+    consumer.text(&["audit", "verify"]);
+    // What was recorded before stands, and it is said.
+    assert!(check(&after, &consumer).contains("is in wrong hands since"));
+    assert_eq!(consumer.run(&["pull", &after]).stdout, b"a\n1\n");
+}
+
+/// A key in wrong hands: its file is destroyed, and what was concluded since then does not count.
+#[test]
+fn agreements_made_with_a_key_in_wrong_hands_do_not_count_and_verify_names_it() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, b"a\n1\n", &[]);
+    let early = negotiate(&consumer, &provider);
+    let between = connector::clock::now();
+    let late = negotiate(&consumer, &provider);
+    for agreement in [&early, &late] {
+        assert_eq!(consumer.run(&["pull", agreement]).stdout, b"a\n1\n");
+    }
+    let wrong = ["identity", "rotate", "--since", "2020-01-01T00:00:00Z"];
+    assert!(!provider.run(&wrong).status.success(), "since when goes with what");
+    provider.json(&["identity", "rotate", "--compromised", "--since", &between.to_string()]);
+    assert!(!provider.dir.join("keys/participant.jwk").exists(), "its private key is destroyed");
+    assert_eq!(consumer.run(&["pull", &early]).stdout, b"a\n1\n", "it was recorded before");
+    let refused = consumer.run(&["pull", &late]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is in wrong hands since"), "{refused:?}");
+    let verify = |agreement: &str| {
+        let file = world.folder.path().join("dossier.json");
+        provider.text(&["agreements", "export", agreement, "-o", file.to_str().unwrap()]);
+        provider.run(&["agreements", "verify", file.to_str().unwrap()])
+    };
+    let (held, refused) = (verify(&early), verify(&late));
+    assert!(held.status.success(), "{held:?}");
+    assert!(String::from_utf8_lossy(&held.stdout).contains("shows that it was signed before"), "{held:?}");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("nothing but its own word"), "{said}");
 }
 
 #[test]

@@ -327,6 +327,32 @@ async fn data_is_pushed_until_it_is_taken_or_refused() {
     }
 }
 
+/// The terms allow one read; what cannot be pushed at all does not use it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_refused_for_its_method_is_given_back() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let taken = Taken::default();
+    let state = taken.clone();
+    let drop_box = Peer::serving(&world, |_| axum::Router::new().fallback(take_pushed).with_state(state));
+    provider.publish("urn:x", b"a\n1\n", &["--at-most", "1"]);
+    let found = consumer.json(&["negotiate", &provider.did, "urn:x", "--purpose", PURPOSE]);
+    let agreement = found["contractAgreementId"].as_str().unwrap();
+    let to = format!("{}/box", drop_box.address);
+    let options = world.folder.path().join("options.json");
+    for (method, state) in [("DELETE", "TERMINATED"), ("PATCH", "TERMINATED"), ("POST", "COMPLETED")] {
+        let said = json!({"authKey": "x-drop-key", "authCode": "s3cret", "method": method});
+        std::fs::write(&options, said.to_string()).unwrap();
+        let more = ["--push-to", &to, "--push-options", options.to_str().unwrap()];
+        let started = consumer.json(&[&["transfers", "start", agreement], &more[..]].concat());
+        let path = format!("/v4/transferprocesses/{}", trust::did::segment(started["@id"].as_str().unwrap()));
+        let ended = ["TERMINATED", "COMPLETED"];
+        let one = consumer.until(&path, |one| ended.iter().any(|state| one["state"] == *state)).await;
+        assert_eq!(one["state"], state, "{method}: {one}");
+    }
+    assert_eq!(taken.got.lock().unwrap().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_file_goes_on_where_it_stopped_and_is_checked() {
     let world = World::new();

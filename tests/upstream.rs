@@ -193,6 +193,80 @@ async fn of_an_upstream_only_what_is_listed_can_be_asked() {
     assert_eq!(client.get(format!("http://127.0.0.1:{port}/d/table")).send().await.unwrap().status(), 401);
 }
 
+/// Answers with the status that is asked for; `broken` breaks off before its first byte.
+async fn as_asked(uri: http::Uri) -> Response {
+    let asked = uri.query().unwrap_or_default();
+    if asked.contains("broken") {
+        let chunks = futures_util::stream::once(async {
+            // The head goes out while nothing is there yet.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            Err::<Bytes, _>(std::io::Error::other("gone"))
+        });
+        return ([("content-length", "5")], Body::from_stream(chunks)).into_response();
+    }
+    let status = asked.rsplit('=').next().and_then(|status| status.parse().ok()).unwrap_or(200_u16);
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("retry-after", "7")], "row\n").into_response()
+}
+
+/// Of two reads that the terms allow none is used up by what the reader asks wrongly, nor by a source that fails.
+#[tokio::test]
+async fn a_mistake_of_the_reader_is_its_own_and_what_gives_nothing_uses_nothing() {
+    let url = serve(axum::Router::new().fallback(as_asked)).await;
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.json(&[
+        "publish",
+        &url,
+        "--parameter",
+        "say",
+        "--id",
+        "urn:asked",
+        "--title",
+        "A",
+        "--purpose",
+        PURPOSE,
+        "--at-most",
+        "2",
+    ]);
+    consumer.json(&["use", "urn:asked", "--from", &provider.did, "--as", "asked", "--purpose", PURPOSE]);
+    let key = reading_key(&consumer);
+    for (said, expected) in [
+        ("400", 400),
+        ("422", 400),
+        ("415", 400),
+        ("404", 404),
+        ("410", 404),
+        ("416", 416),
+        ("429", 429),
+        ("503", 503),
+        ("500", 502),
+        ("401", 502),
+    ] {
+        let answer = read(&consumer, &key, &format!("/d/asked?say={said}")).await;
+        assert_eq!(answer.status(), expected, "{said}");
+        if [429, 503].contains(&expected) {
+            assert_eq!(answer.headers()["retry-after"], "7", "{said}");
+        }
+    }
+    // The head was sent, and not a byte after it.
+    for _ in 0..3 {
+        let broken = read(&consumer, &key, "/d/asked?say=broken").await;
+        assert!(!broken.status().is_success() || broken.bytes().await.is_err());
+    }
+    let events = |text: &str| provider.events().iter().filter(|line| line.contains(text)).count();
+    provider.until("/v4/identity", |_| events("failed before its first byte") > 0).await;
+    let agreement = consumer.get("/v4/uses/asked").await["agreement"].as_str().unwrap().to_owned();
+    let path = format!("/v4/contractagreements/{}", trust::did::segment(&agreement));
+    provider.until(&path, |one| one["urn:concordat:requests"] == 0 && one["urn:concordat:reads"] == 0).await;
+    for _ in 0..2 {
+        assert_eq!(read(&consumer, &key, "/d/asked").await.text().await.unwrap(), "row\n");
+    }
+    assert_eq!(read(&consumer, &key, "/d/asked").await.status(), 403, "twice, no more");
+}
+
 /// Gives a megabyte, and hangs up after a third of whatever it is asked for, so often.
 async fn fragile(State(left): State<Arc<AtomicU64>>, headers: HeaderMap) -> Response {
     let whole: Vec<u8> = (0..1_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();

@@ -366,7 +366,7 @@ async fn documents_that_lead_elsewhere_or_never_end_are_given_up_on() {
         let began = Instant::now();
         let did = format!("{}:{name}", played.did);
         assert_eq!(played.visit_as(&world, &node, &did).await, 401, "{name}");
-        assert!(began.elapsed() < Duration::from_secs(15), "{name}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{name}");
         assert!(
             node.events().iter().any(|line| line.contains(why) && line.contains(&did)),
             "{name}: {:?}",

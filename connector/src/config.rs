@@ -404,13 +404,25 @@ impl Default for Federation {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReadLimits {
+    /// Most statements about duties that are kept of each party of an agreement.
+    pub duty_statements: u32,
     /// Of each agreement.
     pub agreement: dataplane::Limits,
     /// Of each participant, over all its agreements.
     pub participant: dataplane::Limits,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self {
+            duty_statements: 1000,
+            agreement: dataplane::Limits::default(),
+            participant: dataplane::Limits::default(),
+        }
+    }
 }
 
 /// `[gateway]`

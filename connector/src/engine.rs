@@ -175,6 +175,8 @@ pub struct Engine {
     outbox: Outbox,
     streams: Arc<Streams>,
     used_tokens: UsedTokens,
+    /// Most statements about duties that are kept of each party of an agreement.
+    max_duty_statements: u32,
     locks: Locks,
     /// What makes an agreement binding here.
     signatures: Signatures,
@@ -315,6 +317,7 @@ impl Engine {
             verified: Verified::default(),
             kept_transfers: Kept::default(),
             kept_assets: Kept::default(),
+            max_duty_statements: config.limits.duty_statements,
             fairness: Fairness::new(config.limits.agreement, config.limits.participant),
             search: parts.search.map(Arc::new),
             federating: config.federation.clone(),

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use trust::credential::Statement;
 use trust::presentation::Audience;
-use trust::{Algorithm, DidDocument, Dossier, Profile, SignerRole, TrustError};
+use trust::{Algorithm, CompromisedKey, DidDocument, Dossier, Profile, SignerRole, TrustError};
 
 use crate::config::{ClosedIdentity, Config};
 use crate::keyring::{Keyring, Rotation, Signer};
@@ -24,6 +24,8 @@ pub struct Identity {
     fixed_header: Option<String>,
     /// For what others may ask, and the access tokens that say so.
     shown: Mutex<Shown>,
+    /// Told when a key takes the place of others.
+    rotated: tokio::sync::Notify,
 }
 
 /// Access tokens by audience, so that a peer that asked once need not ask again for every message.
@@ -66,7 +68,14 @@ impl Identity {
         let closed =
             config.closed_test_network.as_ref().filter(|closed| closed.identity == ClosedIdentity::Fixed);
         let fixed_header = closed.map(|closed| closed.authorization.clone());
-        Ok(Self { did, keys: RwLock::new(keys), services, fixed_header, shown: Mutex::default() })
+        Ok(Self {
+            did,
+            keys: RwLock::new(keys),
+            services,
+            fixed_header,
+            shown: Mutex::default(),
+            rotated: tokio::sync::Notify::new(),
+        })
     }
 
     /// The participant id.
@@ -118,10 +127,49 @@ impl Identity {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         *keys = keys.rotated(algorithm, rotation, clock::now())?;
         let newest = keys.shown(&self.did, clock::now()).pop().map(|key| key.id);
+        if let Err(error) = keys.destroy_retired(clock::now()) {
+            tracing::error!(
+                "a private key that is not to sign any more is still there: {error:#}; remove its file"
+            );
+        }
         drop(keys);
+        self.rotated.notify_one();
         // What the old keys promised is promised anew.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).tokens.clear();
         newest.context("the new key is not shown")
+    }
+
+    /// Destroys the private keys of this node when they will not sign any more, until `stop`.
+    pub async fn watch_retired_keys(&self, stop: tokio_util::sync::CancellationToken) {
+        loop {
+            let destroyed = {
+                let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                keys.destroy_retired(clock::now())
+            };
+            let next = destroyed.unwrap_or_else(|error| {
+                tracing::error!(
+                    "a private key that is not to sign any more is still there: {error:#}; remove its file"
+                );
+                None
+            });
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.rotated.notified() => {}
+                () = dataplane::guard::reached(next, &clock::SystemClock) => {}
+            }
+        }
+    }
+
+    /// The keys of this node that are in wrong hands.
+    #[must_use]
+    pub fn compromised_keys(&self) -> Vec<CompromisedKey> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let known = keys.compromised().into_iter().map(|(name, since, declared_at)| CompromisedKey {
+            key_id: format!("{}#{name}", self.did),
+            since,
+            declared_at,
+        });
+        known.collect()
     }
 
     /// Lets others ask for `scopes` from now on.

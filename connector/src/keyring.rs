@@ -15,8 +15,9 @@ use crate::secrets;
 
 /// Name of the file.
 const FILE: &str = "keyring.json";
-/// Most keys over a node's life.
-const MAX_KEYS: usize = 60;
+/// Most keys that a DID document shows, for others read no more than a few. The oldest are left out: what they signed is
+/// checked against the documents that were kept with it.
+const MAX_SHOWN: usize = 60;
 
 /// A key, and when it is good for what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,9 +34,18 @@ struct Entry {
     /// From when on tokens signed with it are not to be believed any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retired_at: Option<Timestamp>,
-    /// Somebody else may have it: nothing that it signed counts, whenever it was signed.
+    /// Somebody else may have it: what it signed counts only where something else shows that it was signed before.
     #[serde(default)]
     compromised: bool,
+    /// Since when somebody else may have it, as the operator says; since it was said where this is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compromised_since: Option<Timestamp>,
+}
+
+impl Entry {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.compromised || self.retired_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// How a key takes the place of another.
@@ -49,9 +59,12 @@ pub struct Rotation {
     /// Seconds that the old keys are still believed after that.
     #[serde(default = "a_day")]
     pub overlap_seconds: u32,
-    /// The old keys are in wrong hands: neither lead nor overlap, and their old signatures do not count either.
+    /// The old keys are in wrong hands: neither lead nor overlap, and what they signed since then does not count.
     #[serde(default)]
     pub compromised: bool,
+    /// Since when they are in wrong hands; since now where this is not said.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
 }
 
 const fn ten_minutes() -> u32 {
@@ -100,13 +113,13 @@ impl Keyring {
                 signs_from: Timestamp::UNIX_EPOCH,
                 retired_at: None,
                 compromised: false,
+                compromised_since: None,
             }]
         };
         let mut signers = Vec::new();
         for entry in &entries {
-            let is_over = entry.compromised || entry.retired_at.is_some_and(|at| at <= now);
             // What will not sign any more need not be there.
-            signers.push(if is_over {
+            signers.push(if entry.is_over(now) {
                 None
             } else {
                 let file = folder.join(&entry.file);
@@ -132,8 +145,15 @@ impl Keyring {
     /// The keys that a DID document of `did` shows at `now`.
     #[must_use]
     pub fn shown(&self, did: &str, now: Timestamp) -> Vec<KeyUse> {
-        let believed = self.entries.iter().filter(|entry| !entry.compromised);
-        let shown = believed.map(|entry| KeyUse {
+        let signing = self.signer(now).map(|signer| signer.name.as_str());
+        let believed = || self.entries.iter().filter(|entry| !entry.compromised);
+        let mut left_out = believed().count().saturating_sub(MAX_SHOWN);
+        let shown = believed().filter(|entry| {
+            let is_old = left_out > 0 && signing != Some(entry.name.as_str());
+            left_out -= usize::from(is_old);
+            !is_old
+        });
+        let shown = shown.map(|entry| KeyUse {
             id: format!("{did}#{}", entry.name),
             jwk: entry.public.clone(),
             authenticates: entry.retired_at.is_none_or(|at| at > now),
@@ -141,27 +161,67 @@ impl Keyring {
         shown.collect()
     }
 
+    /// The keys that are in wrong hands: name, since when, and when that was said.
+    #[must_use]
+    pub fn compromised(&self) -> Vec<(&str, Timestamp, Timestamp)> {
+        let compromised = self.entries.iter().filter(|entry| entry.compromised);
+        let compromised = compromised.map(|entry| {
+            let said = entry.retired_at.unwrap_or(entry.signs_from);
+            (entry.name.as_str(), entry.compromised_since.unwrap_or(said), said)
+        });
+        compromised.collect()
+    }
+
+    /// Destroys the private keys that will not sign any more; when the next one of those will not.
+    ///
+    /// # Errors
+    /// A file cannot be destroyed; the others are.
+    pub fn destroy_retired(&mut self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+        let mut failed = Ok(());
+        for (entry, signer) in self.entries.iter().zip(&mut self.signers) {
+            if entry.is_over(now) {
+                *signer = None;
+                failed = failed.and(secrets::destroy(&self.folder.join(&entry.file)));
+            }
+        }
+        failed?;
+        let left = self.entries.iter().filter(|entry| !entry.is_over(now));
+        Ok(left.filter_map(|entry| entry.retired_at).min())
+    }
+
     /// The keyring with a new key, written; the old one goes on until this one is used.
     ///
     /// # Errors
-    /// There are too many keys, or a file cannot be written.
+    /// A file cannot be written, or the keys are said to be in wrong hands since a time to come.
     pub fn rotated(&self, algorithm: Algorithm, rotation: Rotation, now: Timestamp) -> anyhow::Result<Self> {
-        if self.entries.len() >= MAX_KEYS {
-            bail!("a node can have {MAX_KEYS} keys in its life; this one has had them");
+        if rotation.since.is_some() && !rotation.compromised {
+            bail!("`since` goes with `compromised`: it says since when the old keys are in wrong hands");
+        }
+        if rotation.since.is_some_and(|since| since > now) {
+            bail!("the old keys cannot be in wrong hands since a time to come");
         }
         let lead = if rotation.compromised { 0 } else { rotation.lead_seconds };
         let overlap = if rotation.compromised { 0 } else { rotation.overlap_seconds };
         let signs_from = now.checked_add(SignedDuration::from_secs(lead.into()))?;
         let retired_at = signs_from.checked_add(SignedDuration::from_secs(overlap.into()))?;
         let key = PrivateKey::generate(algorithm)?;
-        let name = format!("key-{}", self.entries.len() + 1);
+        let number =
+            |entry: &Entry| entry.name.rsplit('-').next().and_then(|text| text.parse::<usize>().ok());
+        let last = self.entries.iter().filter_map(number).max().unwrap_or_default();
+        let name = format!("key-{}", last.max(self.entries.len()) + 1);
         let file = PathBuf::from(format!("{name}.jwk"));
         // One that a rotation which did not come to its end left behind is nobody's key.
         secrets::replace(&self.folder.join(&file), &key.private_jwk().to_string())?;
         let mut entries = self.entries.clone();
         for old in &mut entries {
+            // A key that retired long ago is not in wrong hands since its end, but since this is said.
+            let since = rotation.since.unwrap_or(now);
+            if rotation.compromised {
+                let before = if old.compromised { old.compromised_since.or(old.retired_at) } else { None };
+                old.compromised_since = Some(before.map_or(since, |before| before.min(since)));
+                old.compromised = true;
+            }
             old.retired_at = Some(old.retired_at.map_or(retired_at, |at| at.min(retired_at)));
-            old.compromised |= rotation.compromised;
         }
         let public = key.public_jwk().clone();
         entries.push(Entry {
@@ -171,6 +231,7 @@ impl Keyring {
             signs_from,
             retired_at: None,
             compromised: false,
+            compromised_since: None,
         });
         let mut signers = self.signers.clone();
         if rotation.compromised {
@@ -218,7 +279,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = first(folder.path());
         let ring = Keyring::load(&path, at(0)).unwrap();
-        let rotation = Rotation { lead_seconds: 60, overlap_seconds: 600, compromised: false };
+        let rotation = Rotation { lead_seconds: 60, overlap_seconds: 600, compromised: false, since: None };
         let ring = ring.rotated(Algorithm::P256, rotation, at(0)).unwrap();
         let both = |old: bool| vec![("key-1".to_owned(), old), ("key-2".to_owned(), true)];
         let again = Keyring::load(&path, at(0)).unwrap();
@@ -243,12 +304,61 @@ mod tests {
     fn a_compromised_key_counts_for_nothing_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = first(folder.path());
-        let rotation = Rotation { lead_seconds: 60, overlap_seconds: 600, compromised: true };
+        let rotation = Rotation { lead_seconds: 60, overlap_seconds: 600, compromised: true, since: None };
         let ring = Keyring::load(&path, at(0)).unwrap().rotated(Algorithm::Ed25519, rotation, at(0)).unwrap();
         assert_eq!(names(&ring, at(0)), ("key-2".to_owned(), vec![("key-2".to_owned(), true)]));
         std::fs::write(folder.path().join(FILE), "[]").unwrap();
         assert!(Keyring::load(&path, at(0)).unwrap_err().to_string().contains("no key of"));
         std::fs::write(folder.path().join(FILE), "{").unwrap();
         assert!(Keyring::load(&path, at(0)).is_err());
+    }
+
+    #[test]
+    fn a_key_in_wrong_hands_is_replaced_however_many_there_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = first(folder.path());
+        let mut ring = Keyring::load(&path, at(0)).unwrap();
+        let often = Rotation { lead_seconds: 0, overlap_seconds: 5, compromised: false, since: None };
+        for round in 0..70 {
+            ring = ring.rotated(Algorithm::Ed25519, often, at(10 * round)).unwrap();
+        }
+        let shown = names(&ring, at(1000)).1;
+        assert_eq!(shown.len(), MAX_SHOWN, "a document that others read");
+        assert_eq!(shown.last(), Some(&("key-71".to_owned(), true)));
+        // Many that are yet to sign do not push out the one that does.
+        let later = Rotation { lead_seconds: 600, ..often };
+        for _ in 0..70 {
+            ring = ring.rotated(Algorithm::Ed25519, later, at(1000)).unwrap();
+        }
+        let (signing, shown) = names(&ring, at(1000));
+        assert!(shown.len() == MAX_SHOWN && shown.iter().any(|(name, _)| *name == signing), "{signing}");
+        let compromised = Rotation { compromised: true, ..often };
+        let ring = ring.rotated(Algorithm::Ed25519, compromised, at(1001)).unwrap();
+        assert_eq!(names(&ring, at(1001)), ("key-142".to_owned(), vec![("key-142".to_owned(), true)]));
+        assert_eq!(names(&Keyring::load(&path, at(1001)).unwrap(), at(1001)).0, "key-142");
+    }
+
+    #[test]
+    fn private_keys_that_will_not_sign_any_more_are_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = first(folder.path());
+        let rotation = Rotation { lead_seconds: 60, overlap_seconds: 600, compromised: false, since: None };
+        let ring = Keyring::load(&path, at(0)).unwrap();
+        let mut ring = ring.rotated(Algorithm::Ed25519, rotation, at(0)).unwrap();
+        assert_eq!(ring.destroy_retired(at(659)).unwrap(), Some(at(660)));
+        assert!(path.exists());
+        assert_eq!(ring.destroy_retired(at(660)).unwrap(), None);
+        assert!(!path.exists() && folder.path().join("key-2.jwk").exists());
+        let since = Rotation { compromised: true, since: Some(at(300)), ..rotation };
+        assert!(
+            ring.rotated(Algorithm::P256, Rotation { since: Some(at(2000)), ..since }, at(1000)).is_err()
+        );
+        assert!(ring.rotated(Algorithm::P256, Rotation { compromised: false, ..since }, at(1000)).is_err());
+        let mut ring = ring.rotated(Algorithm::P256, since, at(1000)).unwrap();
+        assert_eq!(ring.destroy_retired(at(1000)).unwrap(), None);
+        assert!(!folder.path().join("key-2.jwk").exists() && folder.path().join("key-3.jwk").exists());
+        let again = Keyring::load(&path, at(1000)).unwrap();
+        let known = [("key-1", at(300), at(660)), ("key-2", at(300), at(1000))];
+        assert_eq!((ring.compromised(), again.compromised()), (known.to_vec(), known.to_vec()));
     }
 }

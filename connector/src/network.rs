@@ -15,6 +15,11 @@ use url::{Host, Url};
 const RESOLVE: Duration = Duration::from_secs(5);
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection is kept for another request: shorter than other nodes keep it, so that none is used in the moment
+/// in which it is closed.
+pub const IDLE: Duration = Duration::from_secs(4);
+/// How often a request is sent again whose connection was closed.
+const AGAIN: u32 = 2;
 
 /// An address or URL that this node does not talk to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -174,7 +179,46 @@ fn base(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .pool_max_idle_per_host(64)
+        .pool_idle_timeout(IDLE)
         .user_agent(concat!("concordat/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Sends what `request` makes. A connection that was kept from an earlier request may be closed by the other side in the
+/// moment in which it is used again, before anything is answered: then it is sent once more, over another. Only for what
+/// may be asked twice.
+///
+/// # Errors
+/// There is no answer.
+pub async fn send_again(request: impl Fn() -> reqwest::RequestBuilder) -> reqwest::Result<reqwest::Response> {
+    let mut left = AGAIN;
+    loop {
+        match request().send().await {
+            Err(error) if left > 0 && was_closed(&error) => left -= 1,
+            sent => return sent,
+        }
+    }
+}
+
+/// Whether a connection ended before anything was answered.
+fn was_closed(error: &reqwest::Error) -> bool {
+    if error.is_connect() || error.is_timeout() {
+        return false;
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<hyper::Error>()
+            && (error.is_incomplete_message() || error.is_closed() || error.is_canceled())
+        {
+            return true;
+        }
+        if let Some(error) = cause.downcast_ref::<std::io::Error>()
+            && matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset)
+        {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// A body of at most `limit` bytes.
@@ -283,5 +327,37 @@ mod tests {
         assert!(error.contains("network.allow"), "{error}");
         let local = Guard::new(&["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
         assert!(local.check_reachable("https://localhost:1/x").await.is_ok());
+    }
+
+    /// What closes a connection that it kept in the moment in which it is used again is asked once more: a first read after a
+    /// pause was answered 502 otherwise.
+    #[tokio::test]
+    async fn a_kept_connection_that_is_closed_when_it_is_used_again_is_no_failure() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        crate::tls::install_provider();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let served = tokio::spawn(async move {
+            let mut heard = 0;
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4096];
+                // One answer on each connection; the next request on it is read, and then it is closed.
+                assert!(stream.read(&mut head).await.unwrap() > 0);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                heard += 1 + usize::from(stream.read(&mut head).await.unwrap_or_default() > 0);
+            }
+            heard
+        });
+        let tls = rustls::ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let client = upstream_client(tls).unwrap();
+        for _ in 0..2 {
+            let answer = send_again(|| client.get(&url)).await.unwrap();
+            assert_eq!(answer.text().await.unwrap(), "ok");
+        }
+        drop(client);
+        assert_eq!(served.await.unwrap(), 3, "the second request was sent twice");
     }
 }

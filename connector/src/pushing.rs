@@ -236,12 +236,18 @@ async fn once(faces: &Arc<Faces>, pid: &str) -> Result<(), Attempt> {
     };
     let destination = engine.transfer(pid).ok().and_then(|record| record.transfer.data_address);
     let destination = destination.ok_or_else(|| "there is no address to push to".to_owned());
-    let sink = destination.and_then(|destination| sink(engine, pid, &destination)).map_err(Attempt::Never)?;
+    let sink = match destination.and_then(|destination| sink(engine, pid, &destination)) {
+        Ok(sink) => sink,
+        Err(reason) => {
+            engine.give_back(&admission.agreement, &admission.read).await;
+            return Err(Attempt::Never(reason));
+        }
+    };
     let (agreement, transfer, read) = (admission.agreement, admission.transfer, admission.read);
     let source = match faces.sources.open(&admission.data_address, admission.media_type.as_deref()) {
         Ok(source) => source,
         Err(error) => {
-            engine.give_back(&agreement, &read).await;
+            engine.source_failed(&agreement, &read).await;
             return Err(Attempt::Again(format!("the provider's source cannot be read: {}", public(&error))));
         }
     };
@@ -250,8 +256,15 @@ async fn once(faces: &Arc<Faces>, pid: &str) -> Result<(), Attempt> {
         return Err(Attempt::Never("live data is followed, not pushed".to_owned()));
     }
     let (metering, given_back) = (Arc::clone(engine), (agreement.clone(), read.clone()));
-    let ended = move |metered| {
-        tokio::spawn(async move { metering.meter(&agreement, &transfer, &read, metered).await });
+    let ended = move |metered: dataplane::Metered| {
+        tokio::spawn(async move {
+            // What was not delivered at all was not used: there will be another attempt, or an end.
+            if metered.bytes == 0 && !metered.complete && metered.failed.is_none() {
+                metering.give_back(&agreement, &read).await;
+            } else {
+                metering.meter(&agreement, &transfer, &read, metered).await;
+            }
+        });
     };
     let request = DataRequest { method: Method::GET, ..DataRequest::default() };
     let reading = Reading { request, follow: None, ticket: Some(admission.ticket) };
@@ -261,7 +274,10 @@ async fn once(faces: &Arc<Faces>, pid: &str) -> Result<(), Attempt> {
     let data = match served {
         Ok(data) => data,
         Err(error) => {
-            engine.give_back(&given_back.0, &given_back.1).await;
+            match error.is_failure() {
+                true => engine.source_failed(&given_back.0, &given_back.1).await,
+                false => engine.give_back(&given_back.0, &given_back.1).await,
+            }
             tracing::error!(pid, error = telemetry::chain(&error), "a source failed");
             return Err(match error {
                 dataplane::SourceError::Obligation(reason) => Attempt::Never(reason),

@@ -20,7 +20,7 @@ pub use self::events::follow;
 use self::measuring::Measuring;
 pub use self::measuring::READ;
 use crate::engine::{Engine, EngineError};
-use crate::network::{bounded_body, describe};
+use crate::network::{self, bounded_body, describe};
 
 /// Handed to the provider.
 const ASKED: [HeaderName; 9] = [
@@ -215,19 +215,29 @@ async fn ask(
     if !wanted.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&wanted.query);
     }
-    let mut request = engine.client().request(wanted.method.clone(), url).bearer_auth(token);
-    for name in ASKED.iter().chain([&dataplane::WANT_REPR_DIGEST]) {
-        if let Some(value) = wanted.headers.get(name) {
-            request = request.header(name, value.clone());
+    let request = || {
+        let mut request = engine.client().request(wanted.method.clone(), url.clone()).bearer_auth(&token);
+        for name in ASKED.iter().chain([&dataplane::WANT_REPR_DIGEST]) {
+            if let Some(value) = wanted.headers.get(name) {
+                request = request.header(name, value.clone());
+            }
         }
-    }
-    if let Some(name) = name {
-        request = request.header(READ, name);
-    }
-    if wanted.method == Method::POST {
-        request = request.body(wanted.body.clone());
-    }
-    let answer = match tokio::time::timeout(SILENCE, request.send()).await {
+        if let Some(name) = name {
+            request = request.header(READ, name);
+        }
+        if wanted.method == Method::POST {
+            request = request.body(wanted.body.clone());
+        }
+        request
+    };
+    // What changes something is for the reader to ask again.
+    let sent = async {
+        match wanted.method {
+            Method::GET | Method::HEAD => network::send_again(request).await,
+            _ => request().send().await,
+        }
+    };
+    let answer = match tokio::time::timeout(SILENCE, sent).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(problem)) => {
             return Err(EngineError::Peer(format!("{endpoint}: {}", describe(&problem))).into());

@@ -42,6 +42,26 @@ pub fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
     synced.with_context(|| format!("syncing {}", folder.display()))
 }
 
+/// Destroys a key file: what it held is overwritten, then it is removed. One that is not there is none.
+///
+/// # Errors
+/// It cannot be overwritten or removed.
+pub fn destroy(path: &Path) -> anyhow::Result<()> {
+    let destroying = || format!("destroying the key file {}", path.display());
+    let length = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => meta.len(),
+        Ok(_) => 0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(destroying),
+    };
+    if length > 0 {
+        let mut file = OpenOptions::new().write(true).open(path).with_context(destroying)?;
+        let blank = vec![b' '; usize::try_from(length).unwrap_or_default()];
+        file.write_all(&blank).and_then(|()| file.sync_all()).with_context(destroying)?;
+    }
+    fs::remove_file(path).with_context(destroying)
+}
+
 /// Reads a key file.
 ///
 /// # Errors

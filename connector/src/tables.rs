@@ -147,6 +147,9 @@ pub mod prefix {
     pub const WATCHER: &str = "watcher/";
 }
 
+/// Up to when used tokens had expired that are forgotten (seconds); one record.
+pub const REPLAY_FORGOTTEN: &str = "replay-forgotten";
+
 /// A negotiation, and what this node's side of it wants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NegotiationRecord {

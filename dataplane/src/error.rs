@@ -37,6 +37,34 @@ pub enum SourceError {
     /// The upstream answered with an error of its own.
     #[error("the source answered {0}")]
     Upstream(http::StatusCode),
+    /// The upstream is asked too much, or cannot answer for a while: 429 or 503.
+    #[error("the source answered {status}; try again later")]
+    Busy {
+        /// Which of the two.
+        status: http::StatusCode,
+        /// When it may be asked again, as the upstream says.
+        retry_after: Option<http::HeaderValue>,
+    },
+}
+
+impl SourceError {
+    /// Whether it is a failure of whoever provides the data: not so where the reader asks for what is not there or cannot
+    /// be, asks too often, or where the agreement cannot be kept.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Method
+            | Self::Asked(_)
+            | Self::NotFound(_)
+            | Self::NotLive
+            | Self::OnlyLive
+            | Self::Obligation(_) => false,
+            Self::Busy { status, .. } => *status != http::StatusCode::TOO_MANY_REQUESTS,
+            Self::Address(_) | Self::Failed(_) | Self::Read(_) | Self::Unreachable(_) | Self::Upstream(_) => {
+                true
+            }
+        }
+    }
 }
 
 /// A stream ended before its data did.

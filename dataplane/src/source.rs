@@ -126,6 +126,38 @@ pub trait Source: Send + Sync + fmt::Debug {
     }
 }
 
+/// What the answer of an upstream means that is no data. Where the reader `asked` for something of its own, an answer that
+/// says that this cannot be is about the reader, and not about whoever provides the data.
+pub(crate) fn refused(
+    status: ::http::StatusCode,
+    headers: &::http::HeaderMap,
+    asked: bool,
+    what: String,
+) -> SourceError {
+    use ::http::StatusCode;
+    let of_the_request = [
+        StatusCode::BAD_REQUEST,
+        StatusCode::NOT_ACCEPTABLE,
+        StatusCode::LENGTH_REQUIRED,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::URI_TOO_LONG,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        StatusCode::EXPECTATION_FAILED,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    ];
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            SourceError::Busy { status, retry_after: headers.get(::http::header::RETRY_AFTER).cloned() }
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE if asked => SourceError::NotFound(what),
+        status if asked && of_the_request.contains(&status) => {
+            SourceError::Asked(format!("the source does not take what was asked: it answered {status}"))
+        }
+        status => SourceError::Upstream(status),
+    }
+}
+
 /// A name that nobody guesses.
 #[expect(clippy::disallowed_methods, reason = "names of this crate's own connections are no ids of the node")]
 pub(crate) fn fresh_name() -> String {

@@ -266,18 +266,70 @@ async fn slowest_cut(
     last.duration_since(turned())
 }
 
+/// How long it takes to wake a thousand readers of a plain channel on this machine now, from the word to the last of them.
+async fn plainly_woken() -> SignedDuration {
+    let (word, _keep) = watch::channel(());
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let mut heard = word.subscribe();
+        readers.spawn(async move {
+            heard.changed().await.unwrap();
+            Wall.now()
+        });
+    }
+    let said = Wall.now();
+    word.send_replace(());
+    let mut last = Timestamp::MIN;
+    while let Some(at) = readers.join_next().await {
+        last = last.max(at.unwrap());
+    }
+    last.duration_since(said)
+}
+
+/// Streams are cut about as fast as tasks can be woken at all: each asks its policy beside, which takes its time too.
+async fn is_near_to_plainly_woken(took: SignedDuration) -> bool {
+    let plain = plainly_woken().await.max(SignedDuration::from_millis(1));
+    eprintln!("1,000 streams were cut after {took:#}, 1,000 plain readers were woken after {plain:#}");
+    took < plain * FACTOR
+}
+
+/// Asking a policy costs more than waking; going through the streams one after the other, or on the next tick of
+/// something, costs more than this.
+const FACTOR: i32 = 150;
+
+/// The best of some rounds: others share the machine.
+const ROUNDS: usize = 5;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_streams_are_cut_within_100_ms_of_the_time_limit() {
-    let until = Wall.now() + SignedDuration::from_secs(1);
+async fn a_thousand_streams_are_cut_at_the_time_limit_about_as_fast_as_readers_are_woken() {
+    for _ in 0..ROUNDS {
+        if is_near_to_plainly_woken(cut_at_the_time_limit().await).await {
+            return;
+        }
+    }
+    panic!("much slower than a plain channel in each of {ROUNDS} rounds");
+}
+
+async fn cut_at_the_time_limit() -> SignedDuration {
+    // Far enough for a thousand streams to be opened before it on a slow machine.
+    let until = Wall.now() + SignedDuration::from_secs(5);
     let limited =
         terms(json!([{"leftOperand": "dateTime", "operator": "lteq", "rightOperand": until.to_string()}]));
     let (signal, _keep) = running();
-    let took = slowest_cut(limited, std::future::ready(()), &signal, || until).await;
-    assert!(took < SignedDuration::from_millis(100), "{took:#}");
+    slowest_cut(limited, std::future::ready(()), &signal, || until).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_streams_are_cut_within_100_ms_of_an_event() {
+async fn a_thousand_streams_are_cut_by_an_event_about_as_fast_as_readers_are_woken() {
+    for _ in 0..ROUNDS {
+        if is_near_to_plainly_woken(cut_by_an_event().await).await {
+            return;
+        }
+    }
+    panic!("much slower than a plain channel in each of {ROUNDS} rounds");
+}
+
+async fn cut_by_an_event() -> SignedDuration {
     let terms = terms(json!([]));
     let (signal, _keep) = running();
     let at = Mutex::new(Timestamp::MIN);
@@ -288,6 +340,5 @@ async fn a_thousand_streams_are_cut_within_100_ms_of_an_event() {
         *at.lock().unwrap() = Wall.now();
         signal.send_replace(Signal::Run);
     };
-    let took = slowest_cut(Arc::clone(&terms), turn, &signal, || *at.lock().unwrap()).await;
-    assert!(took < SignedDuration::from_millis(100), "{took:#}");
+    slowest_cut(Arc::clone(&terms), turn, &signal, || *at.lock().unwrap()).await
 }

@@ -59,7 +59,14 @@ async fn a_query_is_shared_with_typed_parameters_and_nothing_else() {
     assert!(arrow.bytes().await.unwrap().starts_with(&[0xff; 4]));
 
     // What is asked stays a value, whatever it says.
-    for wrong in ["most=many", "most=1%3B%20DROP%20TABLE%20observation", "from=yesterday", "person=1"] {
+    for wrong in [
+        "most=many",
+        "most=-1",
+        "most=9999999999999999999",
+        "most=1%3B%20DROP%20TABLE%20observation",
+        "from=yesterday",
+        "person=1",
+    ] {
         let refused = read(&consumer, &key, &format!("/d/csv?{wrong}")).await;
         assert_eq!(refused.status(), 400, "{wrong}");
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::agreement::{self, SignerRole};
+use crate::agreement::{self, AgreementSignature, SignerRole};
 use crate::credential;
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
@@ -84,6 +84,9 @@ pub struct Dossier {
     /// The periods of its service levels: what was attained and missed, what is owed, disputed, waived.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub periods: Vec<Json>,
+    /// The exporter's keys that are in wrong hands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compromised_keys: Vec<CompromisedKey>,
     /// Whether keys counted whose DID document declares no use of any key (drafts of DCP 1.0).
     pub undeclared_keys: bool,
     /// When the agreement came into force with the exporter.
@@ -96,6 +99,19 @@ pub struct Dossier {
     pub exporter_document: Json,
     /// Its signature over the digests of all parts.
     pub seal: Option<String>,
+}
+
+/// A key of the exporter that is in wrong hands: what it signed counts only where something else shows that it was signed
+/// before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CompromisedKey {
+    /// Its id: the DID and a fragment.
+    pub key_id: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When that was said.
+    pub declared_at: Timestamp,
 }
 
 /// One thing that was checked.
@@ -319,7 +335,26 @@ impl Dossier {
             .party(&self.agreement)
             .ok_or_else(|| TrustError::Dossier(format!("the agreement names no {}", role.name())))?;
         let signature = agreement::verify(compact, role, &self.agreement, &self.document(party)?)?;
-        Ok(format!("signed by {} on {}", signature.key_id, signature.signed_at))
+        let said = format!("signed by {} on {}", signature.key_id, signature.signed_at);
+        let Some(key) = self.compromised(&signature) else { return Ok(said) };
+        // The record is under the seal of a key that counts; what the signature says of its time is the key's own word.
+        if self.concluded_at < key.since {
+            return Ok(format!(
+                "{said}; that key is in wrong hands since {}, and the record of the exporter shows that it was signed before, on {}",
+                key.since, self.concluded_at
+            ));
+        }
+        Err(TrustError::Signature(format!(
+            "{said}, it says; that key is in wrong hands since {} (said on {}), and nothing but its own word shows that it \
+             was signed before",
+            key.since, key.declared_at
+        )))
+    }
+
+    fn compromised(&self, signature: &AgreementSignature) -> Option<&CompromisedKey> {
+        let fragment = |id: &str| id.rsplit('#').next().map(str::to_owned);
+        let mut known = self.compromised_keys.iter().filter(|_| signature.signer == self.exported_by);
+        known.find(|key| fragment(&key.key_id) == fragment(&signature.key_id))
     }
 
     fn check_message(&self, message: &MessageEvidence) -> Result<String, TrustError> {

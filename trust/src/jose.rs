@@ -1,9 +1,12 @@
 //! Keys and compact JWS (RFC 7515), the only file that names josekit.
 //!
-//! Two algorithms, bound to the key and never chosen by the token: EdDSA with Ed25519, ES256 with P-256.
+//! Two algorithms, bound to the key and never chosen by the token: EdDSA with Ed25519, ES256 with P-256. A public key is a
+//! point that stands for nothing else: on the curve, in its one encoding, and not of small order, under which one signature
+//! verifies for every message.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::{Signature, VerifyingKey};
 use josekit::jwk::Jwk;
 use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
@@ -85,6 +88,8 @@ impl PrivateKey {
             Algorithm::P256 => Box::new(ES256.signer_from_jwk(&jwk).map_err(key)?),
         };
         let public = Json::Object(bare(json, &["kty", "crv", "x", "y"])?.as_ref().clone());
+        // What it makes known of itself must be a key that others accept.
+        PublicKey::from_jwk(&public)?;
         Ok(Self { algorithm, private: Json::Object(jwk.as_ref().clone()), public, signer })
     }
 
@@ -123,20 +128,29 @@ impl PrivateKey {
 #[derive(Debug)]
 pub struct PublicKey {
     verifier: Box<dyn JwsVerifier>,
+    /// Asked beside the verifier, which does not refuse all that it should.
+    strict: Option<VerifyingKey>,
 }
 
 impl PublicKey {
     /// Reads a public JWK.
     ///
     /// # Errors
-    /// Not an Ed25519 or P-256 key.
+    /// Not an Ed25519 or P-256 key, or one under which signatures prove nothing.
     pub fn from_jwk(json: &Json) -> Result<Self, TrustError> {
         let jwk = bare(json, &["kty", "crv", "x", "y"])?;
-        let verifier: Box<dyn JwsVerifier> = match algorithm_of(json)? {
-            Algorithm::Ed25519 => Box::new(EdDSA.verifier_from_jwk(&jwk).map_err(key)?),
-            Algorithm::P256 => Box::new(ES256.verifier_from_jwk(&jwk).map_err(key)?),
-        };
-        Ok(Self { verifier })
+        match algorithm_of(json)? {
+            Algorithm::Ed25519 => {
+                let strict = ed25519_point(&coordinate(json, "x")?)?;
+                let verifier = Box::new(EdDSA.verifier_from_jwk(&jwk).map_err(key)?);
+                Ok(Self { verifier, strict: Some(strict) })
+            }
+            Algorithm::P256 => {
+                // OpenSSL refuses what is not on the curve; these are the lengths that RFC 7518 demands.
+                coordinate(json, "x").and_then(|_| coordinate(json, "y"))?;
+                Ok(Self { verifier: Box::new(ES256.verifier_from_jwk(&jwk).map_err(key)?), strict: None })
+            }
+        }
     }
 
     /// Reads a P-256 key from its compressed point (SEC 1, 33 bytes), as did:key carries it.
@@ -156,7 +170,7 @@ impl PublicKey {
             )));
         }
         let spki = [PREFIX.as_slice(), point].concat();
-        Ok(Self { verifier: Box::new(ES256.verifier_from_der(spki).map_err(key)?) })
+        Ok(Self { verifier: Box::new(ES256.verifier_from_der(spki).map_err(key)?), strict: None })
     }
 
     /// Verifies a compact JWS and returns its payload. The algorithm is the key's, whatever the header says.
@@ -177,8 +191,14 @@ impl PublicKey {
         }
         // One signature has one text: what follows its last bit must be zero.
         let signature = compact.rsplit('.').next().unwrap_or_default();
-        if URL_SAFE_NO_PAD.decode(signature).is_err() {
-            return Err(TrustError::Signature("its signature is not base64url".to_owned()));
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| TrustError::Signature("its signature is not base64url".to_owned()))?;
+        if let Some(strict) = &self.strict {
+            let signed = compact.rsplit_once('.').map_or("", |(signed, _)| signed);
+            Signature::from_slice(&signature)
+                .and_then(|signature| strict.verify_strict(signed.as_bytes(), &signature))
+                .map_err(|_| TrustError::Signature("the signature does not hold".to_owned()))?;
         }
         jws::deserialize_compact(compact, self.verifier.as_ref())
             .map(|(payload, _)| payload)
@@ -215,6 +235,27 @@ pub fn peek_within(compact: &str, limit: usize) -> Result<(Map<String, Json>, Ve
         Ok(Json::Object(header)) => Ok((header, payload)),
         _ => Err(malformed("its header is not a JSON object")),
     }
+}
+
+/// A coordinate of a public JWK: 32 bytes for both curves.
+fn coordinate(jwk: &Json, name: &str) -> Result<[u8; 32], TrustError> {
+    let text = jwk.get(name).and_then(Json::as_str).unwrap_or_default();
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.ok_or_else(|| TrustError::Key(format!("its `{name}` is not 32 bytes in base64url")))
+}
+
+/// The point of an Ed25519 key (RFC 8032), in its one encoding and not of small order.
+fn ed25519_point(raw: &[u8; 32]) -> Result<VerifyingKey, TrustError> {
+    let refuse = |reason: &str| TrustError::Key(reason.to_owned());
+    let point = VerifyingKey::from_bytes(raw).map_err(|_| refuse("it is not a point of Ed25519"))?;
+    if point.is_weak() {
+        return Err(refuse("it is of small order: one signature would hold for every message"));
+    }
+    // The point encoded anew: `VerifyingKey` gives back the bytes it was read from.
+    if point.to_edwards().compress().to_bytes() != *raw {
+        return Err(refuse("it is not the canonical encoding of its point"));
+    }
+    Ok(point)
 }
 
 fn algorithm_of(jwk: &Json) -> Result<Algorithm, TrustError> {
@@ -303,6 +344,129 @@ mod tests {
             [json!({"kty": "oct", "k": "AAAA"}), json!({"kty": "RSA"}), json!({"kty": "EC", "crv": "P-521"})]
         {
             assert!(PublicKey::from_jwk(&jwk).is_err());
+        }
+    }
+
+    /// Every encoding of a point of small order: the eight points, and what else decodes to one of them.
+    const SMALL_ORDER: [&str; 14] = [
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000080",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "0100000000000000000000000000000000000000000000000000000000000080",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    ];
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn keys_of_small_order_are_refused_wherever_a_key_is_read() {
+        for text in SMALL_ORDER {
+            let raw = unhex(text);
+            assert!(PublicKey::from_jwk(&ed25519_jwk(&raw)).is_err(), "{text}");
+            let multibase =
+                format!("z{}", bs58::encode([&[0xed, 0x01], raw.as_slice()].concat()).into_string());
+            assert!(crate::did::key_document(&format!("did:key:{multibase}")).is_err(), "{text}");
+            let did = "did:web:a.example";
+            for key in [json!({"publicKeyJwk": ed25519_jwk(&raw)}), json!({"publicKeyMultibase": multibase})]
+            {
+                let mut method = key;
+                method["id"] = json!("#k");
+                let document = json!({"id": did, "verificationMethod": [method], "assertionMethod": ["#k"]});
+                let document = crate::did::DidDocument::parse(document, did).unwrap();
+                assert!(document.key(None, crate::did::Relationship::AssertionMethod).is_err(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_signature_that_would_hold_for_every_message_holds_for_none() {
+        // R the neutral element and s zero: under a key of small order OpenSSL takes that for many messages or for all.
+        let mut signature = unhex(SMALL_ORDER[0]);
+        signature.extend([0; 32]);
+        for text in SMALL_ORDER {
+            let jwk = ed25519_jwk(&unhex(text));
+            for message in 0..16 {
+                let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"x"}"#);
+                let payload = URL_SAFE_NO_PAD.encode(message.to_string());
+                let jws = format!("{header}.{payload}.{}", URL_SAFE_NO_PAD.encode(&signature));
+                assert!(PublicKey::from_jwk(&jwk).and_then(|key| key.verify(&jws)).is_err(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_has_one_encoding_and_a_signature_one_number() {
+        // y = p + 3 and p + 4 are points of large order, once their first byte is taken modulo p.
+        for first in 0xed_u8..=0xff {
+            for last in [0x7f_u8, 0xff] {
+                let mut raw = [0xff_u8; 32];
+                (raw[0], raw[31]) = (first, last);
+                assert!(PublicKey::from_jwk(&ed25519_jwk(&raw)).is_err(), "{first:x} {last:x}");
+            }
+        }
+        let private = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let jws = private.sign("x", "JWT", b"p").unwrap();
+        let (signed, signature) = jws.rsplit_once('.').unwrap();
+        let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        // The order of the base point, little-endian.
+        let order = unhex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+        let mut carry = 0;
+        for (byte, add) in bytes[32..].iter_mut().zip(order) {
+            carry += u16::from(*byte) + u16::from(add);
+            *byte = carry.to_le_bytes()[0];
+            carry >>= 8;
+        }
+        let key = PublicKey::from_jwk(private.public_jwk()).unwrap();
+        assert!(key.verify(&jws).is_ok());
+        assert!(key.verify(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&bytes))).is_err());
+        bytes[..32].copy_from_slice(&unhex(SMALL_ORDER[0]));
+        assert!(key.verify(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&bytes))).is_err());
+    }
+
+    #[test]
+    fn p_256_keys_are_points_of_the_curve_and_signatures_are_not_zero() {
+        let private = PrivateKey::generate(Algorithm::P256).unwrap();
+        let part = |name: &str| URL_SAFE_NO_PAD.decode(private.public_jwk()[name].as_str().unwrap()).unwrap();
+        let (x, y) = (part("x"), part("y"));
+        let jwk = |x: &[u8], y: &[u8]| {
+            let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            json!({"kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y)})
+        };
+        assert!(PublicKey::from_jwk(&jwk(&x, &y)).is_ok());
+        let mut other = y.clone();
+        other[31] ^= 1;
+        for (x, y) in [
+            (&x[..], &other[..]),
+            (&x[..], &[0_u8; 32][..]),
+            (&[0; 32], &[0; 32]),
+            (&[0xff; 32], &y),
+            (&x[..31], &y),
+            (&x, &[&y[..], &[0]].concat()),
+        ] {
+            assert!(PublicKey::from_jwk(&jwk(x, y)).is_err());
+        }
+        for point in [[0_u8; 33].as_slice(), &[[2].as_slice(), &[0xff; 32]].concat(), &[0], &[4; 65]] {
+            assert!(PublicKey::from_p256_point(point).is_err());
+        }
+        let jws = private.sign("x", "JWT", b"p").unwrap();
+        let (signed, signature) = jws.rsplit_once('.').unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let key = PublicKey::from_jwk(private.public_jwk()).unwrap();
+        let zero = [0_u8; 32];
+        for forged in [[zero, zero].concat(), [&bytes[..32], &zero].concat(), [&zero, &bytes[32..]].concat()]
+        {
+            assert!(key.verify(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(forged))).is_err());
         }
     }
 }

@@ -113,6 +113,7 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
         messages,
         did_documents: documents.into_iter().collect(),
         credentials: BTreeMap::from([(CONSUMER.to_owned(), vec![credential(&issuer, revoked)])]),
+        compromised_keys: Vec::new(),
         undeclared_keys: false,
         concluded_at: at(22),
         exported_at: at(100),

@@ -37,9 +37,12 @@ struct Rotate {
     /// Hours that the old keys are still believed after that.
     #[arg(long, default_value_t = 24, value_name = "HOURS")]
     overlap: u32,
-    /// The old keys are in wrong hands: the new one signs at once, and nothing that the old ones signed counts.
+    /// The old keys are in wrong hands: the new one signs at once, and what the old ones signed since then does not count.
     #[arg(long, conflicts_with_all = ["lead", "overlap"])]
     compromised: bool,
+    /// Since when the old keys are in wrong hands, such as 2026-01-31T00:00:00Z; since now where this is not said.
+    #[arg(long, requires = "compromised", value_name = "TIME")]
+    since: Option<jiff::Timestamp>,
 }
 
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
@@ -62,17 +65,19 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             let body = json!({
                 "keyType": key_type, "leadSeconds": rotate.lead.saturating_mul(60),
                 "overlapSeconds": rotate.overlap.saturating_mul(3600), "compromised": rotate.compromised,
+                "since": rotate.since,
             });
             let found = api.post("/v4/identity/rotate", body).await?;
             output.result(&found, || {
                 let when = if rotate.compromised {
                     "The new key signs from now on. Peers that have kept the DID document believe the old one for up to \
-                     five minutes more."
+                     five minutes more. The files of the old keys were destroyed. Agreements that were concluded since the \
+                     old ones are in wrong hands do not count; `concordat agreements list` shows them."
                         .to_owned()
                 } else {
                     format!(
                         "The new key is published and signs in {} min; the old ones are believed for {} h more, then their \
-                         files in keys/ are not needed.",
+                         files in keys/ are destroyed.",
                         rotate.lead, rotate.overlap
                     )
                 };

@@ -23,8 +23,6 @@ use crate::tables::{
     self, AgreementRecord, Claim, DutyLedger, Event, Evidence, OutboxEntry, ProcessKind, Told, prefix,
 };
 
-/// Most statements that are kept for one agreement.
-const MAX_EVIDENCE: usize = 1000;
 /// Longest statement, in bytes.
 const MAX_STATEMENT: usize = 2000;
 /// A deadline is looked at this long after it, so that it is past by every reading.
@@ -299,8 +297,14 @@ impl Engine {
     ) -> Result<DutyLedger, EngineError> {
         let agreement = record.agreement.id().to_string();
         let (mut ledger, version) = self.ledger(&agreement)?;
-        if ledger.evidence.len() >= MAX_EVIDENCE {
-            let reason = format!("{MAX_EVIDENCE} statements about `{agreement}` are kept; no more are taken");
+        // Each party has room of its own: neither can take the other's.
+        let most = usize::try_from(self.max_duty_statements).unwrap_or(usize::MAX);
+        let of_party = ledger.evidence.iter().filter(|one| one.by == evidence.by).count();
+        if of_party >= most {
+            let reason = format!(
+                "{most} statements of {} about `{agreement}` are kept, and no more are taken (duty_statements)",
+                evidence.by
+            );
             return Err(EngineError::refused(RefusalKind::TooMuch, reason));
         }
         let what = match evidence.claim {

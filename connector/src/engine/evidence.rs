@@ -124,6 +124,7 @@ impl Engine {
             credentials,
             statements,
             periods: self.periods(id)?.iter().map(|period| json!(period)).collect(),
+            compromised_keys: self.identity.compromised_keys(),
             undeclared_keys: self.dialect == Dialect::Draft,
             concluded_at: record.concluded_at,
             exported_at: clock::now(),

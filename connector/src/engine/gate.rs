@@ -21,7 +21,7 @@ use sha2::Sha256;
 use store::{Batch, Store, StoreError};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
-use trust::{DidDocument, SignerRole};
+use trust::{AgreementSignature, DidDocument, SignerRole};
 
 use super::claims::{Claims, missing};
 use super::meters::{Ended, Meters};
@@ -178,6 +178,10 @@ impl Engine {
         // Watching before asking: what ends the transfer from here on is not missed.
         let signal = self.streams.watch(pid);
         let current = self.provided(pid)?;
+        if current.transfer.generation != transfer.generation {
+            // It was started anew meanwhile, and the token is that of the start before.
+            return Err(Denial::Unknown);
+        }
         let transfer = &current.transfer;
         let agreement = transfer.agreement.to_string();
         let denied = |reason: String| Err(Denial::Denied(reason));
@@ -361,6 +365,13 @@ impl Engine {
     /// Counts what passed under an agreement. Reads that end together are written together: at once where the terms ask how
     /// much was used, within a tenth of a second otherwise.
     pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered) {
+        if let Some(why) = metered.failed.as_ref().filter(|_| metered.bytes == 0) {
+            // Nothing was handed on: it is as if the source had not been opened.
+            let text = format!("the source failed before its first byte, and the read is not counted: {why}");
+            self.record(Event::new("stream", clock::now(), text).about(transfer)).await;
+            self.source_failed(agreement, read).await;
+            return;
+        }
         let ended = Ended { transfer: transfer.to_owned(), read: read.clone(), metered, at: clock::now() };
         let is_first = self.meters.ended(agreement, ended);
         if !read.noted {
@@ -522,9 +533,30 @@ impl Engine {
             let document = record.did_documents.get(party.as_str()).cloned().unwrap_or_default();
             DidDocument::parse(document, party.as_str())
                 .and_then(|document| trust::agreement::verify(signature, role, agreement, &document))
-                .map_err(|error| format!("a signature under the agreement does not hold: {error}"))?;
+                .map_err(|error| format!("a signature under the agreement does not hold: {error}"))
+                .and_then(|held| self.not_compromised(record, &held))?;
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// A signature of this node's own counts if its key was in nobody else's hands when the agreement was recorded here: a
+    /// record of this node, whose log is sealed by later keys, and not the key's own word, places it in time.
+    fn not_compromised(&self, record: &AgreementRecord, held: &AgreementSignature) -> Result<(), String> {
+        if held.signer != self.did() {
+            return Ok(());
+        }
+        let fragment = |id: &str| id.rsplit('#').next().map(str::to_owned);
+        let known = self.identity.compromised_keys();
+        match known.into_iter().find(|key| fragment(&key.key_id) == fragment(&held.key_id)) {
+            Some(key) if record.concluded_at >= key.since => Err(format!(
+                "the agreement was concluded on {}, and the key {} that signed it here is in wrong hands since {}: it does \
+                 not count; negotiate it anew",
+                record.concluded_at, key.key_id, key.since
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -536,6 +568,11 @@ pub(super) struct Verified(Mutex<HashMap<String, (u64, Arc<AgreementRecord>)>>);
 impl Verified {
     /// Most that are remembered; then it begins anew.
     const MOST: usize = 1024;
+
+    /// What counted may count no more.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 
     fn get(&self, agreement: &str, version: u64) -> Option<Arc<AgreementRecord>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

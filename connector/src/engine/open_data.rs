@@ -132,6 +132,7 @@ impl Engine {
             let key = tables::key(prefix::OPEN_USE, &trust::did::segment(id));
             let _lock = self.locks.lock(&key).await;
             let found = tables::load::<OpenUse>(&self.store, &key)?;
+            let version = found.as_ref().map(|(_, version)| *version);
             let before = found
                 .map_or_else(|| OpenUse { dataset: id.to_owned(), ..OpenUse::default() }, |(one, _)| one);
             let usage = OpenUse {
@@ -141,7 +142,8 @@ impl Engine {
                 ..before
             };
             let mut batch = Batch::new();
-            tables::put(&mut batch, key, &usage)?;
+            batch.expect(key.clone(), version);
+            tables::put(&mut batch, key.clone(), &usage)?;
             self.commit(batch).await.map(|_| ())
         };
         if let Err(error) = counted.await {

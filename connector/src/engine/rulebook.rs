@@ -352,7 +352,7 @@ impl Engine {
         let _lock = self.locks.lock(prefix::RULEBOOK).await;
         let mut batch = Batch::new();
         batch.delete(tables::outbox(entry.message.id.as_str()));
-        if let Some((mut record, _)) = tables::load::<RulebookRecord>(&self.store, &entry.pid)?
+        if let Some((mut record, version)) = tables::load::<RulebookRecord>(&self.store, &entry.pid)?
             && let Some(accepted) = &mut record.accepted
         {
             accepted.told = match outcome {
@@ -369,6 +369,7 @@ impl Engine {
                     Told::Not(failure.reason)
                 }
             };
+            batch.expect(entry.pid.clone(), Some(version));
             tables::put(&mut batch, entry.pid.clone(), &record)?;
         }
         self.commit(batch).await.map(|_| ())
@@ -414,10 +415,12 @@ impl Engine {
         };
         let mut batch = Batch::new();
         let key = format!("{}{:010}/{}", prefix::ACCEPTANCE, reference.version, trust::did::segment(caller));
+        let _lock = self.locks.lock(&key).await;
         if self.store.get(&key)?.is_some() {
             return Ok(());
         }
-        tables::put(&mut batch, key, &accepted)?;
+        batch.expect(key.clone(), None);
+        tables::put(&mut batch, key.clone(), &accepted)?;
         let text = format!("{caller} accepted version {} of the rulebook", reference.version);
         tables::append_event(&mut batch, &Event::new("rulebook", now, text).with(caller))?;
         self.commit(batch).await.map(|_| ())

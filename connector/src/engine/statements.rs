@@ -52,79 +52,101 @@ impl Engine {
         self: &Arc<Self>,
         record: &AgreementRecord,
         made: Made,
+        batch: Batch,
+    ) -> Result<(), EngineError> {
+        self.state_all(record, vec![made], batch).await
+    }
+
+    /// As [`Self::state`], for several: all of them are recorded in one commit, or none.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn state_all(
+        self: &Arc<Self>,
+        record: &AgreementRecord,
+        all: Vec<Made>,
         mut batch: Batch,
-    ) -> Result<StatementRecord, EngineError> {
+    ) -> Result<(), EngineError> {
         let agreement = record.agreement.id().to_string();
         let _lock = self.locks.lock(&tables::key(prefix::STATEMENTS, &agreement)).await;
         let now = clock::now();
-        let statement = Statement {
-            by: self.did().to_owned(),
-            to: record.peer.clone(),
-            id: ids::urn(),
-            // As it is signed, so that both keep the same.
-            at: Timestamp::from_second(now.as_second()).unwrap_or(now),
-            stated: made.stated,
-        };
-        let compact = self.identity.sign_statement(&statement, made.kind)?;
-        let kept = StatementRecord {
-            id: statement.id.clone(),
-            kind: made.kind.to_owned(),
-            agreement: agreement.clone(),
-            by: statement.by,
-            at: statement.at,
-            recorded_at: now,
-            answers: made.answers,
-            due: made.due,
-            told: Told::Pending,
-            sealed: String::new(),
-        };
-        let kept = self.keep_statement(kept, &compact, &made.text, &record.peer, &mut batch)?;
-        let entry = OutboxEntry {
-            kind: ProcessKind::Statement,
-            pid: agreement.clone(),
-            peer: record.peer.clone(),
-            address: record.peer_address.clone(),
-            message: Outgoing {
-                id: protocol::MessageId::new(statement.id),
-                path: format!("agreements/{}/statements", trust::did::segment(&agreement)),
-                body: json!(StatementMessage { statement: compact }),
-            },
-            since: now,
-        };
-        tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;
+        let mut entries = Vec::new();
+        for (before, made) in (0..).zip(all) {
+            let statement = Statement {
+                by: self.did().to_owned(),
+                to: record.peer.clone(),
+                id: ids::urn(),
+                // As it is signed, so that both keep the same.
+                at: Timestamp::from_second(now.as_second()).unwrap_or(now),
+                stated: made.stated,
+            };
+            let compact = self.identity.sign_statement(&statement, made.kind)?;
+            let kept = StatementRecord {
+                id: statement.id.clone(),
+                kind: made.kind.to_owned(),
+                agreement: agreement.clone(),
+                by: statement.by,
+                at: statement.at,
+                recorded_at: now,
+                answers: made.answers,
+                due: made.due,
+                told: Told::Pending,
+                sealed: String::new(),
+            };
+            self.keep_statement(kept, &compact, &made.text, &record.peer, before, &mut batch)?;
+            let entry = OutboxEntry {
+                kind: ProcessKind::Statement,
+                pid: agreement.clone(),
+                peer: record.peer.clone(),
+                address: record.peer_address.clone(),
+                message: Outgoing {
+                    id: protocol::MessageId::new(statement.id),
+                    path: format!("agreements/{}/statements", trust::did::segment(&agreement)),
+                    body: json!(StatementMessage { statement: compact }),
+                },
+                since: now,
+            };
+            tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;
+            entries.push(entry);
+        }
         self.commit(batch).await?;
-        self.outbox.deliver(self, entry);
-        Ok(kept)
+        for entry in entries {
+            self.outbox.deliver(self, entry);
+        }
+        Ok(())
     }
 
-    /// Puts a statement into a batch; its text is sealed, for it may be about a person.
+    /// Puts a statement into a batch that has `before` others already; its text is sealed, for it may be about a person.
     fn keep_statement(
         &self,
         record: StatementRecord,
         compact: &str,
         text: &str,
         peer: &str,
+        before: u64,
         batch: &mut Batch,
-    ) -> Result<StatementRecord, EngineError> {
+    ) -> Result<(), EngineError> {
         let counter = tables::key(prefix::STATEMENTS, &record.agreement);
         let found = tables::load::<u64>(&self.store, &counter)?;
         let (count, version) = found.map_or((0, None), |(count, version)| (count, Some(version)));
-        if count >= MAX_STATEMENTS {
+        if count + before >= MAX_STATEMENTS {
             let reason = format!(
                 "{MAX_STATEMENTS} statements about `{}` are kept; no more are taken",
                 record.agreement
             );
             return Err(EngineError::refused(RefusalKind::TooMuch, reason));
         }
-        batch.expect(counter.clone(), version);
-        tables::put(batch, counter, &(count + 1))?;
+        if before == 0 {
+            batch.expect(counter.clone(), version);
+        }
+        tables::put(batch, counter, &(count + before + 1))?;
         let key = tables::statement(&record.agreement, &record.id);
         let record = StatementRecord { sealed: self.vault.seal(&key, compact)?, ..record };
         let event = Event::new("statement", record.recorded_at, format!("{}: {text}", record.by));
         tables::append_event(batch, &event.about(&record.agreement).with(peer))?;
         batch.expect(key.clone(), None);
         tables::put(batch, key, &record)?;
-        Ok(record)
+        Ok(())
     }
 
     /// Takes a statement of the other party of an agreement.
@@ -177,7 +199,7 @@ impl Engine {
         };
         let mut batch = Batch::new();
         let (kept, text) = self.understand(&record, kept, &statement)?;
-        self.keep_statement(kept, &message.statement, &text, caller, &mut batch)?;
+        self.keep_statement(kept, &message.statement, &text, caller, 0, &mut batch)?;
         self.commit(batch).await?;
         drop(lock);
         self.follow_statement(&record, &statement, kind).await

@@ -33,7 +33,7 @@ impl Engine {
         address: Option<&str>,
         destination: Option<DataAddress>,
     ) -> Result<TransferRecord, EngineError> {
-        let (record, _) = self.load_agreement(agreement)?;
+        let (record, agreed) = self.load_agreement(agreement)?;
         if record.role != Role::Consumer {
             let reason = format!(
                 "this node is the provider of agreement `{agreement}`; only its consumer asks for data"
@@ -54,7 +54,7 @@ impl Engine {
         let parties = self.transfer_parties(&record, peer_address, format);
         let step =
             transfer::begin(ConsumerPid::new(ids::urn()), parties, destination, message_id(), clock::now());
-        self.save_transfer(step.next, None, step.effects).await
+        self.save_under(agreement, agreed, step.next, None, step.effects).await
     }
 
     /// Takes a consumer's request and starts the transfer.
@@ -78,8 +78,8 @@ impl Engine {
         }
         let callback = self.check_callback(Some(&request.callback_address)).await?;
         let agreement = request.agreement_id.as_str();
-        let record = match self.load_agreement(agreement) {
-            Ok((record, _)) if record.role == Role::Provider && record.peer == caller => record,
+        let (record, agreed) = match self.load_agreement(agreement) {
+            Ok(found) if found.0.role == Role::Provider && found.0.peer == caller => found,
             Ok(_) | Err(EngineError::NotFound { .. }) => {
                 let reason = format!(
                     "/agreementId: there is no agreement `{agreement}` between this participant and you"
@@ -105,12 +105,12 @@ impl Engine {
         if record.automation == Automation::Manual {
             let mut waiting = requested;
             waiting.progress.note(now, "it waits for you to start it");
-            self.save_transfer(waiting, None, Vec::new()).await?;
+            self.save_under(agreement, agreed, waiting, None, Vec::new()).await?;
             return Ok(answer);
         }
         let start = Decision::Start(self.data_address(&requested, requested.generation + 1)?);
         let step = transfer::step(requested, Input::Decided { decision: start, message: message_id() }, now)?;
-        self.save_transfer(step.next, None, step.effects).await?;
+        self.save_under(agreement, agreed, step.next, None, step.effects).await?;
         Ok(answer)
     }
 
@@ -147,10 +147,13 @@ impl Engine {
             return Ok(());
         }
         if resumes {
-            let (agreement, _) = self.load_agreement(step.next.agreement.as_str())?;
+            let id = step.next.agreement.to_string();
+            let (agreement, agreed) = self.load_agreement(&id)?;
             in_force(&agreement)?;
+            self.save_under(&id, agreed, step.next, Some(version), step.effects).await?;
+        } else {
+            self.save_transfer(step.next, Some(version), step.effects).await?;
         }
-        self.save_transfer(step.next, Some(version), step.effects).await?;
         Ok(())
     }
 
@@ -225,9 +228,16 @@ impl Engine {
     ) -> Result<TransferRecord, EngineError> {
         let _lock = self.locks.lock(pid).await;
         let (record, version) = self.load_transfer(pid)?;
+        let agreement = record.transfer.agreement.to_string();
+        // Before it is decided: what ends the agreement between here and the commit is noticed by it.
+        let agreed = self.load_agreement(&agreement).map(|(_, version)| version);
         let decision = decide(self, &record.transfer)?;
+        let starts = matches!(decision, Decision::Start(_));
         let input = Input::Decided { decision, message: message_id() };
         let step = transfer::step(record.transfer, input, clock::now())?;
+        if starts {
+            return self.save_under(&agreement, agreed?, step.next, Some(version), step.effects).await;
+        }
         self.save_transfer(step.next, Some(version), step.effects).await
     }
 
@@ -340,15 +350,44 @@ impl Engine {
         Ok(found)
     }
 
+    /// As [`Self::save_transfer`], for what needs the agreement to be in force as it was read, in its version `agreed`: one
+    /// that ends meanwhile gets no transfer that would outlive it.
+    async fn save_under(
+        self: &Arc<Self>,
+        agreement: &str,
+        agreed: u64,
+        transfer: Transfer,
+        version: Option<u64>,
+        effects: Vec<Effect>,
+    ) -> Result<TransferRecord, EngineError> {
+        let mut batch = Batch::new();
+        batch.expect(tables::key(prefix::AGREEMENT, agreement), Some(agreed));
+        let saved = self.save_transfer_with(transfer, version, effects, batch).await;
+        if saved.is_err() {
+            // Where that is why, it is said.
+            in_force(&self.load_agreement(agreement)?.0)?;
+        }
+        saved
+    }
+
     async fn save_transfer(
         self: &Arc<Self>,
         transfer: Transfer,
         version: Option<u64>,
         effects: Vec<Effect>,
     ) -> Result<TransferRecord, EngineError> {
+        self.save_transfer_with(transfer, version, effects, Batch::new()).await
+    }
+
+    async fn save_transfer_with(
+        self: &Arc<Self>,
+        transfer: Transfer,
+        version: Option<u64>,
+        effects: Vec<Effect>,
+        mut batch: Batch,
+    ) -> Result<TransferRecord, EngineError> {
         let (pid, peer) = (transfer.pid().to_owned(), transfer.peer.to_string());
         let key = tables::key(prefix::TRANSFER, &pid);
-        let mut batch = Batch::new();
         batch.expect(key.clone(), version);
         if version.is_none() {
             let index = format!("{}{pid}", tables::transfers_of(transfer.agreement.as_str()));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -163,12 +164,19 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     };
     let counted = (agreement.clone(), read.clone());
     let unopened = access.clone();
+    // Set where what was asked cannot be: then nothing was used.
+    let unused = Arc::new(AtomicBool::new(false));
+    let was_unused = Arc::clone(&unused);
     let ended = move |metered: Metered| {
         tokio::spawn(async move {
             if let Some(access) = &access {
                 engine.access_ended(access, Ok(&metered)).await;
             }
-            engine.meter(&agreement, &transfer, &read, metered).await;
+            if was_unused.load(Ordering::SeqCst) {
+                engine.give_back(&agreement, &read).await;
+            } else {
+                engine.meter(&agreement, &transfer, &read, metered).await;
+            }
         });
     };
     let follow = match &upgrade {
@@ -181,13 +189,16 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     let clock = Arc::new(SystemClock);
     let served =
         dataplane::serve(admission.grant, source.as_ref(), reading, admission.signal, clock, ended).await;
+    if let Ok(response) = &served {
+        unused.store(response.status.is_client_error(), Ordering::SeqCst);
+    }
     match (served, upgrade) {
         (Ok(response), Some(upgrade)) => upgrade.on_upgrade(|socket| messages(socket, response)),
         (Ok(response), None) => streamed(response),
         (Err(error), _) => {
-            match &error {
-                SourceError::Failed(_) => faces.engine.source_failed(&counted.0, &counted.1).await,
-                _ => faces.engine.give_back(&counted.0, &counted.1).await,
+            match error.is_failure() {
+                true => faces.engine.source_failed(&counted.0, &counted.1).await,
+                false => faces.engine.give_back(&counted.0, &counted.1).await,
             }
             if let Some(access) = &unopened {
                 faces.engine.access_ended(access, Err("the source cannot be read like that")).await;
@@ -253,6 +264,13 @@ pub(super) async fn unreadable(faces: &Faces, pid: &str, error: &SourceError) ->
         SourceError::Method => error_answer(StatusCode::METHOD_NOT_ALLOWED, "method", &text),
         SourceError::Asked(_) => error_answer(StatusCode::BAD_REQUEST, "asked", &text),
         SourceError::NotFound(_) => error_answer(StatusCode::NOT_FOUND, "not-found", &text),
+        SourceError::Busy { status, retry_after } => {
+            tracing::warn!(pid, %status, "a source is asked too much, or not ready");
+            let mut answer = error_answer(*status, "busy", &text);
+            let wait = retry_after.clone().unwrap_or_else(|| HeaderValue::from_static("60"));
+            answer.headers_mut().insert(header::RETRY_AFTER, wait);
+            answer
+        }
         SourceError::NotLive | SourceError::OnlyLive => {
             error_answer(StatusCode::NOT_ACCEPTABLE, "live", &text)
         }

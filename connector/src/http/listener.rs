@@ -22,6 +22,8 @@ const CONNECTIONS: usize = 4096;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest time for a request's head to arrive.
 const HEAD: Duration = Duration::from_secs(10);
+// A connection is closed when no further request comes within that time: this node's own client gives it up earlier.
+const _: () = assert!(crate::network::IDLE.as_millis() < HEAD.as_millis());
 /// Largest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// How long running requests may go on after a stop.

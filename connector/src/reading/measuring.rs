@@ -64,7 +64,8 @@ impl Measuring {
 
     /// The provider answered.
     pub(super) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
-        self.ok = Some(true);
+        // What cannot be had like that is not the provider's failure, nor is it a read.
+        self.ok = (!status.is_client_error()).then_some(true);
         if self.is_probe || status == StatusCode::NOT_MODIFIED {
             self.first_byte = Some(self.elapsed());
         }

@@ -15,7 +15,7 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 
 use super::folder::pattern_of;
-use super::{DataRequest, DataResponse, Opening, Source};
+use super::{DataRequest, DataResponse, Opening, Source, refused};
 use crate::error::{SourceError, StreamError};
 
 /// Handed to the upstream; nothing else of the reader's request is.
@@ -146,6 +146,18 @@ impl Source for HttpSource {
             if let Some((name, value)) = &self.credentials {
                 headers.insert(name, value.clone());
             }
+            // What the reader says beyond the address that the operator chose.
+            let said = ASKED.iter().any(|name| request.headers.contains_key(name));
+            let below = !request.path.is_empty() || !request.query.is_empty();
+            let asked = said || below || !request.body.is_empty() || request.method == Method::POST;
+            let what = match request.query.is_empty() {
+                true => request.path.clone(),
+                false => {
+                    let names: Vec<_> =
+                        request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    format!("{}?{}", request.path, names.join("&"))
+                }
+            };
             let sent =
                 self.client.request(request.method, url).headers(headers).body(request.body).send().await;
             let answer = sent.map_err(|error| SourceError::Unreachable(error.without_url()))?;
@@ -158,7 +170,9 @@ impl Source for HttpSource {
                 ]
                 .contains(&status);
             if !fine {
-                return Err(SourceError::Upstream(status));
+                // That nothing is there is about the reader only where the reader chose where.
+                let asked = asked && (below || !matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE));
+                return Err(refused(status, answer.headers(), asked, what));
             }
             let mut headers = HeaderMap::new();
             for name in ANSWERED {

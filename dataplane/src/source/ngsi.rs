@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 use tokio::sync::broadcast;
 
-use super::{DataRequest, DataResponse, Opening, Source, Subscribing, nothing, streamed};
+use super::{DataRequest, DataResponse, Opening, Source, Subscribing, nothing, refused, streamed};
 use crate::error::{SourceError, StreamError};
 use crate::live::{Event, Hubs, MAX_EVENT, back_off};
 
@@ -145,7 +145,9 @@ impl Broker {
             self.client.get(url).headers(self.headers()).header(ACCEPT, "application/json").send().await;
         let answer = sent.map_err(|error| SourceError::Unreachable(error.without_url()))?;
         if !answer.status().is_success() {
-            return Err(SourceError::Upstream(answer.status()));
+            let what =
+                asked.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+            return Err(refused(answer.status(), answer.headers(), !asked.is_empty(), what));
         }
         let body = bounded(answer).await?;
         let text = body.trim_ascii();

@@ -165,7 +165,10 @@ impl ObjectSource {
 
 fn failed(error: object_store::Error) -> SourceError {
     match error {
-        object_store::Error::NotFound { path, .. } => SourceError::NotFound(path),
+        // Its path says where the provider keeps it; and one object that is gone is the provider's to answer for.
+        object_store::Error::NotFound { .. } => {
+            SourceError::Failed("the object is not there any more".to_owned())
+        }
         error => SourceError::Failed(format!("the object store: {error}")),
     }
 }
@@ -187,7 +190,12 @@ impl Source for ObjectSource {
                 }
                 _ => return Err(SourceError::NotFound(request.path)),
             };
-            let meta = self.store.head(&path).await.map_err(failed)?;
+            let meta = match self.store.head(&path).await {
+                Err(object_store::Error::NotFound { .. }) if self.is_prefix => {
+                    return Err(SourceError::NotFound(request.path));
+                }
+                found => found.map_err(failed)?,
+            };
             let etag = meta.e_tag.clone().unwrap_or_default();
             let modified =
                 Timestamp::from_second(meta.last_modified.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::Stream as _;
+use futures_util::{Stream as _, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Config, RowStream};
+use tokio_postgres::{Client, Config, Row, RowStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -164,6 +164,16 @@ fn failed(error: &tokio_postgres::Error) -> SourceError {
     })
 }
 
+/// As [`failed`]; what a value of the reader does not fit is for the reader to mend (SQLSTATE class 22, data exceptions).
+fn failed_with(error: &tokio_postgres::Error, asked: bool) -> SourceError {
+    match error.as_db_error() {
+        Some(said) if asked && said.code().code().starts_with("22") => {
+            SourceError::Asked("a parameter has a value that the query cannot work with".to_owned())
+        }
+        _ => failed(error),
+    }
+}
+
 impl Source for PostgresSource {
     fn open(&self, request: DataRequest) -> Opening<'_> {
         Box::pin(async move {
@@ -186,12 +196,23 @@ impl Source for PostgresSource {
                     bound.len()
                 )));
             }
+            for ((parameter, value), kind) in self.parameters.iter().zip(&bound).zip(statement.params()) {
+                if !value.fits(kind) {
+                    let text =
+                        format!("the parameter `{}` is out of range: the query wants {kind}", parameter.name);
+                    return Err(SourceError::Asked(text));
+                }
+            }
+            let asked = !request.query.is_empty();
             let body = if request.method == Method::HEAD {
                 nothing()
             } else {
-                let rows = client.query_raw(&statement, bound).await.map_err(|error| failed(&error))?;
-                let lines = Lines { rows: Box::pin(rows), ended: None, _client: client, _driver: driver }
-                    .boxed_unsync();
+                let rows = client.query_raw(&statement, bound).await;
+                let mut rows = Box::pin(rows.map_err(|error| failed_with(&error, asked))?);
+                // A query that fails before its first row has given nothing: that is said in place of data.
+                let first = rows.next().await.transpose().map_err(|error| failed_with(&error, asked))?;
+                let ended = first.is_none().then_some(None);
+                let lines = Lines { rows, first, ended, _client: client, _driver: driver }.boxed_unsync();
                 match self.form {
                     SqlForm::JsonLines => lines,
                     form => in_form(lines, form.view()),
@@ -210,6 +231,8 @@ fn in_form(lines: Body, to: View) -> Body {
 /// Rows as lines; the connection is held as long.
 struct Lines {
     rows: Pin<Box<RowStream>>,
+    /// Read already.
+    first: Option<Row>,
     /// How it ended, to be told once what was read is handed on.
     ended: Option<Option<SourceError>>,
     _client: Client,
@@ -240,7 +263,11 @@ impl http_body::Body for Lines {
                     return Poll::Ready(Some(Err(StreamError::Source(Box::new(error)))));
                 }
             }
-            match self.rows.as_mut().poll_next(cx) {
+            let polled = match self.first.take() {
+                Some(first) => Poll::Ready(Some(Ok(first))),
+                None => self.rows.as_mut().poll_next(cx),
+            };
+            match polled {
                 Poll::Ready(Some(Ok(row))) => match row.try_get::<_, &str>(0) {
                     Ok(line) => {
                         out.extend_from_slice(line.as_bytes());
@@ -270,6 +297,21 @@ enum Bound {
 }
 
 impl Bound {
+    /// Whether it is within what `kind` can hold; what it is of another kind is not for it to say.
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "real is what the query wants"
+    )]
+    fn fits(&self, kind: &Type) -> bool {
+        match (self, kind) {
+            (Self::Integer(number), &Type::INT2) => i16::try_from(*number).is_ok(),
+            (Self::Integer(number), &Type::INT4) => i32::try_from(*number).is_ok(),
+            (Self::Number(number), &Type::FLOAT4) => (*number as f32).is_finite(),
+            _ => true,
+        }
+    }
+
     fn read(parameter: &Parameter, text: &str) -> Result<Self, SourceError> {
         let read = match parameter.kind {
             ParameterKind::Boolean => text.parse().ok().map(Self::Boolean),

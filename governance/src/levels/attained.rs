@@ -34,7 +34,7 @@ pub struct Attainment {
     pub skewed: u64,
     /// Reads that both recorded differently, and that count for neither.
     pub disagreed: u64,
-    /// Failures that only the consumer saw, and that do not count.
+    /// Reads that only one party saw, and that do not count: what speaks for that party, or what the terms ignore.
     pub one_sided: u64,
 }
 
@@ -174,6 +174,11 @@ fn counted(
             })
         }
         (Some(consumer), None) if !consumer.ok && terms.one_sided == OneSided::Ignored => {
+            attainment.one_sided += 1;
+            None
+        }
+        // That the provider alone says it gave something proves nothing; a failure that it admits counts.
+        (None, Some(provider)) if provider.ok => {
             attainment.one_sided += 1;
             None
         }
@@ -369,6 +374,7 @@ mod tests {
             read("a", Consumer, 10, true, 100),
             read("a", Provider, 11, true, 1),
             read("b", Consumer, 310, false, 900),
+            read("c", Consumer, 620, true, 700),
             read("c", Provider, 620, true, 700),
             // Two say different things; one is in maintenance; the clocks of one pair are too far apart; one is of another hour.
             read("d", Consumer, 700, true, 1),
@@ -453,6 +459,27 @@ mod tests {
         {
             let terms = ServiceLevels { disagreement, ..terms() };
             assert_eq!(level(&attain(&terms, since(), 0, &both).unwrap(), "up").met, met, "{disagreement:?}");
+        }
+    }
+
+    #[test]
+    fn reads_that_the_provider_alone_saw_make_nothing_better() {
+        let failed = read("real", Side::Consumer, 10, false, 0);
+        let seen = [failed, read("real", Side::Provider, 10, false, 0)];
+        let invented: Vec<_> =
+            (0..1200).map(|n| read(&format!("invented {n}"), Side::Provider, 3 * n, true, 1)).collect();
+        for one_sided in [OneSided::Counts, OneSided::Ignored] {
+            let terms = ServiceLevels { one_sided, maintenance: Vec::new(), ..terms() };
+            let honest = attain(&terms, since(), 0, &seen).unwrap();
+            let padded = attain(&terms, since(), 0, seen.iter().chain(&invented)).unwrap();
+            assert_eq!(level(&honest, "up").attained, Some(0));
+            assert_eq!(
+                padded.levels, honest.levels,
+                "neither is anything owed for requests that were never made"
+            );
+            assert_eq!((padded.reads, padded.one_sided), (1, 1200));
+            let admitted = [read("admitted", Side::Provider, 20, false, 0)];
+            assert!(!level(&attain(&terms, since(), 0, &admitted).unwrap(), "up").met, "its own failure");
         }
     }
 

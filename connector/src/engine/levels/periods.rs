@@ -23,6 +23,8 @@ use crate::tables::{
 /// How long the other party has to state what it measured: a tenth of the period, within these bounds.
 const ANSWER: (SignedDuration, SignedDuration) =
     (SignedDuration::from_secs(10), SignedDuration::from_hours(24));
+/// Most parts that are recorded in one commit: each has up to a megabyte there.
+const IN_ONE_COMMIT: usize = 12;
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 2000;
 
@@ -43,16 +45,16 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let (record, _) = self.load_agreement(agreement)?;
         let Some(promise) = self.promised.of(agreement) else { return Ok(()) };
-        // What has ended is among what is stated.
-        self.write_meters(agreement).await;
-        self.state_measured(&record, number, false).await?;
+        // The next one is expected first: whatever is wrong with this one does not stop it.
         if let Some((_, end)) = promise.levels.bounds(promise.since, number + 1)
             && record.ended.as_ref().is_none_or(|ended| end <= ended.at)
         {
             let at = end.checked_add(SETTLE).unwrap_or(end);
             self.deadlines.expect(at, Due::Period(agreement.to_owned(), number + 1));
         }
-        Ok(())
+        // What has ended is among what is stated.
+        self.write_meters(agreement).await;
+        self.state_measured(&record, number, false).await
     }
 
     /// States what was measured in a period, once. A period in which nothing was measured, and nothing had to be done, is
@@ -92,9 +94,6 @@ impl Engine {
             disputes: Vec::new(),
             breaches: Vec::new(),
         };
-        let mut batch = Batch::new();
-        batch.expect(key.clone(), None);
-        tables::put(&mut batch, key, &fresh)?;
         let most = IN_ONE_PART * usize::try_from(MAX_PARTS).unwrap_or(1);
         if measured.len() > most {
             tracing::error!(
@@ -110,6 +109,7 @@ impl Engine {
             parts.push(&[]);
         }
         let count = u32::try_from(parts.len()).unwrap_or(MAX_PARTS);
+        let mut all = Vec::new();
         for (part, measured) in (0..).zip(parts) {
             let stated = MeasuredPart { period: number, part, parts: count, measured: measured.to_vec() };
             let made = Made {
@@ -119,8 +119,18 @@ impl Engine {
                 answers: None,
                 due: None,
             };
-            self.state(record, made, std::mem::take(&mut batch)).await?;
+            all.push(made);
         }
+        // In one commit, or, where that would be too large, with the period's record in the last one: a period is stated as a
+        // whole, or not yet, and then all of it is stated again.
+        while all.len() > IN_ONE_COMMIT {
+            let rest = all.split_off(IN_ONE_COMMIT);
+            self.state_all(record, std::mem::replace(&mut all, rest), Batch::new()).await?;
+        }
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), None);
+        tables::put(&mut batch, key, &fresh)?;
+        self.state_all(record, all, batch).await?;
         let tenth = promise.levels.period.checked_div(10).unwrap_or(ANSWER.0).clamp(ANSWER.0, ANSWER.1);
         let wait = clock::now().checked_add(tenth).unwrap_or(Timestamp::MAX);
         self.deadlines.expect(wait, Due::Answer(agreement.clone(), number));

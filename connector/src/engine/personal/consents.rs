@@ -588,6 +588,6 @@ impl Engine {
             due: None,
             text: format!("states that what the notice {id} is about was deleted"),
         };
-        self.state(&record, made, Batch::new()).await.map(|_| ())
+        self.state(&record, made, Batch::new()).await
     }
 }
