@@ -61,7 +61,7 @@ async fn the_page_shows_rows_charts_maps_and_live_data() {
     provider.publish("urn:north", table("North <b>", 51.3).as_bytes(), &[]);
     provider.publish("urn:south", table("South", 51.1).as_bytes(), &["--round", "value=5"]);
     provider.publish("urn:counted", table("Counted", 51.1).as_bytes(), &["--at-most", "3"]);
-    let folder = provider.dir.join("events");
+    let folder = provider.data().join("events");
     std::fs::create_dir_all(&folder).unwrap();
     provider.json(&[
         "publish",

@@ -15,6 +15,7 @@ mod documents;
 mod faults;
 mod federation;
 mod feed;
+mod files;
 mod gateway;
 mod hostile;
 mod identity;

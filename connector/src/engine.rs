@@ -91,7 +91,7 @@ use crate::config::{
 use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::locks::Locks;
-use crate::network::Guard;
+use crate::network::{Guard, PeerClient};
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
 use crate::search::{SearchError, SearchIndex};
@@ -170,7 +170,7 @@ pub struct Engine {
     store: Store,
     identity: Arc<Identity>,
     resolver: Arc<Resolver>,
-    client: reqwest::Client,
+    client: PeerClient,
     guard: Guard,
     outbox: Outbox,
     streams: Arc<Streams>,
@@ -242,7 +242,7 @@ pub struct Parts {
     /// Who others are.
     pub resolver: Arc<Resolver>,
     /// The way to peers.
-    pub client: reqwest::Client,
+    pub client: PeerClient,
     /// What it refuses to reach.
     pub guard: Guard,
     /// What delivers.
@@ -400,7 +400,7 @@ impl Engine {
 
     /// The guarded client.
     #[must_use]
-    pub const fn client(&self) -> &reqwest::Client {
+    pub const fn client(&self) -> &PeerClient {
         &self.client
     }
 

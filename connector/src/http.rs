@@ -25,7 +25,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 
 pub use self::authenticate::Authentication;
@@ -104,6 +104,11 @@ async fn to_the_end(request: Request, next: Next) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// What of an address lies below its first `names` names, as it was sent: decoded, an encoded slash would be any other.
+fn below(uri: &Uri, names: usize) -> String {
+    uri.path().splitn(names + 2, '/').nth(names + 1).unwrap_or_default().to_owned()
 }
 
 /// A whole body within bounds of size and time.

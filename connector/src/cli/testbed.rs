@@ -14,7 +14,8 @@ use super::api::Api;
 use super::{authority, init};
 use crate::config::{self, Config};
 use crate::ids;
-use crate::network::{self, Guard};
+use crate::network;
+use crate::sources::{Named, Purpose};
 
 /// Longest start of a node.
 const START: Duration = Duration::from_secs(20);
@@ -99,6 +100,9 @@ impl Testbed {
                 store: init::Engine::Sled,
             },
         )?;
+        // Benchmarks and demos share files of the testbed's own folder.
+        let named = Named { path: self.folder.clone(), purpose: Purpose::Data };
+        crate::sources::allow(&config, &[named], "Files of this testbed")?;
         prepare(&dir)?;
         let child = spawn(&dir).await?;
         let api = Api::open(&dir)?;
@@ -119,8 +123,7 @@ impl Testbed {
             roots.add(certificate)?;
         }
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let guard = Guard::new(&["127.0.0.0/8".parse()?, "::1/128".parse()?]);
-        Ok(network::peer_client(&guard, tls)?)
+        Ok(network::upstream_client(tls)?)
     }
 }
 

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use dataplane::live::Framing;
 use dataplane::{DataRequest, DataResponse, Follow, Metered, Reading, SourceError};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
@@ -105,12 +105,14 @@ async fn read_it(
 
 async fn read_below(
     State(faces): State<Arc<Faces>>,
-    Path((pid, path)): Path<(String, String)>,
+    Path((pid, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let path = super::below(&uri, 1);
     read(faces, Incoming { pid, path, query, method, headers, body, upgrade: None }).await
 }
 

@@ -28,7 +28,7 @@ use dataplane::live::{self, Framing};
 use dataplane::rows::{Counted, Form, Pipe, View, pipe};
 use dataplane::{DataResponse, Metered};
 use futures_util::TryStreamExt as _;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -157,7 +157,8 @@ async fn whole(
 
 async fn below(
     State(management): State<Arc<Management>>,
-    Path((name, path)): Path<(String, String)>,
+    Path((name, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
@@ -167,7 +168,7 @@ async fn below(
         Ok(body) => body.into(),
         Err(error) => return data::error_answer(StatusCode::BAD_REQUEST, "body", &error.to_string()),
     };
-    match Request::read(name, path, query.as_deref(), method, headers, body) {
+    match Request::read(name, super::below(&uri, 2), query.as_deref(), method, headers, body) {
         Ok(request) => answer(&management, request).await,
         Err(error) => respond(Err(error)),
     }

@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
 use dataplane::{DataRequest, Metered, Reading};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::Faces;
 use super::data::{Asked, error_answer, failed, streamed, unreadable};
@@ -30,12 +30,13 @@ async fn read_it(
 
 async fn read_below(
     State(faces): State<Arc<Faces>>,
-    Path((id, path)): Path<(String, String)>,
+    Path((id, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    read(faces, id, path, query, method, headers).await
+    read(faces, id, super::below(&uri, 2), query, method, headers).await
 }
 
 async fn read(

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use super::{Management, Shared, error, respond};
 use crate::reading::{self, Unread, Wanted};
@@ -30,12 +30,13 @@ async fn read(
 
 async fn read_below(
     State(management): Shared,
-    Path((id, path)): Path<(String, String)>,
+    Path((id, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    hand_on(&management, &id, path, query, method, headers).await
+    hand_on(&management, &id, crate::http::below(&uri, 3), query, method, headers).await
 }
 
 async fn hand_on(
