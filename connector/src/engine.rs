@@ -66,6 +66,7 @@ use self::federation::Federation;
 pub use self::feed::{Index, Listed, Wanted};
 use self::gate::Verified;
 pub use self::gate::{Admission, Denial, Read, Sent};
+pub use self::keys::Holder;
 use self::levels::Promised;
 use self::meters::Meters;
 pub use self::negotiations::Move;
@@ -224,6 +225,8 @@ pub struct Engine {
     federating: FederationSettings,
     federation: Federation,
     committed: watch::Sender<u64>,
+    /// Counts keys of the API that were revoked.
+    revoked_keys: watch::Sender<u64>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -317,6 +320,7 @@ impl Engine {
             federating: config.federation.clone(),
             federation: Federation::default(),
             committed: watch::channel(0).0,
+            revoked_keys: watch::channel(0).0,
         };
         engine.load_catalog()?;
         engine.load_ledger()?;

@@ -5,6 +5,7 @@ mod data;
 mod dcp;
 mod dsp;
 mod gateway;
+mod held;
 pub mod listener;
 pub mod management;
 mod notify;
@@ -61,7 +62,7 @@ pub struct Faces {
     authentication: Authentication,
     refusals: problem::RefusalLog,
     /// Personal data operators who look at their page.
-    operators: sessions::Sessions,
+    operators: sessions::Sessions<String>,
 }
 
 impl Faces {

@@ -53,6 +53,17 @@ impl Testbed {
         self.made(name, |dir| authority::init(dir, &wanted).map(|_| ())).await
     }
 
+    /// Makes and starts a node called `name` whose page a key in the address opens, so that one line leads there.
+    pub(super) async fn viewer(&self, name: &str) -> anyhow::Result<TestNode> {
+        self.made(name, |dir| {
+            let mut config = Config::load(dir)?;
+            config.gateway.key_in_address = true;
+            let text = toml::to_string(&config).context("writing a configuration")?;
+            std::fs::write(dir.join(config::FILE), text).context("writing a configuration")
+        })
+        .await
+    }
+
     /// Makes and starts a node called `name` that reads the catalog of `peer`.
     pub(super) async fn reader(&self, name: &str, peer: &TestNode) -> anyhow::Result<TestNode> {
         self.made(name, |dir| {

@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use dataplane::{DataRequest, Metered, Reading};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
-use super::Faces;
 use super::data::{Asked, error_answer, failed, streamed, unreadable};
+use super::{Faces, pages};
 use crate::clock::SystemClock;
 use crate::engine::OpenDenial;
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
-    Router::new().route("/data/{id}", get(read_it)).route("/data/{id}/{*path}", get(read_below))
+    Router::new()
+        .route("/data/{id}", get(read_it))
+        .route("/data/{id}/{*path}", get(read_below))
+        .layer(map_response(pages::handed_on))
 }
 
 async fn read_it(
@@ -68,7 +72,8 @@ async fn read(
         Ok(source) => source,
         Err(error) => return failed(&faces, &id, &format!("{error:#}")).await,
     };
-    let counts = method == Method::GET;
+    let counts =
+        method == Method::GET || method == Method::HEAD && headers.contains_key(dataplane::WANT_REPR_DIGEST);
     let (engine, counted, permit) = (Arc::clone(&faces.engine), id.clone(), admission.permit);
     let ended = move |metered: Metered| {
         drop(permit);
@@ -77,7 +82,7 @@ async fn read(
         }
     };
     let only_live = source.is_live() && !source.is_whole();
-    let follow = if counts { asked.follow(&headers, only_live) } else { None };
+    let follow = if method == Method::GET { asked.follow(&headers, only_live) } else { None };
     let request = DataRequest { method, path, query: asked.further, headers, ..DataRequest::default() };
     let reading = Reading { request, follow, ticket: None };
     let clock = Arc::new(SystemClock);
