@@ -1,6 +1,7 @@
 //! Which crate may use which, held over `cargo metadata` (ARCHITECTURE.md, style of the house).
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
@@ -52,20 +53,63 @@ fn the_arrows_go_one_way() {
     }
 }
 
+/// The source files of a crate.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(format!("{}/../{folder}/src", env!("CARGO_MANIFEST_DIR")))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+/// What opens connections by itself, and who may name it: the one way out, sources and tools that go where the operator says.
+#[test]
+fn nothing_dials_strangers_but_through_the_guarded_client() {
+    // None of these is handed an address that a stranger chose.
+    const MAY: &[&str] = &[
+        "connector/src/network.rs",
+        "connector/src/sources.rs",
+        "connector/src/cli/",
+        "dataplane/src/requests.rs",
+        "dataplane/src/source/http.rs",
+        "dataplane/src/source/ngsi.rs",
+        "dataplane/src/source/mqtt.rs",
+        "dataplane/src/source/nats.rs",
+        "dataplane/src/source/postgres.rs",
+    ];
+    const DIALS: &[&str] = &[
+        "reqwest::Client",
+        "reqwest::get",
+        "reqwest::RequestBuilder",
+        "TcpStream::connect",
+        "UdpSocket",
+        "lookup_host",
+        "upstream_client",
+        "hyper_util::client",
+        "async_nats",
+        "tokio_postgres",
+    ];
+    for folder in
+        ["connector", "dataplane", "trust", "protocol", "catalog", "governance", "policy-engine", "store"]
+    {
+        for path in sources(folder) {
+            let name = path.to_str().unwrap().rsplit_once("/../").unwrap().1.to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let dials: Vec<_> = DIALS.iter().filter(|one| text.contains(**one)).collect();
+            // The node only hands the operator's client to its sources.
+            let hands_on = name == "connector/src/node.rs" && dials == [&"upstream_client"];
+            let may = hands_on || MAY.iter().any(|may| name.starts_with(may));
+            assert!(dials.is_empty() || may, "{name} dials by itself: {dials:?}; use network::PeerClient");
+        }
+    }
+}
+
 #[test]
 fn only_the_engine_steps_and_only_one_file_names_josekit() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let sources = |folder: &str| {
-        let mut found = Vec::new();
-        let mut folders = vec![std::path::PathBuf::from(format!("{root}/{folder}/src"))];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { folders.push(path) } else { found.push(path) }
-            }
-        }
-        found
-    };
     for path in sources("connector") {
         let text = std::fs::read_to_string(&path).unwrap();
         if !path.components().any(|part| part.as_os_str() == "engine") {

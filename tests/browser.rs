@@ -61,7 +61,7 @@ async fn the_page_shows_rows_charts_maps_and_live_data() {
     provider.publish("urn:north", table("North <b>", 51.3).as_bytes(), &[]);
     provider.publish("urn:south", table("South", 51.1).as_bytes(), &["--round", "value=5"]);
     provider.publish("urn:counted", table("Counted", 51.1).as_bytes(), &["--at-most", "3"]);
-    let folder = provider.dir.join("events");
+    let folder = provider.data().join("events");
     std::fs::create_dir_all(&folder).unwrap();
     provider.json(&[
         "publish",
@@ -91,15 +91,19 @@ async fn the_page_shows_rows_charts_maps_and_live_data() {
 
     // Nobody without a key; a wrong one is told; the right one opens.
     client.goto(&page).await.unwrap();
+    client.wait().at_most(Duration::from_secs(60)).for_element(Locator::Css("form")).await.unwrap();
     assert!(client.current_url().await.unwrap().path().ends_with("/login"));
     let form = client.form(Locator::Css("form")).await.unwrap();
     form.set_by_name("key", "guessed").await.unwrap();
     form.submit().await.unwrap();
-    assert!(text(&client, ".problem").await.contains("no key of this node"));
+    // The page that answers takes its time to come.
+    let told =
+        client.wait().at_most(Duration::from_secs(60)).for_element(Locator::Css(".problem")).await.unwrap();
+    assert!(told.text().await.unwrap().contains("no key of this node"));
     let form = client.form(Locator::Css("form")).await.unwrap();
     form.set_by_name("key", &key).await.unwrap();
     form.submit().await.unwrap();
-    client.wait().for_element(Locator::Css("#together")).await.unwrap();
+    client.wait().at_most(Duration::from_secs(60)).for_element(Locator::Css("#together")).await.unwrap();
     assert_eq!(client.current_url().await.unwrap().path(), "/dashboard");
 
     // Two datasets that measure the same: one chart with a line each, one map with a point each.
@@ -123,7 +127,7 @@ async fn the_page_shows_rows_charts_maps_and_live_data() {
     // A read that counts waits for a person.
     assert_eq!(count(&client, "#counted table").await, 0);
     client.find(Locator::Css("#counted a")).await.unwrap().click().await.unwrap();
-    client.wait().for_element(Locator::Css("#counted table")).await.unwrap();
+    client.wait().at_most(Duration::from_secs(60)).for_element(Locator::Css("#counted table")).await.unwrap();
 
     // Live data comes by itself.
     let _writer = Writer::start(folder.join("a.ndjson"), Duration::from_millis(50));
@@ -133,7 +137,14 @@ async fn the_page_shows_rows_charts_maps_and_live_data() {
         .for_element(Locator::Css("#live [data-updates] figure.chart polyline"))
         .await
         .unwrap();
-    assert_eq!(text(&client, "#live .state").await, "live");
+    client
+        .wait()
+        .at_most(Duration::from_secs(30))
+        .for_element(Locator::XPath(
+            "//section[@id='live']//span[contains(@class, 'state') and text()='live']",
+        ))
+        .await
+        .unwrap();
     client
         .wait()
         .at_most(Duration::from_secs(30))

@@ -202,14 +202,14 @@ async fn what_the_agreement_demands_is_done_on_the_way_and_told() {
     assert_eq!(metered["urn:concordat:leftOut"], json!(2), "{metered}");
 
     // A column that was renamed does not slip through, and the provider is told.
-    std::fs::write(provider.dir.join("urn-no2.csv"), ROWS.replace("station", "place")).unwrap();
+    std::fs::write(provider.data().join("urn-no2.csv"), ROWS.replace("station", "place")).unwrap();
     let broken = read(&consumer, &key, "/d/no2").await;
     let is_fine = broken.status() == StatusCode::OK;
     let text_of_it = broken.text().await;
     assert!(!is_fine || text_of_it.is_err(), "nothing of it is handed on: {text_of_it:?}");
     // Data without rows cannot be shared under such terms.
-    std::fs::write(provider.dir.join("picture.png"), b"\x89PNG").unwrap();
-    let picture = provider.dir.join("picture.png");
+    std::fs::write(provider.data().join("picture.png"), b"\x89PNG").unwrap();
+    let picture = provider.data().join("picture.png");
     let publish =
         ["publish", picture.to_str().unwrap(), "--id", "urn:png", "--title", "P", "--purpose", PURPOSE];
     provider.json(&[&publish[..], &["--keep", "a"]].concat());
@@ -230,7 +230,7 @@ async fn what_the_agreement_demands_is_done_on_the_way_and_told() {
         PURPOSE,
         "--anew",
     ]);
-    std::fs::write(provider.dir.join("urn-no2.csv"), ROWS).unwrap();
+    std::fs::write(provider.data().join("urn-no2.csv"), ROWS).unwrap();
     let other = text(&consumer, &key, "/d/no2b").await;
     assert_ne!(other.lines().nth(1), got.lines().nth(1));
 }
@@ -239,7 +239,7 @@ async fn what_the_agreement_demands_is_done_on_the_way_and_told() {
 async fn files_of_a_folder_are_listed_and_read_one_by_one() {
     let world = World::new();
     let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
-    let folder = provider.dir.join("days");
+    let folder = provider.data().join("days");
     std::fs::create_dir(&folder).unwrap();
     for day in ["2026-01-01", "2026-01-02"] {
         std::fs::write(folder.join(format!("{day}.csv")), ROWS).unwrap();

@@ -94,7 +94,7 @@ impl Drop for Writer {
 }
 
 fn share_tail(provider: &Node, terms: &[&str]) -> PathBuf {
-    let folder = provider.dir.join("events");
+    let folder = provider.data().join("events");
     std::fs::create_dir_all(&folder).unwrap();
     let usual = [
         "publish",

@@ -68,6 +68,15 @@ impl World {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        if self.program == PROGRAM {
+            // Whatever a test puts beside its nodes may be shared.
+            let beside = self.folder.path().display();
+            let allowed = format!(
+                "\n[[sources.allowed]]\npath = \"{beside}\"\n[[sources.allowed]]\nsecret = \"{beside}\"\n"
+            );
+            let config = std::fs::read_to_string(dir.join("concordat.toml")).unwrap() + &allowed;
+            std::fs::write(dir.join("concordat.toml"), config).unwrap();
+        }
         let mut node = self.node_in(dir, ports);
         node.start();
         node
@@ -203,6 +212,18 @@ impl Node {
         self.write(|batch| batch.put(key, b"spoilt".to_vec())).await;
     }
 
+    /// Changes the record `key`, while the node does not run.
+    pub async fn alter(&self, key: &str, change: impl FnOnce(&mut Value)) {
+        let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
+        let (store, _) = store::Store::open(&self.dir.join("store"), &options).unwrap();
+        let mut record: Value =
+            connector::tables::decode(key, &store.get(key).unwrap().unwrap().value).unwrap();
+        change(&mut record);
+        let mut batch = store::Batch::new();
+        batch.put(key, connector::tables::encode(key, &record).unwrap());
+        store.commit(batch).await.unwrap();
+    }
+
     /// Removes the record `key`, while the node does not run.
     pub async fn forget(&self, key: &str) {
         self.write(|batch| batch.delete(key)).await;
@@ -294,9 +315,14 @@ impl Node {
         answer
     }
 
+    /// The folder whose files it shares.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// Publishes `content` as `id` under the usual terms.
     pub fn publish(&self, id: &str, content: &[u8], arguments: &[&str]) {
-        let file = self.dir.join(format!("{}.csv", id.replace(':', "-")));
+        let file = self.data().join(format!("{}.csv", id.replace(':', "-")));
         std::fs::write(&file, content).unwrap();
         let usual = [
             "publish",

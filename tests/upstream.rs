@@ -136,7 +136,7 @@ async fn of_an_upstream_only_what_is_listed_can_be_asked() {
     let world = World::new();
     let (provider, mut consumer) = (world.local_node("provider"), world.local_node("consumer"));
     let address = world.folder.path().join("address.json");
-    let said = serde_json::json!({"type": "HttpData", "baseUrl": format!("{url}/api"), "paths": ["stations/*", "search"],
+    let said = serde_json::json!({"type": "HttpData", "baseUrl": format!("{url}/api"), "paths": ["stations/*", "search", "files/**"],
         "queryParameters": ["from"], "methods": ["GET", "POST"]});
     std::fs::write(&address, said.to_string()).unwrap();
     let file = world.folder.path().join("second.csv");
@@ -173,9 +173,35 @@ async fn of_an_upstream_only_what_is_listed_can_be_asked() {
         ("/d/api/secret", 404),
         ("/d/api/stations/7/owner", 404),
         ("/d/api/stations/..%2f..%2fsecret", 404),
+        ("/d/api/stations/.%0a.", 404),
+        ("/d/api/stations/.%09.", 404),
+        ("/d/api/stations/.%0d./secret", 404),
+        ("/d/api/stations/..%5csecret", 404),
+        ("/d/api/files//secret", 404),
         ("/d/api/stations/7?owner=anna", 400),
+        ("/d/api/stations/7?from%0a=anna", 400),
     ] {
         assert_eq!(read(&consumer, &key, wrong).await.status(), status, "{wrong}");
+    }
+    let got = read(&consumer, &key, "/d/api/files/a%2Fb%20c").await.text().await.unwrap();
+    assert_eq!(got, "GET /api/files/a%2Fb%20c ", "an encoded slash stays one on the whole way");
+    // The same without this node's gateway in between, and for everybody.
+    let open: &[&str] =
+        &["--open", "--license", "http://publications.europa.eu/resource/authority/licence/CC0"];
+    provider.json(
+        &[&["publish", &url, "--id", "urn:open", "--title", "O", "--path", "stations/*"], open].concat(),
+    );
+    let ask =
+        |path: &str| provider.client.get(format!("{}/open/data/urn:open/{path}", provider.address)).send();
+    assert_eq!(ask("stations/7").await.unwrap().text().await.unwrap(), "GET /stations/7 ");
+    for wrong in [
+        "stations/.%0a.",
+        "stations/.%09./secret",
+        "stations/.%0d.",
+        "stations/a%2fb",
+        "stations/%2e%2e%2fsecret",
+    ] {
+        assert_eq!(ask(wrong).await.unwrap().status(), 404, "{wrong}");
     }
     let put = consumer.client.put(format!("{}/d/api/search", consumer.management)).header("x-api-key", &key);
     assert_eq!(put.send().await.unwrap().status(), 405);

@@ -58,6 +58,9 @@ pub struct Config {
     /// How messages are delivered.
     #[serde(default)]
     pub delivery: Delivery,
+    /// Which files of this machine may be shared.
+    #[serde(default)]
+    pub sources: SourceSettings,
     /// What is written to standard error.
     #[serde(default)]
     pub log: Log,
@@ -437,6 +440,35 @@ pub struct Gateway {
     /// Whether the key may stand in the address (`?key=…`), for programs that know nothing but an address. It then also
     /// stands in their logs.
     pub key_in_address: bool,
+}
+
+/// `[sources]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceSettings {
+    /// Folders whose files may be shared.
+    pub folders: Vec<PathBuf>,
+    /// Folders with the secrets that sources show their upstreams.
+    pub secrets: Vec<PathBuf>,
+    /// Single files and folders beside these; `concordat publish` adds what it publishes from elsewhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<Allowance>,
+}
+
+impl Default for SourceSettings {
+    fn default() -> Self {
+        Self { folders: vec!["data".into()], secrets: vec!["secrets".into()], allowed: Vec::new() }
+    }
+}
+
+/// `[[sources.allowed]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Allowance {
+    /// A file or folder of data.
+    Path(PathBuf),
+    /// A secret file.
+    Secret(PathBuf),
 }
 
 /// `[delivery]`

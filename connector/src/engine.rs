@@ -66,6 +66,7 @@ use self::federation::Federation;
 pub use self::feed::{Index, Listed, Wanted};
 use self::gate::Verified;
 pub use self::gate::{Admission, Denial, Read, Sent};
+pub use self::keys::Holder;
 use self::levels::Promised;
 use self::meters::Meters;
 pub use self::negotiations::Move;
@@ -91,7 +92,7 @@ use crate::config::{
 use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::locks::Locks;
-use crate::network::Guard;
+use crate::network::{Guard, PeerClient};
 use crate::outbox::Outbox;
 use crate::resolver::Resolver;
 use crate::search::{SearchError, SearchIndex};
@@ -170,7 +171,7 @@ pub struct Engine {
     store: Store,
     identity: Arc<Identity>,
     resolver: Arc<Resolver>,
-    client: reqwest::Client,
+    client: PeerClient,
     guard: Guard,
     outbox: Outbox,
     streams: Arc<Streams>,
@@ -228,6 +229,8 @@ pub struct Engine {
     federating: FederationSettings,
     federation: Federation,
     committed: watch::Sender<u64>,
+    /// Counts keys of the API that were revoked.
+    revoked_keys: watch::Sender<u64>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -246,7 +249,7 @@ pub struct Parts {
     /// Who others are.
     pub resolver: Arc<Resolver>,
     /// The way to peers.
-    pub client: reqwest::Client,
+    pub client: PeerClient,
     /// What it refuses to reach.
     pub guard: Guard,
     /// What delivers.
@@ -323,6 +326,7 @@ impl Engine {
             federating: config.federation.clone(),
             federation: Federation::default(),
             committed: watch::channel(0).0,
+            revoked_keys: watch::channel(0).0,
         };
         engine.load_catalog()?;
         engine.load_ledger()?;
@@ -406,7 +410,7 @@ impl Engine {
 
     /// The guarded client.
     #[must_use]
-    pub const fn client(&self) -> &reqwest::Client {
+    pub const fn client(&self) -> &PeerClient {
         &self.client
     }
 

@@ -5,6 +5,7 @@ mod data;
 mod dcp;
 mod dsp;
 mod gateway;
+mod held;
 pub mod listener;
 pub mod management;
 mod notify;
@@ -25,7 +26,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 
 pub use self::authenticate::Authentication;
@@ -61,7 +62,7 @@ pub struct Faces {
     authentication: Authentication,
     refusals: problem::RefusalLog,
     /// Personal data operators who look at their page.
-    operators: sessions::Sessions,
+    operators: sessions::Sessions<String>,
 }
 
 impl Faces {
@@ -104,6 +105,11 @@ async fn to_the_end(request: Request, next: Next) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// What of an address lies below its first `names` names, as it was sent: decoded, an encoded slash would be any other.
+fn below(uri: &Uri, names: usize) -> String {
+    uri.path().splitn(names + 2, '/').nth(names + 1).unwrap_or_default().to_owned()
 }
 
 /// A whole body within bounds of size and time.

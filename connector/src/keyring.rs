@@ -181,7 +181,8 @@ impl Keyring {
         for (entry, signer) in self.entries.iter().zip(&mut self.signers) {
             if entry.is_over(now) {
                 *signer = None;
-                failed = failed.and(secrets::destroy(&self.folder.join(&entry.file)));
+                let destroyed = secrets::destroy(&self.folder.join(&entry.file));
+                failed = failed.and(destroyed);
             }
         }
         failed?;

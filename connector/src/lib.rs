@@ -21,6 +21,7 @@ mod reading;
 pub mod resolver;
 pub mod search;
 pub mod secrets;
+pub mod shown;
 mod sources;
 mod streams;
 mod subject_keys;

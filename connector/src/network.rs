@@ -1,16 +1,22 @@
 //! The only way out: a client that refuses forbidden networks (SSRF guard) and follows no redirect.
 //!
-//! The guard looks at the addresses that a name resolves to at the moment of connecting, and only these are connected
-//! to, so a name that changes its address between check and use (DNS rebinding) gains nothing.
+//! [`PeerClient`] is the only client for addresses that somebody else chose, and can do nothing but send what the guard has
+//! looked at: the address as it was parsed, at the moment of dialling, whoever looked at its text before. An address in
+//! place of a name is looked at there; of a name, the guard looks at the addresses that it resolves to at that moment, and
+//! only these are connected to, so a name that changes its address between check and use (DNS rebinding) gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataplane::{Requests, Unsent};
+use http::Method;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+/// Longest address, in bytes.
+const MAX_URL: usize = 2048;
 /// Longest name resolution.
 const RESOLVE: Duration = Duration::from_secs(5);
 /// Longest time to connect.
@@ -59,15 +65,29 @@ impl Guard {
     /// Says what is wrong.
     pub fn check_url(&self, text: &str) -> Result<Url, Forbidden> {
         let refuse = |reason: &str| Err(Forbidden(format!("`{text}` {reason}")));
-        if text.len() > 2048 {
-            return Err(Forbidden("an address is longer than 2048 bytes".to_owned()));
+        if text.len() > MAX_URL {
+            return Err(Forbidden(format!("an address is longer than {MAX_URL} bytes")));
+        }
+        // The parser of addresses drops or changes these, and what is kept as text would be another than what is dialled.
+        if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+            return Err(Forbidden(format!("{text:?} has characters in it that no address has")));
         }
         let Ok(url) = Url::parse(text) else { return refuse("is not a URL") };
+        self.check(&url)?;
+        Ok(url)
+    }
+
+    /// Checks a URL that was parsed: scheme, credentials, an address in place of a name.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self, url: &Url) -> Result<(), Forbidden> {
+        let refuse = |reason: &str| Err(Forbidden(format!("`{url}` {reason}")));
         if url.scheme() != "https" && !(self.plain && url.scheme() == "http") {
             return refuse("is not an https address");
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return refuse("must not carry credentials or a fragment");
+            return Err(Forbidden("an address must not carry credentials or a fragment".to_owned()));
         }
         let address = match url.host() {
             None => return refuse("names no host"),
@@ -79,7 +99,7 @@ impl Guard {
             Some(address) if !self.permits(address) => {
                 refuse("is in a network that this node does not talk to (network.allow)")
             }
-            _ => Ok(url),
+            _ => Ok(()),
         }
     }
 
@@ -155,12 +175,115 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
         && !(a == 0x3fff && b < 0x1000)
 }
 
-/// The client towards peers.
-///
-/// # Errors
-/// The TLS configuration cannot be used.
-pub fn peer_client(guard: &Guard, tls: rustls::ClientConfig) -> reqwest::Result<reqwest::Client> {
-    base(tls).https_only(!guard.plain).dns_resolver(guard.clone()).build()
+/// The client towards peers and whatever else others name. Its requests leave through one function, which looks at the
+/// address.
+#[derive(Debug, Clone)]
+pub struct PeerClient {
+    client: reqwest::Client,
+    guard: Guard,
+}
+
+impl PeerClient {
+    /// A client that goes where `guard` permits.
+    ///
+    /// # Errors
+    /// The TLS configuration cannot be used.
+    pub fn new(guard: &Guard, tls: rustls::ClientConfig) -> reqwest::Result<Self> {
+        let client = base(tls).https_only(!guard.plain).dns_resolver(guard.clone()).build()?;
+        Ok(Self { client, guard: guard.clone() })
+    }
+
+    /// A request that is about to be made.
+    pub fn request(&self, method: Method, url: impl reqwest::IntoUrl) -> PeerRequest {
+        PeerRequest { guard: self.guard.clone(), inner: self.client.request(method, url) }
+    }
+
+    /// As [`PeerClient::request`].
+    pub fn get(&self, url: impl reqwest::IntoUrl) -> PeerRequest {
+        self.request(Method::GET, url)
+    }
+
+    /// As [`PeerClient::request`].
+    pub fn post(&self, url: impl reqwest::IntoUrl) -> PeerRequest {
+        self.request(Method::POST, url)
+    }
+
+    /// As [`PeerClient::request`].
+    pub fn put(&self, url: impl reqwest::IntoUrl) -> PeerRequest {
+        self.request(Method::PUT, url)
+    }
+}
+
+#[async_trait::async_trait]
+impl Requests for PeerClient {
+    async fn send(&self, request: reqwest::Request) -> Result<reqwest::Response, Unsent> {
+        dial(&self.client, &self.guard, request).await
+    }
+}
+
+/// A request to an address that somebody else chose.
+#[derive(Debug)]
+#[must_use = "nothing is sent before `send`"]
+pub struct PeerRequest {
+    guard: Guard,
+    inner: reqwest::RequestBuilder,
+}
+
+impl PeerRequest {
+    /// Adds a header.
+    pub fn header<K, V>(self, name: K, value: V) -> Self
+    where
+        http::HeaderName: TryFrom<K>,
+        <http::HeaderName as TryFrom<K>>::Error: Into<http::Error>,
+        http::HeaderValue: TryFrom<V>,
+        <http::HeaderValue as TryFrom<V>>::Error: Into<http::Error>,
+    {
+        self.with(|inner| inner.header(name, value))
+    }
+
+    /// Adds a token.
+    pub fn bearer_auth(self, token: impl std::fmt::Display) -> Self {
+        self.with(|inner| inner.bearer_auth(token))
+    }
+
+    /// Sets the body.
+    pub fn body(self, body: impl Into<reqwest::Body>) -> Self {
+        self.with(|inner| inner.body(body))
+    }
+
+    /// Sets a body of JSON.
+    pub fn json(self, body: &impl serde::Serialize) -> Self {
+        self.with(|inner| inner.json(body))
+    }
+
+    /// Longest time until the whole answer is there.
+    pub fn timeout(self, longest: Duration) -> Self {
+        self.with(|inner| inner.timeout(longest))
+    }
+
+    fn with(self, change: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder) -> Self {
+        Self { inner: change(self.inner), ..self }
+    }
+
+    /// Sends it.
+    ///
+    /// # Errors
+    /// Its address is one that this node does not talk to, or nobody answers.
+    pub async fn send(self) -> Result<reqwest::Response, Unsent> {
+        let (client, request) = self.inner.build_split();
+        dial(&client, &self.guard, request?).await
+    }
+}
+
+/// Where all requests to addresses that somebody else chose leave. The client below asks the guard for the addresses of a
+/// name, but not for an address in place of one, whatever it looked like before it was parsed.
+async fn dial(
+    client: &reqwest::Client,
+    guard: &Guard,
+    request: reqwest::Request,
+) -> Result<reqwest::Response, Unsent> {
+    guard.check(request.url()).map_err(|forbidden| Unsent::Forbidden(forbidden.to_string()))?;
+    Ok(client.execute(request).await?)
 }
 
 /// The client towards upstreams that the operator chose, where private addresses are usual.
@@ -189,11 +312,11 @@ fn base(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
 ///
 /// # Errors
 /// There is no answer.
-pub async fn send_again(request: impl Fn() -> reqwest::RequestBuilder) -> reqwest::Result<reqwest::Response> {
+pub async fn send_again(request: impl Fn() -> PeerRequest) -> Result<reqwest::Response, Unsent> {
     let mut left = AGAIN;
     loop {
         match request().send().await {
-            Err(error) if left > 0 && was_closed(&error) => left -= 1,
+            Err(Unsent::Failed(error)) if left > 0 && was_closed(&error) => left -= 1,
             sent => return sent,
         }
     }
@@ -237,9 +360,38 @@ pub async fn bounded_body(mut response: reqwest::Response, limit: usize) -> Resu
     }
 }
 
+/// Why a request has no answer, or not all of it.
+#[derive(Debug, Clone, Copy)]
+pub enum Problem<'a> {
+    /// Nothing was sent.
+    Forbidden(&'a str),
+    /// As the client tells.
+    Failed(&'a reqwest::Error),
+}
+
+impl<'a> From<&'a reqwest::Error> for Problem<'a> {
+    fn from(error: &'a reqwest::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<'a> From<&'a Unsent> for Problem<'a> {
+    fn from(unsent: &'a Unsent) -> Self {
+        match unsent {
+            Unsent::Failed(error) => Self::Failed(error),
+            Unsent::Forbidden(reason) => Self::Forbidden(reason),
+            _ => Self::Forbidden("the request was not sent"),
+        }
+    }
+}
+
 /// A client error in words, with its causes and without the address.
 #[must_use]
-pub fn describe(error: &reqwest::Error) -> String {
+pub fn describe<'a>(problem: impl Into<Problem<'a>>) -> String {
+    let error = match problem.into() {
+        Problem::Forbidden(reason) => return reason.to_owned(),
+        Problem::Failed(error) => error,
+    };
     let mut text = if error.is_timeout() {
         "no answer in time".to_owned()
     } else if error.is_connect() {
@@ -319,6 +471,19 @@ mod tests {
             "https://2130706433/",
             "https://city.example/#x",
             "https://",
+            "https://0x7f000002/",
+            "https://0x7f.2/",
+            "https://127.0.0.0x2/",
+            "https://127.0.0.1./",
+            "https://0177.1/",
+            "https://%31%32%37.0.0.1/",
+            "https://１２７.0.0.1/",
+            "https://127。0。0。1/",
+            "https://city.example\n/x",
+            "https://ci\tty.example/x",
+            "https://city.example\\@10.0.0.1/",
+            " https://city.example/",
+            "https://city.example/\u{7f}",
         ] {
             assert!(guard.check_url(url).is_err(), "{url}");
         }
@@ -352,12 +517,57 @@ mod tests {
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let client = upstream_client(tls).unwrap();
+        let guard = Guard::new(&["127.0.0.0/8".parse().unwrap()]).with_plain();
+        let client = PeerClient::new(&guard, tls).unwrap();
+        let url: Url = url.parse().unwrap();
         for _ in 0..2 {
-            let answer = send_again(|| client.get(&url)).await.unwrap();
+            let answer = send_again(|| client.get(url.clone())).await.unwrap();
             assert_eq!(answer.text().await.unwrap(), "ok");
         }
         drop(client);
         assert_eq!(served.await.unwrap(), 3, "the second request was sent twice");
+    }
+
+    #[tokio::test]
+    async fn the_address_that_is_dialled_is_the_one_that_is_checked() {
+        crate::tls::install_provider();
+        let tls = || {
+            rustls::ClientConfig::builder()
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth()
+        };
+        // A listener that must not hear of anybody.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for guard in [Guard::default(), Guard::default().with_plain()] {
+            let client = PeerClient::new(&guard, tls()).unwrap();
+            for host in [
+                "127.0.0.1",
+                "0x7f000001",
+                "0x7f.1",
+                "127.0.0.0x1",
+                "2130706433",
+                "127.1",
+                "0177.0.0.1",
+                "%31%32%37.0.0.1",
+                "127.0.0.1.",
+                "[::1]",
+                "[::ffff:127.0.0.1]",
+                "localhost",
+                "10.0.0.1",
+                "169.254.169.254",
+            ] {
+                let url: Url = format!("https://{host}:{port}/did.json").parse().unwrap();
+                let said = match client.get(url.clone()).send().await {
+                    Ok(answer) => panic!("{host} answered {}", answer.status()),
+                    Err(unsent) => describe(&unsent),
+                };
+                assert!(said.contains("network.allow"), "{host}: {said}");
+                let sent = Requests::send(&client, reqwest::Request::new(Method::PUT, url)).await;
+                assert!(sent.is_err(), "{host}");
+            }
+        }
+        let heard = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(heard.is_err(), "somebody was dialled");
     }
 }

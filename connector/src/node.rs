@@ -22,7 +22,7 @@ use crate::search::SearchIndex;
 use crate::sources::Sources;
 use crate::subject_keys::SubjectKeys;
 use crate::vault::Vault;
-use crate::{secrets, tls};
+use crate::{secrets, sources, tls};
 
 /// Name of the file with the key of stream tokens.
 const STREAM_KEY: &str = "keys/stream.key";
@@ -75,9 +75,10 @@ impl Node {
             ),
         };
         let (store, recovery) = open_store(config, &identity, false).await?;
+        sources::allow_existing(config, &store).await?;
         let guard = Guard::new(&config.network.allow);
         let guard = if config.closed_test_network.is_some() { guard.with_plain() } else { guard };
-        let client = network::peer_client(&guard, certificates.client())?;
+        let client = network::PeerClient::new(&guard, certificates.client())?;
         let upstream = network::upstream_client(certificates.client())?;
         let resolver = Arc::new(Resolver::new(
             client.clone(),
@@ -123,7 +124,7 @@ impl Node {
                 Authentication::Fixed(closed.participants.clone())
             }
         };
-        let sources = Sources::new(upstream, certificates.client(), config.reached_at());
+        let sources = Sources::new(upstream, certificates.client(), config);
         let faces = Faces::new(Arc::clone(&engine), sources, authentication);
         let settings = config.gateway.clone();
         let operator =

@@ -61,7 +61,7 @@ const ATTEMPTS: u32 = 8;
 pub struct Wanted {
     /// GET, HEAD or POST.
     pub method: Method,
-    /// What below the data's address; percent-decoded, without a leading slash.
+    /// What below the data's address; percent-encoded as it was sent, without a leading slash.
     pub path: String,
     /// Parameters for the provider.
     pub query: Vec<(String, String)>,
@@ -207,10 +207,11 @@ async fn ask(
     let (_, endpoint, token) = started(engine, id)?;
     let mut url =
         engine.guard().check_url(&endpoint).map_err(|problem| Unread::Conflict(problem.to_string()))?;
-    if !wanted.path.is_empty()
-        && let Ok(mut parts) = url.path_segments_mut()
-    {
-        parts.pop_if_empty().extend(wanted.path.split('/'));
+    if !wanted.path.is_empty() {
+        url = dataplane::extended(&url, &wanted.path).map_err(|error| {
+            let refusal = protocol::Refusal::new(protocol::RefusalKind::NotFound, error.to_string());
+            EngineError::Refused(refusal)
+        })?;
     }
     if !wanted.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&wanted.query);

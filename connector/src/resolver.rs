@@ -9,7 +9,7 @@ use trust::DidDocument;
 
 use crate::config::Dialect;
 use crate::identity::Identity;
-use crate::network;
+use crate::network::{self, PeerClient};
 
 /// How long a document is used before it is fetched again.
 const FRESH: Duration = Duration::from_secs(300);
@@ -31,7 +31,7 @@ struct Entry {
 /// Resolves did:web and did:key.
 #[derive(Debug)]
 pub struct Resolver {
-    client: reqwest::Client,
+    client: PeerClient,
     identity: Arc<Identity>,
     /// In a closed test network documents come by plain HTTP.
     plain: bool,
@@ -42,7 +42,7 @@ pub struct Resolver {
 impl Resolver {
     /// A resolver that knows this node's own document.
     #[must_use]
-    pub fn new(client: reqwest::Client, identity: Arc<Identity>, plain: bool, dialect: Dialect) -> Self {
+    pub fn new(client: PeerClient, identity: Arc<Identity>, plain: bool, dialect: Dialect) -> Self {
         Self { client, identity, plain, dialect, cache: Mutex::default() }
     }
 

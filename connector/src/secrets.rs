@@ -1,7 +1,7 @@
 //! Key files: mode 0600, read by reference from the configuration, never logged.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -67,11 +67,23 @@ pub fn destroy(path: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// It is missing, or others can read it.
 pub fn read(path: &Path) -> anyhow::Result<String> {
-    let meta = fs::metadata(path).with_context(|| format!("reading the key file {}", path.display()))?;
+    let mut file =
+        fs::File::open(path).with_context(|| format!("reading the key file {}", path.display()))?;
+    read_open(&mut file, path)
+}
+
+/// As [`read`], of a file that is open already; `path` is for what is said.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_open(file: &mut fs::File, path: &Path) -> anyhow::Result<String> {
+    let meta = file.metadata().with_context(|| format!("reading the key file {}", path.display()))?;
     if meta.permissions().mode() & 0o077 != 0 {
         bail!("others can read the key file {0}; run `chmod 600 {0}`", path.display());
     }
-    fs::read_to_string(path).with_context(|| format!("reading the key file {}", path.display()))
+    let mut text = String::new();
+    file.read_to_string(&mut text).with_context(|| format!("reading the key file {}", path.display()))?;
+    Ok(text)
 }
 
 /// Reads a key file; where it is missing, a new key (32 random bytes, base64) is written to it.

@@ -1,8 +1,10 @@
 //! From an asset's data address to a source of the data plane.
 
 mod address;
+mod allowed;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -16,7 +18,8 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 
 use self::address::{Address, Start};
-use crate::secrets;
+pub(crate) use self::allowed::{Allowed, Named, Purpose, allow, allow_existing, disallow, line, named};
+use crate::config::Config;
 
 /// Path below the public address where a context broker notifies this node.
 pub const NOTIFY_PATH: &str = "/ngsi-ld/notify";
@@ -32,12 +35,13 @@ pub struct Sources {
     watches: Watches,
     /// Where others reach this node; no trailing slash.
     public_address: String,
+    allowed: Allowed,
 }
 
 impl Sources {
-    /// Sources that are reached with `upstream` and `tls`.
+    /// Sources of the node of `config` that are reached with `upstream` and `tls`.
     #[must_use]
-    pub fn new(upstream: reqwest::Client, tls: rustls::ClientConfig, public_address: &str) -> Self {
+    pub fn new(upstream: reqwest::Client, tls: rustls::ClientConfig, config: &Config) -> Self {
         Self {
             upstream,
             tls,
@@ -45,7 +49,8 @@ impl Sources {
             nats: NatsConnections::default(),
             notifications: Notifications::default(),
             watches: Watches::default(),
-            public_address: public_address.to_owned(),
+            public_address: config.reached_at().to_owned(),
+            allowed: Allowed::new(config),
         }
     }
 
@@ -68,19 +73,20 @@ impl Sources {
         Ok(match Address::parse(address)? {
             Address::File { path, .. } => {
                 let media_type = media_type.unwrap_or_else(|| media_type_of(&path)).to_owned();
-                Box::new(FileSource::new(path, media_type))
+                Box::new(FileSource::new(path, media_type, self.allowed.places()))
             }
             Address::Folder { path, pattern, .. } => {
-                Box::new(FolderSource::new(path, &pattern).map_err(wrong)?)
+                Box::new(FolderSource::new(path, &pattern, self.allowed.places()).map_err(wrong)?)
             }
             Address::Tail { path, pattern, from, .. } => {
                 let from_start = from == Start::Beginning;
-                Box::new(TailSource::new(path, &pattern, from_start, self.watches.clone()).map_err(wrong)?)
+                let (watches, places) = (self.watches.clone(), self.allowed.places());
+                Box::new(TailSource::new(path, &pattern, from_start, watches, places).map_err(wrong)?)
             }
             Address::HttpData {
                 base_url, auth_key, secret_file, paths, query_parameters, methods, ..
             } => {
-                let credentials = credentials(auth_key, secret_file.as_deref())?;
+                let credentials = self.credentials(auth_key, secret_file.as_deref())?;
                 let allowed = HttpAllowed::new(&paths, query_parameters, &methods).map_err(wrong)?;
                 Box::new(HttpSource::new(self.upstream.clone(), base_url, credentials, allowed))
             }
@@ -110,12 +116,12 @@ impl Sources {
                     parameters: query_parameters,
                     notify_at: format!("{}{NOTIFY_PATH}", notify_at.trim_end_matches('/')),
                 };
-                let credentials = credentials(auth_key, secret_file.as_deref())?;
+                let credentials = self.credentials(auth_key, secret_file.as_deref())?;
                 let (hubs, notifications) = (self.hubs.clone(), self.notifications.clone());
                 Box::new(NgsiSource::new(self.upstream.clone(), query, credentials, hubs, notifications))
             }
             Address::PostgreSql { secret_file, query, parameters, form, timeout_seconds, .. } => {
-                let connection = secrets::read(&secret_file)?;
+                let connection = self.allowed.secret(&secret_file)?;
                 let parameters = parameters.into_iter().map(|one| Parameter {
                     name: one.name,
                     kind: one.kind.into(),
@@ -129,8 +135,8 @@ impl Sources {
                 )
             }
             Address::ObjectStore { url, options, secret_file, .. } => {
-                let client = ObjectClient::new(self.upstream.clone());
-                let options = store_options(options, secret_file.as_deref())?;
+                let client = ObjectClient::new(Arc::new(self.upstream.clone()));
+                let options = self.store_options(options, secret_file.as_deref())?;
                 let media_type = media_type.map(str::to_owned);
                 Box::new(ObjectSource::new(&url, options, client, media_type).map_err(wrong)?)
             }
@@ -142,7 +148,8 @@ impl Sources {
                         url.port().unwrap_or(if is_tls { 8883 } else { 1883 }),
                     ),
                     tls: is_tls.then(|| self.tls.clone().into()),
-                    login: login(secret_file.as_deref())?
+                    login: self
+                        .login(secret_file.as_deref())?
                         .map(|text| {
                             let parts = text.split_once(':').context("the secret is not `name:password`")?;
                             anyhow::Ok((parts.0.to_owned(), parts.1.to_owned()))
@@ -152,11 +159,13 @@ impl Sources {
                 Box::new(MqttSource::new(broker, &topic, with_topic, self.hubs.clone()).map_err(wrong)?)
             }
             Address::Nats { url, subject, stream, from, secret_file, .. } => {
-                let login = login(secret_file.as_deref())?;
+                let login = self.login(secret_file.as_deref())?;
                 let server = NatsServer { url: url.to_string(), tls: self.tls.clone(), login };
                 let from_start = from == Start::Beginning;
                 let (connections, hubs) = (self.nats.clone(), self.hubs.clone());
-                Box::new(NatsSource::new(server, subject, stream, from_start, connections, hubs))
+                Box::new(
+                    NatsSource::new(server, subject, stream, from_start, connections, hubs).map_err(wrong)?,
+                )
             }
         })
     }
@@ -168,6 +177,9 @@ impl Sources {
     pub fn check(&self, address: &Map<String, Json>) -> anyhow::Result<()> {
         if address.is_empty() {
             return Ok(());
+        }
+        for one in &named(address)? {
+            self.allowed.check(one)?;
         }
         match Address::parse(address)? {
             Address::File { path, .. } if meta(&path)?.is_dir() => bail!(
@@ -181,51 +193,64 @@ impl Sources {
         }
         self.open(address, None).map(|_| ())
     }
+
+    /// The header that carries credentials, and its value out of a file.
+    fn credentials(
+        &self,
+        name: Option<String>,
+        file: Option<&Path>,
+    ) -> anyhow::Result<Option<(HeaderName, HeaderValue)>> {
+        match (name, file) {
+            (None, None) => Ok(None),
+            (Some(name), Some(file)) => {
+                let name =
+                    HeaderName::try_from(name).context("dataAddress.authKey is not the name of a header")?;
+                let value = HeaderValue::try_from(self.allowed.secret(file)?.trim())
+                    .map_err(|_| anyhow::anyhow!("the secret in {} cannot be a header", file.display()))?;
+                Ok(Some((name, value)))
+            }
+            _ => bail!("dataAddress.authKey and dataAddress.secretFile go together"),
+        }
+    }
+
+    fn login(&self, file: Option<&Path>) -> anyhow::Result<Option<String>> {
+        file.map(|file| Ok(self.allowed.secret(file)?.trim().to_owned())).transpose()
+    }
+
+    /// What is open, and what is secret: lines such as `AWS_SECRET_ACCESS_KEY=…`.
+    fn store_options(
+        &self,
+        open: Map<String, Json>,
+        file: Option<&Path>,
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        // The client of the store would read these itself, and send what is in them to wherever the other options say.
+        if let Some(name) = open.keys().find(|name| names_a_file(name)) {
+            bail!("dataAddress.options: `{name}` names a file; say it in the file of dataAddress.secretFile");
+        }
+        let text = |value: Json| match value {
+            Json::String(text) => text,
+            other => other.to_string(),
+        };
+        let mut options: Vec<_> = open.into_iter().map(|(name, value)| (name, text(value))).collect();
+        if let Some(file) = file {
+            for line in self.allowed.secret(file)?.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                let (name, value) = line
+                    .split_once('=')
+                    .with_context(|| format!("a line of {} is not NAME=VALUE", file.display()))?;
+                options.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Whether an option of an object store is the path of a file.
+fn names_a_file(option: &str) -> bool {
+    let name = option.to_ascii_lowercase();
+    let ends = ["_file", "_path", "application_credentials", "service_account"];
+    ends.iter().any(|end| name.ends_with(end))
 }
 
 fn meta(path: &Path) -> anyhow::Result<std::fs::Metadata> {
-    if !path.is_absolute() {
-        bail!("dataAddress.path `{}` is not absolute", path.display());
-    }
     path.metadata().with_context(|| format!("dataAddress.path `{}`", path.display()))
-}
-
-/// The header that carries credentials, and its value out of a file.
-fn credentials(
-    name: Option<String>,
-    file: Option<&Path>,
-) -> anyhow::Result<Option<(HeaderName, HeaderValue)>> {
-    match (name, file) {
-        (None, None) => Ok(None),
-        (Some(name), Some(file)) => {
-            let name =
-                HeaderName::try_from(name).context("dataAddress.authKey is not the name of a header")?;
-            let value = HeaderValue::try_from(secrets::read(file)?.trim())
-                .map_err(|_| anyhow::anyhow!("the secret in {} cannot be a header", file.display()))?;
-            Ok(Some((name, value)))
-        }
-        _ => bail!("dataAddress.authKey and dataAddress.secretFile go together"),
-    }
-}
-
-fn login(file: Option<&Path>) -> anyhow::Result<Option<String>> {
-    file.map(|file| Ok(secrets::read(file)?.trim().to_owned())).transpose()
-}
-
-/// What is open, and what is secret: lines such as `AWS_SECRET_ACCESS_KEY=…`.
-fn store_options(open: Map<String, Json>, file: Option<&Path>) -> anyhow::Result<Vec<(String, String)>> {
-    let text = |value: Json| match value {
-        Json::String(text) => text,
-        other => other.to_string(),
-    };
-    let mut options: Vec<_> = open.into_iter().map(|(name, value)| (name, text(value))).collect();
-    if let Some(file) = file {
-        for line in secrets::read(file)?.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let (name, value) = line
-                .split_once('=')
-                .with_context(|| format!("a line of {} is not NAME=VALUE", file.display()))?;
-            options.push((name.trim().to_owned(), value.trim().to_owned()));
-        }
-    }
-    Ok(options)
 }

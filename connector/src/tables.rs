@@ -48,6 +48,8 @@ pub mod prefix {
     pub const AUDIT_SEAL: &str = "audit-seal/";
     /// `catalog::Asset`.
     pub const ASSET: &str = "asset/";
+    /// When the files that assets name were looked through for `[sources]`; one record.
+    pub const ASSETS_ALLOWED: &str = "assets-allowed";
     /// When what is managed last changed; one record.
     pub const CATALOG_CHANGED: &str = "catalog-changed";
     /// [`super::HeldCredential`], by issuer and type.

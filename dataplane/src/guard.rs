@@ -97,7 +97,7 @@ pub const APPLIED: HeaderName = HeaderName::from_static("concordat-applied");
 
 /// Header that carries the checksum of the whole data (RFC 9530).
 pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
-/// Header that asks for it, with a HEAD.
+/// Header that asks for it, with a HEAD; answering it reads all the data, and is a read like any other.
 pub const WANT_REPR_DIGEST: HeaderName = HeaderName::from_static("want-repr-digest");
 
 /// Reads from `source` under `grant`, with what the agreement demands done to the data. `signal` says when to stop and when
@@ -117,6 +117,7 @@ pub async fn serve(
     let reading = reading.into();
     let counted = Arc::new(Counted::default());
     let as_it_is = reading.follow.is_none() && grant.obligations().is_empty();
+    let whole = if as_it_is { whole_for_digest(&reading.request) } else { None };
     let mut response = match reading.follow {
         None => opened(&grant, source, reading.request, &counted).await?,
         Some(follow) => followed(&grant, source, follow, &counted).await?,
@@ -132,7 +133,12 @@ pub async fn serve(
             response.headers.insert(APPLIED, value);
         }
     }
-    response.body = Guarded {
+    // A checksum is made of all the data: as a read of it, judged, paced and counted to its end.
+    let digested = match whole.filter(|_| response.status == StatusCode::OK) {
+        None => None,
+        Some(whole) => Some(std::mem::replace(&mut response.body, source.open(whole).await?.body)),
+    };
+    let guarded = Guarded {
         lines: as_it_is.then(|| Lines::of(&response)).flatten(),
         inner: response.body,
         stop: Box::pin(until_stopped(grant, signal, clock)),
@@ -144,7 +150,23 @@ pub async fn serve(
         ended: Some(Box::new(ended)),
     }
     .boxed_unsync();
+    match digested {
+        None => response.body = guarded,
+        Some(nothing) => {
+            response.body = nothing;
+            // Where it breaks off there is none; what was read until then counts.
+            if let Ok(digest) = digest(guarded).await {
+                response.headers.insert(REPR_DIGEST, digest);
+            }
+        }
+    }
     Ok(response)
+}
+
+/// The request for all the data that a checksum is asked of.
+fn whole_for_digest(request: &DataRequest) -> Option<DataRequest> {
+    let asked = request.method == http::Method::HEAD && request.headers.contains_key(WANT_REPR_DIGEST);
+    asked.then(|| DataRequest { method: http::Method::GET, headers: HeaderMap::new(), ..request.clone() })
 }
 
 /// Headers that mean something only for data as the source has it.
@@ -161,19 +183,7 @@ async fn opened(
 ) -> Result<DataResponse, SourceError> {
     let obligations = grant.obligations();
     if obligations.is_empty() {
-        let wants_digest =
-            request.method == http::Method::HEAD && request.headers.contains_key(WANT_REPR_DIGEST);
-        let whole = wants_digest.then(|| DataRequest {
-            method: http::Method::GET,
-            headers: HeaderMap::new(),
-            ..request.clone()
-        });
-        let mut response = source.open(request).await?;
-        if let Some(whole) = whole.filter(|_| response.status == StatusCode::OK) {
-            let digest = digest(source.open(whole).await?.body).await?;
-            response.headers.insert(REPR_DIGEST, digest);
-        }
-        return Ok(response);
+        return source.open(request).await;
     }
     for name in OF_THE_SOURCE {
         request.headers.remove(name);

@@ -15,6 +15,7 @@ pub mod live;
 mod obligations;
 mod persons;
 pub mod released;
+mod requests;
 pub mod rows;
 pub mod sink;
 mod source;
@@ -25,9 +26,10 @@ pub use grant::{Denied, Grant, Judge};
 pub use guard::{APPLIED, Clock, Follow, Metered, REPR_DIGEST, Reading, Signal, WANT_REPR_DIGEST, serve};
 pub use obligations::{Obligations, PseudonymKey, Stage, delivered};
 pub use persons::{Hidden, OfPersons, Permitted, Persons};
+pub use requests::{Requests, Unsent};
 pub use source::{
     Body, DataRequest, DataResponse, FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker,
     MqttSource, NatsConnections, NatsServer, NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient,
-    ObjectSource, Opening, Parameter, ParameterKind, PostgresSource, Source, SqlForm, Subscribing,
-    TailSource, WantedRange, Watches, media_type_of, wanted_range,
+    ObjectSource, Opening, Parameter, ParameterKind, Places, PostgresSource, Source, SqlForm, Subscribing,
+    TailSource, WantedRange, Watches, extended, media_type_of, wanted_range,
 };

@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use object_store::WriteMultipart;
 
 use crate::error::StreamError;
+use crate::requests::{Requests, Unsent};
 use crate::source::{DataResponse, ObjectSource};
 
 /// Bytes of a part of an object.
@@ -38,7 +39,7 @@ pub enum Sink {
     /// An HTTPS address, which takes the whole as the body of one request.
     Http {
         /// Reaches only what the operator allows.
-        client: reqwest::Client,
+        client: Arc<dyn Requests>,
         /// PUT or POST.
         method: Method,
         /// The address.
@@ -83,13 +84,20 @@ impl Sink {
                     }
                 });
                 let body = reqwest::Body::wrap_stream(chunks);
-                let sent =
-                    client.request(method.clone(), url.clone()).headers(headers).body(body).send().await;
+                let mut request = reqwest::Request::new(method.clone(), url.clone());
+                *request.headers_mut() = headers;
+                *request.body_mut() = Some(body);
+                let sent = client.send(request).await;
                 if let Some(reason) = cut.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     return Err(PushError::Cut(reason));
                 }
-                let status =
-                    sent.map_err(|error| PushError::Failed(error.without_url().to_string()))?.status();
+                let status = match sent {
+                    Ok(answer) => answer.status(),
+                    Err(Unsent::Forbidden(reason)) => return Err(PushError::Failed(reason)),
+                    Err(Unsent::Failed(error)) => {
+                        return Err(PushError::Failed(error.without_url().to_string()));
+                    }
+                };
                 let again = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
                 match status {
                     status if status.is_success() => Ok(()),

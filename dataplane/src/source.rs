@@ -1,5 +1,6 @@
 //! The port to where data is; one file for each kind.
 
+mod below;
 mod file;
 mod folder;
 mod http;
@@ -7,6 +8,7 @@ mod mqtt;
 mod nats;
 mod ngsi;
 mod object;
+mod place;
 mod postgres;
 mod tail;
 
@@ -18,6 +20,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
+pub use self::below::extended;
 pub use self::file::{FileSource, Wanted as WantedRange, media_type_of, wanted_range};
 pub use self::folder::FolderSource;
 pub use self::http::{HttpAllowed, HttpSource};
@@ -25,6 +28,7 @@ pub use self::mqtt::{MqttBroker, MqttSource};
 pub use self::nats::{NatsConnections, NatsServer, NatsSource};
 pub use self::ngsi::{NgsiQuery, NgsiSource, Notifications};
 pub use self::object::{ObjectClient, ObjectSource};
+pub use self::place::Places;
 pub use self::postgres::{Parameter, ParameterKind, PostgresSource, SqlForm};
 pub use self::tail::{TailSource, Watches};
 use crate::error::{SourceError, StreamError};
@@ -38,7 +42,7 @@ pub type Body = UnsyncBoxBody<Bytes, StreamError>;
 pub struct DataRequest {
     /// GET or HEAD; POST where the source allows it.
     pub method: ::http::Method,
-    /// What below the source, without a leading slash and percent-decoded; empty for the source itself.
+    /// What below the source, without a leading slash, percent-encoded as it was sent; empty for the source itself.
     pub path: String,
     /// Names and values, decoded.
     pub query: Vec<(String, String)>,

@@ -1,5 +1,6 @@
 //! Sources under a grant: ranges, validators, cuts, metering, constant memory by back-pressure.
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::print_stderr, reason = "a test says what it measured")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -62,7 +63,7 @@ fn running() -> (watch::Sender<Signal>, watch::Receiver<Signal>) {
 fn file(folder: &Path, content: &[u8]) -> FileSource {
     let path = folder.join("data.csv");
     std::fs::write(&path, content).unwrap();
-    FileSource::new(path, "text/csv".to_owned())
+    FileSource::new(path, "text/csv".to_owned(), dataplane::Places::new(|_| true))
 }
 
 fn request(method: Method, headers: &[(&str, &str)]) -> DataRequest {

@@ -44,7 +44,7 @@ def get(address, form):
 
 
 chance = random.Random(7)
-rows = Path(folder) / "rows.csv"
+rows = Path(folder) / "data/rows.csv"
 rows.write_text("a\n1\n")
 DCAT_NS = "http://www.w3.org/ns/dcat#"
 SPDX = "http://spdx.org/rdf/terms#"

@@ -13,6 +13,7 @@ printf 'a,b\n1,2\n' >"$work/rows.csv"
 for name in provider consumer; do
     public=$(free_port) management=$(free_port)
     create "$name" "$public" "$management"
+    printf '\n[[sources.allowed]]\npath = "%s"\n' "$work/rows.csv" >>"$work/$name/concordat.toml"
     start "$name"
     nodes+="{\"folder\":\"$work/$name\",\"management\":\"http://127.0.0.1:$management\",\"did\":\"did:web:localhost%3A$public\",\
 \"protocol\":\"https://localhost:$public/dsp/2025-1\",\"file\":\"$work/rows.csv\"},"

@@ -151,7 +151,7 @@ impl Node {
 
     /// Datasets with their offers, and agreements made elsewhere.
     async fn seed(&self, folder: &Path, suite_address: &str) -> Result<(), String> {
-        let file = folder.join("tck.csv");
+        let file = folder.join("data/tck.csv");
         std::fs::write(&file, "a,b\n1,2\n").unwrap();
         let everything = json!({"@type": "Set", "permission": [{"action": "use"}]});
         self.post("/v4/policydefinitions", json!({"@id": "P123", "policy": everything})).await?;

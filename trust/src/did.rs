@@ -71,9 +71,12 @@ pub fn document_url(did: &str) -> Result<Option<String>, TrustError> {
     }
     let mut parts = parts.into_iter();
     let host = parts.next().unwrap_or_default();
-    let name = host.split(':').next().unwrap_or_default();
-    if name.chars().all(|c| c.is_ascii_digit() || c == '.') {
+    let (name, port) = host.split_once(':').unwrap_or((host.as_str(), "443"));
+    if ends_in_a_number(name) {
         return Err(refuse("a did:web names a host, not an IP address"));
+    }
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
+        return Err(refuse("its port is none"));
     }
     let path = parts.collect::<Vec<_>>().join("/");
     Ok(Some(if path.is_empty() {
@@ -81,6 +84,16 @@ pub fn document_url(did: &str) -> Result<Option<String>, TrustError> {
     } else {
         format!("https://{host}/{path}/did.json")
     }))
+}
+
+/// Whether whoever reads addresses takes `host` for an IPv4 address (URL Standard, "ends in a number checker"): its last
+/// label is a number, decimal, octal or hexadecimal.
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_hexadecimal =
+        hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_hexadecimal || !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The did:web of `authority` (host, or host and port).
@@ -352,8 +365,39 @@ mod tests {
             "did:example:x",
             "https://a.example",
             "did:web:a.example:x%3Ay",
+            "did:web:a.example%3A",
+            "did:web:a.example%3A8443%3A1",
+            "did:web:a.example%3A99999",
+            "did:web:a.example%0A",
+            "did:web:a.example:%252e%252e",
         ] {
             assert!(document_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_disguise_is_no_host_name() {
+        for host in [
+            "127.0.0.1",
+            "2130706433",
+            "0x7f000002",
+            "0X7F000002",
+            "0x7f.2",
+            "0x7f.0x2",
+            "127.0.0.0x2",
+            "127.0.0.1.",
+            "0177.2",
+            "a.example.0x",
+            "a.example.7",
+            "%31%32%37.0.0.1",
+            "0%787f000002",
+            "127.0.0.0x2%3A8443",
+            "%5B%3A%3A1%5D",
+        ] {
+            assert!(document_url(&format!("did:web:{host}")).is_err(), "{host}");
+        }
+        for host in ["0x7f.example", "7.example", "localhost", "a.0xfg", "x0x7f"] {
+            assert!(document_url(&format!("did:web:{host}")).is_ok(), "{host}");
         }
     }
 

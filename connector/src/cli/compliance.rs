@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Exit;
 use super::api::{Api, segment};
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -61,7 +61,7 @@ fn show(one: &Value) -> String {
     let looks = one.get("looks").and_then(Value::as_array).into_iter().flatten();
     let row = |look: &Value| {
         let evidence = look.get("evidence").and_then(Value::as_array).into_iter().flatten();
-        let evidence = evidence.filter_map(Value::as_str).collect::<Vec<_>>().join("\n");
+        let evidence = evidence.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join("\n");
         vec![text(look, "what"), kept(look).to_owned(), text(look, "text"), text(look, "known"), evidence]
     };
     let rows = table(&["what", "", "found", "known", "evidence"], looks.map(row).collect());

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::{Api, segment};
-use super::output::{Output, fields, table, text};
+use super::output::{Output, fields, plain, table, text};
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -136,7 +136,7 @@ fn path(which: &Which) -> String {
 /// The types of a document, in one line.
 pub(super) fn names(document: &Value) -> String {
     let types = document.get("types").and_then(Value::as_array).into_iter().flatten();
-    types.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+    types.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(", ")
 }
 
 fn list(held: &Value, offers: &Value) -> String {

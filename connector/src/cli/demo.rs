@@ -178,7 +178,7 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
     let council = testbed.authority("Council", SPACE).await?;
     output.say(&format!("   Council  {}, who says who belongs to {SPACE}", council.did));
     nodes.push(council);
-    let observatory = testbed.node("Observatory").await?;
+    let observatory = testbed.viewer("Observatory").await?;
     output.say(&format!("   Observatory {}, which only reads", observatory.did));
     nodes.push(observatory);
     let nodes: &[TestNode] = nodes;

@@ -13,7 +13,7 @@ use super::output::{Output, table, text};
 use super::{Exit, Failed};
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::network::{self, Guard, bounded_body, describe};
+use crate::network::{Guard, PeerClient, bounded_body, describe};
 use crate::{clock, tls};
 
 /// Longest wait for this node's own public address.
@@ -180,7 +180,7 @@ async fn clock_beside_peers(
 async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str, Verdict)>> {
     // A node must be reachable for others, wherever it runs: its own address is always allowed here.
     let guard = Guard::new(&["0.0.0.0/0".parse()?, "::/0".parse()?]);
-    let client = network::peer_client(&guard, tls::client(config)?)?;
+    let client = PeerClient::new(&guard, tls::client(config)?)?;
     let get = async |url: String| -> anyhow::Result<(Option<String>, Vec<u8>)> {
         let response = client.get(&url).timeout(LOOK).send().await;
         let response = response.map_err(|error| anyhow::anyhow!("{url}: {}", describe(&error)))?;

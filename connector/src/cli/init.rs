@@ -151,6 +151,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         limits: crate::config::ReadLimits::default(),
         gateway: crate::config::Gateway::default(),
         delivery: Delivery::default(),
+        sources: crate::config::SourceSettings::default(),
         log: Log::default(),
         closed_test_network: None,
         folder: dir.to_owned(),
@@ -162,6 +163,10 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         KeyType::Ed25519 => Algorithm::Ed25519,
         KeyType::P256 => Algorithm::P256,
     })?;
+    for folder in config.sources.folders.iter().chain(&config.sources.secrets) {
+        let folder = dir.join(folder);
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
     secrets::create(&dir.join(&config.participant.key), &participant.private_jwk().to_string())?;
     secrets::create(&dir.join(&config.management.key), &ids::secret(32)?)?;
     secrets::create(&dir.join("keys/stream.key"), &ids::secret(32)?)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::{Api, segment};
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -98,7 +98,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
 
 fn show(found: &Value) -> String {
     let words = found.get("words").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    let mut lines: Vec<String> = words.map(str::to_owned).collect();
+    let mut lines: Vec<String> = words.map(plain).collect();
     if lines.is_empty() {
         return "the agreement promises no service levels".to_owned();
     }

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::{Api, is_over, newest, segment, set};
-use super::output::{Output, fields, table, text, time};
+use super::output::{Output, fields, plain, table, text, time};
 use super::{Exit, Failed, publish};
 
 #[derive(Debug, Clone, Args)]
@@ -231,9 +231,9 @@ pub(super) fn read_json(file: &Path) -> anyhow::Result<Value> {
 
 fn show(found: &Value) -> String {
     let terms = found.get("urn:concordat:terms").and_then(Value::as_array).into_iter().flatten();
-    let terms = terms.filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    let terms = terms.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join("; ");
     let differs = found.get("urn:concordat:differences").and_then(Value::as_array).into_iter().flatten();
-    let differs = differs.filter_map(Value::as_str).collect::<Vec<_>>().join("; ");
+    let differs = differs.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join("; ");
     let head = fields(&[
         ("negotiation", text(found, "@id")),
         ("their id", text(found, "correlationId")),

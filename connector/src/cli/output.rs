@@ -1,11 +1,14 @@
 //! What people and machines read on standard output.
 
+use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
+
+use crate::shown;
 
 /// Where a command writes.
 #[derive(Debug, Clone, Copy)]
@@ -31,15 +34,18 @@ impl Output {
         }
     }
 
-    /// The command's result: JSON for machines, `human` for people.
+    /// The command's result: JSON for machines, `human` for people. While `human` runs, members of documents are read as
+    /// text of one line ([`text`]).
     pub(super) fn result(self, value: &Value, human: impl FnOnce() -> String) {
         if self.silent {
             return;
         }
         if self.json {
-            write_line(&format!("{value:#}"));
+            write_raw(&format!("{value:#}"));
         } else {
+            FOR_PEOPLE.set(true);
             let text = human();
+            FOR_PEOPLE.set(false);
             if !text.is_empty() {
                 write_line(&text);
             }
@@ -53,7 +59,8 @@ impl Output {
         let _ = if self.json {
             writeln!(out, "{}", serde_json::json!({"error": text}))
         } else {
-            writeln!(out, "concordat: {text}")
+            // A line that somebody else began stands apart from ours.
+            writeln!(out, "concordat: {}", shown::lines(text).replace('\n', "\n  "))
         };
     }
 
@@ -77,8 +84,18 @@ impl Output {
     }
 }
 
-/// A closed pipe is not worth a panic.
+thread_local! {
+    /// Whether what is read out of documents goes to people.
+    static FOR_PEOPLE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A text for people: whatever others wrote into it does nothing to their terminal.
 fn write_line(text: &str) {
+    write_raw(&shown::lines(text));
+}
+
+/// A closed pipe is not worth a panic.
+fn write_raw(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
@@ -95,7 +112,7 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     }
     table.set_header(header.to_vec());
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| shown::lines(cell)));
     }
     table.to_string()
 }
@@ -104,16 +121,27 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 pub(super) fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let lines = pairs.iter().filter(|(_, value)| !value.is_empty());
-    lines.map(|(name, value)| format!("{name:width$}  {value}")).collect::<Vec<_>>().join("\n")
+    // The lines of a value stand below it: none begins where names do.
+    let below = format!("\n{:width$}  ", "");
+    lines
+        .map(|(name, value)| format!("{name:width$}  {}", shown::lines(value).replace('\n', &below)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
-/// A member of a document as text; empty where it is missing.
+/// A member of a document as text; empty where it is missing. Where it is shown to people ([`Output::result`]), it is one
+/// line, whatever others wrote into it.
 pub(super) fn text(document: &Value, name: &str) -> String {
     match document.get(name) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+        Some(Value::String(text)) => plain(text),
+        Some(other) => plain(&other.to_string()),
     }
+}
+
+/// A text out of a document, as [`text`].
+pub(super) fn plain(text: &str) -> String {
+    if FOR_PEOPLE.get() { shown::line(text).into_owned() } else { text.to_owned() }
 }
 
 /// Milliseconds since 1970 as a readable time.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::Api;
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Events {
@@ -41,7 +41,7 @@ pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> any
         let row = |one: &Value| {
             let list = |name: &str, member: &str| {
                 let all = one.get(name).and_then(Value::as_array).into_iter().flatten();
-                let texts = all.map(|one| one.as_str().map_or_else(|| text(one, member), str::to_owned));
+                let texts = all.map(|one| one.as_str().map_or_else(|| text(one, member), plain));
                 texts.collect::<Vec<_>>().join("\n")
             };
             let reachable = match one.get("reachable").and_then(Value::as_bool) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::{Api, segment};
-use super::output::{Output, fields, table, text};
+use super::output::{Output, fields, plain, table, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -125,7 +125,7 @@ fn rows(found: &Value) -> &[Value] {
 
 fn list(document: &Value, pointer: &str) -> String {
     let all = document.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-    all.filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+    all.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join("\n")
 }
 
 fn consents(found: &Value) -> String {

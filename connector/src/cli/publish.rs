@@ -18,6 +18,11 @@ use super::describe::{Describe, Described};
 use super::output::{Output, table, text};
 use super::terms::{self, MEMBERSHIP, TermsOfUse};
 use super::{Exit, Failed};
+use crate::config::{Config, FILE};
+use crate::sources::{self, Named};
+
+/// What stands over the lines that this command adds to the configuration.
+const ALLOWED: &str = "Allowed by `concordat publish`";
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Publish {
@@ -278,6 +283,35 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
 pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     let (asset, guessed) = asset(arguments, *output)?;
+    let config = Config::load(dir)?;
+    let added = sources::allow(&config, &files_of(&asset)?, ALLOWED)?;
+    let published = offer(&api, arguments, asset, guessed, &added, output).await;
+    if published.is_err() {
+        // What is not published needs no line; the error is the other one.
+        let _: anyhow::Result<()> = sources::disallow(&config, &added, ALLOWED);
+    }
+    published
+}
+
+/// What the addresses of an asset name of this machine.
+fn files_of(asset: &Value) -> anyhow::Result<Vec<Named>> {
+    let further = asset.get("urn:concordat:distributions").and_then(Value::as_object);
+    let addresses = asset.get("dataAddress").into_iter().chain(further.into_iter().flat_map(Map::values));
+    let mut all = Vec::new();
+    for address in addresses.filter_map(Value::as_object) {
+        all.extend(sources::named(address)?);
+    }
+    Ok(all)
+}
+
+async fn offer(
+    api: &Api,
+    arguments: &Publish,
+    asset: Value,
+    guessed: Vec<(&'static str, String)>,
+    added: &[Named],
+    output: &Output,
+) -> anyhow::Result<Exit> {
     let id = text(&asset, "@id");
     if arguments.series {
         api.post("/v4/assets", asset).await.with_context(|| format!("publishing `{id}`"))?;
@@ -287,7 +321,7 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
         return Ok(Exit::Success);
     }
     let mut terms = match &arguments.template {
-        Some(name) => template(&api, name).await?,
+        Some(name) => template(api, name).await?,
         None => {
             arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy())
         }
@@ -334,8 +368,10 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
     }
     let found: Map<String, Value> =
         guessed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    output.result(&json!({"id": id, "terms": words, "guessed": found}), || {
+    let added: Vec<_> = added.iter().map(sources::line).collect();
+    output.result(&json!({"id": id, "terms": words, "guessed": found, "allowed": added}), || {
         let mut lines = words.clone();
+        lines.extend(added.iter().map(|line| format!("added to [sources] of {FILE}: {line}")));
         lines.extend(guessed.iter().map(|(name, value)| format!("{name}: {value} (from the file)")));
         format!("published {id}\n  {}", lines.join("\n  "))
     });

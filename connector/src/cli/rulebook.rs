@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::output::{Output, text};
+use super::output::{Output, plain, text};
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -189,7 +189,8 @@ fn diff(waiting: &Value) -> String {
         return "no version waits to be accepted".to_owned();
     }
     let changes = waiting.get("changes").and_then(Value::as_array).into_iter().flatten();
-    let changes: Vec<_> = changes.filter_map(Value::as_str).map(|line| format!("- {line}")).collect();
+    let changes: Vec<_> =
+        changes.filter_map(Value::as_str).map(|line| format!("- {}", plain(line))).collect();
     let book = waiting.pointer("/record/book").cloned().unwrap_or_default();
     let title =
         format!("version {} of {} waits to be accepted", text(&book, "version"), text(&book, "space"));
@@ -236,7 +237,7 @@ fn acceptances(found: &Value) -> String {
         found.get("missing").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     {
         let late = if found.get("overdue") == Some(&json!(true)) { "; it is overdue" } else { "" };
-        lines.push(format!("{member} has not accepted it{late}"));
+        lines.push(format!("{} has not accepted it{late}", plain(member)));
     }
     lines.join("\n")
 }

@@ -14,7 +14,8 @@ use super::api::Api;
 use super::{authority, init};
 use crate::config::{self, Config};
 use crate::ids;
-use crate::network::{self, Guard};
+use crate::network;
+use crate::sources::{Named, Purpose};
 
 /// Longest start of a node.
 const START: Duration = Duration::from_secs(20);
@@ -50,6 +51,17 @@ impl Testbed {
     pub(super) async fn authority(&self, name: &str, space: &str) -> anyhow::Result<TestNode> {
         let wanted = authority::Init::of(space);
         self.made(name, |dir| authority::init(dir, &wanted).map(|_| ())).await
+    }
+
+    /// Makes and starts a node called `name` whose page a key in the address opens, so that one line leads there.
+    pub(super) async fn viewer(&self, name: &str) -> anyhow::Result<TestNode> {
+        self.made(name, |dir| {
+            let mut config = Config::load(dir)?;
+            config.gateway.key_in_address = true;
+            let text = toml::to_string(&config).context("writing a configuration")?;
+            std::fs::write(dir.join(config::FILE), text).context("writing a configuration")
+        })
+        .await
     }
 
     /// Makes and starts a node called `name` that reads the catalog of `peer`.
@@ -99,6 +111,9 @@ impl Testbed {
                 store: init::Engine::Sled,
             },
         )?;
+        // Benchmarks and demos share files of the testbed's own folder.
+        let named = Named { path: self.folder.clone(), purpose: Purpose::Data };
+        crate::sources::allow(&config, &[named], "Files of this testbed")?;
         prepare(&dir)?;
         let child = spawn(&dir).await?;
         let api = Api::open(&dir)?;
@@ -119,8 +134,7 @@ impl Testbed {
             roots.add(certificate)?;
         }
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let guard = Guard::new(&["127.0.0.0/8".parse()?, "::1/128".parse()?]);
-        Ok(network::peer_client(&guard, tls)?)
+        Ok(network::upstream_client(tls)?)
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Admission {
 }
 
 /// What a reader sends along.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Sent {
     /// How the consumer names the read.
     pub named: Option<String>,

@@ -11,6 +11,15 @@ use crate::{clock, ids};
 /// Most keys.
 const MAX_KEYS: usize = 1000;
 
+/// Whose key it was that opened something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// The node's own, out of its folder.
+    Node,
+    /// One that was made, by its id.
+    Key(String),
+}
+
 impl Engine {
     /// All keys.
     ///
@@ -64,14 +73,41 @@ impl Engine {
         let mut batch = Batch::new();
         batch.delete(place);
         tables::append_event(&mut batch, &Event::new("key", clock::now(), "the key was revoked").about(id))?;
-        self.commit(batch).await.map(|_| ())
+        self.commit(batch).await?;
+        // What it opened and still runs looks again.
+        self.revoked_keys.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
     }
 
-    /// What a key allows; `None` for one that is not known.
+    /// Whose a key is, and what it allows; `None` for one that is not known.
     #[must_use]
-    pub fn scope_of(&self, key: &str) -> Option<Scope> {
+    pub fn holder_of(&self, key: &str) -> Option<(Holder, Scope)> {
         let id = key.strip_prefix("ck_")?.split('_').next()?;
         let (record, _) = tables::load::<ApiKey>(&self.store, &tables::key(prefix::API_KEY, id)).ok()??;
-        bool::from(record.digest.as_bytes().ct_eq(digest(key).as_bytes())).then_some(record.scope)
+        let same = bool::from(record.digest.as_bytes().ct_eq(digest(key).as_bytes()));
+        same.then_some((Holder::Key(record.id), record.scope))
+    }
+
+    /// What the key of a holder allows now; `None` once it is revoked.
+    #[must_use]
+    pub fn scope_now(&self, holder: &Holder) -> Option<Scope> {
+        match holder {
+            Holder::Node => Some(Scope::Admin),
+            Holder::Key(id) => {
+                let key = tables::key(prefix::API_KEY, id);
+                tables::load::<ApiKey>(&self.store, &key).ok()?.map(|(record, _)| record.scope)
+            }
+        }
+    }
+
+    /// Ends when the key `id` is revoked.
+    pub async fn until_revoked(&self, id: &str) {
+        let mut revoked = self.revoked_keys.subscribe();
+        let holder = Holder::Key(id.to_owned());
+        while self.scope_now(&holder).is_some() {
+            if revoked.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use store::Batch;
 
 use super::{Engine, EngineError};
 use crate::clock;
-use crate::network::{bounded_body, describe};
+use crate::network::{PeerRequest, bounded_body, describe};
 use crate::tables::{self, Peer, prefix};
 
 /// Longest answer of a peer that is asked directly.
@@ -197,7 +197,7 @@ fn read<T: DspMessage>(url: &str, body: &[u8]) -> Result<T, EngineError> {
 /// The body of an answer, and the address of the next page.
 async fn answer(
     url: &str,
-    request: reqwest::RequestBuilder,
+    request: PeerRequest,
     limit: usize,
 ) -> Result<(Vec<u8>, Option<String>), EngineError> {
     let sent = request.send().await;

@@ -9,16 +9,17 @@ use axum::body::{Body, Bytes};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, RawQuery, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use dataplane::live::Framing;
 use dataplane::{DataRequest, DataResponse, Follow, Metered, Reading, SourceError};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use super::Faces;
 use super::problem::json_answer;
+use super::{Faces, pages};
 use crate::clock::{self, SystemClock};
 use crate::engine::{Denial, Sent};
 use crate::reading::READ;
@@ -31,7 +32,10 @@ const MAX_ASKED: usize = 1024 * 1024;
 const TICKET: HeaderName = HeaderName::from_static("request-ticket");
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
-    Router::new().route("/{pid}", any(read_it)).route("/{pid}/{*path}", any(read_below))
+    Router::new()
+        .route("/{pid}", any(read_it))
+        .route("/{pid}/{*path}", any(read_below))
+        .layer(map_response(pages::handed_on))
 }
 
 /// What the address says beside the path. The names of our own are kept from the source.
@@ -106,12 +110,14 @@ async fn read_it(
 
 async fn read_below(
     State(faces): State<Arc<Faces>>,
-    Path((pid, path)): Path<(String, String)>,
+    Path((pid, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let path = super::below(&uri, 1);
     read(faces, Incoming { pid, path, query, method, headers, body, upgrade: None }).await
 }
 
@@ -123,12 +129,23 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
         _ => token,
     };
     let asked = Asked::read(query.as_deref());
-    let reads = method != Method::HEAD;
+    // The checksum of the data is made of all of it: asking for it is a read.
+    let digests = method == Method::HEAD && headers.contains_key(dataplane::WANT_REPR_DIGEST);
     let named = headers.get(READ).and_then(|name| name.to_str().ok());
     let named = named.filter(|name| !name.is_empty() && name.len() <= 64).map(str::to_owned);
     let ticket = headers.get(TICKET).and_then(|ticket| ticket.to_str().ok()).map(str::to_owned);
     let sent = Sent { named, ticket };
-    let admission = match faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads, sent).await {
+    let admit = |reads, sent| faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads, sent);
+    let admitted = match digests {
+        // Of data that is changed on the way there is none, so that nothing is read for it.
+        true if sent.ticket.is_none() => match admit(false, sent.clone()).await {
+            Ok(admission) if !admission.grant.obligations().is_empty() => Ok(admission),
+            Ok(_) => admit(true, sent).await,
+            denied => denied,
+        },
+        _ => admit(digests || method != Method::HEAD, sent).await,
+    };
+    let admission = match admitted {
         Ok(admission) => admission,
         Err(denial) => return denied(&faces, &pid, denial).await,
     };
@@ -254,7 +271,6 @@ pub(super) fn streamed(response: DataResponse) -> Response {
     let mut answer = Response::new(Body::new(response.body));
     *answer.status_mut() = response.status;
     *answer.headers_mut() = response.headers;
-    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
 

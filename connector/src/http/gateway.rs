@@ -22,13 +22,13 @@ use axum::extract::{Path, RawQuery, State};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use dataplane::live::{self, Framing};
 use dataplane::rows::{Counted, Form, Pipe, View, pipe};
 use dataplane::{DataResponse, Metered};
 use futures_util::TryStreamExt as _;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -37,8 +37,9 @@ pub(super) use self::page::Previews;
 pub(super) use self::spool::Spool;
 use super::data::{self, Asked};
 use super::management::{Management, refused, respond};
+use super::{held, pages};
 use crate::clock;
-use crate::engine::{EngineError, InUse};
+use crate::engine::{EngineError, Holder, InUse};
 use crate::reading::{self, Unread, Wanted};
 
 /// Parameters that are this node's, not the provider's.
@@ -51,7 +52,8 @@ pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
         .route("/d/{name}", any(whole))
         .route("/d/{name}/live", get(follow))
         .route("/d/{name}/{*path}", any(below))
-        .layer(middleware::from_fn_with_state(Arc::clone(management), caller::admit));
+        .layer(middleware::from_fn_with_state(Arc::clone(management), caller::admit))
+        .layer(middleware::map_response(pages::handed_on_here));
     data.merge(page::routes(management))
 }
 
@@ -157,7 +159,8 @@ async fn whole(
 
 async fn below(
     State(management): State<Arc<Management>>,
-    Path((name, path)): Path<(String, String)>,
+    Path((name, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
@@ -167,7 +170,7 @@ async fn below(
         Ok(body) => body.into(),
         Err(error) => return data::error_answer(StatusCode::BAD_REQUEST, "body", &error.to_string()),
     };
-    match Request::read(name, path, query.as_deref(), method, headers, body) {
+    match Request::read(name, super::below(&uri, 2), query.as_deref(), method, headers, body) {
         Ok(request) => answer(&management, request).await,
         Err(error) => respond(Err(error)),
     }
@@ -206,6 +209,7 @@ async fn read(management: &Arc<Management>, mut request: Request) -> Result<Data
         adapt(&mut request.wanted.headers, view);
     }
     let head = request.wanted.method == Method::HEAD;
+    let digests = request.wanted.headers.contains_key(dataplane::WANT_REPR_DIGEST);
     let answer = match reading::read(engine, &transfer, request.wanted.clone()).await {
         // The token was made anew; the transfer tells the newest by now.
         Err(Unread::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {
@@ -231,8 +235,8 @@ async fn read(management: &Arc<Management>, mut request: Request) -> Result<Data
         began,
         metered: Metered::default(),
         counted,
-        // Asking for the head alone is no use of the data.
-        ended: (!head).then(|| (Arc::clone(management), request.name, clock::now())),
+        // Asking for the head alone is no use of the data; for its checksum, it is.
+        ended: (!head || digests).then(|| (Arc::clone(management), request.name, clock::now())),
     };
     response.body = metering.boxed_unsync();
     Ok(response)
@@ -309,6 +313,7 @@ async fn follow(
     State(management): State<Arc<Management>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    Extension(holder): Extension<Holder>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -350,7 +355,10 @@ async fn follow(
     }
     let response = DataResponse { status: StatusCode::OK, headers, body: metering.boxed_unsync() };
     match upgrade {
-        Some(upgrade) => upgrade.on_upgrade(|socket| data::messages(socket, response)),
+        Some(upgrade) => {
+            let response = DataResponse { body: held::data(engine, &holder, response.body), ..response };
+            upgrade.on_upgrade(|socket| data::messages(socket, response))
+        }
         None => data::streamed(response),
     }
 }

@@ -31,7 +31,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use protocol::RefusalKind;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -44,9 +44,9 @@ pub(super) use self::pull::refused;
 use super::gateway::{self, Previews, Spool};
 use super::problem::json_answer;
 use super::sessions::Sessions;
-use super::{Faces, read_body, to_the_end};
+use super::{Faces, held, read_body, to_the_end};
 use crate::config::Gateway;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Holder};
 use crate::tls;
 
 /// Largest body of a caller, in bytes.
@@ -59,9 +59,9 @@ pub struct Management {
     certificates: Arc<tls::Live>,
     /// Who may read the gateway, and how.
     pub(super) gateway: Gateway,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Sessions<Holder>,
     /// Data officers who look at their page.
-    officers: Sessions,
+    officers: Sessions<Holder>,
     pub(super) previews: Previews,
     pub(super) spool: Spool,
     /// SHA-256 of the key: comparing digests takes the same time whatever differs.
@@ -86,11 +86,27 @@ impl Management {
         })
     }
 
-    /// What a key allows; `None` for one that this node does not know.
-    pub(super) fn scope_of(&self, key: &str) -> Option<Scope> {
+    /// Whose a key is, if it allows `needed`.
+    pub(super) fn holder_of(&self, key: &str, needed: Scope) -> Option<Holder> {
+        self.whose(key).filter(|(_, scope)| *scope >= needed).map(|(holder, _)| holder)
+    }
+
+    /// Whose a key is, and what it allows; `None` for one that this node does not know.
+    fn whose(&self, key: &str) -> Option<(Holder, Scope)> {
         let digest: [u8; 32] = Sha256::digest(key).into();
         let own = bool::from(digest.ct_eq(&self.key));
-        if own { Some(Scope::Admin) } else { self.faces.engine.scope_of(key) }
+        if own { Some((Holder::Node, Scope::Admin)) } else { self.faces.engine.holder_of(key) }
+    }
+
+    /// Whose session a request shows, if the key that opened it still allows `needed`.
+    pub(super) fn seated(
+        &self,
+        sessions: &Sessions<Holder>,
+        cookie: &str,
+        headers: &HeaderMap,
+        needed: Scope,
+    ) -> Option<Holder> {
+        sessions.of(cookie, headers).filter(|holder| self.faces.engine.scope_now(holder) >= Some(needed))
     }
 }
 
@@ -148,7 +164,7 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
     };
     let key =
         headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer).unwrap_or_default();
-    let Some(scope) = management.scope_of(key) else {
+    let Some((holder, scope)) = management.whose(key) else {
         let message = "send a key of this node's management API as X-Api-Key";
         return error(StatusCode::UNAUTHORIZED, "AuthenticationFailed", message);
     };
@@ -160,7 +176,8 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
         let message = format!("this key is for `{scope:?}`, the call needs `{needed:?}`").to_lowercase();
         return error(StatusCode::FORBIDDEN, "NotAuthorized", &message);
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    held::answer(&management.faces.engine, &holder, response)
 }
 
 /// An error in EDC's form.

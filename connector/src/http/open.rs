@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{OriginalUri, Path, Query, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use catalog::Description;
@@ -18,6 +19,7 @@ use protocol::{Refusal, RefusalKind};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::pages::secure;
 use super::problem::Problem;
 use super::{Faces, OPEN_PATH, validators};
 use crate::engine::{EngineError, Index, Listed, Wanted};
@@ -33,11 +35,15 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/catalog.{extension}", get(catalog_file))
         .route("/datasets/{id}", get(dataset))
         .route("/sitemap.xml", get(sitemap))
+        .layer(map_response(secure))
 }
 
 /// The same under the paths and parameters of CKAN's catalogue endpoint, which harvesters know.
 pub(super) fn as_ckan() -> Router<Arc<Faces>> {
-    Router::new().route("/catalog.{extension}", get(catalog_file)).route("/dataset/{id}", get(dataset))
+    Router::new()
+        .route("/catalog.{extension}", get(catalog_file))
+        .route("/dataset/{id}", get(dataset))
+        .layer(map_response(secure))
 }
 
 /// In which form an answer is wanted.

@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use dataplane::{DataRequest, Metered, Reading};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
-use super::Faces;
 use super::data::{Asked, error_answer, failed, streamed, unreadable};
+use super::{Faces, pages};
 use crate::clock::SystemClock;
 use crate::engine::OpenDenial;
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
-    Router::new().route("/data/{id}", get(read_it)).route("/data/{id}/{*path}", get(read_below))
+    Router::new()
+        .route("/data/{id}", get(read_it))
+        .route("/data/{id}/{*path}", get(read_below))
+        .layer(map_response(pages::handed_on))
 }
 
 async fn read_it(
@@ -30,12 +34,13 @@ async fn read_it(
 
 async fn read_below(
     State(faces): State<Arc<Faces>>,
-    Path((id, path)): Path<(String, String)>,
+    Path((id, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    read(faces, id, path, query, method, headers).await
+    read(faces, id, super::below(&uri, 2), query, method, headers).await
 }
 
 async fn read(
@@ -67,7 +72,8 @@ async fn read(
         Ok(source) => source,
         Err(error) => return failed(&faces, &id, &format!("{error:#}")).await,
     };
-    let counts = method == Method::GET;
+    let counts =
+        method == Method::GET || method == Method::HEAD && headers.contains_key(dataplane::WANT_REPR_DIGEST);
     let (engine, counted, permit) = (Arc::clone(&faces.engine), id.clone(), admission.permit);
     let ended = move |metered: Metered| {
         drop(permit);
@@ -76,7 +82,7 @@ async fn read(
         }
     };
     let only_live = source.is_live() && !source.is_whole();
-    let follow = if counts { asked.follow(&headers, only_live) } else { None };
+    let follow = if method == Method::GET { asked.follow(&headers, only_live) } else { None };
     let request = DataRequest { method, path, query: asked.further, headers, ..DataRequest::default() };
     let reading = Reading { request, follow, ticket: None };
     let clock = Arc::new(SystemClock);

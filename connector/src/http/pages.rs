@@ -2,7 +2,7 @@
 //! it is theirs. No page names a person.
 
 use axum::response::{Html, Response};
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
@@ -15,15 +15,42 @@ pub(super) const STYLE: &str = include_str!("../../../dashboard/style.css");
 /// Rows of a table that are shown; the newest.
 const SHOWN: usize = 500;
 
-/// Nothing from elsewhere, nothing to elsewhere.
-pub(super) fn secure(mut response: Response) -> Response {
+/// Windows that others opened see nothing of a page.
+const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// Who may take something into a page of theirs.
+const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Nothing from elsewhere, nothing to elsewhere. It lies over whole faces, so that redirects and refusals have it too.
+pub(super) async fn secure(mut response: Response) -> Response {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                   form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(OPENER, HeaderValue::from_static("same-origin"));
+    headers.insert(RESOURCE, HeaderValue::from_static("same-origin"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Bytes that somebody else made, and whatever is said in their place: for a browser they are a file, never a page of this
+/// node; one that shows them all the same runs nothing in them, and in an origin of their own.
+pub(super) async fn handed_on(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let policy = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(OPENER, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// The same for what only programs with a key read: no page of another origin takes it in.
+pub(super) async fn handed_on_here(response: Response) -> Response {
+    let mut response = handed_on(response).await;
+    response.headers_mut().insert(RESOURCE, HeaderValue::from_static("same-origin"));
     response
 }
 

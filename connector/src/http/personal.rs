@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use dataplane::{DataRequest, Grant, Judge, Obligations, Reading};
@@ -42,6 +43,7 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/sessions", post(session))
         .route("/page", get(page))
         .route("/style.css", get(async || ([(header::CONTENT_TYPE, "text/css")], STYLE)))
+        .layer(map_response(pages::secure))
 }
 
 /// The statement in a body, as text.
@@ -117,7 +119,7 @@ async fn session(State(faces): Shared, body: Body) -> Response {
     let result = async {
         let compact = sent.insert(compact(body).await?).as_str();
         let operator = faces.engine.operator_at_its_page(compact).await?;
-        let token = faces.operators.begin(&operator);
+        let token = faces.operators.begin(operator);
         let token = token.map_err(|error| EngineError::Vault(format!("{error:#}")))?;
         let address = format!("{}{PERSONAL_PATH}/page?session={token}", faces.engine.public_address());
         Ok(json_answer(StatusCode::CREATED, &json!({"address": address})))
@@ -143,7 +145,7 @@ async fn page(State(faces): Shared, Query(asked): Query<Session>, headers: Heade
         {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
-        return pages::secure(response);
+        return response;
     }
     let Some(operator) = faces.operators.of(COOKIE, &headers) else {
         let text =
@@ -169,7 +171,7 @@ async fn page(State(faces): Shared, Query(asked): Query<Session>, headers: Heade
     match made() {
         Ok(body) => {
             let title = format!("Data about persons at {}", faces.engine.name());
-            pages::secure(pages::about_persons(&title, "/personal/style.css", &body).into_response())
+            pages::about_persons(&title, "/personal/style.css", &body).into_response()
         }
         Err(error) => Problem::from(error).plain(),
     }

@@ -13,16 +13,22 @@ const LASTS: Duration = Duration::from_secs(12 * 3600);
 /// Most sessions; the oldest make room.
 const MOST: usize = 256;
 
-/// Sessions, by the digest of their token.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<HashMap<[u8; 32], (Instant, String)>>);
+/// Sessions of those who are a `T`, by the digest of their token.
+#[derive(Debug)]
+pub(crate) struct Sessions<T>(Mutex<HashMap<[u8; 32], (Instant, T)>>);
 
-impl Sessions {
+impl<T> Default for Sessions<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Sessions<T> {
     /// A new session's token, of `who`.
     ///
     /// # Errors
     /// The operating system gives no random bytes.
-    pub(super) fn begin(&self, who: &str) -> anyhow::Result<String> {
+    pub(super) fn begin(&self, who: T) -> anyhow::Result<String> {
         let token = crate::ids::secret(32)?;
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, (begun, _)| begun.elapsed() < LASTS);
@@ -32,13 +38,13 @@ impl Sessions {
         {
             sessions.remove(&oldest);
         }
-        sessions.insert(Sha256::digest(&token).into(), (Instant::now(), who.to_owned()));
+        sessions.insert(Sha256::digest(&token).into(), (Instant::now(), who));
         drop(sessions);
         Ok(token)
     }
 
     /// Whose session a token is of. Digests are looked up, so that time tells nothing of tokens.
-    pub(super) fn who(&self, token: &str) -> Option<String> {
+    pub(super) fn who(&self, token: &str) -> Option<T> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.get(&digest).filter(|(begun, _)| begun.elapsed() < LASTS).map(|(_, who)| who.clone())
@@ -52,11 +58,11 @@ impl Sessions {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let Some(who) = self.who(token) else { return Ok(None) };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
-        self.begin(&who).map(Some)
+        self.begin(who).map(Some)
     }
 
     /// Whose session the cookie `name` of a request is of.
-    pub(super) fn of(&self, name: &str, headers: &HeaderMap) -> Option<String> {
+    pub(super) fn of(&self, name: &str, headers: &HeaderMap) -> Option<T> {
         let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         self.who(pairs.find(|(one, _)| *one == name)?.1)
@@ -71,7 +77,7 @@ mod tests {
     async fn a_session_ends_and_there_are_not_too_many() {
         let sessions = Sessions::default();
         let first = sessions.begin("anna").unwrap();
-        assert!(sessions.who(&first).as_deref() == Some("anna") && sessions.who("guessed").is_none());
+        assert!(sessions.who(&first) == Some("anna") && sessions.who("guessed").is_none());
         tokio::time::advance(Duration::from_secs(1)).await;
         for _ in 0..MOST {
             sessions.begin("ben").unwrap();

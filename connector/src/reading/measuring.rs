@@ -33,7 +33,9 @@ pub(super) struct Measuring {
 impl Measuring {
     /// Measures a read under `agreement`, where reads under it are measured.
     pub(super) fn of(engine: &Arc<Engine>, agreement: &str, wanted: &Wanted) -> Option<Self> {
-        let counts = wanted.is_probe || wanted.method != http::Method::HEAD;
+        // A checksum is made of all the data: for the provider it is a read.
+        let digests = wanted.headers.contains_key(dataplane::WANT_REPR_DIGEST);
+        let counts = wanted.is_probe || wanted.method != http::Method::HEAD || digests;
         (counts && engine.is_measured(agreement)).then(|| Self {
             engine: Arc::clone(engine),
             agreement: agreement.to_owned(),
@@ -66,7 +68,8 @@ impl Measuring {
     pub(super) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         // What cannot be had like that is not the provider's failure, nor is it a read.
         self.ok = (!status.is_client_error()).then_some(true);
-        if self.is_probe || status == StatusCode::NOT_MODIFIED {
+        if self.is_probe || status == StatusCode::NOT_MODIFIED || headers.contains_key(dataplane::REPR_DIGEST)
+        {
             self.first_byte = Some(self.elapsed());
         }
         let modified = headers.get(header::LAST_MODIFIED).and_then(|value| value.to_str().ok());

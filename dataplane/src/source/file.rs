@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
-use super::{DataRequest, DataResponse, Opening, Source};
+use super::{DataRequest, DataResponse, Opening, Places, Source};
 use crate::error::{SourceError, StreamError};
 
 /// Bytes read at once.
@@ -30,13 +30,14 @@ const AHEAD: usize = 2;
 pub struct FileSource {
     path: PathBuf,
     media_type: String,
+    places: Places,
 }
 
 impl FileSource {
-    /// The file at `path`, said to be of `media_type`.
+    /// The file at `path`, said to be of `media_type`, if it lies where files may lie.
     #[must_use]
-    pub const fn new(path: PathBuf, media_type: String) -> Self {
-        Self { path, media_type }
+    pub const fn new(path: PathBuf, media_type: String, places: Places) -> Self {
+        Self { path, media_type, places }
     }
 }
 
@@ -45,13 +46,10 @@ impl Source for FileSource {
         Box::pin(async move {
             request.expect_read()?;
             request.expect_plain()?;
-            let path = self.path.clone();
+            let (path, places) = (self.path.clone(), self.places.clone());
             let opened = tokio::task::spawn_blocking(move || {
-                let file = File::open(path)?;
+                let file = places.open(&path)?;
                 let meta = file.metadata()?;
-                if meta.is_dir() {
-                    return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory));
-                }
                 Ok((file, meta.len(), meta.modified()?))
             });
             let joined = opened.await.map_err(std::io::Error::other).and_then(std::convert::identity);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::file::{FileSource, media_type_of};
-use super::{DataRequest, Opening, Source, whole};
+use super::{DataRequest, Opening, Places, Source, below, whole};
 use crate::error::SourceError;
 
 /// Most files in a list.
@@ -21,6 +21,7 @@ pub struct FolderSource {
     path: PathBuf,
     /// What of it is shared, relative to the folder.
     pattern: glob::Pattern,
+    places: Places,
 }
 
 const MATCHING: glob::MatchOptions = glob::MatchOptions {
@@ -30,19 +31,18 @@ const MATCHING: glob::MatchOptions = glob::MatchOptions {
 };
 
 impl FolderSource {
-    /// The files below `path` that `pattern` names, for example `*.csv` or `**/*.parquet`.
+    /// The files below `path` that `pattern` names, for example `*.csv` or `**/*.parquet`, if they lie where files may lie.
     ///
     /// # Errors
     /// The pattern is none.
-    pub fn new(path: PathBuf, pattern: &str) -> Result<Self, SourceError> {
+    pub fn new(path: PathBuf, pattern: &str, places: Places) -> Result<Self, SourceError> {
         let pattern = pattern_of(pattern).map_err(SourceError::Address)?;
-        Ok(Self { path, pattern })
+        Ok(Self { path, pattern, places })
     }
 
-    /// The file at `path`, if it is shared and lies within the folder, links followed.
-    fn file(&self, path: &str) -> Result<PathBuf, SourceError> {
-        let missing = || SourceError::NotFound(path.to_owned());
-        let relative = Path::new(path);
+    /// The file at the path `relative`, if it is shared and lies within the folder, links followed.
+    fn file(&self, relative: &Path) -> Result<PathBuf, SourceError> {
+        let missing = || SourceError::NotFound(relative.display().to_string());
         let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
         if !plain || !self.pattern.matches_path_with(relative, MATCHING) {
             return Err(missing());
@@ -53,11 +53,13 @@ impl FolderSource {
     }
 
     fn list(&self, wanted: &glob::Pattern) -> Result<Bytes, SourceError> {
+        let root = self.places.open_folder(&self.path).map_err(SourceError::Read)?;
+        let within = self.places.within(root.path.clone());
         let mut files = Vec::new();
         let mut folders = vec![(PathBuf::new(), 0)];
         while let Some((folder, depth)) = folders.pop() {
-            let entries = std::fs::read_dir(self.path.join(&folder)).map_err(SourceError::Read)?;
-            for entry in entries {
+            let opened = within.open_folder(&root.path.join(&folder)).map_err(SourceError::Read)?;
+            for entry in opened.entries().map_err(SourceError::Read)? {
                 let entry = entry.map_err(SourceError::Read)?;
                 let relative = folder.join(entry.file_name());
                 let kind = entry.file_type().map_err(SourceError::Read)?;
@@ -68,7 +70,7 @@ impl FolderSource {
                 let Some(name) = relative.to_str() else { continue };
                 let fits = self.pattern.matches_path_with(&relative, MATCHING)
                     && wanted.matches_path_with(&relative, MATCHING);
-                if !fits || self.file(name).is_err() {
+                if !fits || self.file(&relative).is_err() {
                     continue;
                 }
                 let meta = std::fs::metadata(self.path.join(&relative)).map_err(SourceError::Read)?;
@@ -104,16 +106,18 @@ impl Source for FolderSource {
             request.expect_read()?;
             if !request.path.is_empty() {
                 request.expect_query(&[])?;
-                let path = self.file(&request.path)?;
+                let path = self.file(&below::names(&request.path)?.iter().collect::<PathBuf>())?;
                 let media_type = media_type_of(&path).to_owned();
                 let request = DataRequest { path: String::new(), ..request };
-                return FileSource::new(path, media_type).open(request).await;
+                let root = self.path.canonicalize().map_err(SourceError::Read)?;
+                return FileSource::new(path, media_type, self.places.within(root)).open(request).await;
             }
             request.expect_query(&["glob"])?;
             let wanted =
                 request.query.iter().find(|(name, _)| name == "glob").map_or("**", |(_, value)| value);
             let wanted = pattern_of(wanted).map_err(SourceError::Asked)?;
-            let this = Self { path: self.path.clone(), pattern: self.pattern.clone() };
+            let this =
+                Self { path: self.path.clone(), pattern: self.pattern.clone(), places: self.places.clone() };
             let listed = tokio::task::spawn_blocking(move || this.list(&wanted)).await;
             Ok(whole("application/json", listed.map_err(|error| SourceError::Failed(error.to_string()))??))
         })
@@ -143,11 +147,27 @@ mod tests {
         }
         std::fs::write(folder.path().join("outside.csv"), "o").unwrap();
         std::os::unix::fs::symlink(folder.path().join("outside.csv"), root.join("link.csv")).unwrap();
-        let source = FolderSource::new(root, "**/*.csv").unwrap();
-        assert_eq!(read(&source, "2026/b.csv", None).await.unwrap(), "b");
-        for wrong in
-            ["../outside.csv", "secret.key", "link.csv", ".hidden.csv", "2026", "/etc/passwd", "none.csv"]
-        {
+        let source = FolderSource::new(root, "**/*.csv", Places::new(|_| true)).unwrap();
+        for same in ["2026/b.csv", "2026/%62.csv"] {
+            assert_eq!(read(&source, same, None).await.unwrap(), "b");
+        }
+        for wrong in [
+            "../outside.csv",
+            "secret.key",
+            "link.csv",
+            ".hidden.csv",
+            "2026",
+            "/etc/passwd",
+            "none.csv",
+            "2026%2Fb.csv",
+            "2026//b.csv",
+            "2026/./b.csv",
+            "./a.csv",
+            "a.csv/",
+            "a.csv%00",
+            "a.csv%0a",
+            "2026/%2e%2e/a.csv",
+        ] {
             assert!(matches!(read(&source, wrong, None).await, Err(SourceError::NotFound(_))), "{wrong}");
         }
         let all = read(&source, "", None).await.unwrap();

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 
+use super::below::{Readings, below, extended};
 use super::folder::pattern_of;
 use super::{DataRequest, DataResponse, Opening, Source, refused};
 use crate::error::{SourceError, StreamError};
@@ -74,17 +75,23 @@ impl HttpAllowed {
         })
     }
 
+    /// Whether `path`, below the address as it will be sent, is offered: in each way in which an upstream may read it.
+    fn offers(&self, path: &str) -> Result<(), SourceError> {
+        let readings = Readings::of(path)?;
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        let listed = |path: &str| self.paths.iter().any(|pattern| pattern.matches_with(path, options));
+        if listed(&readings.by_names) && listed(&readings.decoded) {
+            Ok(())
+        } else {
+            Err(SourceError::NotFound(path.to_owned()))
+        }
+    }
+
     fn check(&self, request: &DataRequest) -> Result<(), SourceError> {
         let reads = [Method::GET, Method::HEAD];
         let methods: &[Method] = if self.methods.is_empty() { &reads } else { &self.methods };
         if !methods.contains(&request.method) {
             return Err(SourceError::Method);
-        }
-        let steps_out = request.path.split(['/', '\\']).any(|part| part == ".." || part == ".");
-        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        let allowed = |path: &str| self.paths.iter().any(|pattern| pattern.matches_with(path, options));
-        if !request.path.is_empty() && (steps_out || !allowed(&request.path)) {
-            return Err(SourceError::NotFound(request.path.clone()));
         }
         let known: Vec<_> = self.parameters.iter().map(String::as_str).collect();
         request.expect_query(&known)
@@ -116,16 +123,21 @@ impl HttpSource {
         Self { client, url, credentials, allowed }
     }
 
-    /// The address that is asked: each part of the path is encoded anew, so that none becomes another.
+    /// The address that is asked. What of it is below this source is compared with the list as it will be sent, after
+    /// whatever the parser of addresses makes of it.
     fn address(&self, request: &DataRequest) -> Result<url::Url, SourceError> {
         let mut url = self.url.clone();
         if !request.path.is_empty() {
-            let mut parts = url
-                .path_segments_mut()
-                .map_err(|()| SourceError::Address("it has no path to go on from".to_owned()))?;
-            parts.pop_if_empty().extend(request.path.split('/'));
+            url = extended(&self.url, &request.path)?;
+            let sent = below(&self.url, &url).ok_or_else(|| SourceError::NotFound(request.path.clone()))?;
+            self.allowed.offers(sent)?;
         }
         if !request.query.is_empty() {
+            // What the operator wrote into the address stays the only one of its name.
+            let fixed = |name: &str| self.url.query_pairs().any(|(fixed, _)| fixed == name);
+            if let Some((name, _)) = request.query.iter().find(|(name, _)| fixed(name)) {
+                return Err(SourceError::Asked(format!("the parameter `{name}` is fixed by the provider")));
+            }
             url.query_pairs_mut().extend_pairs(&request.query);
         }
         Ok(url)
@@ -204,5 +216,73 @@ impl http_body::Body for Streamed {
                 Err(error) => Err(StreamError::Source(Box::new(error.without_url()))),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(address: &str) -> HttpSource {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let paths = ["stations/*".to_owned(), "all/**".to_owned()];
+        let allowed = HttpAllowed::new(&paths, vec!["from".to_owned(), "station".to_owned()], &[]).unwrap();
+        HttpSource::new(client, address.parse().unwrap(), None, allowed)
+    }
+
+    fn asked(source: &HttpSource, path: &str, query: &[(&str, &str)]) -> Result<String, SourceError> {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let request = DataRequest { path: path.to_owned(), query, ..DataRequest::default() };
+        source.allowed.check(&request)?;
+        source.address(&request).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn the_path_that_is_sent_is_the_one_that_is_on_the_list() {
+        let source = source("https://upstream.example/api/");
+        for (path, sent) in [
+            ("stations/7", "https://upstream.example/api/stations/7"),
+            ("stations/a%20b", "https://upstream.example/api/stations/a%20b"),
+            ("all/a%2Fb", "https://upstream.example/api/all/a%2Fb"),
+            ("all/a/b?c#d", "https://upstream.example/api/all/a/b%3Fc%23d"),
+        ] {
+            assert_eq!(asked(&source, path, &[]).unwrap(), sent);
+        }
+        for path in [
+            "stations/.%0a.",
+            "stations/.%09.",
+            "stations/.%0d.",
+            "stations/.\n.",
+            "stations/.\t./admin",
+            "stations/%2e%2e",
+            "stations/..",
+            "stations/.",
+            "stations/..\\admin",
+            "stations/..%5cadmin",
+            "all//b",
+            "all/./b",
+            "all/x/../../admin",
+            "all/%2e%2e/%2e%2e/admin",
+            "all/..%2f..%2fadmin",
+            "all/..;/admin",
+            "all/%252e%252e/admin",
+            "admin",
+            // Upstreams that decode before they look would go deeper than the list does.
+            "stations/a%2Fb",
+            "/admin",
+            "/stations/7",
+            "stations/a/b",
+        ] {
+            assert!(matches!(asked(&source, path, &[]), Err(SourceError::NotFound(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_the_one_that_is_on_the_list_and_none_that_is_fixed() {
+        let source = source("https://upstream.example/api?station=7");
+        assert!(asked(&source, "", &[("from", "1\n2")]).unwrap().ends_with("api?station=7&from=1%0A2"));
+        for name in ["station", "from\n", "from%0a", "From", "from[]", "from\0"] {
+            assert!(matches!(asked(&source, "", &[(name, "8")]), Err(SourceError::Asked(_))), "{name:?}");
+        }
     }
 }

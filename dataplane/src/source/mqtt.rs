@@ -59,7 +59,7 @@ impl MqttSource {
     /// # Errors
     /// It is no filter of topics.
     pub fn new(broker: MqttBroker, topic: &str, with_topic: bool, hubs: Hubs) -> Result<Self, SourceError> {
-        if !rumqttc::mqttbytes::valid_filter(topic) {
+        if !rumqttc::mqttbytes::valid_filter(topic) || topic.chars().any(char::is_control) {
             return Err(SourceError::Address(format!("`{topic}` is no filter of MQTT topics")));
         }
         Ok(Self { broker, topic: topic.to_owned(), with_topic, hubs })

@@ -72,6 +72,13 @@ impl NatsConnections {
     }
 }
 
+/// Whether a text is one word of the protocol, whose lines are made of words (a blank or the end of a line would begin
+/// another), with a name between all dots.
+fn is_subject(text: &str) -> bool {
+    !text.chars().any(|c| c.is_whitespace() || c.is_control())
+        && text.split('.').all(|token| !token.is_empty())
+}
+
 /// A subject, plain or of a JetStream.
 #[derive(Debug)]
 pub struct NatsSource {
@@ -86,16 +93,26 @@ pub struct NatsSource {
 impl NatsSource {
     /// What is published under `subject`; where `jetstream` is named, out of that stream, and who begins to follow gets
     /// what it holds already if `from_start`.
-    #[must_use]
-    pub const fn new(
+    ///
+    /// # Errors
+    /// The subject or the name of the stream is none.
+    pub fn new(
         server: NatsServer,
         subject: String,
         jetstream: Option<String>,
         from_start: bool,
         connections: NatsConnections,
         hubs: Hubs,
-    ) -> Self {
-        Self { server, subject, jetstream, from_start, connections, hubs }
+    ) -> Result<Self, SourceError> {
+        if !is_subject(&subject) {
+            return Err(SourceError::Address(format!("{subject:?} is no subject of NATS")));
+        }
+        if let Some(name) =
+            jetstream.as_ref().filter(|name| !is_subject(name) || name.contains(['.', '*', '>']))
+        {
+            return Err(SourceError::Address(format!("{name:?} is no name of a JetStream")));
+        }
+        Ok(Self { server, subject, jetstream, from_start, connections, hubs })
     }
 
     async fn stream(&self, name: &str, after: Option<String>) -> Result<crate::live::Events, SourceError> {
@@ -183,5 +200,20 @@ async fn listen(client: Client, subject: String, events: broadcast::Sender<Event
         }
         attempt += 1;
         back_off(attempt).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_one_word_of_the_protocol() {
+        for subject in ["air", "air.*.no2", "air.>", "städte.luft"] {
+            assert!(is_subject(subject), "{subject}");
+        }
+        for subject in ["", "air 1", "air\r\nPUB x 1", "air\n", "air\t", "a..b", ".a", "air\0"] {
+            assert!(!is_subject(subject), "{subject:?}");
+        }
     }
 }

@@ -52,6 +52,18 @@ pub struct NgsiQuery {
     pub notify_at: String,
 }
 
+impl NgsiQuery {
+    /// Whether the source itself says what the parameter `name` is.
+    fn fixes(&self, name: &str) -> bool {
+        match name {
+            "type" | "limit" | "offset" => true,
+            "q" => self.q.is_some(),
+            "attrs" | "pick" | "omit" => !self.attributes.is_empty(),
+            name => self.broker.query_pairs().any(|(fixed, _)| fixed == name),
+        }
+    }
+}
+
 /// Entities of a broker.
 #[derive(Debug)]
 pub struct NgsiSource {
@@ -284,6 +296,10 @@ impl Source for NgsiSource {
             }
             let known: Vec<_> = self.query.parameters.iter().map(String::as_str).collect();
             request.expect_query(&known)?;
+            // Brokers differ in which of two values counts: what this source asks for itself stays the only one.
+            if let Some((name, _)) = request.query.iter().find(|(name, _)| self.query.fixes(name)) {
+                return Err(SourceError::Asked(format!("the parameter `{name}` is fixed by the provider")));
+            }
             let broker = self.broker();
             // The first page tells whether there is anything to hand on.
             let first = broker.page(0, &request.query).await?;

@@ -17,46 +17,24 @@ use object_store::{ClientOptions, GetOptions, ObjectStore, ObjectStoreExt as _};
 use serde_json::json;
 
 use super::file::{Wanted, media_type_of, wanted_range};
-use super::{DataRequest, DataResponse, Opening, Source, nothing, streamed, whole};
+use super::{DataRequest, DataResponse, Opening, Source, below, nothing, streamed, whole};
 use crate::error::{SourceError, StreamError};
+use crate::requests::{Requests, Unsent};
 
 /// Most objects in a list.
 const MAX_LISTED: usize = 10_000;
 
-/// Whether an address may be reached.
-type Permits = Arc<dyn Fn(&str) -> bool + Send + Sync>;
-
 /// The client that reaches object stores.
-#[derive(Clone)]
-pub struct ObjectClient {
-    client: reqwest::Client,
-    permits: Option<Permits>,
-}
-
-impl std::fmt::Debug for ObjectClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ObjectClient").finish_non_exhaustive()
-    }
-}
+#[derive(Debug, Clone)]
+pub struct ObjectClient(Arc<dyn Requests>);
 
 impl ObjectClient {
-    /// For stores that the operator chose.
+    /// Over `requests`, which decide where they go: regions and names of accounts become parts of addresses.
     #[must_use]
-    pub const fn new(client: reqwest::Client) -> Self {
-        Self { client, permits: None }
-    }
-
-    /// For stores that a stranger chose: `permits` is asked of every address, also of those that the store's options make.
-    #[must_use]
-    pub fn guarded(client: reqwest::Client, permits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self { client, permits: Some(Arc::new(permits)) }
+    pub fn new(requests: Arc<dyn Requests>) -> Self {
+        Self(requests)
     }
 }
-
-/// The address is in a network that this node does not talk to.
-#[derive(Debug, thiserror::Error)]
-#[error("this node does not talk to `{0}`")]
-struct Forbidden(String);
 
 #[async_trait::async_trait]
 impl HttpService for ObjectClient {
@@ -64,17 +42,20 @@ impl HttpService for ObjectClient {
         let (parts, body) = request.into_parts();
         let failed =
             |kind: HttpErrorKind| move |error: reqwest::Error| HttpError::new(kind, error.without_url());
-        let url = parts.uri.to_string();
-        if self.permits.as_ref().is_some_and(|permits| !permits(&url)) {
-            let host = parts.uri.host().unwrap_or_default().to_owned();
-            return Err(HttpError::new(HttpErrorKind::Unknown, Forbidden(host)));
-        }
+        let url = url::Url::parse(&parts.uri.to_string())
+            .map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
         let body =
             body.collect().await.map_err(|error| HttpError::new(HttpErrorKind::Request, error))?.to_bytes();
-        let sent = self.client.request(parts.method, url).headers(parts.headers).body(body).send().await;
-        let answer = sent.map_err(|error| {
-            let kind = if error.is_connect() { HttpErrorKind::Connect } else { HttpErrorKind::Request };
-            failed(kind)(error)
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(body.into());
+        let answer = self.0.send(request).await.map_err(|error| {
+            let kind = match &error {
+                Unsent::Forbidden(_) => HttpErrorKind::Unknown,
+                error if error.is_connect() => HttpErrorKind::Connect,
+                Unsent::Failed(_) => HttpErrorKind::Request,
+            };
+            HttpError::new(kind, error.without_url())
         })?;
         let mut response = http::Response::new(());
         *response.status_mut() = answer.status();
@@ -185,8 +166,8 @@ impl Source for ObjectSource {
             let path = match (self.is_prefix, request.path.as_str()) {
                 (false, "") => self.path.clone(),
                 (true, "") => return self.list().await,
-                (true, below) if !below.split('/').any(|part| part == ".." || part == ".") => {
-                    below.split('/').fold(self.path.clone(), |path, part| path.join(part))
+                (true, below) => {
+                    below::names(below)?.into_iter().fold(self.path.clone(), |path, name| path.join(name))
                 }
                 _ => return Err(SourceError::NotFound(request.path)),
             };

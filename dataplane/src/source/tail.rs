@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 
 use super::folder::pattern_of;
-use super::{Source, Subscribing};
+use super::{Places, Source, Subscribing};
 use crate::error::{SourceError, StreamError};
 use crate::live::{Event, MAX_EVENT};
 
@@ -59,6 +59,7 @@ pub struct TailSource {
     pattern: glob::Pattern,
     from_start: bool,
     watches: Watches,
+    places: Places,
 }
 
 impl TailSource {
@@ -71,9 +72,10 @@ impl TailSource {
         pattern: &str,
         from_start: bool,
         watches: Watches,
+        places: Places,
     ) -> Result<Self, SourceError> {
         let pattern = pattern_of(pattern).map_err(SourceError::Address)?;
-        Ok(Self { folder, pattern, from_start, watches })
+        Ok(Self { folder, pattern, from_start, watches, places })
     }
 }
 
@@ -88,10 +90,15 @@ impl Source for TailSource {
 
     fn subscribe(&self, after: Option<String>) -> Subscribing<'_> {
         Box::pin(async move {
+            let (places, folder) = (self.places.clone(), self.folder.clone());
+            let opened = tokio::task::spawn_blocking(move || places.open_folder(&folder)).await;
+            let opened = opened.map_err(std::io::Error::other).and_then(std::convert::identity);
+            let folder = opened.map_err(SourceError::Read)?.path;
             // Watching before looking: nothing that is written from here on is missed.
-            let watched = self.watches.of(&self.folder)?;
+            let watched = self.watches.of(&folder)?;
             let mut tail = Tail {
-                folder: self.folder.clone(),
+                places: self.places.within(folder.clone()),
+                folder,
                 pattern: self.pattern.clone(),
                 changes: watched.changes.clone(),
                 _watched: watched,
@@ -115,7 +122,7 @@ impl Source for TailSource {
                 None => {
                     if let Some(newest) = tail.names().await.map_err(SourceError::Read)?.pop() {
                         let length =
-                            tokio::fs::metadata(self.folder.join(&newest)).await.map_or(0, |meta| meta.len());
+                            tokio::fs::metadata(tail.folder.join(&newest)).await.map_or(0, |meta| meta.len());
                         tail.open(&newest, length).await.map_err(SourceError::Read)?;
                     }
                 }
@@ -134,6 +141,7 @@ impl Source for TailSource {
 
 struct Tail {
     folder: PathBuf,
+    places: Places,
     pattern: glob::Pattern,
     changes: watch::Receiver<()>,
     _watched: Arc<Watched>,
@@ -162,7 +170,9 @@ impl Tail {
     }
 
     async fn open(&mut self, name: &str, at: u64) -> std::io::Result<()> {
-        let mut file = tokio::fs::File::open(self.folder.join(Path::new(name))).await?;
+        let (places, path) = (self.places.clone(), self.folder.join(Path::new(name)));
+        let opened = tokio::task::spawn_blocking(move || places.open(&path)).await;
+        let mut file = tokio::fs::File::from_std(opened.map_err(std::io::Error::other)??);
         file.seek(SeekFrom::Start(at)).await?;
         self.name = name.to_owned();
         self.file = Some(file);
@@ -258,8 +268,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = folder.path().join("2026-01.ndjson");
         append(&first, "1\n");
-        let source =
-            TailSource::new(folder.path().to_owned(), "*.ndjson", false, Watches::default()).unwrap();
+        let source = TailSource::new(
+            folder.path().to_owned(),
+            "*.ndjson",
+            false,
+            Watches::default(),
+            Places::new(|_| true),
+        )
+        .unwrap();
         let mut events = source.subscribe(None).await.unwrap();
         append(&first, "2\n3");
         let (id, text) = told(events.next().await.unwrap().unwrap());

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::output::text;
 use super::super::{Exit, Failed};
+use crate::shown;
 
 /// An amount that is owed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,7 +81,20 @@ pub(super) fn owed(found: &Value) -> Vec<Owed> {
 pub(super) fn csv(owed: &[Owed]) -> anyhow::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for one in owed {
-        writer.serialize(one)?;
+        // What a spreadsheet would take for a formula is text.
+        let safe = |text: &str| shown::cell(text).into_owned();
+        writer.serialize(Owed {
+            agreement: safe(&one.agreement),
+            from: safe(&one.from),
+            until: safe(&one.until),
+            level: safe(&one.level),
+            owed_by: safe(&one.owed_by),
+            owed_to: safe(&one.owed_to),
+            remedy: safe(&one.remedy),
+            currency: safe(&one.currency),
+            state: safe(&one.state),
+            ..one.clone()
+        })?;
     }
     Ok(String::from_utf8(writer.into_inner().context("writing CSV")?)?)
 }

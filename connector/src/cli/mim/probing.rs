@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::Exit;
 use super::super::output::{Output, table, text};
-use crate::network::{self, Guard, bounded_body, describe};
+use crate::network::{Guard, PeerClient, bounded_body, describe};
 use crate::tls;
 
 /// Longest wait for an answer.
@@ -94,7 +94,7 @@ pub(in crate::cli) async fn probe(arguments: &Probe, output: &Output) -> anyhow:
     let guard = Guard::new(&arguments.allow_network);
     let base = arguments.url.trim_end_matches('/');
     guard.check_url(base).with_context(|| format!("`{base}` cannot be looked at"))?;
-    let client = network::peer_client(&guard, tls::looking(arguments.root.as_deref())?)?;
+    let client = PeerClient::new(&guard, tls::looking(arguments.root.as_deref())?)?;
     let mut rows = Vec::new();
     for look in &LOOKS {
         rows.push(seen(&client, base, look).await);
@@ -118,7 +118,7 @@ pub(in crate::cli) async fn probe(arguments: &Probe, output: &Output) -> anyhow:
     Ok(if answered { Exit::Success } else { Exit::Failure })
 }
 
-async fn seen(client: &reqwest::Client, base: &str, look: &Look) -> Value {
+async fn seen(client: &PeerClient, base: &str, look: &Look) -> Value {
     let url = format!("{base}{}", look.path);
     let request = if look.post { client.post(&url).json(&json!({})) } else { client.get(&url) };
     let (met, status, seen) = match request.timeout(LOOK).send().await {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::super::output::text;
 use super::{met, rows};
+use crate::shown;
 
 /// Prints on paper as it is: a browser makes the PDF.
 const STYLE: &str = "body{font:14px/1.4 sans-serif;margin:2em;color:#222}h1{font-size:1.5em}h2{font-size:1.1em;margin-top:2em}\
@@ -88,7 +89,7 @@ pub(super) fn tender(found: &Value) -> anyhow::Result<String> {
             attested.map(|one| format!("attested by {}: {}", text(one, "role"), text(one, "statement")));
         let remarks = [attested.unwrap_or_default(), text(&row, "gap")];
         let remarks = remarks.iter().filter(|one| !one.is_empty()).cloned().collect::<Vec<_>>().join("; ");
-        writer.write_record([
+        let cells = [
             text(&row, "edition"),
             text(&row, "mim"),
             text(&row, "id"),
@@ -98,7 +99,8 @@ pub(super) fn tender(found: &Value) -> anyhow::Result<String> {
             text(&row, "mechanism"),
             text(&row, "sha256"),
             remarks,
-        ])?;
+        ];
+        writer.write_record(cells.iter().map(|text| shown::cell(text).into_owned()))?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
 }

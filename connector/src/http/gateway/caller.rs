@@ -10,20 +10,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use crate::engine::Holder;
 use crate::http::data::error_answer;
+use crate::http::held;
 use crate::http::management::{Management, Scope};
 
 /// Lets a request in that carries a key, and answers what browsers ask first.
 pub(super) async fn admit(
     State(management): State<Arc<Management>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let origin = allowed_origin(&management, request.headers());
     let mut response = if request.method() == Method::OPTIONS && origin.is_some() {
         preflight()
-    } else if is_known(&management, request.headers(), request.uri().query()) {
-        next.run(request).await
+    } else if let Some(holder) = holder(&management, request.headers(), request.uri().query()) {
+        request.extensions_mut().insert(holder.clone());
+        held::answer(&management.faces.engine, &holder, next.run(request).await)
     } else {
         let reason = "send a key of this node: as X-Api-Key, as Bearer token, or as the password of Basic \
                       authentication (concordat keys create NAME --scope consume)";
@@ -62,7 +65,7 @@ fn preflight() -> Response {
     response
 }
 
-fn is_known(management: &Management, headers: &HeaderMap, query: Option<&str>) -> bool {
+fn holder(management: &Management, headers: &HeaderMap, query: Option<&str>) -> Option<Holder> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let in_header = headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let authorization = || {
@@ -82,5 +85,5 @@ fn is_known(management: &Management, headers: &HeaderMap, query: Option<&str>) -
         found.filter(|_| management.gateway.key_in_address)
     };
     let key = in_header.or_else(authorization).or_else(in_address);
-    key.is_some_and(|key| management.scope_of(&key) >= Some(Scope::Consume))
+    management.holder_of(&key?, Scope::Consume)
 }

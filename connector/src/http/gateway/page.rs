@@ -28,8 +28,9 @@ use self::charts::Series;
 use super::{Refused, Request, mean_latency};
 use crate::clock;
 use crate::engine::InUse;
+use crate::http::held;
 use crate::http::management::{Management, Scope};
-use crate::http::pages::{self, STYLE, secure};
+use crate::http::pages::{self, STYLE};
 use crate::reading::{self, Unread, Wanted};
 
 /// Rows that a chart is drawn of.
@@ -75,22 +76,27 @@ pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
         .route("/dashboard/icon.svg", get(async || asset("image/svg+xml", ICON)))
         .route("/dashboard/script.js", get(async || asset("text/javascript", SCRIPT)))
         .route("/dashboard/style.css", get(async || asset("text/css", STYLE)));
-    inside.merge(outside)
+    inside.merge(outside).layer(middleware::map_response(pages::secure))
 }
 
 fn asset(media_type: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "max-age=3600")], text).into_response()
 }
 
-/// Only who showed a key comes in; a key in the address is taken out of it at once.
+/// Only who showed a key comes in, as long as it is one. A key in the address is taken out of it at once; it opens the page
+/// only where keys may stand in addresses.
 async fn admit(State(management): Shared, request: AxumRequest, next: Next) -> Response {
-    let known = management.sessions.of(COOKIE, request.headers()).is_some();
+    let known = management.seated(&management.sessions, COOKIE, request.headers(), Scope::Consume);
     let mut pairs = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
     if let Some((_, key)) = pairs.find(|(name, _)| name == "key") {
-        return begin(&management, &key);
+        return match management.gateway.key_in_address {
+            true => begin(&management, &key),
+            false => Redirect::to("/dashboard/login").into_response(),
+        };
     }
-    if known {
-        return next.run(request).await;
+    if let Some(holder) = known {
+        let response = next.run(request).await;
+        return held::answer(&management.faces.engine, &holder, response);
     }
     if request.method() == Method::GET && request.uri().path() == "/dashboard" {
         return Redirect::to("/dashboard/login").into_response();
@@ -99,10 +105,10 @@ async fn admit(State(management): Shared, request: AxumRequest, next: Next) -> R
 }
 
 fn begin(management: &Management, key: &str) -> Response {
-    if management.scope_of(key) < Some(Scope::Consume) {
+    let Some(holder) = management.holder_of(key, Scope::Consume) else {
         return (StatusCode::UNAUTHORIZED, login_page(Some("this is no key of this node"))).into_response();
-    }
-    let Ok(token) = management.sessions.begin("") else {
+    };
+    let Ok(token) = management.sessions.begin(holder) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = Redirect::to("/dashboard").into_response();
@@ -110,7 +116,7 @@ fn begin(management: &Management, key: &str) -> Response {
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
-    secure(response)
+    response
 }
 
 #[derive(Deserialize)]
@@ -119,7 +125,7 @@ struct Key {
 }
 
 async fn login() -> Response {
-    secure(login_page(None).into_response())
+    login_page(None).into_response()
 }
 
 async fn enter(State(management): Shared, Posted(posted): Posted<Key>) -> Response {
@@ -174,7 +180,7 @@ async fn page(State(management): Shared, RawQuery(query): RawQuery) -> Response 
         }
         @for (one, preview) in all.iter().zip(&previews) { (card(one, preview.as_deref())) }
     };
-    secure(frame(&format!("Shared data at {}", engine.name()), &body).into_response())
+    frame(&format!("Shared data at {}", engine.name()), &body).into_response()
 }
 
 fn figures(chart: Option<String>, map: Option<String>) -> Markup {
@@ -368,7 +374,7 @@ async fn live(State(management): Shared, Path(name): Path<String>) -> Response {
                 metered: Metered::default(),
             };
             let alive = axum::response::sse::KeepAlive::default();
-            secure(Sse::new(rendered(counted(events, seen))).keep_alive(alive).into_response())
+            Sse::new(rendered(counted(events, seen))).keep_alive(alive).into_response()
         }
         Err(error) => {
             let gone = Sent::default().event("gone").data(error.to_string());

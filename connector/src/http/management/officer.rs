@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Form, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -24,6 +25,7 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/officer", get(page))
         .route("/officer/login", get(login).post(enter))
         .route(STYLE_AT, get(async || ([(header::CONTENT_TYPE, "text/css")], STYLE)))
+        .layer(map_response(secure))
 }
 
 #[derive(Deserialize)]
@@ -39,7 +41,7 @@ fn login_page(problem: Option<&str>) -> Response {
         }
         @if let Some(problem) = problem { p.problem { (problem) } }
     };
-    secure(about_persons("Data about persons", STYLE_AT, &body).into_response())
+    about_persons("Data about persons", STYLE_AT, &body).into_response()
 }
 
 async fn login() -> Response {
@@ -47,11 +49,11 @@ async fn login() -> Response {
 }
 
 async fn enter(State(management): Shared, Form(posted): Form<Key>) -> Response {
-    if management.scope_of(posted.key.trim()) < Some(Scope::Admin) {
+    let Some(holder) = management.holder_of(posted.key.trim(), Scope::Admin) else {
         return (StatusCode::UNAUTHORIZED, login_page(Some("this is no admin key of this node")))
             .into_response();
-    }
-    let Ok(token) = management.officers.begin("officer") else {
+    };
+    let Ok(token) = management.officers.begin(holder) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = Redirect::to("/officer").into_response();
@@ -59,17 +61,17 @@ async fn enter(State(management): Shared, Form(posted): Form<Key>) -> Response {
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
-    secure(response)
+    response
 }
 
 async fn page(State(management): Shared, headers: HeaderMap) -> Response {
-    if management.officers.of(COOKIE, &headers).is_none() {
+    if management.seated(&management.officers, COOKIE, &headers, Scope::Admin).is_none() {
         return Redirect::to("/officer/login").into_response();
     }
     match body(&management) {
         Ok(body) => {
             let title = format!("Data about persons at {}", management.faces.engine.name());
-            secure(about_persons(&title, STYLE_AT, &body).into_response())
+            about_persons(&title, STYLE_AT, &body).into_response()
         }
         Err(error) => {
             tracing::error!(%error, "the data officer's page cannot be made");

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use super::{Management, Shared, error, respond};
+use crate::http::pages::handed_on_here;
 use crate::reading::{self, Unread, Wanted};
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
         .route("/transferprocesses/{id}/data", get(read))
         .route("/transferprocesses/{id}/data/{*path}", get(read_below))
+        .layer(map_response(handed_on_here))
 }
 
 async fn read(
@@ -30,12 +33,13 @@ async fn read(
 
 async fn read_below(
     State(management): Shared,
-    Path((id, path)): Path<(String, String)>,
+    Path((id, _)): Path<(String, String)>,
+    uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    hand_on(&management, &id, path, query, method, headers).await
+    hand_on(&management, &id, crate::http::below(&uri, 3), query, method, headers).await
 }
 
 async fn hand_on(
