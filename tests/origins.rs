@@ -220,6 +220,8 @@ async fn every_page_and_redirect_keeps_to_itself_and_none_takes_a_key_from_its_a
     }
     // Where the operator allows it, the address opens the page, and the key is taken out of it.
     node.configure("key_in_address = false", "key_in_address = true");
+    // No connection to the node as it was.
+    let visitor = self::visitor();
     let at = |path: &str| format!("{}{path}", node.management);
     let entered = visitor.get(at(&format!("/dashboard?key={key}"))).send().await.unwrap();
     assert_eq!(

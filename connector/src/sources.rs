@@ -18,7 +18,9 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 
 use self::address::{Address, Start};
-pub(crate) use self::allowed::{Allowed, Named, Purpose, allow, allow_existing, disallow, line, named};
+pub(crate) use self::allowed::{
+    Allowed, Named, Purpose, allow, allow_existing, disallow, line, named, write as write_allowed,
+};
 use crate::config::Config;
 
 /// Path below the public address where a context broker notifies this node.

@@ -190,7 +190,7 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
     output.say("\n2. Each publishes its own station's hourly NO2, under terms");
     let until = in_a_year()?;
     for (city, node) in CITIES.iter().zip(nodes) {
-        let file = node.dir.join("no2.csv");
+        let file = node.data("no2.csv")?;
         std::fs::write(&file, rows(city)?).context("writing a city's rows")?;
         let offer = offer(city, &file, &dataset_id(city), &format!("Hourly NO2 in {}", city.name), &until);
         publish::publish(&node.dir, &offer, &quiet()).await?;
@@ -542,7 +542,7 @@ async fn cut_stream(
     output: &Output,
 ) -> anyhow::Result<()> {
     // The same real rows over and over: a stream long enough to be cut.
-    let archive = paris.dir.join("archive.csv");
+    let archive = paris.data("archive.csv")?;
     let mut content = Vec::with_capacity(ARCHIVE + city.rows.len());
     while content.len() < ARCHIVE {
         content.extend_from_slice(city.rows);

@@ -111,9 +111,9 @@ impl Testbed {
                 store: init::Engine::Sled,
             },
         )?;
-        // Benchmarks and demos share files of the testbed's own folder.
+        // Benchmarks and demos share files of the testbed's own folder; what of it is a node's own stays closed.
         let named = Named { path: self.folder.clone(), purpose: Purpose::Data };
-        crate::sources::allow(&config, &[named], "Files of this testbed")?;
+        crate::sources::write_allowed(&config, &[named], "Files of this testbed")?;
         prepare(&dir)?;
         let child = spawn(&dir).await?;
         let api = Api::open(&dir)?;
@@ -159,6 +159,16 @@ pub(super) struct TestNode {
 }
 
 impl TestNode {
+    /// A file of this node that it may share.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
+    pub(super) fn data(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.dir.join("data");
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        Ok(folder.join(name))
+    }
+
     pub(super) fn process_id(&self) -> Option<u32> {
         self.child.id()
     }

@@ -358,7 +358,7 @@ pub(crate) async fn allow_existing(config: &Config, store: &store::Store) -> any
     Ok(())
 }
 
-fn write(config: &Config, added: &[Named], why: &str) -> anyhow::Result<()> {
+pub(crate) fn write(config: &Config, added: &[Named], why: &str) -> anyhow::Result<()> {
     if added.is_empty() {
         return Ok(());
     }

@@ -172,7 +172,7 @@ mod tests {
     fn transfer(agreement: &str, pid: &str) -> TransferRecord {
         let progress = json!({"state": "STARTED", "pending": null, "ending": null, "seen": [], "history": [],
             "problem": null, "created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z"});
-        let transfer: Transfer = serde_json::from_value(json!({"role": "Provider", "consumer_pid": "urn:c",
+        let transfer: Transfer = serde_json::from_value(json!({"role": "PROVIDER", "consumer_pid": "urn:c",
             "provider_pid": pid, "own": "did:web:a.example", "own_address": "https://a.example",
             "peer": "did:web:b.example", "peer_address": "https://b.example", "agreement": agreement,
             "dataset": "urn:d", "format": "HttpData-PULL", "data_address": null, "generation": 1,

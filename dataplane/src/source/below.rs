@@ -16,7 +16,7 @@ pub(super) fn names(path: &str) -> Result<Vec<String>, SourceError> {
     let mut names = Vec::new();
     for part in path.split('/') {
         let name = percent_decode_str(part).decode_utf8().map_err(|_| missing())?;
-        if name.is_empty() || name.contains(['/', '\\']) || is_ambiguous(&name) {
+        if name.is_empty() || name.contains(['/', '\\']) || !is_plain(&name) {
             return Err(missing());
         }
         names.push(name.into_owned());
@@ -45,19 +45,11 @@ impl Readings {
             if part.is_empty() && parts.peek().is_some() {
                 return Err(missing());
             }
-            let mut name = percent_decode_str(part).decode_utf8().map_err(|_| missing())?.into_owned();
-            by_names.push(name.replace('/', "%2F"));
-            // A program behind the upstream may decode once more.
-            loop {
-                if is_ambiguous(&name) {
-                    return Err(missing());
-                }
-                let again = percent_decode_str(&name).decode_utf8().map_err(|_| missing())?.into_owned();
-                if again == name {
-                    break;
-                }
-                name = again;
+            let name = percent_decode_str(part).decode_utf8().map_err(|_| missing())?;
+            if !is_plain(&name) {
+                return Err(missing());
             }
+            by_names.push(name.replace('/', "%2F"));
         }
         let decoded = percent_decode_str(path).decode_utf8().map_err(|_| missing())?.into_owned();
         Ok(Self { by_names: by_names.join("/"), decoded })
@@ -86,6 +78,21 @@ pub(super) fn below<'a>(address: &url::Url, url: &'a url::Url) -> Option<&'a str
 
 fn base(address: &url::Url) -> String {
     format!("{}/", address.path().trim_end_matches('/'))
+}
+
+/// Whether a name stays what it is however often it is decoded: a program behind the source may do that once more.
+fn is_plain(name: &str) -> bool {
+    let mut name = name.to_owned();
+    loop {
+        if is_ambiguous(&name) {
+            return false;
+        }
+        match percent_decode_str(&name).decode_utf8() {
+            Err(_) => return false,
+            Ok(again) if again == name => return true,
+            Ok(again) => name = again.into_owned(),
+        }
+    }
 }
 
 /// Whether a name has control characters, or a step within a path, with or without parameters (`..;x`).

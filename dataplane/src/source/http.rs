@@ -224,6 +224,8 @@ mod tests {
     use super::*;
 
     fn source(address: &str) -> HttpSource {
+        // Another test may have done so already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let paths = ["stations/*".to_owned(), "all/**".to_owned()];
         let allowed = HttpAllowed::new(&paths, vec!["from".to_owned(), "station".to_owned()], &[]).unwrap();

@@ -264,7 +264,7 @@ async fn rulebook(authority: &TestNode, members: &[&TestNode], output: &Output) 
 
 async fn publish_both(carshare: &TestNode, authority: &TestNode, institute: &TestNode) -> anyhow::Result<()> {
     let write = |name: &str, content: String| {
-        let path = carshare.dir.join(name);
+        let path = carshare.data(name)?;
         std::fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
         anyhow::Ok(path.display().to_string())
     };
