@@ -43,7 +43,7 @@ fn the_mobility_scenario_goes_as_told() {
         "credit 250.00 EUR; both nodes computed",
         "the next read has 0 rows, and the agreement stands",
         "signed notices",
-        "M 61, E 0, N 14, not assessed 4",
+        "M 59, E 2, N 14, not assessed 4",
         "Everything went as told.",
     ] {
         assert!(text.contains(expected), "missing: {expected}\n{text}");

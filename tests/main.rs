@@ -25,6 +25,7 @@ mod management;
 mod membership;
 mod mim;
 mod mim4;
+mod notices;
 mod origins;
 mod personal;
 mod releases;
