@@ -39,6 +39,8 @@ fn take(consumer: &Node, provider: &Node, id: &str, name: &str) {
 /// A file that only its owner reads.
 fn secret(folder: &std::path::Path, name: &str, text: &str) -> String {
     use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder.join("secrets");
+    std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -49,7 +49,10 @@ fn every_key_of_the_configuration_is_documented() {
 #[test]
 fn the_readme_names_the_two_commands_and_the_files_that_exist() {
     let readme = read("README.md");
-    assert!(readme.contains("cargo run --release -- demo") && readme.contains("./test"));
+    assert!(readme.contains("\n./demo ") && readme.contains("\n./test "));
+    for command in ["demo", "test"] {
+        assert!(read(command).starts_with("#!/usr/bin/env bash"), "./{command}");
+    }
     for file in [
         "ARCHITECTURE.md",
         "CHANGELOG.md",

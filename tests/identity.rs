@@ -20,7 +20,7 @@ fn negotiate(consumer: &Node, provider: &Node) -> String {
 fn negotiate_soon(consumer: &Node, provider: &Node) -> String {
     let began = Instant::now();
     while !consumer.run(&["catalog", &provider.did]).status.success() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", provider.events());
+        assert!(began.elapsed() < Duration::from_secs(120), "{:?}", provider.events());
     }
     negotiate(consumer, provider)
 }

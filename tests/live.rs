@@ -427,7 +427,7 @@ async fn bounds_hold_and_one_reader_does_not_take_what_others_need() {
         if answer.status() == 200 {
             break answer;
         }
-        assert!(began.elapsed() < Duration::from_secs(30));
+        assert!(began.elapsed() < Duration::from_secs(120));
         tokio::task::yield_now().await;
     };
     let began = std::time::Instant::now();

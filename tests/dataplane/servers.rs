@@ -147,6 +147,15 @@ impl Postgres {
             .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-F", "-k"])
             .arg(&folder);
         let server = start(&mut command, port, &folder.join("log"));
+        // It listens before it answers.
+        let began = Instant::now();
+        let is_ready = || {
+            let mut asked = Command::new(binaries.join("pg_isready"));
+            asked.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status().unwrap().success()
+        };
+        while !is_ready() {
+            assert!(began.elapsed() < Duration::from_secs(60), "PostgreSQL does not come up");
+        }
         Some(Self { server, binaries, folder })
     }
 
