@@ -65,3 +65,15 @@ fn the_readme_names_the_two_commands_and_the_files_that_exist() {
         assert!(readme.contains(file), "README.md does not lead to {file}");
     }
 }
+
+#[test]
+fn the_parts_of_the_tests_have_ceilings_that_leave_ci_room() {
+    let listed = Command::new(format!("{ROOT}/test")).arg("--list").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let together = listed.lines().find_map(|line| line.strip_prefix("ceilings together: ")).unwrap();
+    let minutes: u32 = together.split(' ').next().unwrap().parse().unwrap();
+    assert!((30..=70).contains(&minutes), "{listed}");
+    for part in ["lint", "unit", "releases", "bare", "dsp-tck"] {
+        assert!(listed.lines().any(|line| line.starts_with(part)), "{listed}");
+    }
+}
