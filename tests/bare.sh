@@ -26,8 +26,8 @@ inside() {
     chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb RUSTUP_AUTO_INSTALL=0 \
         PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -c "cd /work/concordat && $1" </dev/null
 }
-for tool in cc make perl python3; do
-    inside "command -v $tool" >/dev/null && [ "$tool" != perl ] && { echo "the root is not bare: it has $tool"; exit 1; }
+for tool in cc make python3; do
+    if inside "command -v $tool" >/dev/null; then echo "the root is not bare: it has $tool"; exit 1; fi
 done
 passed=0 failed=0
 check() {

@@ -8,6 +8,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Node, World};
 
+/// For everybody.
+const OPEN: &[&str] = &[
+    "--title",
+    "Rows",
+    "--open",
+    "--license",
+    "http://publications.europa.eu/resource/authority/licence/CC0",
+];
+
 /// A node that shares what lies in its `data/` and nothing else.
 fn plain_node(world: &World) -> Node {
     let mut node = world.local_node("provider");
@@ -125,19 +134,12 @@ async fn a_key_of_the_api_names_no_file_of_the_node_and_none_that_nobody_allowed
 async fn a_link_that_is_laid_later_leads_nowhere() {
     let world = World::new();
     let node = plain_node(&world);
-    let open: &[&str] = &[
-        "--title",
-        "Rows",
-        "--open",
-        "--license",
-        "http://publications.europa.eu/resource/authority/licence/CC0",
-    ];
     let (file, folder) = (node.data().join("rows.csv"), node.data().join("folder"));
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(&file, "a\n1\n").unwrap();
     std::fs::write(folder.join("rows.csv"), "a\n1\n").unwrap();
-    node.json(&[&["publish", file.to_str().unwrap(), "--id", "urn:file"], open].concat());
-    node.json(&[&["publish", folder.to_str().unwrap(), "--id", "urn:folder"], open].concat());
+    node.json(&[&["publish", file.to_str().unwrap(), "--id", "urn:file"], OPEN].concat());
+    node.json(&[&["publish", folder.to_str().unwrap(), "--id", "urn:folder"], OPEN].concat());
     let ask = |path: &str| node.client.get(format!("{}/open/data/{path}", node.address)).send();
     for path in ["urn:file", "urn:folder/rows.csv"] {
         assert_eq!(ask(path).await.unwrap().text().await.unwrap(), "a\n1\n", "{path}");
@@ -161,15 +163,8 @@ async fn what_is_published_from_elsewhere_is_allowed_by_a_line_that_is_shown_and
     std::fs::write(&file, "a\n1\n").unwrap();
     let key = world.folder.path().join("upstream.key");
     secret(&key, "s3cret");
-    let open: &[&str] = &[
-        "--title",
-        "Rows",
-        "--open",
-        "--license",
-        "http://publications.europa.eu/resource/authority/licence/CC0",
-    ];
     let publish = |source: &str, id: &str, more: &[&str]| {
-        node.run(&[&["publish", source, "--id", id], open, more].concat())
+        node.run(&[&["publish", source, "--id", id], OPEN, more].concat())
     };
     let before = std::fs::read_to_string(node.dir.join("concordat.toml")).unwrap();
     // Of the node's own nothing, also not by the command line.

@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::gateway::{read, reading_key};
+use crate::origins::socket;
 use crate::support::{Node, PURPOSE, Peer, World, number};
 
 /// Server-sent events as they come.
@@ -212,27 +213,19 @@ async fn live_data_comes_in_every_framing_and_is_cut_at_once() {
 
 /// The first message of a web socket, read by hand (RFC 6455).
 async fn web_socket(node: &Node, key: &str, path: &str) -> Value {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let host = node.management.trim_start_matches("http://");
-    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut got = Vec::new();
+    use tokio::io::AsyncReadExt as _;
+    let (mut stream, mut got) = socket(node, key, path).await;
+    let head = got.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     loop {
-        let mut chunk = [0; 4096];
-        let read = stream.read(&mut chunk).await.unwrap();
-        assert!(read > 0, "{}", String::from_utf8_lossy(&got));
-        got.extend_from_slice(&chunk[..read]);
-        let Some(head) = got.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        assert!(got.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&got));
-        let frame = &got[head + 4..];
+        let frame = &got[head..];
         if frame.len() > 2 && frame.len() >= 2 + usize::from(frame[1]) {
             assert_eq!((frame[0], frame[1] & 0x80), (0x81, 0), "a text message");
             return serde_json::from_slice(&frame[2..2 + usize::from(frame[1])]).unwrap();
         }
+        let mut chunk = [0; 4096];
+        let read = stream.read(&mut chunk).await.unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&got));
+        got.extend_from_slice(&chunk[..read]);
     }
 }
 

@@ -322,8 +322,8 @@ async fn what_a_key_opened_ends_when_it_is_revoked() {
     }
 }
 
-/// A web socket after its handshake.
-async fn socket(node: &Node, key: &str, path: &str) -> (tokio::net::TcpStream, Vec<u8>) {
+/// A web socket after its handshake, with what was read of it: the head of the answer, and whatever came with it.
+pub async fn socket(node: &Node, key: &str, path: &str) -> (tokio::net::TcpStream, Vec<u8>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let host = node.management.trim_start_matches("http://");
     let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
