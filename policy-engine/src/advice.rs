@@ -8,9 +8,10 @@ use crate::action::covers;
 use crate::alternatives::{Literal, all, negated_all, product};
 use crate::compatible::by_fact;
 use crate::duty::{self, DutyState};
-use crate::evaluate::{Outcome, atomic_truth, decide, speaks_of};
+use crate::evaluate::{Outcome, atomic_truth, decide, is_asset, is_party, speaks_of};
 use crate::explain;
-use crate::model::{About, Conflict, Constraint, Policy, Rule, Value};
+use crate::lowered::lowered;
+use crate::model::{ANY_ACTION, About, Conflict, Constraint, Policy, Rule, Value};
 use crate::operand::Change;
 use crate::satisfy::witness;
 use crate::world::{Facts, Performed, Record, Request, World};
@@ -112,7 +113,8 @@ pub fn advise(policy: &Policy, request: &Request<'_>, world: &World<'_>) -> Opti
 /// The ways in which `rule` could permit.
 fn ways(policy: &Policy, rule: &Rule, request: &Request<'_>, world: &World<'_>) -> Vec<Vec<Step>> {
     let Some((asked, general)) = speak(policy, rule, request, world) else { return Vec::new() };
-    let of = |rule: &Rule| rule.conditions().cloned().collect::<Vec<Constraint>>();
+    let of =
+        |rule: &Rule| rule.conditions().map(|one| lowered(one, world.hierarchy)).collect::<Vec<Constraint>>();
     let conditions = of(rule);
     let forbidding: Vec<_> = if policy.conflict == Conflict::Perm {
         Vec::new()
@@ -134,33 +136,37 @@ fn speak<'a>(
     request: &Request<'a>,
     world: &World<'_>,
 ) -> Option<(Request<'a>, Vec<Step>)> {
+    if rule.action == ANY_ACTION {
+        return None;
+    }
     let mut asked = *request;
     let mut steps = Vec::new();
     if !covers(&rule.action, request.action, world.hierarchy) {
         asked.action = &rule.action;
         steps.push(Step::Action(rule.action.clone()));
     }
-    let party = policy.assignee.as_deref().filter(|one| *one != request.party).or_else(|| {
+    let party = policy.assignee.as_deref().filter(|one| !is_party(request.party, one, world)).or_else(|| {
         let own = rule.assignee.as_ref()?.id.as_deref()?;
-        (!world.hierarchy.is_within(request.party, own)).then_some(own)
+        (!is_party(request.party, own, world)).then_some(own)
     });
     if let Some(party) = party {
         asked.party = party;
         steps.push(Step::Party(party.to_owned()));
     }
-    let asset =
-        policy.target.as_deref().filter(|one| request.target.is_some_and(|asked| asked != *one)).or_else(
-            || {
-                let own = rule.target.as_ref()?.id.as_deref()?;
-                (!request.target.is_some_and(|asked| world.hierarchy.is_within(asked, own))).then_some(own)
-            },
-        );
+    let asset = policy
+        .target
+        .as_deref()
+        .filter(|one| request.target.is_some_and(|asked| !is_asset(asked, one, world)))
+        .or_else(|| {
+            let own = rule.target.as_ref()?.id.as_deref()?;
+            (!request.target.is_some_and(|asked| is_asset(asked, own, world))).then_some(own)
+        });
     if let Some(asset) = asset {
         asked.target = Some(asset);
         steps.push(Step::Asset(asset.to_owned()));
     }
     let fulfil = |duty: &Rule| Step::Fulfil(duty.path.clone(), explain::rule(duty));
-    for duty in &rule.duties {
+    for duty in rule.duties.iter().filter(|duty| duty::blocks(duty, &asked, world)) {
         match duty::state(duty, &asked, world) {
             DutyState::Fulfilled => {}
             DutyState::Violated if duty.consequences.is_empty() => return None,
@@ -297,11 +303,11 @@ mod tests {
             {"and": [c("purpose", "isAnyOf", json!(["urn:p:b", "urn:p:c"])), c("dateTime", "lt", "2027-01-01")]}]}]));
         assert_eq!(
             advice(terms.clone(), "read", json!({"places": ["FR"]})),
-            "to be permitted: state the purpose b"
+            "to be permitted: state the purpose `urn:p:b`"
         );
         assert_eq!(
             advice(terms.clone(), "read", json!({"places": ["BE"], "currentTime": "2027-06-01T00:00:00Z"})),
-            "to be permitted: state the purpose a"
+            "to be permitted: state the purpose `urn:p:a`"
         );
         assert_eq!(advice(terms, "read", json!({"purposes": ["urn:p:c"]})), "");
     }
@@ -311,7 +317,7 @@ mod tests {
         let between = with(json!([c("dateTime", "gt", "2026-07-01"), c("dateTime", "lt", "2026-08-01")]));
         assert_eq!(
             advice(between.clone(), "read", json!({})),
-            "to be permitted: wait until 2026-07-01T00:00:00.000000001Z"
+            "to be permitted: wait until 2026-07-02T00:00:00Z"
         );
         let after = json!({"currentTime": "2026-09-01T00:00:00Z"});
         assert!(advice(between, "read", after).starts_with("nothing within these terms"));
@@ -340,14 +346,14 @@ mod tests {
         let of_bob = json!({"permission": [{"action": "use", "assignee": "urn:bob", "target": "urn:y"}]});
         assert_eq!(advice(of_bob, "read", json!({})), "to be permitted: be `urn:bob`; and ask for `urn:y`");
         let role = with(json!([c("urn:concordat:role", "eq", "auditor")]));
-        assert_eq!(advice(role, "read", json!({})), "to be permitted: show a credential with a role auditor");
+        assert_eq!(advice(role, "read", json!({})), "to be permitted: show a credential with a role `auditor`");
         let mut late = with(json!([]));
         late["obligation"] = json!([{"action": "delete", "constraint": [c("dateTime", "lt", "2026-01-01")],
             "consequence": [{"action": "compensate"}]}]);
         assert_eq!(
             advice(late, "read", json!({})),
-            "to be permitted: do this: delete, provided that the time must be before 2026-01-01T00:00:00Z; if that is not \
-             met in time, also: compensate; and do this: compensate"
+            "to be permitted: do this: delete, provided that the time must be before 2026-01-01 (UTC); if that is not \
+             met in time, also: [compensate]; and do this: compensate"
         );
     }
 }

@@ -7,11 +7,22 @@ pub(crate) const MAX_ALTERNATIVES: usize = 4096;
 /// Most literals in all alternatives together: what a peer writes must not take much memory.
 const MAX_LITERALS: usize = 65_536;
 
+/// What is wanted of a constraint. One of which nothing is known is neither true nor false.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    False,
+    NotFalse,
+    NotTrue,
+    True,
+}
+
 /// An atomic constraint, wanted true or false.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Literal<'a> {
     pub atomic: &'a Atomic,
     pub wanted: bool,
+    /// Whether it will also do that it is not known.
+    pub or_unknown: bool,
 }
 
 /// All of these.
@@ -30,16 +41,31 @@ pub(crate) fn meet<'a>(
     Some(found)
 }
 
+/// The alternatives in which all hold.
 pub(crate) fn all(constraints: &[Constraint]) -> Option<Vec<Alternative<'_>>> {
-    constraints.iter().try_fold(vec![Vec::new()], |so_far, one| product(&so_far, &alternatives(one, true)?))
+    every(constraints, Wanted::True)
 }
 
+/// The alternatives in which one does not hold, for certain.
 pub(crate) fn negated_all(constraints: &[Constraint]) -> Option<Vec<Alternative<'_>>> {
+    some(constraints, Wanted::False)
+}
+
+/// The alternatives in which each constraint is as wanted.
+pub(crate) fn every(constraints: &[Constraint], wanted: Wanted) -> Option<Vec<Alternative<'_>>> {
+    constraints.iter().try_fold(vec![Vec::new()], |so_far, one| product(&so_far, &alternatives(one, wanted)?))
+}
+
+/// The alternatives in which one of the constraints is as wanted.
+pub(crate) fn some(constraints: &[Constraint], wanted: Wanted) -> Option<Vec<Alternative<'_>>> {
     let mut found = Vec::new();
     for one in constraints {
-        found.extend(alternatives(one, false)?);
+        found.extend(alternatives(one, wanted)?);
+        if found.len() > MAX_ALTERNATIVES {
+            return None;
+        }
     }
-    (found.len() <= MAX_ALTERNATIVES).then_some(found)
+    Some(found)
 }
 
 /// The ways in which constraints hold, through every `or` and `xone`: in each of them the comparisons that hold then.
@@ -53,49 +79,65 @@ pub fn ways(constraints: &[Constraint]) -> Option<Vec<Vec<&Atomic>>> {
     Some(found)
 }
 
-fn alternatives(constraint: &Constraint, wanted: bool) -> Option<Vec<Alternative<'_>>> {
+fn alternatives(constraint: &Constraint, wanted: Wanted) -> Option<Vec<Alternative<'_>>> {
     let (logical, parts) = match constraint {
-        Constraint::Atomic(atomic) => return Some(vec![vec![Literal { atomic, wanted }]]),
+        Constraint::Atomic(atomic) => {
+            let literal = Literal {
+                atomic,
+                wanted: matches!(wanted, Wanted::NotFalse | Wanted::True),
+                or_unknown: matches!(wanted, Wanted::NotFalse | Wanted::NotTrue),
+            };
+            return Some(vec![vec![literal]]);
+        }
         Constraint::Logical { logical, parts } => (*logical, parts.as_slice()),
     };
     match (logical, wanted) {
-        (Logical::And | Logical::AndSequence, true) => all(parts),
-        (Logical::And | Logical::AndSequence, false) => negated_all(parts),
-        (Logical::Or, true) => union(parts, true),
-        (Logical::Or, false) => conjunction(parts, None),
-        (Logical::Xone, true) => {
-            let mut found = Vec::new();
-            for holds in 0..parts.len() {
-                found.extend(conjunction(parts, Some(holds))?);
-            }
-            (found.len() <= MAX_ALTERNATIVES).then_some(found)
-        }
-        (Logical::Xone, false) => {
-            // None holds, or two do.
-            let mut found = conjunction(parts, None)?;
-            for (place, first) in parts.iter().enumerate() {
-                for second in parts.iter().skip(place + 1) {
-                    found.extend(product(&alternatives(first, true)?, &alternatives(second, true)?)?);
-                }
-            }
-            (found.len() <= MAX_ALTERNATIVES).then_some(found)
-        }
+        (Logical::And | Logical::AndSequence, Wanted::True | Wanted::NotFalse)
+        | (Logical::Or, Wanted::False | Wanted::NotTrue) => every(parts, wanted),
+        (Logical::And | Logical::AndSequence, Wanted::False | Wanted::NotTrue)
+        | (Logical::Or, Wanted::True | Wanted::NotFalse) => some(parts, wanted),
+        // Exactly one is true, and of the others that is known.
+        (Logical::Xone, Wanted::True) => but_one(parts, Wanted::True, Wanted::False),
+        (Logical::Xone, Wanted::NotFalse) => but_one(parts, Wanted::NotFalse, Wanted::NotTrue),
+        (Logical::Xone, Wanted::False) => pairs(parts, every(parts, Wanted::False)?, Wanted::True),
+        (Logical::Xone, Wanted::NotTrue) => pairs(parts, every(parts, Wanted::NotTrue)?, Wanted::NotFalse),
     }
 }
 
-fn union(parts: &[Constraint], wanted: bool) -> Option<Vec<Alternative<'_>>> {
+/// One part is as `own`, the others as `others`.
+fn but_one(parts: &[Constraint], own: Wanted, others: Wanted) -> Option<Vec<Alternative<'_>>> {
     let mut found = Vec::new();
-    for part in parts {
-        found.extend(alternatives(part, wanted)?);
+    for holds in 0..parts.len() {
+        let each = parts.iter().enumerate().try_fold(vec![Vec::new()], |so_far, (place, part)| {
+            product(&so_far, &alternatives(part, if holds == place { own } else { others })?)
+        });
+        found.extend(each?);
+        if found.len() > MAX_ALTERNATIVES {
+            return None;
+        }
     }
-    (found.len() <= MAX_ALTERNATIVES).then_some(found)
+    Some(found)
 }
 
-/// All parts false, but for the one in place `holds`.
-fn conjunction(parts: &[Constraint], holds: Option<usize>) -> Option<Vec<Alternative<'_>>> {
-    parts.iter().enumerate().try_fold(vec![Vec::new()], |so_far, (place, part)| {
-        product(&so_far, &alternatives(part, holds == Some(place))?)
-    })
+/// What was found, and besides: one part is true and another one as `second`.
+fn pairs<'a>(
+    parts: &'a [Constraint],
+    mut found: Vec<Alternative<'a>>,
+    second: Wanted,
+) -> Option<Vec<Alternative<'a>>> {
+    for (place, first) in parts.iter().enumerate() {
+        for (other, part) in parts.iter().enumerate() {
+            // Where both are to be true, each pair counts once.
+            if place == other || second == Wanted::True && other < place {
+                continue;
+            }
+            found.extend(product(&alternatives(first, Wanted::True)?, &alternatives(part, second)?)?);
+            if found.len() > MAX_ALTERNATIVES {
+                return None;
+            }
+        }
+    }
+    Some(found)
 }
 
 pub(crate) fn product<'a>(a: &[Alternative<'a>], b: &[Alternative<'a>]) -> Option<Vec<Alternative<'a>>> {

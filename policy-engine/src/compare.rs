@@ -7,10 +7,14 @@ use std::cmp::Ordering;
 
 use crate::action::covers;
 use crate::compatible::clause;
+use crate::evaluate::conflicts;
 use crate::explain;
 use crate::hierarchy::Hierarchy;
-use crate::model::{Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, Value};
-use crate::operators::{holds, order};
+use crate::lowered::lowered;
+use crate::model::{Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, Scope, Value};
+use crate::operand::{is_issuer, is_set};
+use crate::operators::{always, holds};
+use crate::treatment::{Treatment, is_transform};
 
 /// Whether asked terms lie inside offered ones.
 #[must_use]
@@ -47,10 +51,10 @@ pub struct Gap {
 /// Whether `asked` lies within `offered`.
 ///
 /// - Each permission asked for needs a permission offered that covers its action, whose every constraint follows
-///   from the constraints asked, and whose duties are kept.
+///   from the constraints asked, whose duties are kept, and under which no less is done to the data.
 /// - Each prohibition and obligation offered must be kept, at least as wide.
 pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containment {
-    let mut gaps = Vec::new();
+    let mut gaps = strangers(asked, offered, known);
     if asked.conflict == Conflict::Perm
         && offered.conflict != Conflict::Perm
         && !offered.prohibitions.is_empty()
@@ -88,13 +92,30 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
                 if word == "prohibition" {
                     forbids((asked, own), (offered, rule), known)
                 } else {
-                    same_rule(own, rule)
+                    keeps_duty(own, rule, known)
                 }
             };
             if !kept.iter().any(keeps) {
                 gaps.push(Gap {
                     clause: rule.path.clone(),
                     text: format!("the offer's {word} `{}` is not kept: {}", rule.path, explain::rule(rule)),
+                });
+            }
+        }
+    }
+    // Where a permission and a prohibition of the offer clash, all of it is void: so it must be for the request.
+    if offered.conflict == Conflict::Invalid {
+        for (permission, prohibition) in conflicts(offered, known) {
+            let kept = asked.conflict == Conflict::Invalid
+                && asked.permissions.iter().any(|own| same_rule(own, permission))
+                && asked.prohibitions.iter().any(|own| same_rule(own, prohibition));
+            if !kept && offered.permissions.len() > 1 {
+                gaps.push(Gap {
+                    clause: prohibition.path.clone(),
+                    text: format!(
+                        "the offer is void where its `{}` and `{}` both apply, and the request does not keep both",
+                        permission.path, prohibition.path
+                    ),
                 });
             }
         }
@@ -108,10 +129,30 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
     if gaps.is_empty() { Containment::Within } else { Containment::Outside(gaps) }
 }
 
+/// Policies that nothing is decided under: of another class, or of a profile that is not known.
+fn strangers(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    for (policy, word) in [(asked, "request"), (offered, "offer")] {
+        if !policy.kind.is_decided() {
+            let text = format!(
+                "the {word} is of the class `{}`, which is neither offered nor agreed to",
+                policy.kind.term()
+            );
+            gaps.push(Gap { clause: "/@type".to_owned(), text });
+        }
+        for profile in policy.profiles.iter().filter(|one| !known.knows_profile(one)) {
+            let text = format!("the {word} uses the profile `{profile}`, which this node does not know");
+            gaps.push(Gap { clause: "/profile".to_owned(), text });
+        }
+    }
+    gaps
+}
+
 /// Whether two policies have the same permissions, prohibitions and obligations, order aside.
 #[must_use]
 pub fn same_terms(a: &Policy, b: &Policy) -> bool {
     a.conflict == b.conflict
+        && a.profiles == b.profiles
         && same_rules(&a.permissions, &b.permissions)
         && same_rules(&a.prohibitions, &b.prohibitions)
         && same_rules(&a.obligations, &b.obligations)
@@ -124,13 +165,14 @@ fn same_rules(a: &[Rule], b: &[Rule]) -> bool {
 
 /// Whether two rules say the same, wherever they stand.
 pub(crate) fn same_rule(a: &Rule, b: &Rule) -> bool {
-    let scope = |rule: &'_ Rule| {
-        [&rule.assignee, &rule.target].map(|scope| scope.as_ref().and_then(|scope| scope.id.clone()))
-    };
-    let (of_a, of_b): (Vec<_>, Vec<_>) = (a.conditions().collect(), b.conditions().collect());
+    let treatments = (Treatment::of(a), Treatment::of(b));
+    let summed = treatments.0.is_some() && treatments.1.is_some();
+    let plain = |one: &&Constraint| !(summed && is_transform(one));
+    let (of_a, of_b): (Vec<_>, Vec<_>) =
+        (a.conditions().filter(plain).collect(), b.conditions().filter(plain).collect());
     let among = |one: &Constraint, all: &[&Constraint]| all.iter().any(|other| same_constraint(one, other));
-    a.action == b.action
-        && scope(a) == scope(b)
+    same_head(a, b)
+        && (!summed || treatments.0 == treatments.1)
         && of_a.len() == of_b.len()
         && of_a.iter().all(|one| among(one, &of_b))
         && of_b.iter().all(|one| among(one, &of_a))
@@ -139,12 +181,43 @@ pub(crate) fn same_rule(a: &Rule, b: &Rule) -> bool {
         && same_rules(&a.remedies, &b.remedies)
 }
 
+/// Whether two rules are about the same action, asset and parties.
+fn same_head(a: &Rule, b: &Rule) -> bool {
+    let scopes = |rule: &Rule| {
+        let id = |scope: &Option<Scope>| scope.as_ref().and_then(|scope| scope.id.clone());
+        [&rule.assigner, &rule.assignee, &rule.target].map(id)
+    };
+    let functions = |rule: &Rule| {
+        let mut named: Vec<_> =
+            rule.functions.iter().map(|(function, party)| (function.clone(), party.id.clone())).collect();
+        named.sort();
+        named
+    };
+    a.action == b.action && scopes(a) == scopes(b) && functions(a) == functions(b)
+}
+
+/// Whether doing the duty `own` is doing `wanted`, and in time wherever that is: its conditions follow.
+pub(crate) fn keeps_duty(own: &Rule, wanted: &Rule, known: &Hierarchy) -> bool {
+    let conditions = |rule: &Rule| rule.conditions().map(|one| lowered(one, known)).collect::<Vec<_>>();
+    let given = conditions(own);
+    same_rule(own, wanted)
+        || same_head(own, wanted)
+            && conditions(wanted).iter().all(|one| entails(&given, one, known))
+            // What waits until a time is not the same as what is done before it.
+            && own.conditions().all(|one| one.atoms().iter().all(|atom| {
+                matches!(atom.operator, Operator::Lt | Operator::Lteq)
+                    || wanted.conditions().any(|other| same_constraint(one, other))
+            }))
+            && same_rules(&own.consequences, &wanted.consequences)
+}
+
 pub(crate) fn same_constraint(a: &Constraint, b: &Constraint) -> bool {
     match (a, b) {
         (Constraint::Atomic(a), Constraint::Atomic(b)) => {
             a.left == b.left
                 && a.about == b.about
                 && a.unit == b.unit
+                && a.status == b.status
                 && a.operator == b.operator
                 && a.right == b.right
         }
@@ -161,35 +234,36 @@ pub(crate) fn permission_gaps(
     (offered, rule): (&Policy, &Rule),
     known: &Hierarchy,
 ) -> Vec<Gap> {
-    let mut gaps = Vec::new();
-    let own = clause(asked, wish).conditions;
-    for (index, one) in clause(offered, rule).conditions.iter().enumerate() {
+    let mut gaps = treatment_gaps(wish, rule, known);
+    let own = clause(asked, wish, known).conditions;
+    let said_of = |left: &[&str]| {
+        let about = |one: &&Constraint| operands(one).iter().any(|name| left.contains(name));
+        let said: Vec<_> = wish.conditions().filter(about).map(explain::constraint).collect();
+        if said.is_empty() { "nothing about it".to_owned() } else { said.join(" and ") }
+    };
+    let offered_clause = clause(offered, rule, known);
+    for (one, written) in offered_clause.conditions.iter().zip(&offered_clause.written) {
         // An offer is about what it is negotiated for; a request need not repeat it.
         let of_policy = matches!(one, Constraint::Atomic(atomic) if atomic.path == "/target");
         if of_policy && asked.target.is_none() || entails(&own, one, known) {
             continue;
         }
-        let left = operands(one);
-        let said: Vec<_> = own
-            .iter()
-            .filter(|own| operands(own).iter().any(|name| left.contains(name)))
-            .map(explain::constraint)
-            .collect();
-        let said = if said.is_empty() { "nothing about it".to_owned() } else { said.join(" and ") };
-        let path = match one {
-            _ if index < rule.constraints.len() => format!("{}/constraint/{index}", rule.path),
-            one => one.atoms().first().map_or_else(|| rule.path.clone(), |atom| atom.path.clone()),
+        let index = rule.constraints.iter().position(|own| own == written);
+        let path = match index {
+            Some(index) => format!("{}/constraint/{index}", rule.path),
+            None => written.atoms().first().map_or_else(|| rule.path.clone(), |atom| atom.path.clone()),
         };
         gaps.push(Gap {
             text: format!(
-                "clause `{path}` of the offer says {}, the request says {said}",
-                explain::constraint(one)
+                "clause `{path}` of the offer says {}, the request says {}",
+                explain::constraint(written),
+                said_of(&operands(written))
             ),
             clause: path,
         });
     }
     for duty in &rule.duties {
-        if !wish.duties.iter().any(|own| same_rule(own, duty)) {
+        if !wish.duties.iter().any(|own| keeps_duty(own, duty, known)) {
             gaps.push(Gap {
                 clause: duty.path.clone(),
                 text: format!("the offer's duty `{}` is not kept: {}", duty.path, explain::rule(duty)),
@@ -199,16 +273,41 @@ pub(crate) fn permission_gaps(
     gaps
 }
 
+/// What leaves under the permission asked for that does not follow from what leaves under the one offered.
+pub(crate) fn treatment_gaps(wish: &Rule, rule: &Rule, known: &Hierarchy) -> Vec<Gap> {
+    let said =
+        |rule: &Rule| rule.refinements.iter().filter(|one| is_transform(one)).cloned().collect::<Vec<_>>();
+    let gap = |text: String| Gap { clause: format!("{}/refinement", rule.path), text };
+    match (Treatment::of(wish), Treatment::of(rule)) {
+        (Some(own), Some(theirs)) => {
+            let missing = own.gaps(&theirs, known);
+            missing
+                .into_iter()
+                .map(|one| gap(format!("what is handed on would be more than offered: {one}")))
+                .collect()
+        }
+        _ => {
+            let (own, theirs) = (said(wish), said(rule));
+            let same = own.len() == theirs.len()
+                && own.iter().zip(&theirs).all(|(one, other)| same_constraint(one, other));
+            if same {
+                return Vec::new();
+            }
+            vec![gap("what is done to the data stands in a choice, or cannot be carried out, so it cannot be compared".to_owned())]
+        }
+    }
+}
+
 /// Whether a prohibition of the request is at least as wide as one of the offer, and made good no more easily.
 fn forbids((asked, own): (&Policy, &Rule), (offered, rule): (&Policy, &Rule), known: &Hierarchy) -> bool {
-    let given = clause(offered, rule).conditions;
+    let given = clause(offered, rule, known).conditions;
     // An offer is about what it is negotiated for and made to whoever asks: naming both narrows nothing.
     let of_whole = |one: &Constraint| {
         matches!(one, Constraint::Atomic(atomic) if
             atomic.path == "/target" && offered.target.is_none()
                 || atomic.path == "/assignee" && offered.assignee.is_none())
     };
-    let mut own_conditions = clause(asked, own).conditions;
+    let mut own_conditions = clause(asked, own, known).conditions;
     own_conditions.retain(|one| !of_whole(one));
     covers(&own.action, &rule.action, known)
         && own_conditions.iter().all(|one| entails(&given, one, known))
@@ -242,6 +341,12 @@ fn entails_one(given: &Constraint, clause: &Constraint, known: &Hierarchy) -> bo
         (Constraint::Atomic(given), Constraint::Atomic(clause)) => {
             same_fact(given, clause) && atomic_entails(given, clause, known)
         }
+        // In a choice, the issuer is that of the claims beside it there.
+        (Constraint::Logical { logical: Logical::Or | Logical::Xone, .. }, Constraint::Atomic(clause))
+            if is_issuer(clause.operand) =>
+        {
+            false
+        }
         (Constraint::Logical { logical: Logical::And | Logical::AndSequence, parts }, _) => {
             entails(parts, clause, known)
         }
@@ -255,23 +360,30 @@ fn entails_one(given: &Constraint, clause: &Constraint, known: &Hierarchy) -> bo
 }
 
 /// `participant`, `recipient` and `assignee` are one fact: who gets the data.
-fn same_fact(a: &Atomic, b: &Atomic) -> bool {
+pub(crate) fn same_fact(a: &Atomic, b: &Atomic) -> bool {
     let party = |atomic: &Atomic| atomic.operand.is_some_and(|operand| operand.name == "assignee");
-    a.about == b.about && a.unit == b.unit && (a.left == b.left || party(a) && party(b))
+    a.about == b.about
+        && a.unit == b.unit
+        && a.status == b.status
+        && (a.left == b.left || party(a) && party(b))
 }
 
-fn atomic_entails(given: &Atomic, clause: &Atomic, known: &Hierarchy) -> bool {
-    use Operator::{Eq, Gt, Gteq, IsA, IsAllOf, IsAnyOf, IsNoneOf, IsPartOf, Lt, Lteq, Neq};
+/// As [`entails`], for two comparisons of one fact.
+pub(crate) fn atomic_entails(given: &Atomic, clause: &Atomic, known: &Hierarchy) -> bool {
+    use Operator::{Eq, Gt, Gteq, HasPart, IsA, IsAllOf, IsAnyOf, IsNoneOf, IsPartOf, Lt, Lteq, Neq};
     let Some(first) = given.right.first() else { return false };
-    let is_set = given.operand.is_some_and(|operand| operand.is_set);
+    let is_set = is_set(given);
     let point = |fact: &Value| {
         holds(clause.operator, std::slice::from_ref(fact), &clause.right, is_set, known) == Some(true)
     };
-    let bound =
-        |test: fn(Ordering) -> bool| clause.right.iter().any(|right| order(first, right).is_some_and(test));
+    let bound = |test: fn(Ordering) -> bool| clause.right.iter().any(|right| always(first, right, test));
     match (given.operator, clause.operator) {
         // A set that has one member may have others.
-        (Eq | Gt | Gteq | IsA | IsAnyOf | IsPartOf | Lt | Lteq, Neq | IsNoneOf) if is_set => false,
+        (Eq | Gt | Gteq | IsA | IsAllOf | IsAnyOf | IsPartOf | HasPart | Lt | Lteq, Neq | IsNoneOf)
+            if is_set =>
+        {
+            false
+        }
         // Every fact is among the values given, and each of these satisfies the clause on its own.
         (Eq | IsAnyOf, IsAllOf) => given.right.len() == 1 && clause.right.iter().all(|right| right == first),
         (Eq | IsAnyOf, _) => given.right.iter().all(point),
@@ -283,9 +395,19 @@ fn atomic_entails(given: &Atomic, clause: &Atomic, known: &Hierarchy) -> bool {
         (Gteq, Gt | Neq) => bound(Ordering::is_gt),
         // Below a term is below everything broader.
         (IsA | IsPartOf, IsA | IsPartOf) => given.right.iter().all(point),
+        // What has a part has the parts of that part.
+        (HasPart, HasPart) => clause.right.iter().all(|right| {
+            let part = |whole: &Value| {
+                holds(IsPartOf, std::slice::from_ref(right), std::slice::from_ref(whole), false, known)
+                    == Some(true)
+            };
+            given.right.iter().any(part)
+        }),
         // Exclusions.
         (Neq | IsNoneOf, Neq | IsNoneOf) => clause.right.iter().all(|right| given.right.contains(right)),
         (IsAllOf, IsAllOf) => clause.right.iter().all(|right| given.right.contains(right)),
+        // A set has each of these members.
+        (IsAllOf, Eq | IsAnyOf | IsA | IsPartOf) if is_set => given.right.iter().any(point),
         _ => false,
     }
 }
@@ -329,7 +451,7 @@ mod tests {
         assert_eq!(
             outside(&asked, &offered),
             "clause `/permission/0/constraint/0` of the offer says the purpose must be environmental monitoring, \
-             the request says the purpose must be advertising"
+             the request says the purpose must be `urn:concordat:purpose:advertising`"
         );
     }
 

@@ -6,12 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::covers;
-use crate::alternatives::{Alternative, Literal, MAX_ALTERNATIVES, all, meet, negated_all, product};
+use crate::alternatives::{
+    Alternative, Literal, MAX_ALTERNATIVES, Wanted, all, every, meet, negated_all, product, some,
+};
+use crate::compare::{keeps_duty, treatment_gaps};
+use crate::evaluate::conflicts;
 use crate::explain;
 use crate::hierarchy::Hierarchy;
-use crate::model::{About, Atomic, Conflict, Constraint, Operator, Policy, Rule, Value};
-use crate::operand;
-use crate::satisfy::{Possible, satisfiable};
+use crate::lowered::lowered;
+use crate::model::{ANY_ACTION, About, Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, Value};
+use crate::operand::{self, is_issuer};
+use crate::satisfy::{DONE, Possible, satisfiable};
+use crate::treatment::is_transform;
 
 /// Whether two policies can be satisfied at once.
 #[must_use]
@@ -25,20 +31,25 @@ pub enum Compatibility {
     Unknown(Vec<String>),
 }
 
-/// A rule as comparisons see it: everything that must hold for it to apply, its party and asset included.
-pub(crate) struct Clause {
-    pub action: String,
+/// A rule as comparisons see it: everything that must hold for it to apply, its party and asset included. What is done to
+/// the data holds wherever it can be done at all, and is compared by itself.
+pub(crate) struct Clause<'p> {
+    pub rule: &'p Rule,
+    pub action: &'p str,
+    /// In the forms of [`lowered`].
     pub conditions: Vec<Constraint>,
+    /// The same in the same order, as the policy has them.
+    pub written: Vec<Constraint>,
 }
 
 /// The permissions and the prohibitions of a policy that take something away from them.
-pub(crate) fn clauses(policy: &Policy) -> (Vec<Clause>, Vec<Clause>) {
-    let of = |rules: &[Rule]| rules.iter().map(|rule| clause(policy, rule)).collect::<Vec<_>>();
+pub(crate) fn clauses<'p>(policy: &'p Policy, known: &Hierarchy) -> (Vec<Clause<'p>>, Vec<Clause<'p>>) {
+    let of = |rules: &'p [Rule]| rules.iter().map(|rule| clause(policy, rule, known)).collect::<Vec<_>>();
     let prohibitions = if policy.conflict == Conflict::Perm { Vec::new() } else { of(&policy.prohibitions) };
     (of(&policy.permissions), prohibitions)
 }
 
-pub(crate) fn clause(policy: &Policy, rule: &Rule) -> Clause {
+pub(crate) fn clause<'p>(policy: &Policy, rule: &'p Rule, known: &Hierarchy) -> Clause<'p> {
     let named = |left: &str, operator, id: &str, path: String| {
         Constraint::Atomic(Atomic {
             path,
@@ -46,43 +57,57 @@ pub(crate) fn clause(policy: &Policy, rule: &Rule) -> Clause {
             left: left.to_owned(),
             operand: operand::find(left),
             unit: None,
+            status: None,
+            assumed_utc: false,
             operator,
             right: vec![Value::Term(id.to_owned())],
         })
     };
-    let mut conditions: Vec<_> = rule.conditions().cloned().collect();
+    let mut written: Vec<_> = rule.conditions().filter(|one| !is_transform(one)).cloned().collect();
+    let stands_for_all = |left: &str, id: &str| {
+        if left == "assignee" { known.is_everyone(id) } else { known.is_everything(id) }
+    };
     for (left, whole, own) in
         [("assignee", &policy.assignee, &rule.assignee), ("target", &policy.target, &rule.target)]
     {
-        let whole = whole.as_ref().map(|id| named(left, Operator::Eq, id, format!("/{left}")));
-        let own = own.as_ref().and_then(|scope| scope.id.as_ref());
+        // One that has parts is a collection, and its members are meant.
+        let whole = whole.as_ref().filter(|id| !stands_for_all(left, id)).map(|id| {
+            let operator = if known.has_parts(id) { Operator::IsPartOf } else { Operator::Eq };
+            named(left, operator, id, format!("/{left}"))
+        });
+        let own = own.as_ref().and_then(|scope| scope.id.as_ref()).filter(|id| !stands_for_all(left, id));
         let own = own.map(|id| named(left, Operator::IsPartOf, id, format!("{}/{left}", rule.path)));
-        conditions.extend(whole.into_iter().chain(own));
+        written.extend(whole.into_iter().chain(own));
     }
-    Clause { action: rule.action.clone(), conditions }
+    let conditions = written.iter().map(|one| lowered(one, known)).collect();
+    Clause { rule, action: &rule.action, conditions, written }
 }
 
 /// Whether some use is permitted by both policies.
 ///
 /// Permissions meet where their actions overlap; a prohibition of either that covers the action must not apply.
 pub fn compatible(a: &Policy, b: &Policy, known: &Hierarchy) -> Compatibility {
-    let ((a, not_a), (b, not_b)) = (clauses(a), clauses(b));
+    if let Some(why) = [a, b].into_iter().find_map(|policy| undecided(policy, known)) {
+        return Compatibility::Unknown(vec![why]);
+    }
+    let voids = [void(a, known), void(b, known)].concat();
+    let ((a, not_a), (b, not_b)) = (clauses(a, known), clauses(b, known));
     let mut clashes = Vec::new();
     let mut missing = Vec::new();
     for one in &a {
         for other in &b {
-            let action = if covers(&one.action, &other.action, known) {
-                &other.action
-            } else if covers(&other.action, &one.action, known) {
-                &one.action
+            let action = if covers(one.action, other.action, known) {
+                other.action
+            } else if covers(other.action, one.action, known) {
+                one.action
             } else {
                 clashes.push(format!("`{}` and `{}` are different actions", one.action, other.action));
                 continue;
             };
-            let forbidden = not_a.iter().chain(&not_b).filter(|rule| covers(&rule.action, action, known));
-            let Some(alternatives) =
-                meet(&one.conditions, &other.conditions, forbidden.map(|rule| &rule.conditions[..]))
-            else {
+            let forbidden = not_a.iter().chain(&not_b).filter(|rule| covers(rule.action, action, known));
+            let forbidden =
+                forbidden.map(|rule| rule.conditions.as_slice()).chain(voids.iter().map(Vec::as_slice));
+            let Some(alternatives) = meet(&one.conditions, &other.conditions, forbidden) else {
                 missing.push(format!("more than {MAX_ALTERNATIVES} alternatives"));
                 continue;
             };
@@ -104,19 +129,59 @@ pub fn compatible(a: &Policy, b: &Policy, known: &Hierarchy) -> Compatibility {
     Compatibility::Conflict(clashes)
 }
 
+/// Why nothing can be said of a policy at all.
+fn undecided(policy: &Policy, known: &Hierarchy) -> Option<String> {
+    if !policy.kind.is_decided() {
+        return Some(format!("nothing is decided under a policy of the class `{}`", policy.kind.term()));
+    }
+    let profile = policy.profiles.iter().find(|one| !known.knows_profile(one));
+    profile.map(|profile| format!("the profile `{profile}` is not known"))
+}
+
+/// What makes a policy void: the conditions of a permission and a prohibition that clash.
+fn void(policy: &Policy, known: &Hierarchy) -> Vec<Vec<Constraint>> {
+    if policy.conflict != Conflict::Invalid || policy.permissions.len() < 2 {
+        return Vec::new();
+    }
+    let pairs = conflicts(policy, known);
+    let conditions = |rule: &Rule| clause(policy, rule, known).conditions;
+    pairs
+        .map(|(permission, prohibition)| [conditions(permission), conditions(prohibition)].concat())
+        .collect()
+}
+
 /// Whether every use that `a` permits is one that `b` permits: `Some(true)` and `Some(false)` are proven, `None` is
-/// not decided by what is known. A use has one purpose, one place and so on here; [`crate::within`] is stricter.
+/// not decided by what is known. A use has one purpose, one place and so on; one for several is as many uses. What must be
+/// done (duties, obligations) is a condition like any other: where `b` demands what `a` does not, somebody who does not do
+/// it may use under `a`. Facts may be missing, and what is done to the data must leave no more.
 #[must_use]
 pub fn contained(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<bool> {
-    let ((a, not_a), (b, not_b)) = (clauses(a), clauses(b));
+    if [a, b].into_iter().any(|policy| undecided(policy, known).is_some() || issuer_in_choice(policy)) {
+        return None;
+    }
+    let must = Duties::of(a, b, known);
+    let (mut of_a, not_a) = clauses(a, known);
+    let (mut of_b, not_b) = clauses(b, known);
+    for (policy, clauses) in [(a, &mut of_a), (b, &mut of_b)] {
+        for clause in clauses.iter_mut() {
+            let duties = policy.obligations.iter().chain(&clause.rule.duties);
+            clause.conditions.extend(duties.flat_map(|duty| must.conditions(duty)));
+        }
+    }
+    let voids = (void(a, known), void(b, known));
     let mut decided = true;
-    for wish in &a {
+    for wish in &of_a {
         // The action itself, and each narrower one that a rule speaks of.
-        let narrower = b.iter().chain(&not_a).chain(&not_b).map(|rule| rule.action.as_str());
-        let narrower = narrower.filter(|action| covers(&wish.action, action, known));
-        let actions: BTreeSet<&str> = narrower.chain([wish.action.as_str()]).collect();
+        let narrower = of_b.iter().chain(&not_a).chain(&not_b).map(|rule| rule.action);
+        let narrower = narrower.filter(|action| covers(wish.action, action, known));
+        let actions: BTreeSet<&str> = narrower.chain([wish.action]).collect();
+        let takes = |offer: &&Clause<'_>| {
+            (offer.action != ANY_ACTION || wish.action == ANY_ACTION)
+                && treatment_gaps(wish.rule, offer.rule, known).is_empty()
+        };
+        let offers: Vec<&Clause<'_>> = of_b.iter().filter(takes).collect();
         for action in actions {
-            match escapes(action, wish, (&not_a, &b, &not_b), known) {
+            match escapes(action, wish, (&not_a, &offers, &not_b), (&voids.0, &voids.1), known) {
                 Possible::Yes => return Some(false),
                 Possible::No => {}
                 Possible::Maybe => decided = false,
@@ -130,27 +195,86 @@ pub fn contained(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<bool> {
 /// of the other policy.
 fn escapes(
     action: &str,
-    wish: &Clause,
-    (not_a, b, not_b): (&[Clause], &[Clause], &[Clause]),
+    wish: &Clause<'_>,
+    (not_a, b, not_b): (&[Clause<'_>], &[&Clause<'_>], &[Clause<'_>]),
+    (void_a, void_b): (&[Vec<Constraint>], &[Vec<Constraint>]),
     known: &Hierarchy,
 ) -> Possible {
-    let speaks = |rule: &&Clause| covers(&rule.action, action, known);
+    let speaks = |rule: &&Clause<'_>| covers(rule.action, action, known);
+    // Not permitted: no permission is known to hold, or a prohibition may.
     let mut outside: Option<Vec<Alternative<'_>>> = Some(vec![Vec::new()]);
-    for offer in b.iter().filter(speaks) {
-        outside = outside.and_then(|so_far| product(&so_far, negated_all(&offer.conditions)?.as_slice()));
+    for offer in b.iter().copied().filter(speaks) {
+        outside =
+            outside.and_then(|so_far| product(&so_far, some(&offer.conditions, Wanted::NotTrue)?.as_slice()));
     }
-    for rule in not_b.iter().filter(speaks) {
+    let forbidding = not_b.iter().filter(speaks).map(|rule| &rule.conditions).chain(void_b);
+    for conditions in forbidding {
         outside = outside.and_then(|mut so_far| {
-            so_far.extend(all(&rule.conditions)?);
+            so_far.extend(every(conditions, Wanted::NotFalse)?);
             (so_far.len() <= MAX_ALTERNATIVES).then_some(so_far)
         });
     }
     let mut inside = all(&wish.conditions);
-    for rule in not_a.iter().filter(speaks) {
-        inside = inside.and_then(|so_far| product(&so_far, negated_all(&rule.conditions)?.as_slice()));
+    let taken_back = not_a.iter().filter(speaks).map(|rule| &rule.conditions).chain(void_a);
+    for conditions in taken_back {
+        inside = inside.and_then(|so_far| product(&so_far, negated_all(conditions)?.as_slice()));
     }
     let both = inside.zip(outside).and_then(|(inside, outside)| product(&inside, &outside));
     both.map_or(Possible::Maybe, |both| decide(&both, known).0)
+}
+
+/// The duties of two policies, and which is done where another one is done.
+struct Duties<'p> {
+    all: Vec<(&'p Rule, Vec<usize>)>,
+}
+
+impl<'p> Duties<'p> {
+    fn of(a: &'p Policy, b: &'p Policy, known: &Hierarchy) -> Self {
+        let own = |policy: &'p Policy| {
+            policy.obligations.iter().chain(policy.permissions.iter().flat_map(|rule| &rule.duties))
+        };
+        let all: Vec<&Rule> = own(a).chain(own(b)).collect();
+        let done_with = |duty: &Rule| {
+            let done = all.iter().enumerate().filter(|(_, other)| keeps_duty(duty, other, known));
+            done.map(|(place, _)| place).collect()
+        };
+        Self { all: all.iter().map(|duty| (*duty, done_with(duty))).collect() }
+    }
+
+    /// That `duty` is done, and with it all that it keeps: each a fact of its own.
+    fn conditions(&self, duty: &Rule) -> Vec<Constraint> {
+        let found = self.all.iter().find(|(own, _)| std::ptr::eq(*own, duty));
+        let places = found.map(|(_, places)| places.as_slice()).unwrap_or_default();
+        let condition = |place: &usize| {
+            Constraint::Atomic(Atomic {
+                path: duty.path.clone(),
+                about: About::Duty,
+                left: format!("{DONE}{place}"),
+                operand: None,
+                unit: None,
+                status: None,
+                assumed_utc: false,
+                operator: Operator::Eq,
+                right: vec![Value::Term("done".to_owned())],
+            })
+        };
+        places.iter().map(condition).collect()
+    }
+}
+
+/// Whether a choice asks who issued a credential: that is the credential of the claims beside it there, which comparisons
+/// of alternatives do not see.
+fn issuer_in_choice(policy: &Policy) -> bool {
+    fn asks(constraint: &Constraint, in_choice: bool) -> bool {
+        match constraint {
+            Constraint::Atomic(atomic) => in_choice && is_issuer(atomic.operand),
+            Constraint::Logical { logical, parts } => {
+                let here = in_choice || matches!(logical, Logical::Or | Logical::Xone);
+                parts.iter().any(|part| asks(part, here))
+            }
+        }
+    }
+    policy.rules().flat_map(Rule::conditions).any(|one| asks(one, false))
 }
 
 fn dedup(list: &mut Vec<String>) {
@@ -246,23 +370,29 @@ mod tests {
         })
     }
 
-    /// The truth of a constraint at a point, without any of the code above.
-    fn truth(constraint: &Json, point: &dyn Fn(&str) -> f64) -> bool {
+    /// The truth of a constraint at a point, without any of the code above; `None` where it is not known.
+    fn truth(constraint: &Json, point: &dyn Fn(&str) -> Option<f64>) -> Option<bool> {
         for logical in ["and", "andSequence", "or", "xone"] {
             if let Some(parts) = constraint[logical].as_array() {
-                let held = parts.iter().filter(|part| truth(part, point)).count();
+                let said: Vec<_> = parts.iter().map(|part| truth(part, point)).collect();
+                let count = |what| said.iter().filter(|one| **one == what).count();
+                let (held, open) = (count(Some(true)), count(None));
                 return match logical {
-                    "or" => held > 0,
-                    "xone" => held == 1,
-                    _ => held == parts.len(),
+                    "or" if held > 0 => Some(true),
+                    "xone" if held > 1 => Some(false),
+                    "or" | "xone" if open > 0 => None,
+                    "or" => Some(false),
+                    "xone" => Some(held == 1),
+                    _ if count(Some(false)) > 0 => Some(false),
+                    _ => (open == 0).then_some(true),
                 };
             }
         }
-        let value = point(constraint["leftOperand"].as_str().unwrap());
+        let value = point(constraint["leftOperand"].as_str().unwrap())?;
         let number = |json: &Json| json["@value"].as_str().unwrap().parse::<f64>().unwrap();
         let right = &constraint["rightOperand"];
         let among = || right.as_array().unwrap().iter().any(|one| number(one) == value);
-        match constraint["operator"].as_str().unwrap() {
+        Some(match constraint["operator"].as_str().unwrap() {
             "eq" => value == number(right),
             "neq" => value != number(right),
             "lt" => value < number(right),
@@ -271,19 +401,19 @@ mod tests {
             "gteq" => value >= number(right),
             "isAnyOf" => among(),
             _ => !among(),
-        }
+        })
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(3000))]
+        #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Held against brute force over a grid that reaches into every interval.
+        /// Held against brute force over a grid that reaches into every interval, and where nothing is stated.
         #[test]
         fn verdicts_are_sound_and_decided(a in prop::collection::vec(constraint(), 0..3), b in prop::collection::vec(constraint(), 0..3)) {
             let (pa, pb) = (policy(json!(a)), policy(json!(b)));
-            let grid: Vec<f64> = (0..10).map(|n| f64::from(n) / 2.0).collect();
-            let at = |list: &[Json], x: f64, y: f64| {
-                list.iter().all(|one| truth(one, &|left| if left == "percentage" { x } else { y }))
+            let grid: Vec<Option<f64>> = (0..10).map(|n| Some(f64::from(n) / 2.0)).chain([None]).collect();
+            let at = |list: &[Json], x: Option<f64>, y: Option<f64>| {
+                list.iter().all(|one| truth(one, &|left| if left == "percentage" { x } else { y }) == Some(true))
             };
             let points = || grid.iter().flat_map(|x| grid.iter().map(move |y| (*x, *y)));
             let meets = points().any(|(x, y)| at(&a, x, y) && at(&b, x, y));

@@ -137,6 +137,27 @@ impl Decimal {
         Self::fitting(aligned(*a, *of_a)?.checked_add(aligned(*b, *of_b)?)?, scale)
     }
 
+    /// The difference, where it is not too long to be computed.
+    pub(crate) fn minus(&self, other: &Self) -> Option<Self> {
+        let Digits::Short { units, scale } = other.0 else { return None };
+        self.plus(&Self(Digits::Short { units: units.checked_neg()?, scale }))
+    }
+
+    /// Whether it is `other` taken an odd whole number of times; `false` also where they are too long to be computed with.
+    pub(crate) fn is_odd_multiple_of(&self, other: &Self) -> bool {
+        let (Digits::Short { units: a, scale: of_a }, Digits::Short { units: b, scale: of_b }) =
+            (&self.0, &other.0)
+        else {
+            return false;
+        };
+        let scale = (*of_a).min(*of_b);
+        let aligned = |units: i128, of: i32| {
+            units.checked_mul(10_i128.checked_pow(u32::try_from(of.checked_sub(scale)?).ok()?)?)
+        };
+        let Some((a, b)) = aligned(*a, *of_a).zip(aligned(*b, *of_b)) else { return false };
+        a.checked_rem(b) == Some(0) && a.checked_div(b).is_some_and(|times| times % 2 != 0)
+    }
+
     /// Half of it, where that is not too long to be computed.
     pub(crate) fn half(&self) -> Option<Self> {
         let Digits::Short { units, scale } = self.0 else { return None };

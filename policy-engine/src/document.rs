@@ -14,10 +14,11 @@ pub const SERVICE_LEVELS: &str = "urn:concordat:serviceLevels";
 pub const TERMS: [&str; 6] =
     ["profile", "conflict", "permission", "prohibition", "obligation", SERVICE_LEVELS];
 
-/// A policy as received, with every property it had, and as parsed.
+/// A policy as received, with every property it had, and as parsed. Deserialised it is one of this node's records: see
+/// [`Policy::parse_record`]; what a peer sends is parsed.
 #[derive(Debug, Clone)]
 pub struct Document {
-    // INVARIANT: `policy` is `Policy::parse(&json)`.
+    // INVARIANT: `policy` is `Policy::parse(&json)`, or `Policy::parse_record(&json)` where that is an error.
     json: Json,
     policy: Policy,
 }
@@ -59,6 +60,8 @@ impl Serialize for Document {
 
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(Json::deserialize(deserializer)?).map_err(D::Error::custom)
+        let json = Json::deserialize(deserializer)?;
+        let policy = Policy::parse_record(&json).map_err(D::Error::custom)?;
+        Ok(Self { json, policy })
     }
 }

@@ -8,10 +8,16 @@ use jiff::Timestamp;
 use crate::action::covers;
 use crate::duty::{self, DutyState};
 use crate::explain;
-use crate::model::{Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, RuleKind, Scope};
-use crate::operand::{Change, Fact, Operand, Since, fact};
+use crate::hierarchy::Hierarchy;
+use crate::model::{
+    ANY_ACTION, Atomic, Conflict, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Scope, Value,
+};
+use crate::operand::{Change, Fact, Operand, Since, fact, is_issuer, is_set};
 use crate::operators::holds;
 use crate::world::{Request, World};
+
+/// Most uses that one request may be, as several purposes, places and so on make it.
+const MAX_USES: usize = 1024;
 
 /// Permit or deny.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,18 +93,28 @@ pub enum Cause<'p> {
     Forbids(&'p Rule),
     /// A prohibition was infringed, and that was not made good.
     Infringed(&'p Rule),
+    /// The policy is of a class that this node does not decide under.
+    Kind(Kind),
     /// A prohibition applies unless this constraint, which nothing is known of, does not hold.
     MayForbid(&'p Rule, &'p Constraint),
+    /// The permission names no action, so it permits nothing.
+    NoAction(&'p Rule),
     /// No permission covers the action.
     NoPermission,
     /// The permissions that cover the action are for others or about something else.
     OfOthers,
     /// A permission applies.
     Permits(&'p Rule),
+    /// The policy uses a profile that is not known.
+    Profile(&'p str),
     /// The policy is about another asset.
     Target(&'p str),
+    /// The request is more uses than are looked at.
+    TooManyUses,
     /// A permission would apply if this constraint held.
     Unmet(&'p Rule, &'p Constraint),
+    /// A permission and a prohibition of the same action apply, and the policy does not say which holds: it is void.
+    Void(&'p Rule, &'p Rule),
 }
 
 /// The bare answer: outcome and the first cause.
@@ -113,9 +129,10 @@ pub struct Verdict<'p> {
 
 /// Decides `request` under `policy` in `world`, in well under a microsecond for common policies: no words are made.
 ///
-/// Permit needs a permission whose action covers the request, all of whose conditions hold and whose duties are
-/// fulfilled; no obligation violated; and no prohibition that applies or might apply, unless the policy says that
-/// permissions hold in a conflict. Anything unknown denies.
+/// Permit needs a permission whose action covers the request, all of whose conditions hold and whose duties do not stand in
+/// the way; no obligation violated; and no prohibition that applies or might apply, unless the policy says that
+/// permissions hold in a conflict. A request for several purposes or places is as many uses, and each must be permitted.
+/// Anything unknown denies.
 pub fn decide<'p>(policy: &'p Policy, request: &Request<'_>, world: &World<'_>) -> Verdict<'p> {
     let mut first = None;
     let outcome = walk(policy, request, world, &mut |cause| {
@@ -145,7 +162,43 @@ fn walk<'p>(
     world: &World<'_>,
     found: &mut dyn FnMut(Cause<'p>) -> ControlFlow<()>,
 ) -> Outcome {
-    if let Some(cause) = wrong_subject(policy, request) {
+    if !world.stated.are_several() {
+        return judge(policy, request, world, found);
+    }
+    let Some(uses) = world.stated.apart(MAX_USES) else {
+        let _ = found(Cause::TooManyUses);
+        return Outcome::Deny;
+    };
+    let mut permitted = Vec::new();
+    for stated in &uses {
+        let mut causes = Vec::new();
+        let one = World { stated, together: Some(world.stated), ..world.clone() };
+        let outcome = judge(policy, request, &one, &mut |cause| {
+            causes.push(cause);
+            ControlFlow::Continue(())
+        });
+        if outcome == Outcome::Deny {
+            let _ = causes.into_iter().try_for_each(found);
+            return Outcome::Deny;
+        }
+        for cause in causes {
+            if !permitted.contains(&cause) {
+                permitted.push(cause);
+            }
+        }
+    }
+    let _ = permitted.into_iter().try_for_each(found);
+    Outcome::Permit
+}
+
+/// As [`walk`], for a use with one value of each operand.
+fn judge<'p>(
+    policy: &'p Policy,
+    request: &Request<'_>,
+    world: &World<'_>,
+    found: &mut dyn FnMut(Cause<'p>) -> ControlFlow<()>,
+) -> Outcome {
+    if let Some(cause) = not_for_this(policy, request, world) {
         let _ = found(cause);
         return Outcome::Deny;
     }
@@ -181,6 +234,10 @@ fn walk<'p>(
             return Outcome::Deny;
         }
     }
+    if !denied && let Some(cause) = void(policy, request, world) {
+        denied = true;
+        let _ = found(cause);
+    }
     if denied {
         return Outcome::Deny;
     }
@@ -203,11 +260,38 @@ fn walk<'p>(
     Outcome::Deny
 }
 
+/// Whether a permission and a prohibition of all that it permits may both apply to this party: ODRL's `invalid` voids the
+/// whole policy then (ODRL 2.2, section 2.10). A prohibition of a part is an exception, and no conflict.
+fn void<'p>(policy: &'p Policy, request: &Request<'_>, world: &World<'_>) -> Option<Cause<'p>> {
+    if policy.conflict != Conflict::Invalid || policy.permissions.len() < 2 {
+        return None;
+    }
+    let applies = |rule: &Rule| {
+        is_about(rule, request, world) && !matches!(all(rule.conditions(), request, world), Truth::False(_))
+    };
+    conflicts(policy, world.hierarchy).find_map(|(permission, prohibition)| {
+        (applies(permission) && applies(prohibition)).then_some(Cause::Void(permission, prohibition))
+    })
+}
+
+/// The permissions of a policy whose action a prohibition of it covers wholly.
+pub(crate) fn conflicts<'p>(
+    policy: &'p Policy,
+    known: &Hierarchy,
+) -> impl Iterator<Item = (&'p Rule, &'p Rule)> {
+    let pairs =
+        policy.permissions.iter().flat_map(|one| policy.prohibitions.iter().map(move |other| (one, other)));
+    pairs.filter(|(permission, prohibition)| {
+        permission.action != ANY_ACTION && covers(&prohibition.action, &permission.action, known)
+    })
+}
+
 fn permitting<'p>(policy: &'p Policy, request: &Request<'_>, world: &World<'_>) -> Option<&'p Rule> {
     policy.permissions.iter().find(|rule| {
         speaks_of(rule, request, world)
             && matches!(all(rule.conditions(), request, world), Truth::True)
             && open_duty(rule, request, world).is_none()
+            && rule.action != ANY_ACTION
     })
 }
 
@@ -216,30 +300,51 @@ fn unmet<'p>(rule: &'p Rule, request: &Request<'_>, world: &World<'_>) -> Cause<
     match (all(rule.conditions(), request, world), open_duty(rule, request, world)) {
         (Truth::False(why) | Truth::Unknown(why), _) => Cause::Unmet(rule, why),
         (Truth::True, Some(duty)) => Cause::DutyOpen(rule, duty),
-        (Truth::True, None) => Cause::Permits(rule),
+        (Truth::True, None) => Cause::NoAction(rule),
     }
 }
 
 fn open_duty<'p>(rule: &'p Rule, request: &Request<'_>, world: &World<'_>) -> Option<&'p Rule> {
-    rule.duties.iter().find(|duty| duty::state(duty, request, world) != DutyState::Fulfilled)
+    rule.duties.iter().find(|duty| duty::blocks(duty, request, world))
 }
 
-fn wrong_subject<'p>(policy: &'p Policy, request: &Request<'_>) -> Option<Cause<'p>> {
+/// Why the policy does not speak of this request at all.
+fn not_for_this<'p>(policy: &'p Policy, request: &Request<'_>, world: &World<'_>) -> Option<Cause<'p>> {
+    if !policy.kind.is_decided() {
+        return Some(Cause::Kind(policy.kind));
+    }
+    if let Some(profile) = policy.profiles.iter().find(|one| !world.hierarchy.knows_profile(one)) {
+        return Some(Cause::Profile(profile));
+    }
     match (&policy.assignee, &policy.target, request.target) {
-        (Some(assignee), ..) if assignee != request.party => Some(Cause::Assignee(assignee)),
-        (_, Some(target), Some(asked)) if target != asked => Some(Cause::Target(target)),
+        (Some(assignee), ..) if !is_party(request.party, assignee, world) => Some(Cause::Assignee(assignee)),
+        (_, Some(target), Some(asked)) if !is_asset(asked, target, world) => Some(Cause::Target(target)),
         _ => None,
     }
+}
+
+/// Whether a party is the one named, or one of the collection or of everybody that the name stands for.
+pub(crate) fn is_party(party: &str, named: &str, world: &World<'_>) -> bool {
+    party == named || world.hierarchy.is_everyone(named) || world.hierarchy.is_within(party, named)
+}
+
+/// As [`is_party`], for assets.
+pub(crate) fn is_asset(asset: &str, named: &str, world: &World<'_>) -> bool {
+    asset == named || world.hierarchy.is_everything(named) || world.hierarchy.is_within(asset, named)
 }
 
 /// Whether a rule is about this action, party and asset; refinements aside. Where the asset asked for is not known, a
 /// prohibition of one asset may be meant, a permission is not.
 pub(crate) fn speaks_of(rule: &Rule, request: &Request<'_>, world: &World<'_>) -> bool {
-    covers(&rule.action, request.action, world.hierarchy)
-        && named(&rule.assignee).is_none_or(|one| world.hierarchy.is_within(request.party, one))
+    covers(&rule.action, request.action, world.hierarchy) && is_about(rule, request, world)
+}
+
+/// As [`speaks_of`], whatever the action.
+fn is_about(rule: &Rule, request: &Request<'_>, world: &World<'_>) -> bool {
+    named(&rule.assignee).is_none_or(|one| is_party(request.party, one, world))
         && named(&rule.target).is_none_or(|one| match request.target {
-            Some(asked) => world.hierarchy.is_within(asked, one),
-            None => rule.kind == RuleKind::Prohibition,
+            Some(asked) => is_asset(asked, one, world),
+            None => rule.kind == RuleKind::Prohibition || world.hierarchy.is_everything(one),
         })
 }
 
@@ -262,9 +367,12 @@ fn dependence(policy: &Policy, world: &World<'_>) -> (Option<Timestamp>, Vec<Cha
     let mut changes = Vec::new();
     let mut visit = |constraint: &Constraint, world: &World<'_>| {
         for atomic in constraint.atoms() {
-            let Some(operand) = atomic.operand else { continue };
-            changes.push(operand.changes);
-            next = [next, (operand.next)(atomic, world)].into_iter().flatten().min();
+            let meaning = world.hierarchy.meaning(atomic);
+            for atomic in meaning.as_ref().map_or_else(|| vec![atomic], Constraint::atoms) {
+                let Some(operand) = atomic.operand else { continue };
+                changes.push(operand.changes);
+                next = [next, (operand.next)(atomic, world)].into_iter().flatten().min();
+            }
         }
     };
     for rule in policy.permissions.iter().chain(&policy.prohibitions) {
@@ -291,7 +399,47 @@ pub(crate) enum Truth<'p> {
     Unknown(&'p Constraint),
 }
 
+/// Whether all constraints hold. Where some of them ask who issued a credential, the others are about credentials of that
+/// issuer: a membership that anybody attests is none of the one who is trusted.
 pub(crate) fn all<'p>(
+    constraints: impl Iterator<Item = &'p Constraint> + Clone,
+    request: &Request<'_>,
+    world: &World<'_>,
+) -> Truth<'p> {
+    let mut issuers = Vec::new();
+    if world.credentials.len() > 1 {
+        constraints.clone().for_each(|one| issuers_of(one, &mut issuers));
+    }
+    if issuers.is_empty() {
+        return each(constraints, request, world);
+    }
+    let by_them = |credential: &&serde_json::Value| {
+        let alone = World { credentials: std::slice::from_ref(*credential), ..world.clone() };
+        issuers.iter().all(|one| matches!(truth(one, request, &alone), Truth::True))
+    };
+    let credentials: Vec<_> = world.credentials.iter().filter(by_them).cloned().collect();
+    if !credentials.is_empty() {
+        return each(constraints, request, &World { credentials: &credentials, ..world.clone() });
+    }
+    // No credential is by all of the issuers asked for.
+    match (each(constraints, request, world), issuers.first()) {
+        (Truth::True, Some(issuer)) => Truth::Unknown(issuer),
+        (said, _) => said,
+    }
+}
+
+/// The constraints on the issuer that stand beside others, through every `and`.
+fn issuers_of<'p>(constraint: &'p Constraint, found: &mut Vec<&'p Constraint>) {
+    match constraint {
+        Constraint::Atomic(atomic) if is_issuer(atomic.operand) => found.push(constraint),
+        Constraint::Logical { logical: Logical::And | Logical::AndSequence, parts } => {
+            parts.iter().for_each(|part| issuers_of(part, found));
+        }
+        Constraint::Atomic(_) | Constraint::Logical { .. } => {}
+    }
+}
+
+fn each<'p>(
     constraints: impl Iterator<Item = &'p Constraint>,
     request: &Request<'_>,
     world: &World<'_>,
@@ -310,7 +458,15 @@ pub(crate) fn all<'p>(
 pub(crate) fn truth<'p>(constraint: &'p Constraint, request: &Request<'_>, world: &World<'_>) -> Truth<'p> {
     let (logical, parts) = match constraint {
         Constraint::Atomic(atomic) => {
-            return match atomic_truth(atomic, request, world) {
+            let said = match world.hierarchy.meaning(atomic) {
+                None => atomic_truth(atomic, request, world),
+                Some(meaning) => match truth(&meaning, request, world) {
+                    Truth::True => Some(true),
+                    Truth::False(_) => Some(false),
+                    Truth::Unknown(_) => None,
+                },
+            };
+            return match said {
                 Some(true) => Truth::True,
                 Some(false) => Truth::False(constraint),
                 None => Truth::Unknown(constraint),
@@ -341,12 +497,28 @@ pub(crate) fn atomic_truth(atomic: &Atomic, request: &Request<'_>, world: &World
     if let Some(since) = atomic.operand.and_then(|operand| operand.since) {
         return lasted(atomic, since(world), world.now);
     }
+    let whole;
+    let world = match (atomic.operator, world.together) {
+        (Operator::IsAllOf, Some(stated)) => {
+            whole = World { stated, ..world.clone() };
+            &whole
+        }
+        _ => world,
+    };
     let fact = fact(atomic, request, world);
     if fact == Fact::Applied {
         return Some(true);
     }
-    let is_set = atomic.operand.is_some_and(|operand| operand.is_set);
-    holds(atomic.operator, fact.values()?, &atomic.right, is_set, world.hierarchy)
+    let values = fact.values()?;
+    let Some(status) = &atomic.status else {
+        return holds(atomic.operator, values, &atomic.right, is_set(atomic), world.hierarchy);
+    };
+    let added = values.iter().map(|value| match value {
+        Value::Number(number) => number.plus(status).map(Value::Number),
+        _ => None,
+    });
+    let added = added.collect::<Option<Vec<_>>>()?;
+    holds(atomic.operator, &added, &atomic.right, is_set(atomic), world.hierarchy)
 }
 
 /// Compares a length of time with durations, by the calendar.
@@ -396,6 +568,13 @@ fn reason(cause: &Cause<'_>, request: &Request<'_>, world: &World<'_>) -> Reason
             let why = explain::why(why, request, world);
             at(rule, format!("{} may forbid it ({}): {why}", name(rule), explain::rule(rule)))
         }
+        Cause::Kind(kind) => general(format!(
+            "the policy is of the class `{}`, under which this node neither offers nor decides anything",
+            kind.term()
+        )),
+        Cause::NoAction(rule) => {
+            at(rule, format!("{} names no action, so it permits nothing (ODRL 2.2, section 2.6)", name(rule)))
+        }
         Cause::NoPermission => {
             general(format!("no permission of the policy covers the action `{}`", request.action))
         }
@@ -404,7 +583,22 @@ fn reason(cause: &Cause<'_>, request: &Request<'_>, world: &World<'_>) -> Reason
             request.action
         )),
         Cause::Permits(rule) => at(rule, format!("{} allows it: {}", name(rule), explain::rule(rule))),
+        Cause::Profile(profile) => general(format!(
+            "the policy uses the profile `{profile}`, which this node does not know, so it is not processed"
+        )),
+        Cause::TooManyUses => general(format!(
+            "the purposes, places and so on that are stated make more than {MAX_USES} uses; ask for fewer at a time"
+        )),
         Cause::Unmet(rule, why) => at(rule, format!("{}: {}", name(rule), explain::why(why, request, world))),
+        Cause::Void(permission, prohibition) => at(
+            prohibition,
+            format!(
+                "{} and {} both apply to `{}`, and the policy does not say which holds, so it is void",
+                name(permission),
+                name(prohibition),
+                permission.action
+            ),
+        ),
     }
 }
 
@@ -419,7 +613,7 @@ fn name(rule: &Rule) -> String {
 
 /// Why a fact is not known, for [`explain::why`].
 pub(crate) fn is_understood(atomic: &Atomic, request: &Request<'_>, world: &World<'_>) -> bool {
-    fact(atomic, request, world) != Fact::Unsupported
+    world.hierarchy.meaning(atomic).is_some() || fact(atomic, request, world) != Fact::Unsupported
 }
 
 /// Whether `operand` waits for nothing but time.
@@ -432,7 +626,6 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::hierarchy::Hierarchy;
     use crate::world::{Facts, Performed, Record, Usage};
 
     const NOW: &str = "2026-06-01T12:00:00Z";
@@ -587,9 +780,12 @@ mod tests {
     #[test]
     fn duties_block_until_fulfilled_and_deadlines_bind() {
         let mut policy = offer(json!([]));
-        policy["permission"][0]["duty"] = json!([{"action": "attribute"}]);
+        policy["permission"][0]["duty"] = json!([{"action": "compensate"}]);
         let decision = ask(policy.clone(), |_| ());
-        assert_eq!(decision.reason(), "permission `/permission/0`: its duty is not fulfilled yet: attribute");
+        assert_eq!(
+            decision.reason(),
+            "permission `/permission/0`: its duty is not fulfilled yet: compensate"
+        );
         assert!(ask(policy, |known| known.perform("/permission/0/duty/0", None)).is_permit());
 
         let mut policy = offer(json!([]));
@@ -666,7 +862,10 @@ mod tests {
         assert!(time("gteq", "08:00:00Z").is_permit());
         assert!(!time("lt", "13:59:00+02:00").is_permit(), "it is 14:00 there");
         assert!(time("lt", "14:01:00+02:00").is_permit());
-        assert_eq!(time("lteq", "11:00:00Z").ask_again, Some("2026-06-02T11:00:00Z".parse().unwrap()));
+        let midnight = Some("2026-06-02T00:00:00Z".parse().unwrap());
+        assert_eq!(time("lteq", "11:00:00Z").ask_again, midnight, "a new day begins at its midnight");
+        // It is 22:00 at +10:00: hours there have no midnight in between.
+        assert!(time("gteq", "08:00:00+10:00").is_permit() && !time("lt", "18:00:00+10:00").is_permit());
     }
 
     #[test]
@@ -699,7 +898,7 @@ mod tests {
         paid["permission"][0]["constraint"][0]["unit"] = json!("urn:eur");
         assert!(ask(paid.clone(), |known| known.state("payAmount urn:eur", &["5"])).outcome == Outcome::Deny);
         let five = |known: &mut Known, unit: &str| {
-            known.facts.put(&format!("payAmount {unit}"), crate::Value::Number(crate::Decimal::whole(5)))
+            known.facts.put(&format!("payAmount {unit}"), Value::Number(crate::Decimal::whole(5)))
         };
         assert!(ask(paid.clone(), |known| five(known, "urn:eur")).is_permit());
         assert!(!ask(paid, |known| five(known, "urn:usd")).is_permit(), "another currency says nothing");
@@ -800,7 +999,7 @@ mod tests {
         assert!(!ask(policy.clone(), |_| ()).is_permit());
         let denied = ask(policy.clone(), late);
         assert!(
-            denied.reason().ends_with("if that is not met in time, also: compensate"),
+            denied.reason().ends_with("if that is not met in time, also: [compensate]"),
             "{}",
             denied.reason()
         );
@@ -836,7 +1035,7 @@ mod tests {
         assert!(
             ask(policy.clone(), infringed)
                 .reason()
-                .contains("was infringed: distribute; an infringement is made good by: delete")
+                .contains("was infringed: distribute; an infringement is made good by: [delete]")
         );
         assert!(
             ask(policy, |known| {

@@ -1,42 +1,70 @@
 //! Policies in words for a clerk: short, exact, one template per construct.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
+use crate::action::is_odrl;
+use crate::duty::is_due_later;
 use crate::evaluate::{atomic_truth, is_understood};
+use crate::hierarchy::Hierarchy;
 use crate::literal::LANGUAGE;
 use crate::model::{
-    ANY_ACTION, About, Atomic, Conflict, Constraint, Logical, Operator, Policy, Rule, Scope, Value,
+    ANY_ACTION, About, Atomic, Conflict, Constraint, Logical, NOT_UNDERSTOOD, Operator, Policy, Rule, Scope,
+    Value,
 };
 use crate::operand::{self, OperandKind};
 use crate::transform::Transform;
 use crate::world::{Request, World};
 
 /// Which templates these are: texts of the same version can be compared word by word.
-pub const VERSION: &str = "concordat-en-1";
+pub const VERSION: &str = "concordat-en-2";
 
-/// A whole policy, one sentence a line.
+/// A whole policy, one sentence a line: its rules, how a clash of them is resolved, and what it is about. Policies that
+/// differ do not read the same.
 #[must_use]
 pub fn policy(policy: &Policy) -> Vec<String> {
     let list = |prefix: &'static str, rules: &'_ [Rule]| {
         rules.iter().map(move |one| format!("{prefix} {}", rule(one))).collect::<Vec<_>>()
     };
-    let mut lines = list("allowed:", &policy.permissions);
+    let mut lines = Vec::new();
+    if !policy.kind.is_decided() {
+        lines.push(format!(
+            "this is a policy of the class {}: it can be read, but is neither offered nor decided under",
+            policy.kind.term()
+        ));
+    }
+    lines.extend(list("allowed:", &policy.permissions));
     lines.extend(list("forbidden:", &policy.prohibitions));
     lines.extend(list("required:", &policy.obligations));
     match policy.conflict {
         Conflict::Perm => lines.push("where both are said, what is allowed counts".to_owned()),
         Conflict::Prohibit => lines.push("where both are said, what is forbidden counts".to_owned()),
-        Conflict::Invalid => {}
+        Conflict::Invalid if policy.permissions.is_empty() || policy.prohibitions.is_empty() => {}
+        Conflict::Invalid => lines.push(
+            "where the same action is both allowed and forbidden, nothing in these terms is allowed"
+                .to_owned(),
+        ),
     }
+    for (word, one) in
+        [("about:", &policy.target), ("granted by:", &policy.assigner), ("granted to:", &policy.assignee)]
+    {
+        lines.extend(one.as_ref().map(|id| format!("{word} {}", name(id))));
+    }
+    lines.extend(policy.profiles.iter().map(|profile| format!("profile: {}", quoted(profile))));
     lines
 }
 
 /// One rule: its action, then its conditions.
 #[must_use]
 pub fn rule(rule: &Rule) -> String {
-    let mut text = if rule.action == ANY_ACTION { "any action".to_owned() } else { label(&rule.action) };
+    let mut text =
+        if rule.action == ANY_ACTION { "(no action is named)".to_owned() } else { label(&rule.action) };
     if !rule.refinements.is_empty() {
         let _ = write!(text, " in such a way that {}", joined(&rule.refinements));
+    }
+    if let Some(assigner) = &rule.assigner {
+        let _ = write!(text, " granted by {}", scope(assigner, "anyone"));
     }
     if let Some(assignee) = &rule.assignee {
         let _ = write!(text, " by {}", scope(assignee, "anyone"));
@@ -44,20 +72,41 @@ pub fn rule(rule: &Rule) -> String {
     if let Some(target) = &rule.target {
         let _ = write!(text, " on {}", scope(target, "anything"));
     }
+    for (function, party) in &rule.functions {
+        let _ = write!(text, " ({}: {})", spaced(function), scope(party, "anyone"));
+    }
     if !rule.constraints.is_empty() {
         let _ = write!(text, ", provided that {}", joined(&rule.constraints));
     }
+    let (later, before): (Vec<&Rule>, Vec<&Rule>) = rule.duties.iter().partition(|duty| is_due_later(duty));
     for (lead, duties) in [
-        (", after having done: ", &rule.duties),
-        ("; if that is not met in time, also: ", &rule.consequences),
-        ("; an infringement is made good by: ", &rule.remedies),
+        (", after having done: ", before),
+        ("; with this to be done by its time or after the use: ", later),
+        ("; if that is not met in time, also: ", rule.consequences.iter().collect()),
+        ("; an infringement is made good by: ", rule.remedies.iter().collect()),
     ] {
-        if !duties.is_empty() {
-            text.push_str(lead);
-            text.push_str(&duties.iter().map(self::rule).collect::<Vec<_>>().join(" and "));
+        match duties.as_slice() {
+            [] => {}
+            [one] => {
+                let _ = write!(text, "{lead}[{}]", self::rule(one));
+            }
+            several => {
+                let numbered = several.iter().enumerate();
+                let numbered = numbered.map(|(place, one)| format!("[{}. {}]", place + 1, self::rule(one)));
+                let _ = write!(text, "{lead}{}", numbered.collect::<Vec<_>>().join(" "));
+            }
         }
     }
     text
+}
+
+/// `informedParty` as `informed party`.
+fn spaced(name: &str) -> String {
+    let letters = name.chars().flat_map(|letter| {
+        let space = letter.is_ascii_uppercase().then_some(' ');
+        space.into_iter().chain(std::iter::once(letter.to_ascii_lowercase()))
+    });
+    letters.collect()
 }
 
 fn joined(constraints: &[Constraint]) -> String {
@@ -65,9 +114,9 @@ fn joined(constraints: &[Constraint]) -> String {
 }
 
 fn scope(scope: &Scope, anything: &str) -> String {
-    let mut text = scope.id.as_ref().map_or_else(|| anything.to_owned(), |id| format!("`{id}`"));
+    let mut text = scope.id.as_ref().map_or_else(|| anything.to_owned(), |id| name(id));
     if !scope.refinements.is_empty() {
-        let _ = write!(text, " of whom or which holds: {}", joined(&scope.refinements));
+        let _ = write!(text, " of whom or which holds: ({})", joined(&scope.refinements));
     }
     text
 }
@@ -79,8 +128,10 @@ pub fn constraint(constraint: &Constraint) -> String {
         Constraint::Atomic(one) => atomic(one),
         Constraint::Logical { logical, parts } => {
             let (lead, joint) = match logical {
+                Logical::And if parts.len() < 2 => ("all of: ", " and "),
                 Logical::And => ("", " and "),
                 Logical::AndSequence => ("in this order: ", ", then "),
+                Logical::Or if parts.len() < 2 => ("any of: ", " or "),
                 Logical::Or => ("", " or "),
                 Logical::Xone => ("exactly one of: ", " or "),
             };
@@ -94,6 +145,9 @@ pub fn constraint(constraint: &Constraint) -> String {
 pub fn atomic(atomic: &Atomic) -> String {
     if let Ok(Some(transform)) = Transform::of(atomic) {
         return transform.to_string();
+    }
+    if let Some(reason) = atomic.left.strip_prefix(NOT_UNDERSTOOD) {
+        return format!("what this node does not understand is kept ({})", quoted(reason));
     }
     let time = atomic.operand.is_some_and(|operand| operand.kind == OperandKind::Instant);
     let verb = match atomic.operator {
@@ -115,7 +169,9 @@ pub fn atomic(atomic: &Atomic) -> String {
         Operator::IsNoneOf => "must be none of",
     };
     let right = atomic.right.iter().map(value).collect::<Vec<_>>().join(", ");
-    let unit = atomic.unit.as_deref().map(|unit| format!(" {}", label(unit))).unwrap_or_default();
+    let unit = atomic.unit.as_deref().map(|unit| format!(" in {}", name(unit))).unwrap_or_default();
+    let before =
+        atomic.status.as_ref().map(|status| format!(" with {status} from before")).unwrap_or_default();
     let of = match atomic.about {
         About::Asset => " of the asset",
         About::Party => " of the party",
@@ -125,7 +181,7 @@ pub fn atomic(atomic: &Atomic) -> String {
         (About::Duty, "elapsedTime") => "the time since the agreement".to_owned(),
         (_, left) => operand(left),
     };
-    format!("{noun}{of} {verb} {right}{unit}")
+    format!("{noun}{of}{before} {verb} {right}{unit}")
 }
 
 /// Why a constraint does not hold, or is not known to.
@@ -164,14 +220,20 @@ fn why_atomic(atomic: &Atomic, request: &Request<'_>, world: &World<'_>) -> Stri
 /// A left operand as a noun.
 #[must_use]
 pub fn operand(left: &str) -> String {
+    if let Some((kind, path)) = operand::claim(left) {
+        let of =
+            if kind == "*" { "any credential".to_owned() } else { format!("a credential {}", quoted(kind)) };
+        return format!("the claim {} of {of}", quoted(path));
+    }
     match operand::find(left) {
-        Some(known) if known.kind != OperandKind::Any => known.noun.to_owned(),
-        Some(known) => format!("{} `{}`", known.noun, left.rsplit(':').next().unwrap_or(left)),
-        None => format!("`{left}`"),
+        // One fact has several names, and the words say which was written.
+        Some(known) if known.name == left || left == "recipient" => known.noun.to_owned(),
+        Some(known) => format!("{} ({})", known.noun, quoted(left)),
+        None => quoted(left),
     }
 }
 
-/// A value as a person reads it; an IRI keeps only its last part.
+/// A value as a person reads it: a term of the shipped vocabulary by its short name, anything else in full.
 #[must_use]
 pub fn value(value: &Value) -> String {
     match value {
@@ -181,39 +243,99 @@ pub fn value(value: &Value) -> String {
         Value::Area([west, south, east, north]) => {
             format!("the rectangle from {south}° N {west}° E to {north}° N {east}° E")
         }
+        Value::Day(day) => {
+            let iso = day.iso();
+            let date = iso.split_at_checked(iso.len().saturating_sub(1)).filter(|_| iso.ends_with('Z'));
+            date.map_or(iso.clone(), |(date, _)| format!("{date} (UTC)"))
+        }
         Value::Duration { months, nanoseconds } => duration(*months, *nanoseconds),
         Value::Instant(instant) => instant.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::Term(term) if term.starts_with("did:") => term.clone(),
-        Value::Term(term) => term.strip_prefix(LANGUAGE).map_or_else(|| label(term), str::to_owned),
-        Value::TimeOfDay(time) => format!("{time} UTC"),
+        Value::Term(term) => term
+            .strip_prefix(LANGUAGE)
+            .filter(|tag| {
+                tag.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-') && !tag.is_empty()
+            })
+            .map_or_else(|| name(term), |tag| format!("the language {tag}")),
+        Value::TimeOfDay(time) => {
+            let iso = time.iso();
+            match iso.strip_suffix('Z') {
+                Some(time) => format!("{time} UTC"),
+                None => iso
+                    .find(['+', '-'])
+                    .and_then(|at| iso.split_at_checked(at))
+                    .map_or(iso.clone(), |(time, zone)| format!("{time} UTC{zone}")),
+            }
+        }
     }
 }
 
 /// `1 month 3 days`.
 fn duration(months: i64, nanoseconds: i128) -> String {
-    let seconds = nanoseconds / 1_000_000_000;
+    let sign = if months < 0 || nanoseconds < 0 { "minus " } else { "" };
+    let (months, nanoseconds) = (months.unsigned_abs(), nanoseconds.unsigned_abs());
+    let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
     let parts = [
-        (i128::from(months / 12), "year"),
-        (i128::from(months % 12), "month"),
+        (u128::from(months / 12), "year"),
+        (u128::from(months % 12), "month"),
         (seconds / 86_400, "day"),
         (seconds / 3_600 % 24, "hour"),
         (seconds / 60 % 60, "minute"),
-        (seconds % 60, "second"),
-        (nanoseconds % 1_000_000_000, "nanosecond"),
     ];
-    let some: Vec<_> = parts
+    let mut some: Vec<_> = parts
         .iter()
         .filter(|(amount, _)| *amount != 0)
         .map(|(amount, unit)| format!("{amount} {unit}{}", if *amount == 1 { "" } else { "s" }))
         .collect();
-    if some.is_empty() { "no time".to_owned() } else { some.join(" ") }
+    match (seconds % 60, rest) {
+        (0, 0) => {}
+        (1, 0) => some.push("1 second".to_owned()),
+        (seconds, 0) => some.push(format!("{seconds} seconds")),
+        (seconds, rest) => {
+            some.push(format!("{} seconds", format!("{seconds}.{rest:09}").trim_end_matches('0')));
+        }
+    }
+    if some.is_empty() { "no time".to_owned() } else { format!("{sign}{}", some.join(" ")) }
 }
 
-pub(crate) fn label(term: &str) -> String {
-    let is_iri = term.contains("://") || term.starts_with("urn:");
-    let last = if is_iri { term.rsplit(['/', '#', ':']).next().unwrap_or(term) } else { term };
-    if last.is_empty() { term.to_owned() } else { last.replace('-', " ") }
+/// An action: ODRL's own as the Vocabulary has it, another in full.
+pub(crate) fn label(action: &str) -> String {
+    if is_odrl(action) && !action.contains(':') { action.to_owned() } else { name(action) }
+}
+
+/// The short names of the shipped vocabulary; only terms whose name no other has.
+static SHORT: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+    let known = Hierarchy::shipped();
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for term in known.vocabulary() {
+        let is_iri = term.contains("://") || term.starts_with("urn:");
+        let last = if is_iri { term.rsplit(['/', '#', ':']).next().unwrap_or(term) } else { term };
+        let all = names.entry(last.replace('-', " ")).or_default();
+        if !all.iter().any(|one| one == term) {
+            all.push(term.to_owned());
+        }
+    }
+    let short = names.into_iter().filter_map(|(name, mut terms)| {
+        // A code is its own name, whatever else ends with it.
+        terms.sort_by_key(|term| term.len());
+        let own = terms.iter().position(|term| *term == name);
+        (own.is_some() || terms.len() == 1).then(|| (terms.swap_remove(own.unwrap_or(0)), name))
+    });
+    short.collect()
+});
+
+/// A name or IRI: short where the shipped vocabulary has it, else in full.
+pub(crate) fn name(term: &str) -> String {
+    if let Some(short) = SHORT.get(term) {
+        return short.clone();
+    }
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~:/%#".contains(letter);
+    if term.starts_with("did:") && term.chars().all(plain) { term.to_owned() } else { quoted(term) }
+}
+
+/// Somebody else's text between marks that it cannot close.
+fn quoted(text: &str) -> String {
+    format!("`{}`", text.replace('\\', "\\\\").replace('`', "\\`"))
 }
 
 #[cfg(test)]
@@ -243,6 +365,7 @@ mod tests {
                  did:web:london.example)",
                 "forbidden: distribute",
                 "required: attribute",
+                "where the same action is both allowed and forbidden, nothing in these terms is allowed",
             ]
         );
     }

@@ -5,11 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use crate::error::PolicyError;
+use crate::model::{Atomic, Constraint};
+use crate::spaces::Spaces;
 
 /// Longest chain of broader terms that is followed; a cycle ends there.
 const MAX_DEPTH: usize = 32;
 /// Most pairs that one file may add.
 const MAX_PAIRS: usize = 100_000;
+
+/// What data spaces write, by the name that switches it on (`policy.spaces` in the configuration).
+const SPACES: [(&str, &str); 5] = [
+    ("catena-x", include_str!("../data/spaces/catena-x.json")),
+    ("dpv", include_str!("../data/spaces/dpv.json")),
+    ("edc", include_str!("../data/spaces/edc.json")),
+    ("fiware", include_str!("../data/spaces/fiware.json")),
+    ("mobility-data-space", include_str!("../data/spaces/mobility-data-space.json")),
+];
+/// Profiles whose terms the engine itself has: ODRL's core and the Dataspace Protocol's.
+const CORE_PROFILES: [&str; 4] = [
+    "http://www.w3.org/ns/odrl/2/",
+    "http://www.w3.org/ns/odrl/2/core",
+    "https://w3id.org/dspace/2025/1/odrl-profile",
+    "https://w3id.org/dspace/2025/1/odrl-profile.jsonld",
+];
 
 /// Pairs (narrower, broader) of terms. Places and purposes are told apart by their names.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +37,9 @@ pub struct Hierarchy {
     disjoint: BTreeMap<String, BTreeSet<String>>,
     nested: Vec<Nested>,
     areas: BTreeMap<String, [f64; 4]>,
+    /// Other names of one thing, by name, with the name that stands for all of them.
+    same: BTreeMap<String, String>,
+    spaces: Spaces,
 }
 
 /// Codes that begin with the code of what they lie within, as NUTS regions and language tags do.
@@ -45,15 +66,29 @@ pub enum Relation {
 }
 
 impl Hierarchy {
-    /// The set shipped with the engine (`policy-engine/data/terms.json`): European countries with NUTS regions, the
-    /// purposes of W3C DPV that cities use and a few of this product's own, and language tags.
+    /// The set shipped with the engine (`policy-engine/data/terms.json`): European countries with NUTS regions and their
+    /// other names, the purposes of W3C DPV that cities use and a few of this product's own, language tags; and the
+    /// operands of every data space that [`Self::spaces`] names.
     #[must_use]
     pub fn shipped() -> Self {
+        Self::shipped_with(|_| true)
+    }
+
+    /// As [`Self::shipped`], with the operands of those data spaces whose name `wanted` takes.
+    #[must_use]
+    pub fn shipped_with(wanted: impl Fn(&str) -> bool) -> Self {
         let mut known = Self::default();
-        let shipped = serde_json::from_str(include_str!("../data/terms.json"));
-        let loaded = shipped.map(|json: Json| known.load(&json));
-        debug_assert!(matches!(loaded, Ok(Ok(()))), "the shipped terms can be read");
+        let spaces = SPACES.iter().filter(|(name, _)| wanted(name)).map(|(_, text)| *text);
+        for text in std::iter::once(include_str!("../data/terms.json")).chain(spaces) {
+            let loaded = serde_json::from_str(text).map(|json: Json| known.load(&json));
+            debug_assert!(matches!(loaded, Ok(Ok(()))), "the shipped terms can be read: {loaded:?}");
+        }
         known
+    }
+
+    /// The names of the data spaces whose operands are shipped.
+    pub fn spaces() -> impl Iterator<Item = &'static str> {
+        SPACES.iter().map(|(name, _)| *name)
     }
 
     /// Adds what a file knows; all members may be missing.
@@ -63,11 +98,27 @@ impl Hierarchy {
     /// - `nested`: objects `prefix`, `shortest`, `separator`: terms with that prefix whose code begins with another's
     ///   code of at least `shortest` characters (followed by `separator`) lie within it.
     /// - `areas`: by term, the `[west, south, east, north]` that encloses it, in degrees (WGS 84).
+    /// - `same`: lists of names of one thing; the first is the one that the other members use.
+    /// - `spaces`: objects with what data spaces write, see docs/policies.md: `prefixes`, `operands`, `profiles`, `everyone`,
+    ///   `everything`.
     ///
     /// # Errors
     /// Names the place and the reason. What stands before it has been added.
     pub fn load(&mut self, json: &Json) -> Result<(), PolicyError> {
         let wrong = |path: String, reason: &str| PolicyError::new(path, reason);
+        for (index, names) in list(json, "same")?.iter().enumerate() {
+            let names: Option<Vec<&str>> =
+                names.as_array().and_then(|names| names.iter().map(Json::as_str).collect());
+            match names.as_deref() {
+                Some([first, others @ ..]) if !others.is_empty() => {
+                    let first = self.canonical(first).to_owned();
+                    for other in others.iter().filter(|other| **other != first) {
+                        self.same.insert((*other).to_owned(), first.clone());
+                    }
+                }
+                _ => return Err(wrong(format!("/same/{index}"), "must be an array of two or more strings")),
+            }
+        }
         for (index, pair) in list(json, "broader")?.iter().enumerate() {
             match pair.as_array().map(Vec::as_slice) {
                 Some([Json::String(part), Json::String(whole)]) => self.add(part, whole),
@@ -108,24 +159,71 @@ impl Hierarchy {
             })?;
             self.areas.insert(term.clone(), area);
         }
+        for (index, space) in list(json, "spaces")?.iter().enumerate() {
+            self.spaces
+                .load(space)
+                .map_err(|error| wrong(format!("/spaces/{index}{}", error.path()), error.reason()))?;
+        }
         Ok(())
+    }
+
+    /// The name that stands for all names of what `term` names.
+    #[must_use]
+    pub fn canonical<'a>(&'a self, term: &'a str) -> &'a str {
+        self.same.get(term).map_or(term, String::as_str)
+    }
+
+    /// What a comparison of a data space means in the operands of this engine; `None` where it is one of them, or where
+    /// nothing is known of it.
+    #[must_use]
+    pub fn meaning(&self, atomic: &Atomic) -> Option<Constraint> {
+        self.spaces.meaning(atomic)
+    }
+
+    /// Whether a name stands for every party that asks.
+    pub(crate) fn is_everyone(&self, name: &str) -> bool {
+        self.spaces.everyone.contains(name)
+    }
+
+    /// Whether a name stands for every asset.
+    pub(crate) fn is_everything(&self, name: &str) -> bool {
+        self.spaces.everything.contains(name)
+    }
+
+    /// Whether the terms of a profile are understood.
+    #[must_use]
+    pub fn knows_profile(&self, profile: &str) -> bool {
+        CORE_PROFILES.contains(&profile) || self.spaces.profiles.contains(profile)
     }
 
     /// Adds that `narrower` lies within `broader`.
     pub fn add(&mut self, narrower: &str, broader: &str) {
-        self.broader.entry(narrower.to_owned()).or_default().insert(broader.to_owned());
+        let (narrower, broader) = (self.canonical(narrower).to_owned(), self.canonical(broader).to_owned());
+        self.broader.entry(narrower).or_default().insert(broader);
     }
 
     /// Adds that `a` and `b`, and all that lies within them, share nothing.
     pub fn add_disjoint(&mut self, a: &str, b: &str) {
-        self.disjoint.entry(a.to_owned()).or_default().insert(b.to_owned());
-        self.disjoint.entry(b.to_owned()).or_default().insert(a.to_owned());
+        let (a, b) = (self.canonical(a).to_owned(), self.canonical(b).to_owned());
+        self.disjoint.entry(a.clone()).or_default().insert(b.clone());
+        self.disjoint.entry(b).or_default().insert(a);
     }
 
     /// Every term that something is known of.
     pub fn terms(&self) -> impl Iterator<Item = &str> {
+        self.vocabulary().chain(self.same.keys().map(String::as_str))
+    }
+
+    /// The terms of the vocabularies themselves, other names of the same things aside.
+    pub(crate) fn vocabulary(&self) -> impl Iterator<Item = &str> {
         let ordered = self.broader.iter().flat_map(|(term, up)| std::iter::once(term).chain(up));
         ordered.chain(self.disjoint.keys()).map(String::as_str)
+    }
+
+    /// Whether something lies directly within `term`.
+    pub(crate) fn has_parts(&self, term: &str) -> bool {
+        let term = self.canonical(term);
+        self.broader.values().any(|up| up.contains(term))
     }
 
     /// What `term` lies directly within.
@@ -136,24 +234,23 @@ impl Hierarchy {
     /// Whether anything is known of `term`.
     #[must_use]
     pub fn knows(&self, term: &str) -> bool {
+        let term = self.canonical(term);
         self.broader.contains_key(term)
             || self.disjoint.contains_key(term)
             || self.nested.iter().any(|one| term.starts_with(&one.prefix))
             || self.broader.values().any(|up| up.contains(term))
     }
 
-    /// What encloses the place `term`, if that is known: its own area, or that of a place it lies within.
-    #[must_use]
-    pub fn area(&self, term: &str) -> Option<[f64; 4]> {
-        self.areas
-            .get(term)
-            .or_else(|| self.ancestors(term).into_iter().find_map(|up| self.areas.get(&up)))
-            .copied()
+    /// What encloses the place `term`, as far as that is known: its own area, and those of the places it lies within.
+    pub fn areas(&self, term: &str) -> impl Iterator<Item = [f64; 4]> {
+        let ancestors = if self.areas.is_empty() { BTreeSet::new() } else { self.ancestors(term) };
+        ancestors.into_iter().filter_map(|one| self.areas.get(&one).copied())
     }
 
     /// How `a` stands to `b`.
     #[must_use]
     pub fn relation(&self, a: &str, b: &str) -> Relation {
+        let (a, b) = (self.canonical(a), self.canonical(b));
         if a == b {
             return Relation::Same;
         }
@@ -172,6 +269,7 @@ impl Hierarchy {
 
     /// `term` and everything it lies within.
     fn ancestors(&self, term: &str) -> BTreeSet<String> {
+        let term = self.canonical(term);
         let mut found = BTreeSet::from([term.to_owned()]);
         let mut next = vec![term.to_owned()];
         while let Some(one) = next.pop() {
@@ -188,6 +286,7 @@ impl Hierarchy {
     /// Whether `term` is `whole` or lies within it.
     #[must_use]
     pub fn is_within(&self, term: &str, whole: &str) -> bool {
+        let (term, whole) = (self.canonical(term), self.canonical(whole));
         term == whole || self.reaches(term, whole, MAX_DEPTH)
     }
 
@@ -270,7 +369,7 @@ mod tests {
             .load(&json!({"broader": [["Ghent", "BE"]], "disjoint": [["Ghent", "Liège"]], "areas": {"BE": [2, 49, 7, 52]}}))
             .unwrap();
         assert!(known.is_within("Ghent", "BE") && known.knows("Liège") && !known.knows("Rome"));
-        assert_eq!(known.area("Ghent"), Some([2.0, 49.0, 7.0, 52.0]));
+        assert!(known.areas("Ghent").eq([[2.0, 49.0, 7.0, 52.0]]));
         let refused = |json| known.clone().load(&json).unwrap_err().to_string();
         assert_eq!(refused(json!({"broader": [["a"]]})), "/broader/0: must be a pair of strings");
         assert_eq!(
@@ -278,5 +377,26 @@ mod tests {
             "/areas/x: must be [west, south, east, north] in degrees"
         );
         assert!(refused(json!({"nested": [{}]})).starts_with("/nested/0"));
+        assert!(refused(json!({"same": [["a"]]})).starts_with("/same/0"));
+        assert!(
+            refused(json!({"spaces": [{"operands": {"a": {"is": "moon"}}}]}))
+                .starts_with("/spaces/0/operands/a")
+        );
+    }
+
+    #[test]
+    fn one_place_has_many_names() {
+        let known = Hierarchy::shipped();
+        let germany = [
+            "DE",
+            "http://publications.europa.eu/resource/authority/country/DEU",
+            "http://www.wikidata.org/entity/Q183",
+        ];
+        for one in germany {
+            assert!(known.is_within(one, "EU") && known.knows(one));
+            assert!(germany.iter().all(|other| known.relation(one, other) == Relation::Same));
+            assert!(known.is_within("http://data.europa.eu/nuts/code/DE1", one));
+        }
+        assert_eq!(known.relation("http://www.wikidata.org/entity/Q142", germany[1]), Relation::Disjoint);
     }
 }

@@ -9,6 +9,8 @@
 mod action;
 mod advice;
 mod alternatives;
+mod calendar;
+mod compact;
 mod compare;
 mod compatible;
 mod decimal;
@@ -21,6 +23,7 @@ pub mod explain;
 mod hierarchy;
 mod lint;
 mod literal;
+mod lowered;
 mod model;
 mod odrl;
 mod operand;
@@ -31,25 +34,29 @@ mod question;
 mod report;
 mod satisfy;
 mod serves;
+mod spaces;
 mod transform;
+mod treatment;
 mod world;
 mod write;
 
+pub use action::PUSH;
 pub use advice::{Advice, Step, advise};
 pub use alternatives::ways;
+pub use calendar::{DailyTime, Day};
 pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
 pub use decimal::Decimal;
 pub use difference::difference;
 pub use document::{Document, SERVICE_LEVELS, TERMS};
-pub use duty::{DutyState, due, state as duty_state};
+pub use duty::{DutyState, due, is_due_later, state as duty_state};
 pub use error::PolicyError;
 pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};
 pub use hierarchy::{Hierarchy, Relation};
 pub use lint::{Doubt, lint};
 pub use model::{
-    ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Scope,
-    Value,
+    ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, NOT_UNDERSTOOD, Operator, Policy, Rule,
+    RuleKind, Scope, Value,
 };
 pub use operand::{Change, Operand, OperandKind, find as find_operand};
 pub use promise::{evaluate_promised, promised};

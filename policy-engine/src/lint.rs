@@ -28,6 +28,14 @@ pub struct Doubt {
 #[must_use]
 pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
     let mut doubts = Vec::new();
+    if !policy.kind.is_decided() {
+        let text = format!("a {} can be explained, but is neither offered nor decided under", policy.kind.term());
+        doubts.push(Doubt { path: "/@type".to_owned(), text });
+    }
+    for profile in policy.profiles.iter().filter(|one| !known.knows_profile(one)) {
+        let text = format!("the profile `{profile}` is not known here, so nothing is decided under the policy");
+        doubts.push(Doubt { path: "/profile".to_owned(), text });
+    }
     for rule in policy.permissions.iter().chain(&policy.prohibitions) {
         doubts.extend(
             unsatisfiable(policy, rule, now, known).map(|text| Doubt { path: rule.path.clone(), text }),
@@ -38,7 +46,7 @@ pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
         let text = match due {
             Some(due) if due < now => format!("its deadline {due} is past, so it is violated from the start"),
             Some(_) => continue,
-            None if policy.obligations.contains(duty) => {
+            None if policy.obligations.contains(duty) && !known_deadline(duty, known) => {
                 "it has no deadline, so nobody can say that it was not met".to_owned()
             }
             None => continue,
@@ -56,6 +64,10 @@ pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
         }
     }
     for rule in policy.rules().chain(policy.duties()) {
+        if rule.action == ANY_ACTION {
+            let text = "names no action; ODRL demands one, so a permission permits nothing, and a prohibition forbids everything";
+            doubts.push(Doubt { path: rule.path.clone(), text: text.to_owned() });
+        }
         if rule.action != ANY_ACTION && !is_odrl(&rule.action) && !known.knows(&rule.action) {
             let text = format!(
                 "`{}` is not an action that this node knows, so only exactly that is meant",
@@ -75,7 +87,7 @@ pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
 }
 
 fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy) -> Option<String> {
-    let own = clause(policy, rule);
+    let own = clause(policy, rule, known);
     let never = |conditions: &[Constraint]| match all(conditions).map(|found| decide(&found, known)) {
         Some((Possible::No, why)) => Some(why.join("; ")),
         _ => None,
@@ -90,6 +102,8 @@ fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy
         left: "dateTime".to_owned(),
         operand: operand::find("dateTime"),
         unit: None,
+        status: None,
+        assumed_utc: false,
         operator: Operator::Gteq,
         right: vec![Value::Instant(now)],
     }));
@@ -99,10 +113,10 @@ fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy
     if policy.prohibitions.contains(rule) {
         return None;
     }
-    let (_, prohibitions) = clauses(policy);
+    let (_, prohibitions) = clauses(policy, known);
     let forbidding: Vec<_> = prohibitions
         .iter()
-        .filter(|other| crate::action::covers(&other.action, &own.action, known))
+        .filter(|other| crate::action::covers(other.action, own.action, known))
         .map(|other| other.conditions.as_slice())
         .collect();
     if forbidding.is_empty() {
@@ -113,10 +127,33 @@ fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy
         .then(|| "a prohibition of the policy always takes it back".to_owned())
 }
 
+/// Whether an operand of a data space says by when a duty must be done.
+fn known_deadline(duty: &Rule, known: &Hierarchy) -> bool {
+    let meanings = duty.constraints.iter().flat_map(Constraint::atoms).filter_map(|atom| known.meaning(atom));
+    meanings.into_iter().any(|meaning| meaning.atoms().iter().any(|atom| crate::evaluate::is_time(atom.operand)))
+}
+
 fn unknown(atomic: &Atomic, known: &Hierarchy) -> Vec<Doubt> {
     let doubt = |text: String| Doubt { path: atomic.path.clone(), text };
+    if let Some(meaning) = known.meaning(atomic) {
+        return meaning.atoms().iter().flat_map(|one| unknown(one, known)).collect();
+    }
+    if atomic.assumed_utc {
+        let text = "a date or time without zone is read as UTC; write its zone, such as Z or +02:00".to_owned();
+        return vec![doubt(text)];
+    }
+    let exact = matches!(atomic.operator, Operator::Eq | Operator::Neq | Operator::IsAnyOf | Operator::IsNoneOf);
+    let broad = |value: &Value| matches!(value, Value::Term(term) if known.has_parts(term));
+    if exact && atomic.operand.is_some() && atomic.right.iter().any(broad) {
+        let text = format!(
+            "`{}` is about exactly this term: what lies within it is another; `isA` or `isPartOf` would be about all of it",
+            atomic.operator.term()
+        );
+        return vec![doubt(text)];
+    }
     let Some(operand) = atomic.operand else {
-        if atomic.about != About::Use {
+        let is_event = atomic.left == "event" && atomic.about == About::Duty;
+        if is_event || !matches!(atomic.about, About::Duty | About::Use) {
             return Vec::new();
         }
         let text = format!("`{}` is not an operand this node understands, so it never permits", atomic.left);
@@ -160,13 +197,13 @@ mod tests {
         let with = |constraints: Json| json!({"permission": [{"action": "use", "constraint": constraints}]});
         assert!(
             doubts(with(json!([
-                c("dateTime", "lt", "2027-01-01"),
+                c("dateTime", "lt", "2027-01-01Z"),
                 c("purpose", "isA", "https://w3id.org/dpv#Marketing")
             ])))
             .is_empty()
         );
         assert_eq!(
-            doubts(with(json!([c("dateTime", "lt", "2026-01-01")]))),
+            doubts(with(json!([c("dateTime", "lt", "2026-01-01Z")]))),
             ["/permission/0: its time is past"]
         );
         assert!(
@@ -185,8 +222,8 @@ mod tests {
             ]
         );
         let mut owed = with(json!([]));
-        owed["obligation"] = json!([{"action": "attribute"}, {"action": "delete", "constraint": [c("dateTime", "lt", "2026-01-01")]},
-            {"action": "urn:x:dance", "constraint": [c("dateTime", "lt", "2027-01-01")]}]);
+        owed["obligation"] = json!([{"action": "attribute"}, {"action": "delete", "constraint": [c("dateTime", "lt", "2026-01-01Z")]},
+            {"action": "urn:x:dance", "constraint": [c("dateTime", "lt", "2027-01-01Z")]}]);
         assert_eq!(
             doubts(owed),
             [

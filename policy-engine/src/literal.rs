@@ -1,10 +1,9 @@
 //! Typed right operands from JSON, and back.
 
-use jiff::civil::{DateTime, Time};
-use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde_json::{Value as Json, json};
 
+use crate::calendar;
 use crate::decimal::Decimal;
 use crate::error::PolicyError;
 use crate::model::Value;
@@ -17,6 +16,11 @@ pub(crate) const LANGUAGE: &str = "https://tools.ietf.org/html/bcp47#";
 
 const XSD: &str = "http://www.w3.org/2001/XMLSchema#";
 const WKT: &str = "http://www.opengis.net/ont/geosparql#wktLiteral";
+
+/// What a literal or a reference may have.
+const OF_LITERAL: [&str; 5] = ["@id", "@language", "@type", "@value", "uid"];
+/// Longest duration in a policy, in years: longer ones are nobody's terms, and calendars end.
+const MAX_YEARS: i64 = 10_000;
 
 /// What a literal's datatype says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +48,30 @@ fn datatype(json: &Json) -> Option<Datatype> {
     }
 }
 
-/// Reads one value; `kind` is what the left operand wants, `None` for one this engine does not know.
-pub(crate) fn read(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Value, PolicyError> {
+/// A value as read.
+pub(crate) struct Literal {
+    pub value: Value,
+    /// A date or time without zone, which is taken for UTC.
+    pub assumed_utc: bool,
+}
+
+/// Reads one value; `kind` is what the left operand wants, `None` for one this engine does not know. `plain` says whether
+/// numbers and booleans of JSON may stand without `@value`, as ODRL allows and the Dataspace Protocol does not.
+pub(crate) fn read(
+    json: &Json,
+    kind: Option<OperandKind>,
+    plain: bool,
+    path: &str,
+) -> Result<Literal, PolicyError> {
     let wrong = |reason: String| PolicyError::new(path, reason);
     let text = match json {
         Json::String(text) => text.clone(),
-        Json::Object(map) => match map.get("@value").or_else(|| map.get("@id")) {
+        Json::Number(number) if plain => number.to_string(),
+        Json::Bool(flag) if plain => flag.to_string(),
+        Json::Object(map) if map.keys().any(|key| !OF_LITERAL.contains(&key.as_str())) => {
+            return Err(wrong("an object here is a value (`@value`, `@type`) or a name (`@id`), and nothing else".to_owned()));
+        }
+        Json::Object(map) => match map.get("@value").or_else(|| map.get("@id")).or_else(|| map.get("uid")) {
             Some(Json::String(text)) => text.clone(),
             Some(Json::Number(number)) => number.to_string(),
             Some(Json::Bool(flag)) => flag.to_string(),
@@ -65,34 +87,47 @@ pub(crate) fn read(json: &Json, kind: Option<OperandKind>, path: &str) -> Result
         return Err(wrong(format!("longer than {MAX_TEXT} bytes")));
     }
     // A number of JSON is one without saying so.
-    let is_number = json.get("@type").is_none() && json.get("@value").is_some_and(Json::is_number);
+    let is_number =
+        json.is_number() || json.get("@type").is_none() && json.get("@value").is_some_and(Json::is_number);
     let said = if is_number { Some(Datatype::Number) } else { datatype(json) };
-    match (kind, said) {
+    let any = matches!(kind, None | Some(OperandKind::Any));
+    let zoned = |found: Option<(Value, bool)>, wanted: &str| match found {
+        Some((value, zoned)) => Ok(Literal { value, assumed_utc: !zoned }),
+        None => Err(wrong(format!("`{text}` is not an {wanted}"))),
+    };
+    let value = match (kind, said) {
         (Some(OperandKind::Instant), Some(Datatype::Time))
-        | (None | Some(OperandKind::Any), Some(Datatype::Time)) => time_of_day(&text).map(Value::TimeOfDay).ok_or_else(
-            || wrong(format!("`{text}` is not an xsd:time with zone such as 08:00:00Z")),
-        ),
+        | (None | Some(OperandKind::Any), Some(Datatype::Time)) => {
+            let found = calendar::daily(&text).map(|(time, zoned)| (Value::TimeOfDay(time), zoned));
+            return zoned(found, "xsd:time such as 08:00:00Z");
+        }
         (Some(OperandKind::Instant), _) | (None | Some(OperandKind::Any), Some(Datatype::Date)) => {
-            instant(&text).map(Value::Instant).ok_or_else(|| {
-                wrong(format!("`{text}` is not an xsd:dateTime such as 2027-01-01T00:00:00Z"))
-            })
+            let day = calendar::day(&text).map(|(day, zoned)| (Value::Day(day), zoned));
+            let found =
+                day.or_else(|| calendar::instant(&text).map(|(at, zoned)| (Value::Instant(at), zoned)));
+            return zoned(found, "xsd:dateTime such as 2027-01-01T00:00:00Z");
         }
-        (Some(OperandKind::Duration), _) | (None | Some(OperandKind::Any), Some(Datatype::Duration)) => {
-            duration(&text).ok_or_else(|| wrong(format!("`{text}` is not an xsd:duration such as P30D or PT12H")))
+        (Some(OperandKind::Duration), _) => duration(&text),
+        (_, Some(Datatype::Duration)) if any => duration(&text),
+        (Some(OperandKind::Number), _) => Decimal::parse(&text).map(Value::Number),
+        (_, Some(Datatype::Number)) if any => Decimal::parse(&text).map(Value::Number),
+        (Some(OperandKind::Any | OperandKind::Place) | None, Some(Datatype::Wkt)) => {
+            area(&text).map(Value::Area)
         }
-        (Some(OperandKind::Number), _) | (None | Some(OperandKind::Any), Some(Datatype::Number)) => {
-            Decimal::parse(&text).map(Value::Number).ok_or_else(|| wrong(format!("`{text}` is not a number")))
+        (Some(OperandKind::Language), _) => Some(Value::Term(language(&text))),
+        _ => Some(Value::Term(text.clone())),
+    };
+    let wanted = match (kind, said) {
+        (Some(OperandKind::Duration), _) | (_, Some(Datatype::Duration)) => {
+            "an xsd:duration such as P30D or PT12H"
         }
-        (Some(OperandKind::Any | OperandKind::Place) | None, Some(Datatype::Wkt)) => area(&text).map(Value::Area).ok_or_else(|| {
-            wrong(format!(
-                "`{text}` is not a point, an envelope or an upright rectangle such as ENVELOPE(2.5, 6.4, 51.5, 49.5)"
-            ))
-        }),
-        (Some(OperandKind::Language), _) => Ok(Value::Term(language(&text))),
-        (None | Some(OperandKind::Any | OperandKind::Identifier | OperandKind::Place | OperandKind::Term), _) => {
-            Ok(Value::Term(text))
+        (_, Some(Datatype::Wkt)) => {
+            "a point, an envelope or an upright rectangle such as ENVELOPE(2.5, 6.4, 51.5, 49.5)"
         }
-    }
+        _ => "a number",
+    };
+    let value = value.ok_or_else(|| wrong(format!("`{text}` is not {wanted}")))?;
+    Ok(Literal { value, assumed_utc: false })
 }
 
 /// A value as JSON-LD, so that [`read`] gives it back.
@@ -101,31 +136,19 @@ pub(crate) fn write(value: &Value) -> Json {
         Value::Area([west, south, east, north]) => {
             json!({"@value": format!("ENVELOPE({west}, {east}, {north}, {south})"), "@type": WKT})
         }
+        Value::Day(day) => json!({"@value": day.iso(), "@type": "xsd:date"}),
         Value::Duration { .. } => json!({"@value": iso(value), "@type": "xsd:duration"}),
         Value::Instant(instant) => json!({"@value": instant.to_string(), "@type": "xsd:dateTime"}),
         Value::Number(number) => json!({"@value": number.to_string(), "@type": "xsd:decimal"}),
         Value::Term(term) => json!(term),
-        Value::TimeOfDay(time) => json!({"@value": format!("{time}Z"), "@type": "xsd:time"}),
+        Value::TimeOfDay(time) => json!({"@value": time.iso(), "@type": "xsd:time"}),
     }
 }
 
-/// Reads an xsd:dateTime, with or without seconds, or an xsd:date. A time without zone is taken as UTC.
+/// Reads an xsd:dateTime; without zone it is UTC. A date is its first instant.
 pub(crate) fn instant(text: &str) -> Option<Timestamp> {
-    if let Ok(instant) = text.parse::<Timestamp>() {
-        return Some(instant);
-    }
-    let civil = text.parse::<DateTime>().ok()?;
-    if text.contains(['+', 'Z', 'z']) {
-        return None;
-    }
-    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-}
-
-/// Reads an xsd:time; without zone it is UTC, with one it is moved there.
-fn time_of_day(text: &str) -> Option<Time> {
-    // A day on which no zone of whole hours and minutes changes anything.
-    let dated = format!("2000-01-02T{text}");
-    instant(&dated).map(|instant| TimeZone::UTC.to_datetime(instant).time())
+    let day = || calendar::day(text).map(|(day, _)| day.start());
+    calendar::instant(text).map(|(at, _)| at).or_else(day)
 }
 
 fn duration(text: &str) -> Option<Value> {
@@ -138,7 +161,10 @@ fn duration(text: &str) -> Option<Value> {
     let small = i128::from(span.get_milliseconds()) * 1_000_000
         + i128::from(span.get_microseconds()) * 1_000
         + i128::from(span.get_nanoseconds());
-    Some(Value::Duration { months, nanoseconds: seconds * 1_000_000_000 + small })
+    let nanoseconds = seconds * 1_000_000_000 + small;
+    let year = 366 * 86_400 * 1_000_000_000;
+    let bounded = months.abs() <= MAX_YEARS * 12 && nanoseconds.abs() <= i128::from(MAX_YEARS) * year;
+    bounded.then_some(Value::Duration { months, nanoseconds })
 }
 
 /// A duration as xsd:duration.
@@ -237,6 +263,10 @@ fn rectangle(ring: &[f64; 10]) -> Option<[f64; 4]> {
 mod tests {
     use super::*;
 
+    fn read_value(json: &Json, kind: Option<OperandKind>) -> Value {
+        read(json, kind, true, "/x").map(|literal| literal.value).unwrap()
+    }
+
     #[test]
     fn literals_are_read_and_written_back() {
         let cases = [
@@ -254,20 +284,25 @@ mod tests {
             (json!({"@id": "urn:x"}), Some(OperandKind::Term)),
         ];
         for (json, kind) in cases {
-            let value = read(&json, kind, "/x").unwrap();
-            assert_eq!(read(&write(&value), kind, "/x").unwrap(), value, "{json}");
+            let value = read_value(&json, kind);
+            assert_eq!(read_value(&write(&value), kind), value, "{json}");
         }
-        let value = read(&json!("P1Y2M3DT4H5M6.5S"), Some(OperandKind::Duration), "/x").unwrap();
+        let value = read_value(&json!("P1Y2M3DT4H5M6.5S"), Some(OperandKind::Duration));
         assert_eq!(iso(&value), "P14M3DT4H5M6.5S");
-        let value = read(&json!({"@value": "08:30:00+02:00", "@type": "xsd:time"}), None, "/x").unwrap();
-        assert_eq!(value, Value::TimeOfDay(jiff::civil::time(6, 30, 0, 0)));
+        let value = read_value(&json!({"@value": "08:30:00+02:00", "@type": "xsd:time"}), None);
+        assert_eq!(write(&value), json!({"@value": "08:30:00+02:00", "@type": "xsd:time"}));
     }
 
     #[test]
     fn what_is_not_of_its_type_is_refused() {
-        let refused = |json: Json, kind| read(&json, Some(kind), "/x").unwrap_err().to_string();
+        let refused = |json: Json, kind| read(&json, Some(kind), false, "/x").err().unwrap().to_string();
         assert!(refused(json!("soon"), OperandKind::Duration).contains("xsd:duration"));
         assert!(refused(json!("5 days"), OperandKind::Duration).contains("xsd:duration"));
+        assert!(
+            refused(json!("P19998Y11M"), OperandKind::Duration).contains("xsd:duration"),
+            "beyond any calendar"
+        );
+        assert!(refused(json!(5), OperandKind::Number).contains("contract-schema.json"));
         assert!(refused(json!("inf"), OperandKind::Number).contains("not a number"));
         let slanted = json!({"@value": "POLYGON((0 0, 2 1, 2 3, 0 2, 0 0))", "@type": "geo:wktLiteral"});
         assert!(refused(slanted, OperandKind::Place).contains("upright rectangle"));

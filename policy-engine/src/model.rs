@@ -4,18 +4,61 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::calendar::{DailyTime, Day};
 use crate::decimal::Decimal;
+use crate::hierarchy::Hierarchy;
 use crate::operand::Operand;
 
-/// The policy classes that data spaces use (ODRL 2.2, section 2.1).
+/// The policy classes (ODRL 2.2, section 2.1, and the Vocabulary's further ones).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Signed by both, names assigner and assignee.
     Agreement,
+    /// What somebody says of itself. Explained, neither offered nor decided.
+    Assertion,
     /// What an assigner proposes.
     Offer,
+    /// What a person wants for data about it. Explained, neither offered nor decided.
+    Privacy,
+    /// What somebody asks for. Explained, neither offered nor decided.
+    Request,
     /// Rules without parties.
     Set,
+    /// Rules for whoever holds the ticket. Explained, neither offered nor decided.
+    Ticket,
+}
+
+impl Kind {
+    /// Every class.
+    pub const ALL: [Self; 7] = [
+        Self::Agreement,
+        Self::Assertion,
+        Self::Offer,
+        Self::Privacy,
+        Self::Request,
+        Self::Set,
+        Self::Ticket,
+    ];
+
+    /// The term as ODRL writes it.
+    #[must_use]
+    pub const fn term(self) -> &'static str {
+        match self {
+            Self::Agreement => "Agreement",
+            Self::Assertion => "Assertion",
+            Self::Offer => "Offer",
+            Self::Privacy => "Privacy",
+            Self::Request => "Request",
+            Self::Set => "Set",
+            Self::Ticket => "Ticket",
+        }
+    }
+
+    /// Whether this node offers such policies and decides under them.
+    #[must_use]
+    pub const fn is_decided(self) -> bool {
+        matches!(self, Self::Agreement | Self::Offer | Self::Set)
+    }
 }
 
 /// What holds where a permission and a prohibition both speak of a request (ODRL 2.2, section 2.10).
@@ -39,6 +82,8 @@ pub struct Policy {
     pub kind: Kind,
     /// Which rule holds where two clash.
     pub conflict: Conflict,
+    /// `profile`: the profiles whose terms it uses; each is one that this engine knows.
+    pub profiles: BTreeSet<String>,
     /// The asset all rules are about.
     pub target: Option<String>,
     /// Who grants.
@@ -66,13 +111,19 @@ impl Policy {
         conditions.flat_map(Constraint::atoms).any(|atom| atom.left == left)
     }
 
-    /// The types of the credentials that permissions and prohibitions ask of the party; an empty name stands for any
-    /// type.
+    /// The types of the credentials that permissions and prohibitions ask of the party, those that operands of data
+    /// spaces stand for included; an empty name stands for any type.
     #[must_use]
-    pub fn credential_kinds(&self) -> BTreeSet<&str> {
+    pub fn credential_kinds(&self, known: &Hierarchy) -> BTreeSet<String> {
         let conditions = self.permissions.iter().chain(&self.prohibitions).flat_map(Rule::conditions);
-        let atoms = conditions.flat_map(Constraint::atoms);
-        atoms.filter_map(|atom| crate::operand::credential_kind(&atom.left)).collect()
+        let mut kinds = BTreeSet::new();
+        for atom in conditions.flat_map(Constraint::atoms) {
+            let meaning = known.meaning(atom);
+            let meant = meaning.as_ref().map_or_else(|| vec![atom], Constraint::atoms);
+            let named = meant.into_iter().filter_map(|atom| crate::operand::credential_kind(&atom.left));
+            kinds.extend(named.map(str::to_owned));
+        }
+        kinds
     }
 
     /// Every duty, wherever it stands: obligations, duties of permissions, their consequences, remedies.
@@ -101,8 +152,12 @@ pub enum RuleKind {
     Prohibition,
 }
 
-/// The action of a rule that names none: every action.
+/// The action of a rule that names none, which ODRL 2.2 does not allow (section 2.6): such a prohibition forbids
+/// everything, such a permission permits nothing.
 pub const ANY_ACTION: &str = "";
+/// What begins the left operand of a constraint that stands for something which was not understood in an agreement that
+/// was made before this engine refused it: it is never known to hold.
+pub const NOT_UNDERSTOOD: &str = "not understood: ";
 
 /// One rule (ODRL 2.2, section 2.6).
 #[derive(Debug, Clone, PartialEq)]
@@ -116,8 +171,12 @@ pub struct Rule {
     pub action: String,
     /// How the action is done (ODRL 2.2, section 2.5.3).
     pub refinements: Vec<Constraint>,
+    /// Who grants, where the rule says so itself.
+    pub assigner: Option<Scope>,
     /// A party, or a collection of parties, of the rule's own.
     pub assignee: Option<Scope>,
+    /// Parties with another function, by ODRL's name for it (`informedParty`, `compensatedParty`).
+    pub functions: Vec<(String, Scope)>,
     /// An asset, or a collection of assets, of the rule's own.
     pub target: Option<Scope>,
     /// All must hold.
@@ -133,7 +192,7 @@ pub struct Rule {
 impl Rule {
     /// Everything that must hold for the rule to apply: its constraints, and the refinements of its action, party and
     /// asset.
-    pub fn conditions(&self) -> impl Iterator<Item = &Constraint> {
+    pub fn conditions(&self) -> impl Iterator<Item = &Constraint> + Clone {
         let scopes =
             [&self.assignee, &self.target].into_iter().flatten().flat_map(|scope| &scope.refinements);
         self.constraints.iter().chain(&self.refinements).chain(scopes)
@@ -217,6 +276,10 @@ pub struct Atomic {
     pub operand: Option<&'static Operand>,
     /// `unit`: what the numbers are counted in.
     pub unit: Option<String>,
+    /// `status`: what there was before the policy; it is added to the fact (ODRL 2.2, section 2.5.1).
+    pub status: Option<Decimal>,
+    /// Whether a date or time on the right stood without zone and was taken for UTC.
+    pub assumed_utc: bool,
     /// The comparison.
     pub operator: Operator,
     /// One value, or several for the list operators; never empty.
@@ -228,6 +291,8 @@ pub struct Atomic {
 pub enum Value {
     /// West, south, east, north in degrees (WGS 84): a rectangle, or a point where the ends are equal.
     Area([f64; 4]),
+    /// xsd:date: a whole day in its zone.
+    Day(Day),
     /// xsd:duration, as whole months and nanoseconds; both of one sign.
     Duration {
         /// Years and months.
@@ -241,8 +306,8 @@ pub enum Value {
     Number(Decimal),
     /// A name, IRI or code, compared by hierarchy where one is known.
     Term(String),
-    /// xsd:time: a time of every day, in UTC.
-    TimeOfDay(jiff::civil::Time),
+    /// xsd:time: a time of every day, in its zone.
+    TimeOfDay(DailyTime),
 }
 
 /// The operators of ODRL 2.2 that the Dataspace Protocol's schema lists.

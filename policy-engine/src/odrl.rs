@@ -1,14 +1,21 @@
 //! ODRL in JSON, parsed into the model; errors carry the JSON pointer.
 //!
-//! Prefixed terms (`odrl:use`) and full ODRL IRIs are read as the compact term. Bounds: see the constants.
+//! What is read is the compact form of [`crate::compact`]. Every key must be one that is understood or one that only
+//! describes: a condition behind a key that nobody knows would be lost, and the rule would permit without it. Bounds:
+//! see the constants.
 
-use serde_json::{Map, Value as Json};
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value as Json, json};
+
+use crate::action::is_odrl;
+use crate::compact::{Compact, compact};
+use crate::decimal::Decimal;
 use crate::error::PolicyError;
-use crate::literal::{self, MAX_TEXT};
+use crate::literal::{self, Literal, MAX_TEXT};
 use crate::model::{
-    ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Scope,
-    Value,
+    ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, NOT_UNDERSTOOD, Operator, Policy, Rule,
+    RuleKind, Scope, Value,
 };
 use crate::operand::{self, OperandKind};
 
@@ -25,78 +32,279 @@ const ODRL: &str = "http://www.w3.org/ns/odrl/2/";
 /// A rule's own refinement of its action, where the Dataspace Protocol's schema wants the action itself to be a string.
 pub(crate) const REFINEMENT: &str = "http://www.w3.org/ns/odrl/2/refinement";
 
+/// What stands at a policy beside its rules.
+const OF_POLICY: [&str; 13] = [
+    "@context",
+    "@id",
+    "@type",
+    "action",
+    "assignee",
+    "assigner",
+    "conflict",
+    "inheritFrom",
+    "obligation",
+    "permission",
+    "profile",
+    "prohibition",
+    "target",
+];
+const OF_RULE: [&str; 11] = [
+    "@id",
+    "@type",
+    "action",
+    "assignee",
+    "assigner",
+    "consequence",
+    "constraint",
+    "duty",
+    "refinement",
+    "remedy",
+    "target",
+];
+const OF_CONSTRAINT: [&str; 13] = [
+    "@id",
+    "@type",
+    "and",
+    "andSequence",
+    "dataType",
+    "leftOperand",
+    "operator",
+    "or",
+    "rightOperand",
+    "rightOperandReference",
+    "status",
+    "unit",
+    "xone",
+];
+const OF_SCOPE: [&str; 4] = ["@id", "@type", "refinement", "source"];
+const OF_ACTION: [&str; 5] = ["@id", "@type", "rdf:value", "refinement", "value"];
+/// Functions of parties besides assigner and assignee (ODRL Vocabulary 2.2, section 3.6).
+pub(crate) const FUNCTIONS: [&str; 12] = [
+    "attributedParty",
+    "attributingParty",
+    "compensatedParty",
+    "compensatingParty",
+    "consentedParty",
+    "consentingParty",
+    "contractedParty",
+    "contractingParty",
+    "informedParty",
+    "informingParty",
+    "trackedParty",
+    "trackingParty",
+];
+/// Keys that describe and restrict nothing, by their plain names.
+const ANNOTATIONS: [&str; 14] = [
+    "comment",
+    "created",
+    "creator",
+    "description",
+    "identifier",
+    "issued",
+    "label",
+    "modified",
+    "name",
+    "publisher",
+    "timestamp",
+    "title",
+    "version",
+    "versionInfo",
+];
+/// Vocabularies whose terms describe and restrict nothing, by prefix and namespace.
+const DESCRIBING: [&str; 15] = [
+    "dc:",
+    "dct:",
+    "dcterms:",
+    "foaf:",
+    "http://purl.org/dc/elements/1.1/",
+    "http://purl.org/dc/terms/",
+    "http://www.w3.org/2000/01/rdf-schema#",
+    "http://www.w3.org/2004/02/skos/core#",
+    "http://www.w3.org/2006/vcard/ns#",
+    "http://xmlns.com/foaf/0.1/",
+    "https://schema.org/",
+    "rdfs:",
+    "schema:",
+    "skos:",
+    "vcard:",
+];
+/// What this product itself puts beside the rules: service levels, words, digests.
+const OWN: &str = "urn:concordat:";
+/// The property of a policy that another one takes the place of.
+const REPLACED: [&str; 4] =
+    ["dct:isReplacedBy", "dcterms:isReplacedBy", "http://purl.org/dc/terms/isReplacedBy", "isReplacedBy"];
+/// The vocabulary of Gaia-X in which a constraint is about a claim of a credential.
+const GAIA_X: [&str; 2] = ["ovc:", "https://w3id.org/gaia-x/ovc/1/"];
+
+/// Who wrote what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// All of ODRL: files, and what the management API is given.
+    Odrl,
+    /// The Dataspace Protocol's profile: what peers send.
+    Profile,
+    /// As the profile, from this node's own store: what is not understood is kept, and is never known to hold.
+    Record,
+}
+
 impl Policy {
     /// Reads a policy in the compact JSON form (contract-schema.json of the Dataspace Protocol 2025-1). What the
-    /// schema does not have but allows beside it is read too: `conflict`, `consequence`, `remedy`, and a rule's action
-    /// refined under the absolute key `http://www.w3.org/ns/odrl/2/refinement`.
+    /// schema does not have but allows beside it is read too: `conflict`, `consequence`, `remedy`, party functions, and a
+    /// rule's action refined under the absolute key `http://www.w3.org/ns/odrl/2/refinement`.
     ///
     /// # Errors
-    /// Names the JSON pointer and the reason: a missing or mistyped property, an unknown operator, a right operand
-    /// that does not fit its left operand, no permission and no prohibition, rules from elsewhere (`inheritFrom`), or
-    /// a bound exceeded.
+    /// Names the JSON pointer and the reason: a missing or mistyped property, a key that is not understood, an unknown
+    /// operator, a right operand that does not fit its left operand, no permission and no prohibition, rules from
+    /// elsewhere (`inheritFrom`), a policy that was replaced, or a bound exceeded.
     pub fn parse(json: &Json) -> Result<Self, PolicyError> {
-        Parser::new(false, &[]).policy(json)
+        Parser::new(Form::Profile, &[]).document(json)
     }
 
-    /// Reads what ODRL allows beyond the Dataspace Protocol's profile: rules with a party or an asset of their own,
+    /// Reads a policy that was agreed to or offered before: as [`Self::parse`], but what is not understood becomes a
+    /// constraint that is never known to hold, so that such a rule permits nothing, and forbids what it may forbid.
+    ///
+    /// # Errors
+    /// It is no policy at all.
+    pub fn parse_record(json: &Json) -> Result<Self, PolicyError> {
+        Parser::new(Form::Record, &[]).document(json)
+    }
+
+    /// Reads what ODRL allows beyond the Dataspace Protocol's profile: rules with parties or assets of their own,
     /// each an IRI or a collection with refinements (ODRL 2.2, sections 2.2.1 and 2.3.1), refined actions, rules
-    /// without an action, which speak of every action, and compact rules: several actions, assets or parties in one
-    /// rule, and an action that stands at the policy (section 2.7.1). For files and tests; what peers send is read by
+    /// without an action, and compact rules: several actions, assets or parties in one rule, and actions, assets and
+    /// parties that stand at the policy (section 2.7.1). For files and tests; what peers send is read by
     /// [`Self::parse`].
     ///
     /// # Errors
     /// As [`Self::parse`].
     pub fn parse_odrl(json: &Json) -> Result<Self, PolicyError> {
-        Parser::new(true, &[]).policy(json)
+        Self::parse_inheriting(json, &[])
     }
 
     /// As [`Self::parse_odrl`]; the rules of the policies that it names in `inheritFrom` (ODRL 2.2, section 2.9) are
-    /// taken from `parents`, by `@id` or `uid`, and stand after its own.
+    /// taken from `parents`, by `@id` or `uid`, and stand after its own. What a parent says of conflicts, assets and
+    /// parties holds for the child where the child does not say it.
     ///
     /// # Errors
     /// As [`Self::parse`]; a parent is not there, or a policy inherits from itself.
     pub fn parse_inheriting(json: &Json, parents: &[Json]) -> Result<Self, PolicyError> {
-        Parser::new(true, parents).policy(json)
+        let mut read = Vec::new();
+        for (index, parent) in parents.iter().enumerate() {
+            let wrong = |error: PolicyError| {
+                PolicyError::new(format!("/inheritFrom/{index}{}", error.path()), error.reason())
+            };
+            read.push(compact(parent).map_err(wrong)?);
+        }
+        Parser::new(Form::Odrl, &read).document(json)
     }
 }
 
 struct Parser<'a> {
-    /// Whether more than the Dataspace Protocol's profile is read.
-    scoped: bool,
-    /// Where `inheritFrom` finds its policies; `None` inside the profile.
-    parents: &'a [Json],
+    form: Form,
+    /// Where `inheritFrom` finds its policies.
+    parents: &'a [Compact],
     /// The policies that are being read, each the parent of the one before.
     inheriting: Vec<String>,
+    /// Nodes that may be referred to.
+    nodes: BTreeMap<String, Json>,
+    /// Where each duty that has a name stands in the policy.
+    duties: BTreeMap<String, String>,
+    /// What was not understood in a record, and where.
+    not_understood: Vec<(String, String)>,
     rules: usize,
     constraints: usize,
 }
 
 /// What stands at the policy for all its rules.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Common {
     action: Option<Json>,
+    targets: Vec<Scope>,
+    assigners: Vec<Scope>,
+    assignees: Vec<Scope>,
+}
+
+/// A policy with what its children need.
+struct Read {
+    policy: Policy,
+    conflict: Option<Conflict>,
+    common: Common,
 }
 
 impl<'a> Parser<'a> {
-    const fn new(scoped: bool, parents: &'a [Json]) -> Self {
-        Self { scoped, parents, inheriting: Vec::new(), rules: 0, constraints: 0 }
+    const fn new(form: Form, parents: &'a [Compact]) -> Self {
+        Self {
+            form,
+            parents,
+            inheriting: Vec::new(),
+            nodes: BTreeMap::new(),
+            duties: BTreeMap::new(),
+            not_understood: Vec::new(),
+            rules: 0,
+            constraints: 0,
+        }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.form == Form::Odrl
     }
 
     /// The bound for a peer, or for a file.
-    const fn most(&self, (peer, file): (usize, usize)) -> usize {
-        if self.scoped { file } else { peer }
+    fn most(&self, (peer, file): (usize, usize)) -> usize {
+        if self.is_wide() { file } else { peer }
     }
 
-    fn policy(&mut self, json: &Json) -> Result<Policy, PolicyError> {
-        let policy = self.rules_of(json, "")?;
-        if policy.permissions.is_empty() && policy.prohibitions.is_empty() {
+    /// Something that is not understood: an error, but in a record.
+    fn stop(&mut self, path: String, reason: impl Into<String>) -> Result<(), PolicyError> {
+        if self.form == Form::Record {
+            self.not_understood.push((path, reason.into()));
+            return Ok(());
+        }
+        Err(PolicyError::new(path, reason))
+    }
+
+    /// Whether every key of `map` is one of `known` or describes.
+    fn keys(
+        &mut self,
+        map: &Map<String, Json>,
+        known: &[&str],
+        what: &str,
+        path: &str,
+    ) -> Result<(), PolicyError> {
+        for key in map.keys() {
+            let describes = ANNOTATIONS.contains(&key.as_str())
+                || DESCRIBING.iter().any(|vocabulary| key.starts_with(vocabulary))
+                || what == "a policy" && key.starts_with(OWN);
+            if known.contains(&key.as_str()) || describes {
+                continue;
+            }
+            let place = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+            self.stop(
+                place,
+                format!("`{key}` is not understood at {what}, so what it demands could not be kept"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, json: &Json) -> Result<Policy, PolicyError> {
+        let Compact { policy: json, nodes } = compact(json)?;
+        self.nodes = nodes;
+        named_duties(&json, "", &mut self.duties);
+        let policy = self.rules_of(&json, "")?.policy;
+        let obliges = self.is_wide() && !policy.obligations.is_empty();
+        if policy.permissions.is_empty() && policy.prohibitions.is_empty() && !obliges {
             return Err(PolicyError::new("", "a policy needs at least one permission or prohibition"));
         }
         if policy.kind == Kind::Agreement {
-            for (name, value) in
-                [("target", &policy.target), ("assigner", &policy.assigner), ("assignee", &policy.assignee)]
-            {
-                if value.is_none() {
+            let every =
+                |own: fn(&Rule) -> bool| !policy.permissions.is_empty() && policy.permissions.iter().all(own);
+            for (name, there) in [
+                ("target", policy.target.is_some() || every(|rule| rule.target.is_some())),
+                ("assigner", policy.assigner.is_some() || every(|rule| rule.assigner.is_some())),
+                ("assignee", policy.assignee.is_some() || every(|rule| rule.assignee.is_some())),
+            ] {
+                if !there {
                     return Err(PolicyError::new(format!("/{name}"), "an agreement must have it"));
                 }
             }
@@ -104,89 +312,174 @@ impl<'a> Parser<'a> {
         Ok(policy)
     }
 
-    fn rules_of(&mut self, json: &Json, path: &str) -> Result<Policy, PolicyError> {
+    fn rules_of(&mut self, json: &Json, path: &str) -> Result<Read, PolicyError> {
         let map = object(json, path)?;
-        let kind = match map.get("@type").and_then(Json::as_str).map(term) {
-            Some("Offer") | None => Kind::Offer,
-            Some("Agreement") => Kind::Agreement,
-            Some("Set" | "Policy") => Kind::Set,
-            Some(other) => {
-                return Err(PolicyError::new(
-                    format!("{path}/@type"),
-                    format!("`{other}` is not Offer, Agreement or Set"),
-                ));
-            }
+        self.keys(map, &OF_POLICY, "a policy", path)?;
+        if let Some((key, other)) = map.iter().find(|(key, _)| REPLACED.contains(&key.as_str())) {
+            let by = identifier(other, &format!("{path}/{key}"))?;
+            let reason = format!("the policy was replaced by `{by}`; use that one");
+            self.stop(format!("{path}/{}", key.replace('/', "~1")), reason)?;
+        }
+        let kind = self.kind(map, path)?;
+        let conflict = match map.get("conflict").map(|one| identifier(one, &format!("{path}/conflict"))) {
+            None => None,
+            Some(written) => Some(match term(&written?) {
+                "invalid" => Conflict::Invalid,
+                "perm" => Conflict::Perm,
+                "prohibit" => Conflict::Prohibit,
+                other => {
+                    return Err(PolicyError::new(
+                        format!("{path}/conflict"),
+                        format!("`{other}` is not perm, prohibit or invalid"),
+                    ));
+                }
+            }),
         };
-        let conflict = match optional_text(map, "conflict", path)?.as_deref().map(term) {
-            None | Some("invalid") => Conflict::Invalid,
-            Some("perm") => Conflict::Perm,
-            Some("prohibit") => Conflict::Prohibit,
-            Some(other) => {
-                return Err(PolicyError::new(
-                    format!("{path}/conflict"),
-                    format!("`{other}` is not perm, prohibit or invalid"),
-                ));
-            }
+        let mut profiles = BTreeSet::new();
+        for profile in map.get("profile").map(one_or_many).unwrap_or_default() {
+            profiles.insert(identifier(profile, &format!("{path}/profile"))?);
+        }
+        let id =
+            map.get("@id").map(|id| identifier(id, &format!("{path}/@id"))).transpose()?.unwrap_or_default();
+        let parents = match map.get("inheritFrom") {
+            Some(parents) => self.inherited(&id, parents, &format!("{path}/inheritFrom"))?,
+            None => Vec::new(),
         };
-        let common = Common { action: map.get("action").filter(|_| self.scoped).cloned() };
+        let mut common = Common {
+            action: map.get("action").filter(|_| self.is_wide()).cloned(),
+            targets: self.scopes(map, "target", path, About::Asset)?,
+            assigners: self.scopes(map, "assigner", path, About::Party)?,
+            assignees: self.scopes(map, "assignee", path, About::Party)?,
+        };
+        for parent in &parents {
+            for (own, theirs) in [
+                (&mut common.targets, &parent.common.targets),
+                (&mut common.assigners, &parent.common.assigners),
+                (&mut common.assignees, &parent.common.assignees),
+            ] {
+                if own.is_empty() {
+                    own.clone_from(theirs);
+                }
+            }
+        }
+        // One name for all rules stays at the policy; what is more is said of each rule (ODRL 2.2, section 2.7.1).
+        let whole = |key: &str, scopes: &[Scope]| match scopes {
+            [Scope { id: Some(id), refinements }]
+                if refinements.is_empty() && parents.is_empty() && !any_rule_has(map, key) =>
+            {
+                Some(id.clone())
+            }
+            _ => None,
+        };
+        let (target, assigner, assignee) = (
+            whole("target", &common.targets),
+            whole("assigner", &common.assigners),
+            whole("assignee", &common.assignees),
+        );
+        let kept = common.clone();
+        for (whole, scopes) in [
+            (&target, &mut common.targets),
+            (&assigner, &mut common.assigners),
+            (&assignee, &mut common.assignees),
+        ] {
+            if whole.is_some() {
+                scopes.clear();
+            }
+        }
         let mut policy = Policy {
-            id: optional_text(map, "@id", path)?.unwrap_or_default(),
+            id,
             kind,
-            conflict,
-            target: optional_text(map, "target", path)?,
-            assigner: optional_text(map, "assigner", path)?,
-            assignee: optional_text(map, "assignee", path)?,
+            conflict: Conflict::default(),
+            profiles,
+            target,
+            assigner,
+            assignee,
             permissions: self.rules(map, "permission", path, RuleKind::Permission, &common, 0)?,
             prohibitions: self.rules(map, "prohibition", path, RuleKind::Prohibition, &common, 0)?,
             obligations: self.rules(map, "obligation", path, RuleKind::Duty, &common, 0)?,
         };
-        if let Some(parents) = map.get("inheritFrom") {
-            self.inherit(&mut policy, parents, &format!("{path}/inheritFrom"))?;
+        self.deny_for_what_was_not_understood(&mut policy);
+        let mut resolved = conflict;
+        for parent in parents {
+            resolved = match (resolved, parent.conflict) {
+                (Some(own), Some(theirs)) if own != theirs => Some(Conflict::Invalid),
+                (own, theirs) => own.or(theirs),
+            };
+            policy.profiles.extend(parent.policy.profiles);
+            policy.permissions.extend(parent.policy.permissions);
+            policy.prohibitions.extend(parent.policy.prohibitions);
+            policy.obligations.extend(parent.policy.obligations);
         }
-        Ok(policy)
+        policy.conflict = resolved.unwrap_or_default();
+        Ok(Read { policy, conflict: resolved, common: kept })
     }
 
-    /// Adds the rules of the policies that `json` names (ODRL 2.2, section 2.9).
-    fn inherit(&mut self, policy: &mut Policy, json: &Json, path: &str) -> Result<(), PolicyError> {
-        if !self.scoped {
-            return Err(PolicyError::new(path, "a policy of the protocol carries all its rules itself"));
+    fn kind(&self, map: &Map<String, Json>, path: &str) -> Result<Kind, PolicyError> {
+        let path = format!("{path}/@type");
+        let written = map.get("@type").map(one_or_many).unwrap_or_default();
+        let mut kinds = Vec::new();
+        for one in written {
+            let text = identifier(one, &path)?;
+            let name = term(&text);
+            let found = Kind::ALL.into_iter().find(|kind| kind.term() == name);
+            kinds.extend(found.or((name == "Policy").then_some(Kind::Set)));
+            if written.len() == 1 && kinds.is_empty() {
+                return Err(PolicyError::new(path, format!("`{name}` is not Offer, Agreement or Set")));
+            }
         }
+        kinds.dedup();
+        match kinds.as_slice() {
+            [] if written.is_empty() => Ok(Kind::Offer),
+            [kind] if kind.is_decided() || self.is_wide() => Ok(*kind),
+            [kind] => {
+                Err(PolicyError::new(path, format!("`{}` is not Offer, Agreement or Set", kind.term())))
+            }
+            [] => Err(PolicyError::new(path, "names no class of policy, such as Offer, Agreement or Set")),
+            _ => Err(PolicyError::new(path, "names several classes of policy")),
+        }
+    }
+
+    /// The policies that `json` names, with their rules (ODRL 2.2, section 2.9).
+    fn inherited(&mut self, child: &str, json: &Json, path: &str) -> Result<Vec<Read>, PolicyError> {
+        if !self.is_wide() {
+            self.stop(path.to_owned(), "a policy of the protocol carries all its rules itself")?;
+            return Ok(Vec::new());
+        }
+        let mut read = Vec::new();
         for (index, parent) in one_or_many(json).iter().enumerate() {
             let path = if json.is_array() { format!("{path}/{index}") } else { path.to_owned() };
             let id = identifier(parent, &path)?;
-            self.inheriting.push(policy.id.clone());
+            self.inheriting.push(child.to_owned());
             if self.inheriting.contains(&id) {
                 return Err(PolicyError::new(path, format!("`{id}` inherits from itself")));
             }
             if self.inheriting.len() > MAX_DEPTH {
                 return Err(PolicyError::new(path, format!("policies inherit deeper than {MAX_DEPTH}")));
             }
-            let named = |json: &&Json| {
-                ["@id", "uid"].iter().any(|key| json.get(key).and_then(Json::as_str) == Some(id.as_str()))
-            };
             let parents = self.parents;
+            let named = |one: &&Compact| one.policy.get("@id").and_then(Json::as_str) == Some(id.as_str());
             let found = parents.iter().find(named).ok_or_else(|| {
                 PolicyError::new(
                     path.clone(),
                     format!("the policy `{id}` is not at hand, so its rules are not known"),
                 )
             })?;
-            let parent = self.rules_of(found, &path)?;
+            for (id, node) in &found.nodes {
+                self.nodes.entry(id.clone()).or_insert_with(|| node.clone());
+            }
+            read.push(self.rules_of(&found.policy, &path)?);
             self.inheriting.pop();
-            // What the parent says for all its rules stays with them.
-            let keep = |rules: Vec<Rule>| {
-                let (assignee, target) = (parent.assignee.clone(), parent.target.clone());
-                rules.into_iter().map(move |rule| Rule {
-                    assignee: rule.assignee.or_else(|| assignee.clone().map(Scope::named)),
-                    target: rule.target.or_else(|| target.clone().map(Scope::named)),
-                    ..rule
-                })
-            };
-            policy.permissions.extend(keep(parent.permissions));
-            policy.prohibitions.extend(keep(parent.prohibitions));
-            policy.obligations.extend(keep(parent.obligations));
         }
-        Ok(())
+        Ok(read)
+    }
+
+    /// What was not understood at the policy is not understood at any of its rules.
+    fn deny_for_what_was_not_understood(&mut self, policy: &mut Policy) {
+        for (path, reason) in std::mem::take(&mut self.not_understood) {
+            let stop = not_understood(path, &reason);
+            let rules = policy.permissions.iter_mut().chain(&mut policy.prohibitions);
+            rules.for_each(|rule| rule.constraints.push(stop.clone()));
+        }
     }
 
     fn rules(
@@ -205,7 +498,7 @@ impl<'a> Parser<'a> {
         }
         let mut found = Vec::new();
         for (index, rule) in array(json, &path)?.iter().enumerate() {
-            found.extend(self.rule(rule, format!("{path}/{index}"), kind, common, depth)?);
+            found.extend(self.rule(rule, format!("{path}/{index}"), key, kind, common, depth)?);
         }
         Ok(found)
     }
@@ -215,17 +508,45 @@ impl<'a> Parser<'a> {
         &mut self,
         json: &Json,
         path: String,
+        key: &str,
         kind: RuleKind,
         common: &Common,
         depth: usize,
     ) -> Result<Vec<Rule>, PolicyError> {
-        let map = object(json, &path)?;
-        for key in ["target", "assigner", "assignee"] {
-            if map.contains_key(key) && !self.scoped {
-                return Err(PolicyError::new(
-                    format!("{path}/{key}"),
-                    "stands at the policy, not at a rule (Dataspace Protocol, ODRL profile)",
-                ));
+        self.count_rule(&path)?;
+        // A duty that is named here and stands elsewhere is one duty: once done, it is done (ODRL 2.2, section 2.6.5).
+        let referred = reference(json).filter(|_| kind == RuleKind::Duty);
+        let (node, path) = match referred {
+            None => (None, path),
+            Some(id) => match self.nodes.get(id) {
+                Some(node) => (Some(node.clone()), self.duties.get(id).cloned().unwrap_or(path)),
+                None => {
+                    let reason = format!("the duty `{id}` does not stand in this document");
+                    self.stop(path, reason)?;
+                    return Ok(Vec::new());
+                }
+            },
+        };
+        let map = object(node.as_ref().unwrap_or(json), &path)?;
+        let known: Vec<&str> = OF_RULE.iter().chain(&FUNCTIONS).copied().collect();
+        self.keys(map, &known, "a rule", &path)?;
+        for own in ["target", "assigner", "assignee"] {
+            if map.contains_key(own) && !self.is_wide() {
+                let reason = "stands at the policy, not at a rule (Dataspace Protocol, ODRL profile)";
+                self.stop(format!("{path}/{own}"), reason)?;
+            }
+        }
+        for (own, of, may) in [
+            ("duty", "a permission", kind == RuleKind::Permission),
+            (
+                "consequence",
+                "a duty or an obligation, not in a remedy",
+                kind == RuleKind::Duty && key != "remedy",
+            ),
+            ("remedy", "a prohibition", kind == RuleKind::Prohibition),
+        ] {
+            if map.contains_key(own) && !may {
+                self.stop(format!("{path}/{own}"), format!("stands in {of} only (ODRL 2.2, section 2.6)"))?;
             }
         }
         let actions = self.actions(map, &path, common)?;
@@ -236,66 +557,138 @@ impl<'a> Parser<'a> {
             if kind == RuleKind::Duty { About::Duty } else { About::Use },
         )?;
         let nothing = Common::default();
-        let mut duties = |key: &str, of: RuleKind| match kind == of {
+        let mut duties = |key: &str, may: bool| match may {
             true => self.rules(map, key, &path, RuleKind::Duty, &nothing, depth + 1),
             false => Ok(Vec::new()),
         };
-        let own = duties("duty", RuleKind::Permission)?;
-        let consequences = duties("consequence", RuleKind::Duty)?;
-        let remedies = duties("remedy", RuleKind::Prohibition)?;
-        let assignees = self.scopes(map, "assignee", &path, About::Party)?;
-        let targets = self.scopes(map, "target", &path, About::Asset)?;
+        let own = duties("duty", kind == RuleKind::Permission)?;
+        let consequences = duties("consequence", kind == RuleKind::Duty && key != "remedy")?;
+        let remedies = duties("remedy", kind == RuleKind::Prohibition)?;
+        let assignees = self.own_and_common(map, "assignee", &path, About::Party, &common.assignees)?;
+        let targets = self.own_and_common(map, "target", &path, About::Asset, &common.targets)?;
+        let assigners = self.own_and_common(map, "assigner", &path, About::Party, &common.assigners)?;
+        let mut functions = Vec::new();
+        for function in FUNCTIONS {
+            let parties = self.scopes(map, function, &path, About::Party)?;
+            functions.extend(parties.into_iter().map(|party| (function.to_owned(), party)));
+        }
         let mut found = Vec::new();
         for (action, refinements) in &actions {
-            for assignee in &assignees {
-                for target in &targets {
-                    self.rules += 1;
-                    let most = self.most(MAX_RULES);
-                    if self.rules > most {
-                        return Err(PolicyError::new(path, format!("more than {most} rules")));
+            for assigner in &assigners {
+                for assignee in &assignees {
+                    for target in &targets {
+                        if !found.is_empty() {
+                            self.count_rule(&path)?;
+                        }
+                        found.push(Rule {
+                            kind,
+                            path: path.clone(),
+                            action: action.clone(),
+                            refinements: refinements.clone(),
+                            assigner: assigner.clone(),
+                            assignee: assignee.clone(),
+                            functions: functions.clone(),
+                            target: target.clone(),
+                            constraints: constraints.clone(),
+                            duties: own.clone(),
+                            consequences: consequences.clone(),
+                            remedies: remedies.clone(),
+                        });
                     }
-                    found.push(Rule {
-                        kind,
-                        path: path.clone(),
-                        action: action.clone(),
-                        refinements: refinements.clone(),
-                        assignee: assignee.clone(),
-                        target: target.clone(),
-                        constraints: constraints.clone(),
-                        duties: own.clone(),
-                        consequences: consequences.clone(),
-                        remedies: remedies.clone(),
-                    });
                 }
             }
         }
         Ok(found)
     }
 
-    /// The actions of a rule with their refinements.
+    fn count_rule(&mut self, path: &str) -> Result<(), PolicyError> {
+        self.rules += 1;
+        let most = self.most(MAX_RULES);
+        if self.rules > most {
+            return Err(PolicyError::new(path, format!("more than {most} rules")));
+        }
+        Ok(())
+    }
+
+    /// The actions of a rule with their refinements: its own, and those that stand at the policy.
     fn actions(
         &mut self,
         map: &Map<String, Json>,
         path: &str,
         common: &Common,
     ) -> Result<Vec<(String, Vec<Constraint>)>, PolicyError> {
-        let mut own = self.list_of(map, REFINEMENT, path, About::Action)?;
-        // A normaliser writes the same property by its short name, and one constraint without a list.
-        if let Some(json) = map.get("refinement") {
-            let path = format!("{path}/refinement");
-            for (index, one) in unlisted(one_or_many(json)).iter().enumerate() {
-                own.push(self.constraint(one, format!("{path}/{index}"), About::Action, 0)?);
+        let own = self.list_of(map, "refinement", path, About::Action)?;
+        let place = format!("{path}/action");
+        let written = [map.get("action"), common.action.as_ref()];
+        let mut found = Vec::new();
+        for json in written.into_iter().flatten() {
+            if !self.is_wide() && json.is_array() {
+                return Err(PolicyError::new(place, "must be a string"));
+            }
+            let many = one_or_many(json);
+            bounded(many, &place)?;
+            for (index, one) in many.iter().enumerate() {
+                let path = if json.is_array() { format!("{place}/{index}") } else { place.clone() };
+                let mut refinements = own.clone();
+                let action = match one {
+                    Json::Object(refined) => {
+                        self.keys(refined, &OF_ACTION, "an action", &path)?;
+                        refinements.extend(self.list_of(refined, "refinement", &path, About::Action)?);
+                        if !self.is_wide() && refined.contains_key("refinement") {
+                            let reason =
+                                format!("stands at the rule, as `{REFINEMENT}`, in the protocol's profile");
+                            self.stop(format!("{path}/refinement"), reason)?;
+                        }
+                        let named =
+                            ["rdf:value", "value", "@id", "@type"].iter().find_map(|key| refined.get(*key));
+                        identifier(named.unwrap_or(one), &path)?
+                    }
+                    one => identifier(one, &path)?,
+                };
+                found.push((action_of(&action), refinements));
             }
         }
-        let path = format!("{path}/action");
-        let Some(json) = map.get("action").or(common.action.as_ref()) else {
-            return if self.scoped {
-                Ok(vec![(ANY_ACTION.to_owned(), own)])
-            } else {
-                Err(PolicyError::new(path, "every rule needs an action"))
-            };
-        };
-        if !self.scoped && !json.is_string() {
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if map.contains_key("action") {
+            return Err(PolicyError::new(place, "must not be empty"));
+        }
+        if self.is_wide() {
+            return Ok(vec![(ANY_ACTION.to_owned(), own)]);
+        }
+        Err(PolicyError::new(place, "every rule needs an action"))
+    }
+
+    /// The parties or assets of a rule, its own and those of the policy; one `None` where nothing is said.
+    fn own_and_common(
+        &mut self,
+        map: &Map<String, Json>,
+        key: &str,
+        path: &str,
+        about: About,
+        common: &[Scope],
+    ) -> Result<Vec<Option<Scope>>, PolicyError> {
+        let mut found = self.scopes(map, key, path, about)?;
+        for scope in common {
+            if !found.contains(scope) {
+                found.push(scope.clone());
+            }
+        }
+        Ok(if found.is_empty() { vec![None] } else { found.into_iter().map(Some).collect() })
+    }
+
+    /// The parties or assets at `key`: IRIs, or collections with refinements.
+    fn scopes(
+        &mut self,
+        map: &Map<String, Json>,
+        key: &str,
+        path: &str,
+        about: About,
+    ) -> Result<Vec<Scope>, PolicyError> {
+        let Some(json) = map.get(key) else { return Ok(Vec::new()) };
+        let path = format!("{path}/{key}");
+        if !self.is_wide() && !FUNCTIONS.contains(&key) && !json.is_string() {
             return Err(PolicyError::new(path, "must be a string"));
         }
         let many = one_or_many(json);
@@ -303,48 +696,26 @@ impl<'a> Parser<'a> {
         let mut found = Vec::new();
         for (index, one) in many.iter().enumerate() {
             let path = if json.is_array() { format!("{path}/{index}") } else { path.clone() };
-            let value = one.get("rdf:value").or_else(|| one.get("value")).unwrap_or(one);
-            let action = term(&identifier(value, &path)?).to_owned();
-            let mut refinements = own.clone();
-            if let Json::Object(refined) = one {
-                refinements.extend(self.list_of(refined, "refinement", &path, About::Action)?);
-            }
-            found.push((action, refinements));
-        }
-        if found.is_empty() {
-            return Err(PolicyError::new(path, "must not be empty"));
-        }
-        Ok(found)
-    }
-
-    /// The parties or assets at `key`: IRIs, or collections with refinements; one `None` where nothing is said.
-    fn scopes(
-        &mut self,
-        map: &Map<String, Json>,
-        key: &str,
-        path: &str,
-        about: About,
-    ) -> Result<Vec<Option<Scope>>, PolicyError> {
-        let Some(json) = map.get(key) else { return Ok(vec![None]) };
-        let path = format!("{path}/{key}");
-        let many = one_or_many(json);
-        bounded(many, &path)?;
-        let mut found = Vec::new();
-        for (index, one) in many.iter().enumerate() {
-            let path = if json.is_array() { format!("{path}/{index}") } else { path.clone() };
-            let Json::Object(collection) = one else {
-                found.push(Some(Scope::named(identifier(one, &path)?)));
+            // A party or asset that stands elsewhere in the document.
+            let node = reference(one).or(one.as_str()).and_then(|id| self.nodes.get(id)).cloned();
+            let described =
+                node.as_ref().filter(|node| node.get("refinement").is_some() || node.get("source").is_some());
+            let Json::Object(collection) = described.unwrap_or(one) else {
+                found.push(Scope::named(identifier(one, &path)?));
                 continue;
             };
+            self.keys(collection, &OF_SCOPE, "a party or an asset", &path)?;
             let refinements = self.list_of(collection, "refinement", &path, about)?;
-            let id =
-                if collection.contains_key("@id") || collection.contains_key("uid") || refinements.is_empty()
-                {
+            // With refinements, `source` names the collection (ODRL 2.2, sections 2.2.1 and 2.3.1).
+            let named = collection.contains_key("@id") && refinements.is_empty();
+            let id = match collection.get("source").filter(|_| !named) {
+                Some(source) => Some(identifier(source, &format!("{path}/source"))?),
+                None if collection.contains_key("@id") || refinements.is_empty() => {
                     Some(identifier(one, &path)?)
-                } else {
-                    None
-                };
-            found.push(Some(Scope { id, refinements }));
+                }
+                None => None,
+            };
+            found.push(Scope { id, refinements });
         }
         if found.is_empty() {
             return Err(PolicyError::new(path, "must not be empty"));
@@ -369,11 +740,8 @@ impl<'a> Parser<'a> {
         about: About,
         depth: usize,
     ) -> Result<Vec<Constraint>, PolicyError> {
-        unlisted(array(json, path)?)
-            .iter()
-            .enumerate()
-            .map(|(index, one)| self.constraint(one, format!("{path}/{index}"), about, depth))
-            .collect()
+        let list = array(json, path)?.iter().enumerate();
+        list.map(|(index, one)| self.constraint(one, format!("{path}/{index}"), about, depth)).collect()
     }
 
     fn constraint(
@@ -391,10 +759,38 @@ impl<'a> Parser<'a> {
         if depth > MAX_DEPTH {
             return Err(PolicyError::new(path, format!("constraints nested deeper than {MAX_DEPTH}")));
         }
-        let map = object(json, &path)?;
+        match self.understood(json, path.clone(), about, depth) {
+            Err(error) if self.form == Form::Record => Ok(not_understood(path, error.reason())),
+            read => read,
+        }
+    }
+
+    fn understood(
+        &mut self,
+        json: &Json,
+        path: String,
+        about: About,
+        depth: usize,
+    ) -> Result<Constraint, PolicyError> {
+        let node = match reference(json) {
+            None => None,
+            Some(id) => Some(self.nodes.get(id).cloned().ok_or_else(|| {
+                PolicyError::new(&path, format!("the constraint `{id}` does not stand in this document"))
+            })?),
+        };
+        let map = object(node.as_ref().unwrap_or(json), &path)?;
+        let claim = map.keys().any(|key| GAIA_X.iter().any(|vocabulary| key.starts_with(vocabulary)));
+        let translated;
+        let map = if claim {
+            translated = of_gaia_x(map, &path)?;
+            &translated
+        } else {
+            map
+        };
+        self.keys(map, &OF_CONSTRAINT, "a constraint", &path)?;
         let mut logical = None;
         for (key, value) in map {
-            let found = match term(key) {
+            let found = match key.as_str() {
                 "and" => Logical::And,
                 "andSequence" => Logical::AndSequence,
                 "or" => Logical::Or,
@@ -409,7 +805,7 @@ impl<'a> Parser<'a> {
             }
         }
         let Some((logical, key, value)) = logical else {
-            return atomic(map, path, about).map(Constraint::Atomic);
+            return atomic(map, path, about, self.is_wide()).map(Constraint::Atomic);
         };
         if map.contains_key("leftOperand") {
             return Err(PolicyError::new(path, "a constraint is either logical or atomic, not both"));
@@ -428,9 +824,93 @@ impl Scope {
     }
 }
 
-fn atomic(map: &Map<String, Json>, path: String, about: About) -> Result<Atomic, PolicyError> {
+/// Whether a rule of the policy says `key` of its own.
+fn any_rule_has(map: &Map<String, Json>, key: &str) -> bool {
+    let lists =
+        ["permission", "prohibition", "obligation"].into_iter().filter_map(|list| map.get(list)?.as_array());
+    lists.flatten().any(|rule| rule.get(key).is_some())
+}
+
+/// Where duties with a name stand.
+fn named_duties(json: &Json, path: &str, found: &mut BTreeMap<String, String>) {
+    for key in ["permission", "prohibition", "obligation", "duty", "consequence", "remedy"] {
+        for (index, rule) in json.get(key).and_then(Json::as_array).into_iter().flatten().enumerate() {
+            let place = format!("{path}/{key}/{index}");
+            if reference(rule).is_none()
+                && let Some(id) = rule.get("@id").and_then(Json::as_str)
+            {
+                found.entry(id.to_owned()).or_insert_with(|| place.clone());
+            }
+            named_duties(rule, &place, found);
+        }
+    }
+}
+
+/// The name of a node that stands elsewhere.
+fn reference(json: &Json) -> Option<&str> {
+    let map = json.as_object().filter(|map| map.len() == 1)?;
+    map.get("@id").and_then(Json::as_str)
+}
+
+/// A constraint that is never known to hold.
+fn not_understood(path: String, reason: &str) -> Constraint {
+    let left: String = format!("{NOT_UNDERSTOOD}{reason}").chars().take(512).collect();
+    Constraint::Atomic(Atomic {
+        path,
+        about: About::Use,
+        left,
+        operand: None,
+        unit: None,
+        status: None,
+        assumed_utc: false,
+        operator: Operator::Eq,
+        right: vec![Value::Term(String::new())],
+    })
+}
+
+/// An action's name; ODRL's own also in capitals, as older connectors write them.
+fn action_of(written: &str) -> String {
+    let name = term(written);
+    let lower = name.to_ascii_lowercase();
+    if name.chars().all(|letter| letter.is_ascii_uppercase()) && is_odrl(&lower) {
+        lower
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Gaia-X's constraint on a claim of a credential, as this engine has it.
+fn of_gaia_x(map: &Map<String, Json>, path: &str) -> Result<Map<String, Json>, PolicyError> {
+    let mut out = map.clone();
+    let mut take = |name: &str| {
+        let key =
+            GAIA_X.iter().map(|vocabulary| format!("{vocabulary}{name}")).find(|key| out.contains_key(key));
+        key.and_then(|key| out.remove(&key))
+    };
+    let (left, kind) = (take("leftOperand"), take("credentialSubjectType"));
+    let need = |found: Option<Json>, name: &str| match found {
+        Some(json) => identifier(&json, &format!("{path}/ovc:{name}")),
+        None => Err(PolicyError::new(format!("{path}/ovc:{name}"), "is missing")),
+    };
+    let (left, kind) = (need(left, "leftOperand")?, need(kind, "credentialSubjectType")?);
+    if out.contains_key("leftOperand") {
+        return Err(PolicyError::new(path, "has `leftOperand` twice, once as Gaia-X's claim"));
+    }
+    let steps = left.strip_prefix("$.").ok_or_else(|| {
+        PolicyError::new(
+            format!("{path}/ovc:leftOperand"),
+            format!("`{left}` is not a path such as $.credentialSubject.name"),
+        )
+    })?;
+    let steps: String = steps.split('.').map(|step| format!("['{}']", step.replace('\'', "\\'"))).collect();
+    out.insert("leftOperand".to_owned(), json!(format!("{}{kind}:${steps}", operand::CLAIM_PREFIX)));
+    Ok(out)
+}
+
+fn atomic(map: &Map<String, Json>, path: String, about: About, plain: bool) -> Result<Atomic, PolicyError> {
     let need = |key: &str| {
-        optional_text(map, key, &path)?.ok_or_else(|| PolicyError::new(format!("{path}/{key}"), "is missing"))
+        let json = map.get(key).ok_or_else(|| PolicyError::new(format!("{path}/{key}"), "is missing"))?;
+        identifier(json, &format!("{path}/{key}"))
     };
     let left = term(&need("leftOperand")?).to_owned();
     let written = need("operator")?;
@@ -439,8 +919,9 @@ fn atomic(map: &Map<String, Json>, path: String, about: About) -> Result<Atomic,
             PolicyError::new(format!("{path}/operator"), format!("unknown operator `{written}`"))
         })?;
     let operand = operand::find(&left);
-    let right = right(map, &path, operand.map(|operand| operand.kind))?;
-    let unordered = match operand.map(|operand| operand.kind) {
+    let (right, assumed_utc) = right(map, &path, operand.map(|operand| operand.kind), plain)?;
+    let kind = operand.map(|operand| operand.kind);
+    let unordered = match kind {
         Some(OperandKind::Identifier | OperandKind::Language | OperandKind::Place | OperandKind::Term) => {
             true
         }
@@ -450,6 +931,15 @@ fn atomic(map: &Map<String, Json>, path: String, about: About) -> Result<Atomic,
         return Err(PolicyError::new(
             format!("{path}/operator"),
             format!("`{left}` has no order, so `{}` cannot compare it", operator.term()),
+        ));
+    }
+    let is_amount = matches!(kind, Some(OperandKind::Duration | OperandKind::Instant | OperandKind::Number));
+    let of_terms =
+        matches!(operator, Operator::HasPart | Operator::IsA | Operator::IsAllOf | Operator::IsPartOf);
+    if is_amount && of_terms {
+        return Err(PolicyError::new(
+            format!("{path}/operator"),
+            format!("`{left}` has one value and no parts, so `{}` cannot compare it", operator.term()),
         ));
     }
     let one_only = operator.is_ordering() || matches!(operator, Operator::Eq | Operator::Neq);
@@ -464,25 +954,52 @@ fn atomic(map: &Map<String, Json>, path: String, about: About) -> Result<Atomic,
         (operator, _) => operator,
     };
     let unit = map.get("unit").map(|unit| identifier(unit, &format!("{path}/unit"))).transpose()?;
-    Ok(Atomic { path, about, left, operand, unit, operator, right })
+    let status = match map.get("status") {
+        None => None,
+        Some(json) => Some(status(json, operand.map(|operand| operand.kind), &format!("{path}/status"))?),
+    };
+    Ok(Atomic { path, about, left, operand, unit, status, assumed_utc, operator, right })
 }
 
-fn right(map: &Map<String, Json>, path: &str, kind: Option<OperandKind>) -> Result<Vec<Value>, PolicyError> {
+/// What there was before: a number, for an operand that is one.
+fn status(json: &Json, kind: Option<OperandKind>, path: &str) -> Result<Decimal, PolicyError> {
+    let read = literal::read(json, Some(OperandKind::Number), true, path)?;
+    match (kind, read.value) {
+        (Some(OperandKind::Number), Value::Number(number)) => Ok(number),
+        _ => Err(PolicyError::new(path, "is understood for operands that are numbers only, such as `count`")),
+    }
+}
+
+fn right(
+    map: &Map<String, Json>,
+    path: &str,
+    kind: Option<OperandKind>,
+    plain: bool,
+) -> Result<(Vec<Value>, bool), PolicyError> {
     if map.contains_key("rightOperandReference") {
         return Err(PolicyError::new(
             format!("{path}/rightOperandReference"),
             "this node reads no right operand from elsewhere; state it in the policy",
         ));
     }
+    let datatype = map.get("dataType").map(|one| identifier(one, &format!("{path}/dataType"))).transpose()?;
     let path = format!("{path}/rightOperand");
     let raw = map.get("rightOperand").ok_or_else(|| PolicyError::new(&path, "is missing"))?;
-    let values = match raw.get("@list").unwrap_or(raw) {
+    let read = |one: &Json| match (&datatype, one) {
+        (Some(datatype), Json::String(text)) => {
+            literal::read(&json!({"@value": text, "@type": datatype}), kind, plain, &path)
+        }
+        _ => literal::read(one, kind, plain, &path),
+    };
+    let read: Vec<Literal> = match raw.get("@list").unwrap_or(raw) {
         Json::Array(list) => {
             bounded(list, &path)?;
-            list.iter().map(|one| literal::read(one, kind, &path)).collect::<Result<Vec<_>, _>>()?
+            list.iter().map(read).collect::<Result<Vec<_>, _>>()?
         }
-        one => vec![literal::read(one, kind, &path)?],
+        one => vec![read(one)?],
     };
+    let assumed = read.iter().any(|one| one.assumed_utc);
+    let values: Vec<Value> = read.into_iter().map(|one| one.value).collect();
     let daily = values.iter().filter(|value| matches!(value, Value::TimeOfDay(_))).count();
     if values.is_empty() {
         return Err(PolicyError::new(path, "must not be empty"));
@@ -490,7 +1007,7 @@ fn right(map: &Map<String, Json>, path: &str, kind: Option<OperandKind>) -> Resu
     if daily != 0 && daily != values.len() {
         return Err(PolicyError::new(path, "times of day and dates do not stand in one list"));
     }
-    Ok(values)
+    Ok((values, assumed))
 }
 
 fn bounded(list: &[Json], path: &str) -> Result<(), PolicyError> {
@@ -505,10 +1022,14 @@ fn one_or_many(json: &Json) -> &[Json] {
     json.as_array().map_or_else(|| std::slice::from_ref(json), Vec::as_slice)
 }
 
-/// An IRI, or the `@id` (`uid`) of an object.
+/// An IRI or text, also in an object (`@id`, `@value`) or a list of one.
 fn identifier(json: &Json, path: &str) -> Result<String, PolicyError> {
+    let json = match json {
+        Json::Array(list) if list.len() == 1 => list.first().unwrap_or(json),
+        other => other,
+    };
     let (text, path) = match json {
-        Json::Object(map) => (map.get("@id").or_else(|| map.get("uid")), format!("{path}/@id")),
+        Json::Object(map) => (map.get("@id").or_else(|| map.get("@value")), format!("{path}/@id")),
         one => (Some(one), path.to_owned()),
     };
     match text {
@@ -516,14 +1037,6 @@ fn identifier(json: &Json, path: &str) -> Result<String, PolicyError> {
         Some(Json::String(text)) if text.len() <= MAX_TEXT => Ok(text.clone()),
         Some(Json::String(_)) => Err(PolicyError::new(path, format!("longer than {MAX_TEXT} bytes"))),
         Some(_) => Err(PolicyError::new(path, "must be a string")),
-    }
-}
-
-/// The members of a JSON-LD list, which stands as `[{"@list": [...]}]` where contexts are not applied.
-fn unlisted(list: &[Json]) -> &[Json] {
-    match list {
-        [one] => one.get("@list").and_then(Json::as_array).map_or(list, Vec::as_slice),
-        _ => list,
     }
 }
 
@@ -538,14 +1051,6 @@ fn object<'a>(json: &'a Json, path: &str) -> Result<&'a Map<String, Json>, Polic
 
 fn array<'a>(json: &'a Json, path: &str) -> Result<&'a Vec<Json>, PolicyError> {
     json.as_array().ok_or_else(|| PolicyError::new(path, "must be an array"))
-}
-
-fn optional_text(map: &Map<String, Json>, key: &str, path: &str) -> Result<Option<String>, PolicyError> {
-    match map.get(key) {
-        None => Ok(None),
-        Some(text @ Json::String(_)) => identifier(text, &format!("{path}/{key}")).map(Some),
-        Some(_) => Err(PolicyError::new(format!("{path}/{key}"), "must be a string")),
-    }
 }
 
 #[cfg(test)]
@@ -570,6 +1075,7 @@ mod tests {
             "/: a policy needs at least one permission or prohibition"
         );
         assert_eq!(refused(json!({"@type": "Ticket"})), "/@type: `Ticket` is not Offer, Agreement or Set");
+        assert_eq!(refused(json!({"@type": "Moon"})), "/@type: `Moon` is not Offer, Agreement or Set");
         assert_eq!(
             refused(json!({"permission": [{"action": "use"}, {"target": "x", "action": "use"}]})),
             "/permission/1/target: stands at the policy, not at a rule (Dataspace Protocol, ODRL profile)"
@@ -634,5 +1140,116 @@ mod tests {
         let Some(Constraint::Atomic(atomic)) = rule.constraints.first() else { panic!("atomic expected") };
         assert_eq!((atomic.left.as_str(), atomic.operator), ("dateTime", Operator::Lteq));
         assert_eq!(atomic.right, vec![Value::Instant("2023-12-31T06:00:00Z".parse().unwrap())]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_its_place() {
+        let limit = json!({"leftOperand": "count", "operator": "lt", "rightOperand": "5"});
+        let read = |policy: &Json| Policy::parse_odrl(policy).map_err(|error| error.path().to_owned());
+        let rule = |key: &str, value: Json| json!({"permission": [{"action": "use", key: value}]});
+        for (policy, path) in [
+            (rule("constraints", json!([limit])), "/permission/0/constraints"),
+            (rule("ex:constraint", json!([limit])), "/permission/0/ex:constraint"),
+            (rule("output", json!("urn:x")), "/permission/0/output"),
+            (rule("remedy", json!([{"action": "delete"}])), "/permission/0/remedy"),
+            (rule("consequence", json!([{"action": "delete"}])), "/permission/0/consequence"),
+            (
+                rule(
+                    "constraint",
+                    json!([{"leftOperand": "count", "operator": "lt", "rightOperand": "5", "until": "x"}]),
+                ),
+                "/permission/0/constraint/0/until",
+            ),
+            (
+                rule("target", json!({"source": "urn:c", "refinements": [limit]})),
+                "/permission/0/target/refinements",
+            ),
+            (
+                json!({"permission": [{"action": {"@id": "use", "odrl:refine": [limit]}}]}),
+                "/permission/0/action/refine",
+            ),
+            (json!({"permission": [{"action": "use"}], "prohibitions": []}), "/prohibitions"),
+            (json!({"permission": [{"action": "use"}], "dct:isReplacedBy": "urn:new"}), "/dct:isReplacedBy"),
+            (
+                json!({"permission": [{"action": "use"}],
+                "prohibition": [{"action": "sell", "remedy": [{"action": "inform", "consequence": [{"action": "delete"}]}]}]}),
+                "/prohibition/0/remedy/0/consequence",
+            ),
+            (
+                json!({"permission": [{"action": "use", "duty": [{"@id": "urn:elsewhere"}]}]}),
+                "/permission/0/duty/0",
+            ),
+        ] {
+            assert_eq!(read(&policy).unwrap_err(), path, "{policy}");
+        }
+        let described = json!({"@context": "http://www.w3.org/ns/odrl.jsonld", "dct:creator": "urn:me", "description": "x",
+            "timestamp": "2026-01-01T00:00:00Z", "urn:concordat:serviceLevels": [], "permission": [{"action": "use",
+                "rdfs:comment": "y", "constraint": [{"leftOperand": "count", "operator": "lt", "rightOperand": "5", "comment": "z"}]}]});
+        assert!(Policy::parse(&described).is_ok());
+    }
+
+    #[test]
+    fn a_record_with_what_is_not_understood_permits_nothing() {
+        let known = crate::Hierarchy::shipped();
+        let decide = |policy: &Json| {
+            let policy = Policy::parse_record(policy).unwrap();
+            let request = crate::Request { action: "use", party: "urn:p", target: None };
+            crate::decide(&policy, &request, &crate::World::at(jiff::Timestamp::UNIX_EPOCH, &known)).outcome
+        };
+        for policy in [
+            json!({"permission": [{"action": "use", "constraints": []}]}),
+            json!({"permission": [{"action": "use"}], "inheritFrom": "urn:x"}),
+            json!({"permission": [{"action": "use"}], "isReplacedBy": "urn:x"}),
+            json!({"permission": [{"action": "use", "constraint": [{"leftOperand": "dateTime", "operator": "lt",
+                "rightOperand": "2999-01-01T00:00:00[Europe/Brussels]"}]}]}),
+            json!({"permission": [{"action": "use"}], "prohibition": [{"action": "use", "constraint": [
+                {"leftOperand": "dateTime", "operator": "before", "rightOperand": "x"}]}]}),
+        ] {
+            assert_eq!(decide(&policy), crate::Outcome::Deny, "{policy}");
+            assert!(Policy::parse(&policy).is_err(), "{policy}");
+        }
+        assert_eq!(decide(&json!({"permission": [{"action": "use"}]})), crate::Outcome::Permit);
+    }
+
+    #[test]
+    fn what_others_write() {
+        let read = |policy: Json| Policy::parse_odrl(&policy).unwrap();
+        let old = read(
+            json!({"@type": ["http://www.w3.org/ns/odrl/2/Set", "ex:Own"], "permission": {"action": {"odrl:type": "USE"}}}),
+        );
+        assert_eq!((old.kind, old.permissions[0].action.as_str()), (Kind::Set, "use"));
+        let both = read(
+            json!({"action": "play", "target": "urn:a", "permission": [{"action": "read", "target": "urn:b"}]}),
+        );
+        let pairs: Vec<_> = both
+            .permissions
+            .iter()
+            .map(|one| (one.action.as_str(), one.target.clone().unwrap().id.unwrap()))
+            .collect();
+        assert_eq!(
+            pairs,
+            [
+                ("read", "urn:b".to_owned()),
+                ("read", "urn:a".into()),
+                ("play", "urn:b".into()),
+                ("play", "urn:a".into())
+            ]
+        );
+        let named = read(
+            json!({"assignee": {"@type": "Party", "uid": "urn:p", "vcard:fn": "P"}, "permission": [{"action": "use"}]}),
+        );
+        assert_eq!(named.assignee.as_deref(), Some("urn:p"));
+        let claim = read(
+            json!({"permission": [{"action": "use", "constraint": [{"operator": "eq", "rightOperand": "BE",
+            "ovc:leftOperand": "$.credentialSubject.gx:country", "ovc:credentialSubjectType": "gx:LegalParticipant"}]}]}),
+        );
+        assert!(claim.credential_kinds(&crate::Hierarchy::default()).contains("gx:LegalParticipant"));
+        let duties = read(json!({"obligation": [{"action": "delete"}]}));
+        assert_eq!(duties.obligations.len(), 1);
+        let shared =
+            read(json!({"permission": [{"action": "play", "duty": [{"@id": "urn:d", "action": "inform"}]},
+            {"action": "read", "duty": [{"@id": "urn:d"}]}]}));
+        let paths: Vec<_> = shared.duties().iter().map(|one| one.path.clone()).collect();
+        assert_eq!(paths, ["/permission/0/duty/0", "/permission/0/duty/0"]);
     }
 }

@@ -4,9 +4,11 @@ mod absolute_size;
 mod count;
 mod credential;
 mod date_time;
+mod day_of_week;
 mod delay_period;
 mod elapsed_time;
 mod file_format;
+mod hour_of_day;
 mod industry;
 mod language;
 mod metered_time;
@@ -31,7 +33,7 @@ use crate::world::{Facts, Request, World};
 pub(crate) use since::end;
 
 /// Every operand, one file each.
-static ALL: [&Operand; 22] = [
+static ALL: [&Operand; 24] = [
     &absolute_size::OPERAND,
     &count::OPERAND,
     &credential::CLAIM,
@@ -39,9 +41,11 @@ static ALL: [&Operand; 22] = [
     &credential::MEMBERSHIP,
     &credential::ROLE,
     &date_time::OPERAND,
+    &day_of_week::OPERAND,
     &delay_period::OPERAND,
     &elapsed_time::OPERAND,
     &file_format::OPERAND,
+    &hour_of_day::OPERAND,
     &industry::OPERAND,
     &language::OPERAND,
     &metered_time::OPERAND,
@@ -65,7 +69,7 @@ pub enum OperandKind {
     Duration,
     /// An IRI that names one thing: two different ones are two things.
     Identifier,
-    /// xsd:dateTime, xsd:date meaning its first instant in UTC, or xsd:time for a time of every day.
+    /// xsd:dateTime, xsd:date for a whole day, or xsd:time for a time of every day.
     Instant,
     /// A language tag (BCP 47).
     Language,
@@ -210,7 +214,14 @@ pub fn find(left: &str) -> Option<&'static Operand> {
     ALL.iter().find(|operand| operand.name == left || (operand.reads)(left)).copied()
 }
 
-pub(crate) use credential::kind as credential_kind;
+pub(crate) use credential::{CLAIM_PREFIX, is_issuer, kind as credential_kind, split as claim};
+
+/// Whether several facts of it are a set, of which one must fit: the claims of a party, the properties of a party or an
+/// asset. Several facts of a use are several uses.
+pub(crate) fn is_set(atomic: &Atomic) -> bool {
+    matches!(atomic.about, About::Asset | About::Party)
+        || atomic.operand.is_some_and(|operand| operand.is_set)
+}
 
 /// What is known of `atomic`'s left operand. In a refinement of party or asset it is a property of these.
 pub(crate) fn fact<'w>(atomic: &Atomic, request: &Request<'_>, world: &'w World<'_>) -> Fact<'w> {

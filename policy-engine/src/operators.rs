@@ -5,13 +5,14 @@ use std::cmp::Ordering;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 
-use crate::hierarchy::Hierarchy;
+use crate::calendar::Day;
+use crate::hierarchy::{Hierarchy, Relation};
 use crate::model::{Operator, Value};
 use crate::operand;
 
-/// Whether the facts satisfy the comparison. Several facts must each satisfy it (so a use for two purposes needs both
-/// allowed), except `isAllOf`, which wants every right operand among the facts; where the facts are a set (`is_set`:
-/// the roles of a party), one must satisfy it, and none may be excluded.
+/// Whether the facts satisfy the comparison. Several facts must each satisfy it, except `isAllOf`, which wants every
+/// right operand among the facts; where the facts are a set (`is_set`: the roles of a party), one must satisfy it, and
+/// none may be excluded.
 pub(crate) fn holds(
     operator: Operator,
     facts: &[Value],
@@ -26,13 +27,17 @@ pub(crate) fn holds(
     let in_order =
         |test: fn(Ordering) -> bool| over(&|fact| any(right.iter().map(|r| compare(fact, r, test))));
     match operator {
-        Operator::Eq | Operator::IsAnyOf => over(&|fact| any(right.iter().map(|r| same(fact, r)))),
-        Operator::Neq | Operator::IsNoneOf => {
-            every(facts.iter().flat_map(|fact| right.iter().map(move |r| same(fact, r).map(|same| !same))))
-        }
-        Operator::IsAllOf => every(right.iter().map(|r| any(facts.iter().map(|fact| same(fact, r))))),
+        Operator::Eq | Operator::IsAnyOf => over(&|fact| any(right.iter().map(|r| same(fact, r, known)))),
+        Operator::Neq | Operator::IsNoneOf => every(
+            facts.iter().flat_map(|fact| right.iter().map(move |r| same(fact, r, known).map(|same| !same))),
+        ),
+        Operator::IsAllOf => every(right.iter().map(|r| any(facts.iter().map(|fact| same(fact, r, known))))),
         Operator::IsA | Operator::IsPartOf => {
             over(&|fact| any(right.iter().map(|r| lies_within(fact, r, known))))
+        }
+        // A set has each part that one of its members has.
+        Operator::HasPart if is_set => {
+            every(right.iter().map(|r| any(facts.iter().map(|fact| lies_within(r, fact, known)))))
         }
         Operator::HasPart => over(&|fact| every(right.iter().map(|r| lies_within(r, fact, known)))),
         Operator::Gt => in_order(Ordering::is_gt),
@@ -58,30 +63,54 @@ fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     every(answers.map(|answer| answer.map(|yes| !yes))).map(|none| !none)
 }
 
+/// Whether one term or area lies within another. A term of which nothing is known may lie anywhere.
 fn lies_within(part: &Value, whole: &Value, known: &Hierarchy) -> Option<bool> {
     match (part, whole) {
-        (Value::Term(part), Value::Term(whole)) => Some(known.is_within(part, whole)),
+        (Value::Term(part), Value::Term(whole)) => match known.relation(part, whole) {
+            Relation::Narrower | Relation::Same => Some(true),
+            Relation::Broader | Relation::Disjoint => Some(false),
+            Relation::Unrelated => (known.knows(part) && known.knows(whole)).then_some(false),
+        },
         (Value::Area(part), Value::Area(whole)) => Some(encloses(whole, part)),
+        // What is known of a place encloses it, so it may be smaller.
         (Value::Term(place), Value::Area(whole)) => {
-            // What is known of a place encloses it, so it may be smaller.
-            let around = known.area(place)?;
-            if encloses(whole, &around) {
+            if known.areas(place).any(|around| encloses(whole, &around)) {
                 Some(true)
             } else {
-                common(&[*whole, around]).is_none().then_some(false)
+                known.areas(place).any(|around| common(&[*whole, around]).is_none()).then_some(false)
             }
         }
         (Value::Area(part), Value::Term(place)) => {
-            let around = known.area(place)?;
-            (!encloses(&around, part)).then_some(false)
+            known.areas(place).any(|around| !encloses(&around, part)).then_some(false)
         }
-        _ => same(part, whole),
+        _ => same(part, whole, known),
     }
 }
 
-/// Whether two values are one; `None` where they are of two types, since `"3"` may well mean 3.
-fn same(a: &Value, b: &Value) -> Option<bool> {
-    (std::mem::discriminant(a) == std::mem::discriminant(b)).then(|| a == b)
+/// Whether two values are one; `None` where that is not known: they are of two types, since `"3"` may well mean 3, or one
+/// has a prefix that nobody declared, which may stand for the namespace of the other.
+fn same(a: &Value, b: &Value, known: &Hierarchy) -> Option<bool> {
+    match (a, b) {
+        (Value::Term(a), Value::Term(b)) => {
+            let equal = known.canonical(a) == known.canonical(b);
+            if !equal && (may_abbreviate(a, b) || may_abbreviate(b, a)) { None } else { Some(equal) }
+        }
+        (Value::Day(_), Value::Instant(_)) | (Value::Instant(_), Value::Day(_)) => {
+            order(a, b).map(Ordering::is_eq)
+        }
+        _ => (std::mem::discriminant(a) == std::mem::discriminant(b)).then(|| a == b),
+    }
+}
+
+/// Whether `short` may be `full` with a prefix in place of its namespace: `dpv:Marketing` for
+/// `https://w3id.org/dpv#Marketing`.
+fn may_abbreviate(short: &str, full: &str) -> bool {
+    let Some((prefix, local)) = short.split_once(':') else { return false };
+    let is_prefix = !prefix.is_empty() && !["did", "http", "https", "urn"].contains(&prefix);
+    is_prefix
+        && !local.is_empty()
+        && full.contains("://")
+        && full.strip_suffix(local).is_some_and(|namespace| namespace.ends_with(['/', '#', ':']))
 }
 
 fn encloses(whole: &[f64; 4], part: &[f64; 4]) -> bool {
@@ -104,7 +133,10 @@ pub(crate) fn common(areas: &[[f64; 4]]) -> Option<[f64; 4]> {
 pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Instant(a), Value::Instant(b)) => Some(a.cmp(b)),
-        (Value::TimeOfDay(a), Value::TimeOfDay(b)) => Some(a.cmp(b)),
+        (Value::Instant(at), Value::Day(day)) => Some(within_day(*at, day)),
+        (Value::Day(day), Value::Instant(at)) => Some(within_day(*at, day).reverse()),
+        (Value::Day(a), Value::Day(b)) => days(a, b),
+        (Value::TimeOfDay(a), Value::TimeOfDay(b)) => (a.offset == b.offset).then(|| a.time.cmp(&b.time)),
         (Value::Number(a), Value::Number(b)) => Some(a.cmp(b)),
         (Value::Duration { months: 0, nanoseconds: a }, Value::Duration { months: 0, nanoseconds: b }) => {
             Some(a.cmp(b))
@@ -114,18 +146,54 @@ pub(crate) fn order(a: &Value, b: &Value) -> Option<Ordering> {
     }
 }
 
+/// How an instant stands to a day.
+fn within_day(at: jiff::Timestamp, day: &Day) -> Ordering {
+    if at < day.start() {
+        Ordering::Less
+    } else if at < day.end() {
+        Ordering::Equal
+    } else {
+        Ordering::Greater
+    }
+}
+
+/// How two days stand: days of two zones that share hours have no order.
+fn days(a: &Day, b: &Day) -> Option<Ordering> {
+    if a == b || a.start() == b.start() {
+        Some(Ordering::Equal)
+    } else if a.end() <= b.start() {
+        Some(Ordering::Less)
+    } else {
+        (b.end() <= a.start()).then_some(Ordering::Greater)
+    }
+}
+
+/// Whether two values of one ordered type always stand as `test` wants: durations with months as long as they are in every
+/// calendar.
+pub(crate) fn always(a: &Value, b: &Value, test: fn(Ordering) -> bool) -> bool {
+    match (a, b) {
+        (Value::Duration { months: 0, .. }, Value::Duration { months: 0, .. }) => {
+            order(a, b).is_some_and(test)
+        }
+        (Value::Duration { .. }, Value::Duration { .. }) => {
+            calendars(a, b).is_some_and(|orders| orders.into_iter().all(test))
+        }
+        _ => order(a, b).is_some_and(test),
+    }
+}
+
 /// Durations with months are ordered where they are so from each of four dates (XML Schema 1.1, section 3.3.6.2).
 fn durations(a: &Value, b: &Value) -> Option<Ordering> {
-    let from = [date(1696, 9, 1), date(1697, 2, 1), date(1903, 3, 1), date(1903, 7, 1)];
-    let mut found = None;
-    for start in from {
-        let start = start.to_zoned(TimeZone::UTC).ok()?.timestamp();
-        let here = operand::end(start, a)?.cmp(&operand::end(start, b)?);
-        if *found.get_or_insert(here) != here {
-            return None;
-        }
-    }
-    found
+    let [first, others @ ..] = calendars(a, b)?;
+    others.iter().all(|other| *other == first).then_some(first)
+}
+
+fn calendars(a: &Value, b: &Value) -> Option<[Ordering; 4]> {
+    let from = |year, month| {
+        let start = date(year, month, 1).to_zoned(TimeZone::UTC).ok()?.timestamp();
+        Some(operand::end(start, a)?.cmp(&operand::end(start, b)?))
+    };
+    Some([from(1696, 9)?, from(1697, 2)?, from(1903, 3)?, from(1903, 7)?])
 }
 
 #[cfg(test)]
@@ -169,6 +237,26 @@ mod tests {
         );
         assert_eq!(holds(Operator::Neq, &both, &[number], true, &known), Some(false));
         assert_eq!(holds(Operator::Neq, &both, &[Value::Term("4".into())], true, &known), None);
+    }
+
+    #[test]
+    fn what_nothing_is_known_of_is_not_known_to_lie_elsewhere() {
+        let known = Hierarchy::shipped();
+        let term = |text: &str| Value::Term(text.into());
+        let part =
+            |fact: &str, whole: &str| holds(Operator::IsPartOf, &[term(fact)], &[term(whole)], false, &known);
+        assert_eq!(
+            (part("BE", "EU"), part("GB", "EU"), part("US", "EU")),
+            (Some(true), Some(false), Some(false))
+        );
+        assert_eq!((part("London", "GB"), part("BE", "urn:my-region")), (None, None));
+        let none =
+            |fact: &str, other: &str| holds(Operator::Neq, &[term(fact)], &[term(other)], false, &known);
+        assert_eq!(none("https://w3id.org/dpv#Marketing", "dpv:Marketing"), None);
+        assert_eq!(none("https://w3id.org/dpv#Marketing", "dpv:Advertising"), Some(true));
+        assert_eq!(none("urn:a", "urn:b"), Some(true), "two names are two");
+        let russia = "http://publications.europa.eu/resource/authority/country/RUS";
+        assert_eq!(none(russia, "RU"), Some(false));
     }
 
     #[test]

@@ -16,14 +16,14 @@ use crate::world::{Facts, Request, World};
 /// stand for the use; what the user states otherwise takes their place.
 #[must_use]
 pub fn promised(policy: &Policy, action: &str, known: &Hierarchy) -> Vec<Facts> {
-    let (permissions, prohibitions) = clauses(policy);
+    let (permissions, prohibitions) = clauses(policy, known);
     let mut uses: Vec<Facts> = Vec::new();
-    for permission in permissions.iter().filter(|rule| covers(&rule.action, action, known)) {
+    for permission in permissions.iter().filter(|rule| covers(rule.action, action, known)) {
         let wanted = all(&permission.conditions).unwrap_or_default();
         // What is only promised against prohibitions comes second: it may be impossible to name.
         let against = prohibitions
             .iter()
-            .filter(|rule| covers(&rule.action, action, known))
+            .filter(|rule| covers(rule.action, action, known))
             .try_fold(wanted.clone(), |so_far, rule| product(&so_far, &negated_all(&rule.conditions)?));
         for way in against.into_iter().flatten().chain(wanted) {
             if let Some(facts) = within(&way, known)

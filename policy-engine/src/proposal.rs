@@ -3,20 +3,35 @@
 use crate::action::covers;
 use crate::alternatives::all;
 use crate::compare::{entails, permission_gaps, same_rule};
-use crate::compatible::{clause, decide};
+use crate::compatible::{clause, contained, decide};
+use crate::evaluate::conflicts;
 use crate::hierarchy::Hierarchy;
+use crate::lowered::lowered;
 use crate::model::{Conflict, Constraint, Kind, Policy, Rule, Scope};
 use crate::satisfy::Possible;
+use crate::treatment::{Treatment, is_transform};
 
 /// The terms that permit exactly what both `a` and `b` permit, as far as what is known tells: each pair of permissions
 /// whose actions overlap gives one with the conditions and duties of both; every prohibition and obligation of either
 /// is kept. `None` where nothing is permitted by both.
 #[must_use]
 pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
+    // Where a rule of either names its own party or asset, every rule of both does.
+    let own = |policy: &Policy| {
+        policy.rules().any(|rule| rule.assigner.is_some() || rule.assignee.is_some() || rule.target.is_some())
+    };
+    let (spread_a, spread_b);
+    let (a, b) = if own(a) || own(b) {
+        (spread_a, spread_b) = (spread(a), spread(b));
+        (&spread_a, &spread_b)
+    } else {
+        (a, b)
+    };
     let mut policy = Policy {
         id: String::new(),
         kind: Kind::Offer,
         conflict: stricter(a.conflict, b.conflict),
+        profiles: a.profiles.union(&b.profiles).cloned().collect(),
         target: same(&a.target, &b.target)?,
         assigner: same(&a.assigner, &b.assigner)?,
         assignee: same(&a.assignee, &b.assignee)?,
@@ -27,7 +42,7 @@ pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
     let pairs = a.permissions.iter().flat_map(|one| b.permissions.iter().map(move |other| (one, other)));
     let mut permissions: Vec<Rule> = pairs.filter_map(|(one, other)| both(one, other, known)).collect();
     permissions.retain(|rule| {
-        let alternatives = all(&clause(&policy, rule).conditions).map(|found| decide(&found, known).0);
+        let alternatives = all(&clause(&policy, rule, known).conditions).map(|found| decide(&found, known).0);
         alternatives != Some(Possible::No)
     });
     // What lies within another permission says nothing new.
@@ -47,8 +62,37 @@ pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
     if policy.permissions.is_empty() {
         return None;
     }
+    let may_be_void = |one: &Policy| {
+        one.conflict == Conflict::Invalid
+            && one.permissions.len() > 1
+            && conflicts(one, known).next().is_some()
+    };
+    if may_be_void(a) || may_be_void(b) {
+        // Where one of them is void, the proposal must be so too.
+        let within = |whole: &Policy| contained(&policy, whole, known) == Some(true);
+        if !(within(a) && within(b)) {
+            return None;
+        }
+    } else if may_be_void(&policy) {
+        // Neither is ever void, so their sum must not be.
+        policy.conflict = Conflict::Prohibit;
+    }
     renumber(&mut policy);
     Some(policy)
+}
+
+/// The policy with what it names for all its rules at each of them.
+fn spread(policy: &Policy) -> Policy {
+    let named = |id: &Option<String>| id.clone().map(|id| Scope { id: Some(id), refinements: Vec::new() });
+    let (assigner, assignee, target) = (named(&policy.assigner), named(&policy.assignee), named(&policy.target));
+    let mut spread = Policy { assigner: None, assignee: None, target: None, ..policy.clone() };
+    let rules = spread.permissions.iter_mut().chain(&mut spread.prohibitions).chain(&mut spread.obligations);
+    for rule in rules {
+        rule.assigner = rule.assigner.take().or_else(|| assigner.clone());
+        rule.assignee = rule.assignee.take().or_else(|| assignee.clone());
+        rule.target = rule.target.take().or_else(|| target.clone());
+    }
+    spread
 }
 
 /// What both or one of them name; the outer `None` where they name different ones.
@@ -76,13 +120,28 @@ fn both(one: &Rule, other: &Rule, known: &Hierarchy) -> Option<Rule> {
     };
     Some(Rule {
         action: action.clone(),
-        refinements: simplified(&one.refinements, &other.refinements, known),
+        refinements: refinements(one, other, known)?,
+        assigner: common(one.assigner.as_ref(), other.assigner.as_ref(), known)?,
         assignee: common(one.assignee.as_ref(), other.assignee.as_ref(), known)?,
         target: common(one.target.as_ref(), other.target.as_ref(), known)?,
         constraints: simplified(&one.constraints, &other.constraints, known),
         duties: union(&one.duties, &other.duties),
         ..one.clone()
     })
+}
+
+/// How both want the action to be done; `None` where nothing is known that leaves no more of the data than either.
+fn refinements(one: &Rule, other: &Rule, known: &Hierarchy) -> Option<Vec<Constraint>> {
+    let own =
+        |rule: &Rule| rule.refinements.iter().filter(|one| !is_transform(one)).cloned().collect::<Vec<_>>();
+    let data = match (Treatment::of(one), Treatment::of(other)) {
+        (Some(a), Some(b)) => a.both(&b, known)?.refinements(),
+        _ if same_rule(one, other) => {
+            one.refinements.iter().filter(|one| is_transform(one)).cloned().collect()
+        }
+        _ => return None,
+    };
+    Some(data.into_iter().chain(simplified(&own(one), &own(other), known)).collect())
 }
 
 /// The narrower of two scopes; the outer `None` where they have nothing in common that could be named.
@@ -104,7 +163,8 @@ fn simplified(a: &[Constraint], b: &[Constraint], known: &Hierarchy) -> Vec<Cons
     let mut place = 0;
     while let Some(one) = kept.get(place).cloned() {
         kept.remove(place);
-        if !entails(&kept, &one, known) {
+        let given: Vec<_> = kept.iter().map(|other| lowered(other, known)).collect();
+        if !entails(&given, &lowered(&one, known), known) {
             kept.insert(place, one);
             place += 1;
         }
@@ -167,6 +227,7 @@ mod tests {
                  EU and the time must be before 2030-01-01T00:00:00Z",
                 "forbidden: distribute",
                 "required: attribute",
+                "where the same action is both allowed and forbidden, nothing in these terms is allowed",
             ]
         );
         for whole in [&a, &b] {

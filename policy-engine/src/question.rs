@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::advice::{Advice, advise};
+use crate::compact::compact;
 use crate::duty::DutyState;
 use crate::error::PolicyError;
 use crate::evaluate::{Decision, evaluate};
@@ -56,7 +57,7 @@ impl Question {
         now: Timestamp,
         mut known: Hierarchy,
     ) -> Result<Self, PolicyError> {
-        let source = policy.clone();
+        let source = compact(policy)?.policy;
         let policy = Policy::parse_inheriting(policy, parents)?;
         let asked = |key: &str| request.pointer(&format!("/permission/0/{key}")).and_then(Json::as_str);
         let need = |key: &str| {
@@ -189,6 +190,7 @@ impl Question {
             usage: self.usage,
             since: self.since,
             stated: &self.stated,
+            together: None,
             asset: &self.asset,
             party: &self.party_facts,
             credentials: &self.credentials,
@@ -234,10 +236,7 @@ fn facts(world: &Json, key: &str) -> Result<Facts, PolicyError> {
             for (left, values) in all {
                 let several = values.as_array().map_or_else(|| std::slice::from_ref(values), Vec::as_slice);
                 for value in several {
-                    // Numbers are written as JSON has them, which a policy must not.
-                    let value =
-                        value.as_f64().map_or_else(|| value.clone(), |number| json!(number.to_string()));
-                    facts.state(left, &value).map_err(|error| of_world(&format!("/{key}/{left}"), &error))?;
+                    facts.state(left, value).map_err(|error| of_world(&format!("/{key}/{left}"), &error))?;
                 }
             }
         }
@@ -262,7 +261,9 @@ fn usage(world: &Json) -> Result<Usage, PolicyError> {
     };
     let metered = match world.pointer("/usage/metered") {
         None => None,
-        Some(json) => match literal::read(json, Some(OperandKind::Duration), "/usage/metered") {
+        Some(json) => match literal::read(json, Some(OperandKind::Duration), false, "/usage/metered")
+            .map(|read| read.value)
+        {
             Ok(Value::Duration { months: 0, nanoseconds }) => {
                 Some(jiff::SignedDuration::from_nanos(i64::try_from(nanoseconds).unwrap_or(i64::MAX)))
             }

@@ -3,7 +3,7 @@
 
 use crate::action::covers;
 use crate::duty::{self, DutyState};
-use crate::evaluate::{Truth, all, truth};
+use crate::evaluate::{Truth, all, is_asset, is_party, truth};
 use crate::explain;
 use crate::model::{ANY_ACTION, Constraint, Policy, Rule, RuleKind, Scope};
 use crate::world::{Request, World};
@@ -172,7 +172,7 @@ fn said(truth: Truth<'_>, request: &Request<'_>, world: &World<'_>) -> Said {
 fn belongs(asked: Option<&str>, whole: &str, world: &World<'_>) -> Said {
     match asked {
         None => Said::Unknown(format!("the rule is for `{whole}`, and nothing is asked for by name")),
-        Some(asked) if world.hierarchy.is_within(asked, whole) => Said::Holds,
+        Some(asked) if is_party(asked, whole, world) || is_asset(asked, whole, world) => Said::Holds,
         Some(asked) => {
             Said::Fails(format!("the rule is for `{whole}`, and `{asked}` is not known to be part of it"))
         }

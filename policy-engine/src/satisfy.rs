@@ -9,11 +9,27 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 
 use crate::alternatives::Literal;
+use crate::calendar::DailyTime;
+use crate::compare::atomic_entails;
 use crate::decimal::Decimal;
 use crate::hierarchy::{Hierarchy, Relation};
-use crate::model::{Operator, Value};
-use crate::operand::OperandKind;
+use crate::model::{About, Atomic, Operator, Value};
+use crate::operand::{Change, OperandKind, is_set};
 use crate::operators::{common, order};
+
+/// What begins the fact that a duty is done.
+pub(crate) const DONE: &str = "done: ";
+/// ODRL's own operands that cannot be below zero, besides those the engine knows (Vocabulary 2.2, section 3.9).
+const NONNEGATIVE: [&str; 8] = [
+    "absoluteSize",
+    "absoluteSizeHeight",
+    "absoluteSizeWidth",
+    "absoluteTemporalPosition",
+    "relativeSize",
+    "relativeSizeHeight",
+    "relativeSizeWidth",
+    "resolution",
+];
 
 /// Three-valued: whether something can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,12 +39,73 @@ pub(crate) enum Possible {
     Yes,
 }
 
-/// Whether one value of the operand can satisfy all literals, which are about one fact.
+/// Whether one value of the operand can satisfy all literals, which are about one fact; or nothing being known of it,
+/// where that will do for each of them.
 pub(crate) fn satisfiable(literals: &[Literal<'_>], known: &Hierarchy) -> Possible {
-    if literals.iter().any(|literal| literal.atomic.operand.is_some_and(|operand| operand.is_set)) {
+    if literals.iter().all(|literal| literal.or_unknown && may_be_missing(literal.atomic)) {
+        return Possible::Yes;
+    }
+    if literals.iter().any(|given| !given.or_unknown && rules_out(given, literals, known)) {
+        return Possible::No;
+    }
+    if literals.iter().any(|literal| is_set(literal.atomic)) {
         return of_a_set(literals, known);
     }
     of_one(literals, known).0
+}
+
+/// Whether there is a state of the world in which nothing is known of the fact. The time is always known, and who asks.
+fn may_be_missing(atomic: &Atomic) -> bool {
+    match atomic.operand {
+        Some(operand) if atomic.about != About::Asset && atomic.about != About::Party => {
+            match operand.changes {
+                Change::Request => false,
+                Change::Time => operand.since.is_some(),
+                Change::Credential | Change::Duty | Change::Statement | Change::Use => true,
+            }
+        }
+        _ => true,
+    }
+}
+
+/// Whether what one literal says for certain rules another one out.
+fn rules_out(given: &Literal<'_>, all: &[Literal<'_>], known: &Hierarchy) -> bool {
+    let stated;
+    let given = if given.wanted {
+        given.atomic
+    } else if let Some(opposite) = opposite(given.atomic) {
+        stated = opposite;
+        &stated
+    } else {
+        return false;
+    };
+    all.iter().any(|other| {
+        if !other.wanted {
+            return atomic_entails(given, other.atomic, known);
+        }
+        // Two names may stand for things that overlap, whatever they are called.
+        let of_names = other.atomic.right.iter().any(|right| matches!(right, Value::Term(_)));
+        !of_names && opposite(other.atomic).is_some_and(|opposite| atomic_entails(given, &opposite, known))
+    })
+}
+
+/// What holds of one known value where the comparison does not.
+fn opposite(atomic: &Atomic) -> Option<Atomic> {
+    if is_set(atomic) || atomic.right.len() > 1 && atomic.operator.is_ordering() {
+        return None;
+    }
+    let operator = match atomic.operator {
+        Operator::Eq => Operator::Neq,
+        Operator::Neq => Operator::Eq,
+        Operator::IsAnyOf => Operator::IsNoneOf,
+        Operator::IsNoneOf => Operator::IsAnyOf,
+        Operator::Gt => Operator::Lteq,
+        Operator::Gteq => Operator::Lt,
+        Operator::Lt => Operator::Gteq,
+        Operator::Lteq => Operator::Gt,
+        Operator::HasPart | Operator::IsA | Operator::IsAllOf | Operator::IsPartOf => return None,
+    };
+    Some(Atomic { operator, ..atomic.clone() })
 }
 
 /// A value that satisfies all literals, if one is known.
@@ -87,10 +164,10 @@ fn points(literals: &[Literal<'_>]) -> Option<Vec<Value>> {
     let values: Vec<&Value> = literals.iter().flat_map(|literal| &literal.atomic.right).collect();
     let all = |is: fn(&Value) -> bool| values.iter().all(|value| is(value));
     let nonnegative = literals.iter().any(|literal| {
-        literal
-            .atomic
-            .operand
-            .map_or_else(|| is_nonnegative(&literal.atomic.left), |operand| operand.nonnegative)
+        literal.atomic.operand.map_or_else(
+            || NONNEGATIVE.contains(&literal.atomic.left.as_str()),
+            |operand| operand.nonnegative,
+        )
     });
     if all(|value| matches!(value, Value::Number(_))) {
         let bounds = values.iter().filter_map(|value| match value {
@@ -115,16 +192,17 @@ fn points(literals: &[Literal<'_>]) -> Option<Vec<Value>> {
         return Some(instants.map(Value::Instant).collect());
     }
     if all(|value| matches!(value, Value::TimeOfDay(_))) {
-        let midnight = jiff::civil::Time::midnight();
         let neighbours = values.iter().filter_map(|value| match value {
             Value::TimeOfDay(time) => Some(*time),
             _ => None,
         });
         let step = jiff::SignedDuration::from_nanos(1);
-        let times = neighbours.flat_map(|time| {
-            [time.checked_sub(step).ok(), Some(time), time.checked_add(step).ok(), Some(midnight)]
+        let times = neighbours.flat_map(|one| {
+            let at = |time| DailyTime { time, ..one };
+            let around = [one.time.checked_sub(step).ok(), one.time.checked_add(step).ok()];
+            around.into_iter().flatten().map(at).chain([one, one.midnight()]).collect::<Vec<_>>()
         });
-        return Some(times.flatten().map(Value::TimeOfDay).collect());
+        return Some(times.map(Value::TimeOfDay).collect());
     }
     let parts: Option<Vec<(i64, i128)>> = values
         .iter()
@@ -199,14 +277,6 @@ fn holds_ordered(literal: &Literal<'_>, value: &Value) -> Option<bool> {
     })
 }
 
-/// Sizes, counts and amounts cannot be below zero; places and temperatures can.
-fn is_nonnegative(left: &str) -> bool {
-    let local = left.rsplit(['#', '/', ':']).next().unwrap_or(left);
-    ["absoluteSize", "count", "percentage", "payAmount", "resolution"]
-        .iter()
-        .any(|prefix| local.starts_with(prefix))
-}
-
 /// Rectangles: what lies within several lies in what they share.
 fn areas(literals: &[Literal<'_>]) -> (Possible, Option<Value>) {
     let mut within = Vec::new();
@@ -261,16 +331,18 @@ fn terms(literals: &[Literal<'_>], known: &Hierarchy) -> (Possible, Option<Value
     if let found @ (Possible::Yes, _) = best(&mut own.chain(known.terms().map(str::to_owned))) {
         return found;
     }
-    // There is always another name: what only excludes identifiers can be met.
+    // There is always another name: what only excludes some can be met. What lies within what is only known of
+    // identifiers, which are one thing each.
     let is_identifier = |literal: &Literal<'_>| {
         literal.atomic.operand.is_some_and(|operand| operand.kind == OperandKind::Identifier)
     };
     let excludes = |literal: &Literal<'_>| match literal.atomic.operator {
         Operator::Neq | Operator::IsNoneOf => literal.wanted,
-        Operator::Eq | Operator::IsA | Operator::IsAnyOf | Operator::IsPartOf => !literal.wanted,
+        Operator::Eq | Operator::IsAnyOf => !literal.wanted,
+        Operator::IsA | Operator::IsPartOf => !literal.wanted && is_identifier(literal),
         _ => false,
     };
-    if literals.iter().all(|literal| is_identifier(literal) && excludes(literal)) {
+    if literals.iter().all(excludes) {
         return (Possible::Yes, None);
     }
     // One that nobody has named yet may fit, unless it would have to lie within two terms that share nothing.
@@ -320,6 +392,8 @@ fn term_holds(candidate: &str, literal: &Literal<'_>, known: &Hierarchy) -> Poss
     let truth = match literal.atomic.operator {
         Operator::Eq | Operator::IsAnyOf => any(each(&same)),
         Operator::Neq | Operator::IsNoneOf => not(any(each(&same))),
+        // Another use beside this one may have the others.
+        Operator::IsAllOf if literal.atomic.right.len() > 1 => Possible::Maybe,
         Operator::IsAllOf => every(each(&same)),
         Operator::IsA | Operator::IsPartOf => any(each(&below)),
         Operator::HasPart => every(each(&above)),

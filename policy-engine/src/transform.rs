@@ -295,8 +295,12 @@ impl fmt::Display for Transform {
                 let values = values.iter().map(crate::explain::value).collect::<Vec<_>>().join(", ");
                 write!(f, "only rows are handed on whose `{column}` {verb} {values}")
             }
-            Self::Place { area: [west, south, east, north], .. } => {
-                write!(f, "only rows are handed on that lie within {south}°–{north}° N, {west}°–{east}° E")
+            Self::Place { columns, area: [west, south, east, north] } => {
+                write!(f, "only rows are handed on that lie within {south}°–{north}° N, {west}°–{east}° E")?;
+                match columns {
+                    None => Ok(()),
+                    Some((latitude, longitude)) => write!(f, " (by `{latitude}` and `{longitude}`)"),
+                }
             }
             Self::Round { column, step } => write!(f, "`{column}` is rounded to multiples of {step}"),
             Self::Truncate { column, step } => write!(f, "the time `{column}` is cut to steps of {step:#}"),

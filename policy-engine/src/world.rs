@@ -64,8 +64,8 @@ impl Facts {
     /// It is not of the operand's type.
     pub fn state(&mut self, left: &str, value: &Json) -> Result<(), PolicyError> {
         let kind = operand::find(left).map(|operand| operand.kind);
-        let value = literal::read(value, kind, &format!("/{left}"))?;
-        self.put(left, value);
+        let read = literal::read(value, kind, true, &format!("/{left}"))?;
+        self.put(left, read.value);
         Ok(())
     }
 
@@ -90,6 +90,32 @@ impl Facts {
         found.map(Vec::as_slice)
     }
 
+    /// The uses that these facts are together: one value of each operand in each. `None` where there are more than `most`.
+    pub(crate) fn apart(&self, most: usize) -> Option<Vec<Self>> {
+        let mut uses = vec![Self::default()];
+        for (left, values) in &self.0 {
+            if uses.len().checked_mul(values.len().max(1))? > most {
+                return None;
+            }
+            uses = uses
+                .iter()
+                .flat_map(|one| {
+                    values.iter().map(move |value| {
+                        let mut next = one.clone();
+                        next.put(left, value.clone());
+                        next
+                    })
+                })
+                .collect();
+        }
+        Some(uses)
+    }
+
+    /// Whether any operand has several values.
+    pub(crate) fn are_several(&self) -> bool {
+        self.0.values().any(|values| values.len() > 1)
+    }
+
     /// States `value` of `left` instead of whatever is stated.
     pub(crate) fn restate(&mut self, left: &str, unit: Option<&str>, value: Value) {
         let key = unit.map_or_else(|| left.to_owned(), |unit| format!("{left} {unit}"));
@@ -109,8 +135,11 @@ pub struct World<'a> {
     pub usage: Usage,
     /// When the agreement was made.
     pub since: Option<Timestamp>,
-    /// Of the use: as declared or as bound by signature. Several purposes or places must each be allowed.
+    /// Of the use: as declared or as bound by signature. A use for several purposes or in several places is as many uses,
+    /// each of which must be allowed.
     pub stated: &'a Facts,
+    /// All that is stated, where `stated` is one of several uses; `isAllOf` looks at it.
+    pub together: Option<&'a Facts>,
     /// Of the asset, for its refinements.
     pub asset: &'a Facts,
     /// Of the party, for its refinements.
@@ -132,6 +161,7 @@ impl<'a> World<'a> {
             usage: Usage { count: None, first: None, last: None, metered: None },
             since: None,
             stated: &NO_FACTS,
+            together: None,
             asset: &NO_FACTS,
             party: &NO_FACTS,
             credentials: &[],

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::literal;
-use crate::model::{ANY_ACTION, Conflict, Constraint, Kind, Logical, Policy, Rule};
+use crate::model::{ANY_ACTION, Conflict, Constraint, Logical, Policy, Rule, Scope, Value};
 use crate::odrl::REFINEMENT;
 
 impl Policy {
@@ -11,13 +11,8 @@ impl Policy {
     /// that of [`Self::parse_odrl`].
     #[must_use]
     pub fn write(&self) -> Json {
-        let kind = match self.kind {
-            Kind::Agreement => "Agreement",
-            Kind::Offer => "Offer",
-            Kind::Set => "Set",
-        };
         let mut map = Map::new();
-        map.insert("@type".to_owned(), json!(kind));
+        map.insert("@type".to_owned(), json!(self.kind.term()));
         if !self.id.is_empty() {
             map.insert("@id".to_owned(), json!(self.id));
         }
@@ -33,6 +28,11 @@ impl Policy {
             ("assignee", self.assignee.as_deref()),
         ] {
             map.extend(value.map(|value| (key.to_owned(), json!(value))));
+        }
+        match self.profiles.iter().collect::<Vec<_>>().as_slice() {
+            [] => {}
+            [one] => drop(map.insert("profile".to_owned(), json!(one))),
+            several => drop(map.insert("profile".to_owned(), json!(several))),
         }
         for (key, rules) in [
             ("permission", &self.permissions),
@@ -59,20 +59,16 @@ fn write_rule(rule: &Rule) -> Json {
     if !rule.refinements.is_empty() {
         map.insert(REFINEMENT.to_owned(), rule.refinements.iter().map(write_constraint).collect());
     }
-    for (key, scope) in [("assignee", &rule.assignee), ("target", &rule.target)] {
-        let Some(scope) = scope else { continue };
-        let written = match &scope.id {
-            Some(id) if scope.refinements.is_empty() => json!(id),
-            id => {
-                let refinements: Vec<_> = scope.refinements.iter().map(write_constraint).collect();
-                let mut collection = json!({"refinement": refinements});
-                if let (Some(id), Some(map)) = (id, collection.as_object_mut()) {
-                    map.insert("@id".to_owned(), json!(id));
-                }
-                collection
-            }
-        };
-        map.insert(key.to_owned(), written);
+    let own = [("assigner", &rule.assigner), ("assignee", &rule.assignee), ("target", &rule.target)];
+    for (key, scope) in own {
+        map.extend(scope.as_ref().map(|scope| (key.to_owned(), write_scope(scope))));
+    }
+    for (function, party) in &rule.functions {
+        match map.get_mut(function) {
+            None => drop(map.insert(function.clone(), write_scope(party))),
+            Some(Json::Array(several)) => several.push(write_scope(party)),
+            Some(one) => *one = json!([one.take(), write_scope(party)]),
+        }
     }
     if !rule.constraints.is_empty() {
         map.insert("constraint".to_owned(), rule.constraints.iter().map(write_constraint).collect());
@@ -81,6 +77,20 @@ fn write_rule(rule: &Rule) -> Json {
     insert_rules(&mut map, "consequence", &rule.consequences);
     insert_rules(&mut map, "remedy", &rule.remedies);
     Json::Object(map)
+}
+
+fn write_scope(scope: &Scope) -> Json {
+    match &scope.id {
+        Some(id) if scope.refinements.is_empty() => json!(id),
+        id => {
+            let refinements: Vec<_> = scope.refinements.iter().map(write_constraint).collect();
+            let mut collection = json!({"refinement": refinements});
+            if let (Some(id), Some(map)) = (id, collection.as_object_mut()) {
+                map.insert("source".to_owned(), json!(id));
+            }
+            collection
+        }
+    }
 }
 
 fn write_constraint(constraint: &Constraint) -> Json {
@@ -102,6 +112,9 @@ fn write_constraint(constraint: &Constraint) -> Json {
             let mut written = json!({"leftOperand": atomic.left, "operator": atomic.operator.term(), "rightOperand": right});
             if let (Some(unit), Some(map)) = (&atomic.unit, written.as_object_mut()) {
                 map.insert("unit".to_owned(), json!(unit));
+            }
+            if let (Some(status), Some(map)) = (&atomic.status, written.as_object_mut()) {
+                map.insert("status".to_owned(), literal::write(&Value::Number(status.clone())));
             }
             written
         }

@@ -1,7 +1,7 @@
 //! Claims of the party's verified credentials: membership, role, issuer, and any claim by JSON path.
 //!
 //! `urn:concordat:credential:TYPE:PATH` is what the JSONPath `PATH` (RFC 9535) selects in each credential of the type
-//! `TYPE`, for example `urn:concordat:credential:MembershipCredential:$.credentialSubject.level`. Several claims are a
+//! `TYPE` (`*`: of any), for example `urn:concordat:credential:MembershipCredential:$.credentialSubject.level`. Several claims are a
 //! set: one of them must fit.
 
 use std::borrow::Cow;
@@ -15,7 +15,10 @@ use crate::model::Value;
 use crate::world::World;
 
 /// What begins the name of a claim.
-const CLAIM_PREFIX: &str = "urn:concordat:credential:";
+pub(crate) const CLAIM_PREFIX: &str = "urn:concordat:credential:";
+
+/// Credentials of any type.
+const ANY_KIND: &str = "*";
 
 const BASE: Operand =
     Operand { is_set: true, changes: Change::Credential, ..Operand::stated("", OperandKind::Identifier, "") };
@@ -26,7 +29,7 @@ pub(super) static CLAIM: Operand = Operand {
     kind: OperandKind::Any,
     reads: |left| split(left).is_some_and(|(_, path)| JsonPath::parse(path).is_ok()),
     fact: |atomic, _, world| match split(&atomic.left) {
-        Some((kind, path)) => claims(world, Some(kind), path),
+        Some((kind, path)) => claims(world, Some(kind).filter(|kind| *kind != ANY_KIND), path),
         None => Fact::Unsupported,
     },
     ..BASE
@@ -59,12 +62,20 @@ pub(crate) fn kind(left: &str) -> Option<&str> {
     match left {
         left if left == MEMBERSHIP.name => Some("MembershipCredential"),
         left if left == ROLE.name || left == ISSUER.name => Some(""),
-        left => split(left).map(|(kind, _)| kind),
+        left => split(left).map(|(kind, _)| if kind == ANY_KIND { "" } else { kind }),
     }
 }
 
-fn split(left: &str) -> Option<(&str, &str)> {
-    left.strip_prefix(CLAIM_PREFIX)?.split_once(':')
+/// Whether the operand is who issued the credentials that the conditions beside it are about.
+pub(crate) fn is_issuer(operand: Option<&'static Operand>) -> bool {
+    operand.is_some_and(|operand| operand.name == ISSUER.name)
+}
+
+/// Type and path; the type of a credential may itself have a colon.
+pub(crate) fn split(left: &str) -> Option<(&str, &str)> {
+    let rest = left.strip_prefix(CLAIM_PREFIX)?;
+    let at = rest.find(":$")?;
+    Some((rest.get(..at)?, rest.get(at + 1..)?))
 }
 
 /// Without credentials at hand nothing is known; a credential without the claim does not say so either.

@@ -1,7 +1,7 @@
 //! Lengths of time: what they share.
 
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Span, Timestamp};
 
 use super::{Fact, Since};
 use crate::model::{Atomic, Value};
@@ -32,7 +32,8 @@ pub(super) fn next(atomic: &Atomic, world: &World<'_>) -> Option<Timestamp> {
 /// `since` plus a duration, by the calendar.
 pub(crate) fn end(since: Timestamp, duration: &Value) -> Option<Timestamp> {
     let Value::Duration { months, nanoseconds } = duration else { return None };
-    let zoned = since.to_zoned(TimeZone::UTC).checked_add(months.months()).ok()?;
+    let months = Span::new().try_months(*months).ok()?;
+    let zoned = since.to_zoned(TimeZone::UTC).checked_add(months).ok()?;
     let nanoseconds = i64::try_from(*nanoseconds).ok()?;
     zoned.timestamp().checked_add(SignedDuration::from_nanos(nanoseconds)).ok()
 }
