@@ -346,7 +346,10 @@ mod tests {
         let of_bob = json!({"permission": [{"action": "use", "assignee": "urn:bob", "target": "urn:y"}]});
         assert_eq!(advice(of_bob, "read", json!({})), "to be permitted: be `urn:bob`; and ask for `urn:y`");
         let role = with(json!([c("urn:concordat:role", "eq", "auditor")]));
-        assert_eq!(advice(role, "read", json!({})), "to be permitted: show a credential with a role `auditor`");
+        assert_eq!(
+            advice(role, "read", json!({})),
+            "to be permitted: show a credential with a role `auditor`"
+        );
         let mut late = with(json!([]));
         late["obligation"] = json!([{"action": "delete", "constraint": [c("dateTime", "lt", "2026-01-01")],
             "consequence": [{"action": "compensate"}]}]);

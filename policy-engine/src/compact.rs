@@ -214,7 +214,8 @@ impl Context {
                 self.value(of, value, &place, depth + 1)?
             };
             let value = if LISTS.contains(&name.as_str()) { listed(value) } else { value };
-            if out.insert(name.clone(), value).is_some() {
+            let repeats = out.get(&name).is_some_and(|before| *before == value);
+            if out.insert(name.clone(), value).is_some() && !repeats {
                 return Err(PolicyError::new(
                     place,
                     format!("`{name}` stands twice, under two names of the same term"),

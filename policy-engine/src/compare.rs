@@ -3,6 +3,7 @@
 //! Sound, not complete: `Within` is only said when every world the asked terms allow is one the offered terms
 //! allow; where that cannot be shown, the answer is a gap that names the clause.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use crate::action::covers;
@@ -54,6 +55,8 @@ pub struct Gap {
 ///   from the constraints asked, whose duties are kept, and under which no less is done to the data.
 /// - Each prohibition and obligation offered must be kept, at least as wide.
 pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containment {
+    let (asked, offered) = alike(asked, offered);
+    let (asked, offered) = (asked.as_ref(), offered.as_ref());
     let mut gaps = strangers(asked, offered, known);
     if asked.conflict == Conflict::Perm
         && offered.conflict != Conflict::Perm
@@ -127,6 +130,33 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
         });
     }
     if gaps.is_empty() { Containment::Within } else { Containment::Outside(gaps) }
+}
+
+/// Two policies that name parties and assets in the same way: where a rule of either names its own, every rule of both does.
+pub(crate) fn alike<'p>(a: &'p Policy, b: &'p Policy) -> (Cow<'p, Policy>, Cow<'p, Policy>) {
+    let own = |policy: &Policy| {
+        policy.rules().any(|rule| rule.assigner.is_some() || rule.assignee.is_some() || rule.target.is_some())
+    };
+    if own(a) || own(b) {
+        (Cow::Owned(spread(a)), Cow::Owned(spread(b)))
+    } else {
+        (Cow::Borrowed(a), Cow::Borrowed(b))
+    }
+}
+
+/// The policy with what it names for all its rules at each of them.
+fn spread(policy: &Policy) -> Policy {
+    let named = |id: &Option<String>| id.clone().map(|id| Scope { id: Some(id), refinements: Vec::new() });
+    let (assigner, assignee, target) =
+        (named(&policy.assigner), named(&policy.assignee), named(&policy.target));
+    let mut spread = Policy { assigner: None, assignee: None, target: None, ..policy.clone() };
+    let rules = spread.permissions.iter_mut().chain(&mut spread.prohibitions).chain(&mut spread.obligations);
+    for rule in rules {
+        rule.assigner = rule.assigner.take().or_else(|| assigner.clone());
+        rule.assignee = rule.assignee.take().or_else(|| assignee.clone());
+        rule.target = rule.target.take().or_else(|| target.clone());
+    }
+    spread
 }
 
 /// Policies that nothing is decided under: of another class, or of a profile that is not known.

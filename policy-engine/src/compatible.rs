@@ -9,7 +9,7 @@ use crate::action::covers;
 use crate::alternatives::{
     Alternative, Literal, MAX_ALTERNATIVES, Wanted, all, every, meet, negated_all, product, some,
 };
-use crate::compare::{keeps_duty, treatment_gaps};
+use crate::compare::{alike, keeps_duty, treatment_gaps};
 use crate::evaluate::conflicts;
 use crate::explain;
 use crate::hierarchy::Hierarchy;
@@ -159,6 +159,8 @@ pub fn contained(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<bool> {
     if [a, b].into_iter().any(|policy| undecided(policy, known).is_some() || issuer_in_choice(policy)) {
         return None;
     }
+    let (a, b) = alike(a, b);
+    let (a, b) = (a.as_ref(), b.as_ref());
     let must = Duties::of(a, b, known);
     let (mut of_a, not_a) = clauses(a, known);
     let (mut of_b, not_b) = clauses(b, known);

@@ -29,11 +29,13 @@ pub struct Doubt {
 pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     if !policy.kind.is_decided() {
-        let text = format!("a {} can be explained, but is neither offered nor decided under", policy.kind.term());
+        let text =
+            format!("a {} can be explained, but is neither offered nor decided under", policy.kind.term());
         doubts.push(Doubt { path: "/@type".to_owned(), text });
     }
     for profile in policy.profiles.iter().filter(|one| !known.knows_profile(one)) {
-        let text = format!("the profile `{profile}` is not known here, so nothing is decided under the policy");
+        let text =
+            format!("the profile `{profile}` is not known here, so nothing is decided under the policy");
         doubts.push(Doubt { path: "/profile".to_owned(), text });
     }
     for rule in policy.permissions.iter().chain(&policy.prohibitions) {
@@ -130,7 +132,9 @@ fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy
 /// Whether an operand of a data space says by when a duty must be done.
 fn known_deadline(duty: &Rule, known: &Hierarchy) -> bool {
     let meanings = duty.constraints.iter().flat_map(Constraint::atoms).filter_map(|atom| known.meaning(atom));
-    meanings.into_iter().any(|meaning| meaning.atoms().iter().any(|atom| crate::evaluate::is_time(atom.operand)))
+    meanings
+        .into_iter()
+        .any(|meaning| meaning.atoms().iter().any(|atom| crate::evaluate::is_time(atom.operand)))
 }
 
 fn unknown(atomic: &Atomic, known: &Hierarchy) -> Vec<Doubt> {
@@ -139,10 +143,12 @@ fn unknown(atomic: &Atomic, known: &Hierarchy) -> Vec<Doubt> {
         return meaning.atoms().iter().flat_map(|one| unknown(one, known)).collect();
     }
     if atomic.assumed_utc {
-        let text = "a date or time without zone is read as UTC; write its zone, such as Z or +02:00".to_owned();
+        let text =
+            "a date or time without zone is read as UTC; write its zone, such as Z or +02:00".to_owned();
         return vec![doubt(text)];
     }
-    let exact = matches!(atomic.operator, Operator::Eq | Operator::Neq | Operator::IsAnyOf | Operator::IsNoneOf);
+    let exact =
+        matches!(atomic.operator, Operator::Eq | Operator::Neq | Operator::IsAnyOf | Operator::IsNoneOf);
     let broad = |value: &Value| matches!(value, Value::Term(term) if known.has_parts(term));
     if exact && atomic.operand.is_some() && atomic.right.iter().any(broad) {
         let text = format!(

@@ -69,7 +69,10 @@ pub(crate) fn read(
         Json::Number(number) if plain => number.to_string(),
         Json::Bool(flag) if plain => flag.to_string(),
         Json::Object(map) if map.keys().any(|key| !OF_LITERAL.contains(&key.as_str())) => {
-            return Err(wrong("an object here is a value (`@value`, `@type`) or a name (`@id`), and nothing else".to_owned()));
+            return Err(wrong(
+                "an object here is a value (`@value`, `@type`) or a name (`@id`), and nothing else"
+                    .to_owned(),
+            ));
         }
         Json::Object(map) => match map.get("@value").or_else(|| map.get("@id")).or_else(|| map.get("uid")) {
             Some(Json::String(text)) => text.clone(),

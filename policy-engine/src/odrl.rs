@@ -320,6 +320,10 @@ impl<'a> Parser<'a> {
             let reason = format!("the policy was replaced by `{by}`; use that one");
             self.stop(format!("{path}/{}", key.replace('/', "~1")), reason)?;
         }
+        if !self.is_wide() && map.contains_key("action") {
+            let reason = "stands at each rule, not at the policy (Dataspace Protocol, ODRL profile)";
+            self.stop(format!("{path}/action"), reason)?;
+        }
         let kind = self.kind(map, path)?;
         let conflict = match map.get("conflict").map(|one| identifier(one, &format!("{path}/conflict"))) {
             None => None,

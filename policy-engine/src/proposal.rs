@@ -2,12 +2,12 @@
 
 use crate::action::covers;
 use crate::alternatives::all;
-use crate::compare::{entails, permission_gaps, same_rule};
+use crate::compare::{alike, entails, permission_gaps, same_rule};
 use crate::compatible::{clause, contained, decide};
 use crate::evaluate::conflicts;
 use crate::hierarchy::Hierarchy;
 use crate::lowered::lowered;
-use crate::model::{Conflict, Constraint, Kind, Policy, Rule, Scope};
+use crate::model::{ANY_ACTION, Conflict, Constraint, Kind, Policy, Rule, Scope};
 use crate::satisfy::Possible;
 use crate::treatment::{Treatment, is_transform};
 
@@ -16,17 +16,8 @@ use crate::treatment::{Treatment, is_transform};
 /// is kept. `None` where nothing is permitted by both.
 #[must_use]
 pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
-    // Where a rule of either names its own party or asset, every rule of both does.
-    let own = |policy: &Policy| {
-        policy.rules().any(|rule| rule.assigner.is_some() || rule.assignee.is_some() || rule.target.is_some())
-    };
-    let (spread_a, spread_b);
-    let (a, b) = if own(a) || own(b) {
-        (spread_a, spread_b) = (spread(a), spread(b));
-        (&spread_a, &spread_b)
-    } else {
-        (a, b)
-    };
+    let (a, b) = alike(a, b);
+    let (a, b) = (a.as_ref(), b.as_ref());
     let mut policy = Policy {
         id: String::new(),
         kind: Kind::Offer,
@@ -81,20 +72,6 @@ pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
     Some(policy)
 }
 
-/// The policy with what it names for all its rules at each of them.
-fn spread(policy: &Policy) -> Policy {
-    let named = |id: &Option<String>| id.clone().map(|id| Scope { id: Some(id), refinements: Vec::new() });
-    let (assigner, assignee, target) = (named(&policy.assigner), named(&policy.assignee), named(&policy.target));
-    let mut spread = Policy { assigner: None, assignee: None, target: None, ..policy.clone() };
-    let rules = spread.permissions.iter_mut().chain(&mut spread.prohibitions).chain(&mut spread.obligations);
-    for rule in rules {
-        rule.assigner = rule.assigner.take().or_else(|| assigner.clone());
-        rule.assignee = rule.assignee.take().or_else(|| assignee.clone());
-        rule.target = rule.target.take().or_else(|| target.clone());
-    }
-    spread
-}
-
 /// What both or one of them name; the outer `None` where they name different ones.
 #[expect(clippy::option_option, reason = "that neither names one is an answer")]
 fn same(a: &Option<String>, b: &Option<String>) -> Option<Option<String>> {
@@ -111,6 +88,10 @@ const fn stricter(a: Conflict, b: Conflict) -> Conflict {
 }
 
 fn both(one: &Rule, other: &Rule, known: &Hierarchy) -> Option<Rule> {
+    if one.action == ANY_ACTION || other.action == ANY_ACTION {
+        // Without an action nothing is permitted.
+        return None;
+    }
     let action = if covers(&one.action, &other.action, known) {
         &other.action
     } else if covers(&other.action, &one.action, known) {

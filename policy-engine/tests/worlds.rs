@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use policy_engine::{
-    Compatibility, Conflict, Containment, Facts, Hierarchy, Outcome, Policy, Request, Usage, World, compatible,
-    contained, decide, propose, within,
+    Compatibility, Conflict, Containment, Facts, Hierarchy, Outcome, Policy, Request, Usage, World,
+    compatible, contained, decide, propose, within,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
