@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
-use policy_engine::{Hierarchy, Policy, Purpose};
+use policy_engine::{Hierarchy, Purpose};
 use roaring::{MultiOps as _, RoaringBitmap};
 use serde_json::Value as Json;
 
@@ -179,7 +179,7 @@ impl Inventory {
         self.derived.kinds.get_or_init(|| {
             let offers = self.definitions.values().filter_map(|one| one.offer.as_ref());
             let policies = offers.flat_map(|offer| [Some(&offer.access), offer.contract.as_ref()]);
-            policies.flatten().flat_map(Policy::credential_kinds).map(str::to_owned).collect()
+            policies.flatten().flat_map(|policy| policy.credential_kinds(&self.known)).collect()
         })
     }
 

@@ -86,6 +86,12 @@ impl PolicyDefinition {
                 "a policy definition has no target; the dataset gives it",
             ));
         }
+        if self.policy.get("assignee").is_some() {
+            return Err(CatalogError::new(
+                "/policy/assignee",
+                "a policy definition names no party; the negotiation gives it: say for whom it is by a constraint on `assignee`",
+            ));
+        }
         match Policy::parse(&self.policy) {
             Ok(_) => Ok(()),
             Err(error) => Err(CatalogError::new(

@@ -80,7 +80,7 @@ impl<'a> View<'a> {
         }
         let (asker, now, known) = (self.asker, self.now, &self.inventory.known);
         let admitted = self.admits.entry(&offer.access_digest).or_insert_with(|| {
-            let request = Request { action: "use", party: asker.did, target: None };
+            let request = Request { action: policy_engine::ACCESS, party: asker.did, target: None };
             let world = World { credentials: asker.credentials, ..World::at(now, known) };
             decide(&offer.access, &request, &world).outcome == Outcome::Permit
         });

@@ -223,6 +223,8 @@ pub enum Signatures {
 pub struct Policy {
     /// JSON files with purposes, places and other terms beside those shipped: which lies within which.
     pub terms: Vec<PathBuf>,
+    /// The data spaces whose operands are understood; all that are shipped where it is not given.
+    pub spaces: Option<Vec<String>>,
 }
 
 /// `[credentials]`

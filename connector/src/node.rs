@@ -215,7 +215,21 @@ async fn open_search(config: &Config, store: &store::Store) -> Option<SearchInde
 
 /// What is known of purposes and places: the shipped terms and the configured files.
 fn known_terms(config: &Config) -> anyhow::Result<Hierarchy> {
-    let mut known = Hierarchy::shipped();
+    let mut known = match &config.policy.spaces {
+        None => Hierarchy::shipped(),
+        Some(wanted) => {
+            if let Some(unknown) =
+                wanted.iter().find(|name| !Hierarchy::spaces().any(|one| one == name.as_str()))
+            {
+                let shipped: Vec<_> = Hierarchy::spaces().collect();
+                anyhow::bail!(
+                    "policy.spaces: `{unknown}` is none of the shipped ones: {}",
+                    shipped.join(", ")
+                );
+            }
+            Hierarchy::shipped_with(|name| wanted.iter().any(|one| one == name))
+        }
+    };
     for file in &config.policy.terms {
         load_terms(&mut known, &config.path(file)).context("reading policy.terms")?;
     }

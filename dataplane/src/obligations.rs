@@ -509,6 +509,17 @@ fn compare(found: &Json, operator: Operator, wanted: &Value) -> Option<std::cmp:
     match wanted {
         Value::Number(wanted) => Some(decimal(found)?.cmp(wanted)),
         Value::Instant(wanted) => Some(instant(found.as_str()?)?.cmp(wanted)),
+        // A date is its whole day.
+        Value::Day(wanted) => {
+            let found = instant(found.as_str()?)?;
+            Some(if found < wanted.start() {
+                std::cmp::Ordering::Less
+            } else if found < wanted.end() {
+                std::cmp::Ordering::Equal
+            } else {
+                std::cmp::Ordering::Greater
+            })
+        }
         Value::Term(wanted) => match found {
             Json::String(found) => match (plain(found), plain(wanted)) {
                 (Some(found), Some(wanted)) => Some(found.cmp(&wanted)),

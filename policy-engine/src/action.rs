@@ -6,6 +6,15 @@ use crate::model::ANY_ACTION;
 /// Bytes that are pushed to the consumer: a way of reading, so that who permits reading permits it.
 pub const PUSH: &str = "urn:concordat:action:push";
 
+/// That an offer is seen, which access policies decide: who may use may see. Catena-X has the term.
+pub const ACCESS: &str = "access";
+/// Other names of it.
+const ACCESS_NAMES: [&str; 3] = [
+    "cx-policy:access",
+    "https://w3id.org/catenax/2025/9/policy/access",
+    "https://w3id.org/catenax/policy/access",
+];
+
 /// Namespace and prefix of Creative Commons, some of whose terms are actions of ODRL.
 const CREATIVE_COMMONS: [&str; 2] = ["http://creativecommons.org/ns#", "cc:"];
 
@@ -33,6 +42,11 @@ pub(crate) fn follows_use(action: &str) -> bool {
             .is_some_and(|term| matches!(term, "Attribution" | "Notice" | "ShareAlike" | "SourceCode"))
 }
 
+/// The one name of an action that has several.
+pub(crate) fn named(action: &str) -> &str {
+    if ACCESS_NAMES.contains(&action) { ACCESS } else { action }
+}
+
 fn creative_commons(action: &str) -> Option<&str> {
     CREATIVE_COMMONS.iter().find_map(|prefix| action.strip_prefix(prefix))
 }
@@ -47,6 +61,7 @@ fn included_in(action: &str) -> Option<&'static str> {
         };
     }
     Some(match action {
+        ACCESS => "use",
         PUSH => "read",
         "give" | "sell" => "transfer",
         // `copy` is deprecated in favour of `reproduce`.

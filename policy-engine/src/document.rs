@@ -14,6 +14,19 @@ pub const SERVICE_LEVELS: &str = "urn:concordat:serviceLevels";
 pub const TERMS: [&str; 6] =
     ["profile", "conflict", "permission", "prohibition", "obligation", SERVICE_LEVELS];
 
+/// A policy in the compact form that the Dataspace Protocol has, with prefixes that its own context declares written out
+/// and without that context, so that it says the same where it is sent.
+///
+/// # Errors
+/// It is nested too deeply, or names a term twice.
+pub fn compacted(json: &Json) -> Result<Json, PolicyError> {
+    let mut policy = crate::compact::compact(json)?.policy;
+    if let Json::Object(map) = &mut policy {
+        map.remove("@context");
+    }
+    Ok(policy)
+}
+
 /// A policy as received, with every property it had, and as parsed. Deserialised it is one of this node's records: see
 /// [`Policy::parse_record`]; what a peer sends is parsed.
 #[derive(Debug, Clone)]

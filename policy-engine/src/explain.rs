@@ -246,7 +246,7 @@ pub fn value(value: &Value) -> String {
         Value::Day(day) => {
             let iso = day.iso();
             let date = iso.split_at_checked(iso.len().saturating_sub(1)).filter(|_| iso.ends_with('Z'));
-            date.map_or(iso.clone(), |(date, _)| format!("{date} (UTC)"))
+            date.map_or_else(|| iso.clone(), |(date, _)| format!("{date} (UTC)"))
         }
         Value::Duration { months, nanoseconds } => duration(*months, *nanoseconds),
         Value::Instant(instant) => instant.to_string(),
@@ -264,7 +264,7 @@ pub fn value(value: &Value) -> String {
                 None => iso
                     .find(['+', '-'])
                     .and_then(|at| iso.split_at_checked(at))
-                    .map_or(iso.clone(), |(time, zone)| format!("{time} UTC{zone}")),
+                    .map_or_else(|| iso.clone(), |(time, zone)| format!("{time} UTC{zone}")),
             }
         }
     }

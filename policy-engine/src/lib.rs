@@ -40,7 +40,7 @@ mod treatment;
 mod world;
 mod write;
 
-pub use action::PUSH;
+pub use action::{ACCESS, PUSH};
 pub use advice::{Advice, Step, advise};
 pub use alternatives::ways;
 pub use calendar::{DailyTime, Day};
@@ -48,7 +48,7 @@ pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
 pub use decimal::Decimal;
 pub use difference::difference;
-pub use document::{Document, SERVICE_LEVELS, TERMS};
+pub use document::{Document, SERVICE_LEVELS, TERMS, compacted};
 pub use duty::{DutyState, due, is_due_later, state as duty_state};
 pub use error::PolicyError;
 pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::action::is_odrl;
+use crate::action::{is_odrl, named};
 use crate::compact::{Compact, compact};
 use crate::decimal::Decimal;
 use crate::error::PolicyError;
@@ -426,7 +426,7 @@ impl<'a> Parser<'a> {
             let text = identifier(one, &path)?;
             let name = term(&text);
             let found = Kind::ALL.into_iter().find(|kind| kind.term() == name);
-            kinds.extend(found.or((name == "Policy").then_some(Kind::Set)));
+            kinds.extend(found.or_else(|| (name == "Policy").then_some(Kind::Set)));
             if written.len() == 1 && kinds.is_empty() {
                 return Err(PolicyError::new(path, format!("`{name}` is not Offer, Agreement or Set")));
             }
@@ -874,7 +874,7 @@ fn not_understood(path: String, reason: &str) -> Constraint {
 
 /// An action's name; ODRL's own also in capitals, as older connectors write them.
 fn action_of(written: &str) -> String {
-    let name = term(written);
+    let name = named(term(written));
     let lower = name.to_ascii_lowercase();
     if name.chars().all(|letter| letter.is_ascii_uppercase()) && is_odrl(&lower) {
         lower

@@ -1,7 +1,7 @@
 //! Cases from a reading of the engine against the ODRL Information Model and Vocabulary 2.2, and against policies of real
 //! data spaces: a folder each, with what is right in words (`expected.txt`). The folder is `../../shared/policy-cases/odrl`,
 //! or `odrl` in the one that `POLICY_CASES` names.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -29,6 +29,7 @@ pub use transfer::{
 };
 pub use version::{Auth, ProtocolVersion, VersionResponse};
 
+use policy_engine::Policy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
@@ -101,6 +102,15 @@ pub fn from_json<T: DspMessage>(json: Json) -> Result<Received<T>, Refusal> {
         Some(Json::String(id)) if id.len() <= 512 => Some(MessageId::new(id.clone())),
         Some(_) => return Err(malformed("/@id: must be a string of at most 512 bytes".to_owned())),
     };
+    // What a peer sends must be understood whole; this node's own records are read with more patience.
+    for part in ["offer", "agreement"] {
+        if let Some(policy) = json.get(part).filter(|policy| policy.is_object())
+            && let Err(error) = Policy::parse(policy)
+        {
+            let path = error.path().trim_end_matches('/');
+            return Err(malformed(format!("/{part}{path}: {}", error.reason())));
+        }
+    }
     let message: T = serde_path_to_error::deserialize(json).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { String::new() } else { path.replace(['.', '['], "/").replace(']', "") };

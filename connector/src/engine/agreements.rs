@@ -104,7 +104,7 @@ impl Engine {
             Event::new("agreement", now, "an agreement made elsewhere was imported").about(&id).with(&peer);
         tables::append_event(&mut batch, &event)?;
         self.commit(batch).await?;
-        self.claims.expect(record.agreement.policy());
+        self.claims.expect(record.agreement.policy(), &self.known);
         self.expect_duties(&record);
         self.agreement(&id)
     }

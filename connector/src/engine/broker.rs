@@ -63,7 +63,7 @@ impl Engine {
     fn expect_access(&self, dataset: &Json) {
         for offer in dataset.get("hasPolicy").and_then(Json::as_array).into_iter().flatten() {
             if let Some(Ok(access)) = offer.get(ACCESS).map(Policy::parse) {
-                self.claims.expect(&access);
+                self.claims.expect(&access, &self.known);
             }
         }
     }
@@ -162,7 +162,7 @@ impl Engine {
             let Some(access) = offer.as_object_mut().and_then(|offer| offer.remove(ACCESS)) else {
                 return is_public;
             };
-            let request = Request { action: "use", party: asker.did, target: None };
+            let request = Request { action: policy_engine::ACCESS, party: asker.did, target: None };
             let world = World { credentials: asker.credentials, ..World::at(now, &self.known) };
             Policy::parse(&access)
                 .is_ok_and(|access| decide(&access, &request, &world).outcome == Outcome::Permit)

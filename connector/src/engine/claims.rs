@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use policy_engine::Policy;
+use policy_engine::{Hierarchy, Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use store::Batch;
@@ -115,8 +115,8 @@ impl Claims {
     }
 
     /// Remembers that policies of agreements ask for what `policy` asks for.
-    pub(super) fn expect(&self, policy: &Policy) {
-        self.expect_kinds(policy.credential_kinds());
+    pub(super) fn expect(&self, policy: &Policy, known: &Hierarchy) {
+        self.expect_kinds(policy.credential_kinds(known).iter().map(String::as_str));
     }
 
     /// Remembers that credentials of these types are asked for.
@@ -426,12 +426,12 @@ impl Engine {
     pub(super) fn expect_agreed_claims(&self) -> Result<(), EngineError> {
         for wanted in self.own_requests()?.into_iter().filter(|one| one.withdrawn_at.is_none()) {
             if let Ok(access) = Policy::parse(&wanted.access) {
-                self.claims.expect(&access);
+                self.claims.expect(&access, &self.known);
             }
         }
         self.each_agreement(|record| {
             if record.ended.is_none() {
-                self.claims.expect(record.agreement.policy());
+                self.claims.expect(record.agreement.policy(), &self.known);
             }
             Ok(())
         })

@@ -185,7 +185,7 @@ impl Engine {
         let ledger = duties::record(&self.store, &id, policy)?;
         let (credentials, _) = self.claims.of(&record.peer, now);
         let (consumer, target) = (record.agreement.assignee(), record.agreement.target());
-        let request = Request { action: "use", party: consumer.as_str(), target: Some(target.as_str()) };
+        let request = Request { action: "read", party: consumer.as_str(), target: Some(target.as_str()) };
         let promised = policy_engine::promised(policy, request.action, &self.known);
         let world = World {
             usage: policy_engine::Usage {

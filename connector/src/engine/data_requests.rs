@@ -102,7 +102,7 @@ impl Engine {
         let event = Event::new("data-request", now, format!("asked for: {}", record.request.title));
         self.save_request(&record, event).await?;
         // Whoever comes is asked for what shows that it may see the request.
-        self.claims.expect(&policy);
+        self.claims.expect(&policy, &self.known);
         self.claims.forget_answers();
         Ok(record)
     }
@@ -153,7 +153,8 @@ impl Engine {
     pub(super) fn requests_for(&self, asker: ::catalog::Asker<'_>) -> Result<Option<Json>, EngineError> {
         let now = clock::now();
         let admits = |access: &Json| {
-            let request = policy_engine::Request { action: "use", party: asker.did, target: None };
+            let request =
+                policy_engine::Request { action: policy_engine::ACCESS, party: asker.did, target: None };
             let world = World { credentials: asker.credentials, ..World::at(now, &self.known) };
             Policy::parse(access)
                 .is_ok_and(|access| decide(&access, &request, &world).outcome == Outcome::Permit)

@@ -205,7 +205,7 @@ impl Engine {
 
     fn state_of(&self, record: &AgreementRecord, done: &Record, duty: &Rule) -> DutyState {
         let (consumer, target) = (record.agreement.assignee(), record.agreement.target());
-        let request = Request { action: "use", party: consumer.as_str(), target: Some(target.as_str()) };
+        let request = Request { action: "read", party: consumer.as_str(), target: Some(target.as_str()) };
         let world =
             World { since: Some(record.concluded_at), record: done, ..World::at(clock::now(), &self.known) };
         duty_state(duty, &request, &world)

@@ -11,7 +11,7 @@ use dataplane::{Grant, Judge, Metered, Obligations, OfPersons, PseudonymKey, Sig
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::{
-    Change, Decision, Facts, Hierarchy, Outcome, Policy, Reason, Record, Request, World, advise,
+    Change, Decision, Facts, Hierarchy, Outcome, PUSH, Policy, Reason, Record, Request, World, advise,
     evaluate_promised, promised, transforms,
 };
 use protocol::Role;
@@ -61,6 +61,8 @@ pub struct Sent {
     pub named: Option<String>,
     /// A request ticket of a personal data operator.
     pub ticket: Option<String>,
+    /// Whether what comes is to be followed.
+    pub follows: bool,
 }
 
 /// One read that was let through.
@@ -144,7 +146,7 @@ impl Engine {
         if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
             return Err(Denial::Unknown);
         }
-        self.admit_to(pid, transfer, distribution, reads, sent).await
+        self.admit_to(pid, transfer, distribution, reads, sent, None).await
     }
 
     /// A transfer of which this node is the provider.
@@ -160,7 +162,7 @@ impl Engine {
     /// See [`Denial`].
     pub async fn admit_push(self: &Arc<Self>, pid: &str) -> Result<Admission, Denial> {
         let record = self.provided(pid)?;
-        self.admit_to(pid, &record.transfer, None, true, Sent::default()).await
+        self.admit_to(pid, &record.transfer, None, true, Sent::default(), Some(PUSH)).await
     }
 
     async fn admit_to(
@@ -170,6 +172,7 @@ impl Engine {
         distribution: Option<&str>,
         reads: bool,
         sent: Sent,
+        done: Option<&'static str>,
     ) -> Result<Admission, Denial> {
         let ticket = self
             .fairness
@@ -237,13 +240,17 @@ impl Engine {
         let (usage, usage_version) = self.usage(&key).map_err(|error| Denial::Failed(error.into()))?;
         let now = clock::now();
         let policy = record.agreement.policy();
+        // What is done is asked for, and what covers it permits it.
+        let follows = sent.follows || is_only_followed(&data_address);
+        let action = done.unwrap_or(if follows { "stream" } else { "read" });
         let judge = Arc::new(AgreementJudge {
             store: self.store.clone(),
             meters: Arc::clone(&self.meters),
             claims: Arc::clone(&self.claims),
             required: Arc::clone(&self.required),
             known: Arc::clone(&self.known),
-            promised: promised(policy, "use", &self.known),
+            promised: promised(policy, action, &self.known),
+            action,
             record: Arc::clone(&record),
             dataset: dataset.to_owned(),
             agreement: agreement.clone(),
@@ -598,6 +605,8 @@ struct AgreementJudge {
     required: Arc<[String]>,
     known: Arc<Hierarchy>,
     record: Arc<AgreementRecord>,
+    /// What is done: `read`, `stream`, or [`PUSH`].
+    action: &'static str,
     /// Uses that the consumer bound itself to by signing, by permission and by the ways to keep it.
     promised: Vec<Facts>,
     dataset: String,
@@ -617,6 +626,12 @@ struct AgreementJudge {
     before: Option<Timestamp>,
 }
 
+/// Whether there is nothing to read at an address, only something to follow.
+fn is_only_followed(address: &Map<String, Json>) -> bool {
+    let kind = address.get("type").and_then(Json::as_str);
+    kind.is_some_and(|kind| ["Mqtt", "Nats", "Tail"].contains(&kind))
+}
+
 impl AgreementJudge {
     fn policy(&self) -> &Policy {
         self.record.agreement.policy()
@@ -632,7 +647,7 @@ impl AgreementJudge {
         let (running, metered) = self.meters.until(&self.agreement, now, usage.metered);
         let record: Record = super::duties::record(&self.store, &self.agreement, self.policy())?;
         let (credentials, _) = self.claims.of(&self.record.peer, now);
-        let request = Request { action: "use", party: &self.record.peer, target: Some(&self.dataset) };
+        let request = Request { action: self.action, party: &self.record.peer, target: Some(&self.dataset) };
         let world = World {
             usage: policy_engine::Usage {
                 count: Some(self.count),

@@ -595,7 +595,7 @@ impl Engine {
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
         if let Some(record) = &concluded {
-            self.claims.expect(record.agreement.policy());
+            self.claims.expect(record.agreement.policy(), &self.known);
             self.expect_duties(record);
         }
         self.follow(after);

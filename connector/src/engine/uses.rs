@@ -53,6 +53,8 @@ fn until(record: &AgreementRecord) -> Option<Timestamp> {
 fn last_end(policy: &Policy) -> Option<Timestamp> {
     let bound = |atomic: &&Atomic| match atomic.right.first() {
         Some(Value::Instant(at)) if matches!(atomic.operator, Operator::Lt | Operator::Lteq) => Some(*at),
+        Some(Value::Day(day)) if atomic.operator == Operator::Lt => Some(day.start()),
+        Some(Value::Day(day)) if atomic.operator == Operator::Lteq => Some(day.end()),
         _ => None,
     };
     let mut last = None;

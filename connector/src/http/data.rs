@@ -134,7 +134,8 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     let named = headers.get(READ).and_then(|name| name.to_str().ok());
     let named = named.filter(|name| !name.is_empty() && name.len() <= 64).map(str::to_owned);
     let ticket = headers.get(TICKET).and_then(|ticket| ticket.to_str().ok()).map(str::to_owned);
-    let sent = Sent { named, ticket };
+    let follows = upgrade.is_some() || method == Method::GET && asked.follow(&headers, false).is_some();
+    let sent = Sent { named, ticket, follows };
     let admit = |reads, sent| faces.engine.admit(&pid, token, asked.distribution.as_deref(), reads, sent);
     let admitted = match digests {
         // Of data that is changed on the way there is none, so that nothing is read for it.

@@ -64,6 +64,9 @@ const NAMES: [&str; 7] =
 /// Terms whose value is taken as it is.
 const OPAQUE: [&str; 1] = ["@context"];
 
+/// Members that are policies.
+const POLICIES: [&str; 3] = ["agreement", "offer", "policy"];
+
 /// Deepest nesting that is looked into; what is deeper stays as it is and is refused where it is read.
 const MAX_DEPTH: usize = 64;
 
@@ -77,7 +80,11 @@ pub fn normalise(json: Json) -> Json {
     };
     let Json::Object(map) = root else { return root };
     let expanded = !map.contains_key("@context");
+    let inline = map.get("@context").filter(|context| declares_prefixes(context)).cloned();
     let mut out = object(map, 0);
+    if let Some(inline) = inline {
+        POLICIES.iter().for_each(|part| spell_out(&mut out, part, &inline));
+    }
     let speaks = match out.get("@context") {
         Some(Json::Array(list)) => list.iter().any(|one| one.as_str() == Some(CONTEXT)),
         _ => false,
@@ -94,6 +101,29 @@ pub fn normalise(json: Json) -> Json {
         out.insert("@context".to_owned(), Json::Array(context));
     }
     Json::Object(out)
+}
+
+/// Whether a context declares prefixes of its own.
+fn declares_prefixes(context: &Json) -> bool {
+    match context {
+        Json::Object(map) => !map.is_empty(),
+        Json::Array(list) => list.iter().any(Json::is_object),
+        _ => false,
+    }
+}
+
+/// Writes the prefixes out that a document declares, in the policy that it carries: without the document they mean nothing.
+fn spell_out(document: &mut Map<String, Json>, part: &str, context: &Json) {
+    let Some(Json::Object(policy)) = document.get_mut(part) else { return };
+    if policy.contains_key("@context") {
+        return;
+    }
+    let mut with = policy.clone();
+    with.insert("@context".to_owned(), context.clone());
+    // What cannot be spelled out is refused where it is read.
+    if let Ok(Json::Object(spelled)) = policy_engine::compacted(&Json::Object(with)) {
+        *policy = spelled;
+    }
 }
 
 /// As [`normalise`], and the document counts as one of the protocol: for messages whose terms were spelled out, so

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use catalog::{Asset, ContractDefinition, PolicyDefinition};
 use http::StatusCode;
+use policy_engine::compacted;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -59,6 +60,7 @@ async fn write<T: Managed>(
     {
         map.entry("@id").or_insert_with(|| json!(ids::urn()));
     }
+    compact_policy(&mut json).map_err(malformed)?;
     match json.get("@type").and_then(Value::as_str) {
         None => {}
         Some(kind) if kind == T::TYPE => {}
@@ -77,6 +79,19 @@ async fn write<T: Managed>(
         Write::Create => json_answer(StatusCode::OK, &views::id_response(&id)),
         Write::Replace => StatusCode::NO_CONTENT.into_response(),
     })
+}
+
+/// Brings the policy of a definition into the compact form, in which it is offered: prefixes that the document declares
+/// would mean nothing to others.
+fn compact_policy(json: &mut Value) -> Result<(), String> {
+    let context = json.get("@context").cloned();
+    let Some(policy) = json.get_mut("policy").filter(|policy| policy.is_object()) else { return Ok(()) };
+    if let (Some(context), Some(map)) = (context, policy.as_object_mut()) {
+        map.entry("@context").or_insert(context);
+    }
+    *policy = compacted(policy)
+        .map_err(|error| format!("/policy{}: {}", error.path().trim_end_matches('/'), error.reason()))?;
+    Ok(())
 }
 
 async fn one<T: Managed>(State(management): Shared, Path(id): Path<String>) -> Response {
