@@ -489,7 +489,14 @@ fn policies_inherit_are_expanded_advised_on_and_met_halfway() {
     let (code, text, _) = run(&["explain", &heir, "--parent", &rules]);
     assert_eq!(
         (code, text.lines().skip(1).collect::<Vec<_>>()),
-        (0, vec!["forbidden: sell", "forbidden: distribute"])
+        (
+            0,
+            vec![
+                "forbidden: sell",
+                "forbidden: distribute",
+                "where the same action is both allowed and forbidden, nothing in these terms is allowed"
+            ]
+        )
     );
     let (_, text, _) = run(&["check", &heir, "--parent", &rules]);
     assert!(

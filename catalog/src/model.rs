@@ -92,7 +92,8 @@ impl PolicyDefinition {
                 "a policy definition names no party; the negotiation gives it: say for whom it is by a constraint on `assignee`",
             ));
         }
-        match Policy::parse(&self.policy) {
+        // All of it must be understood, and have a place in the protocol.
+        match Policy::parse_odrl(&self.policy).and_then(|_| Policy::parse(&self.policy)) {
             Ok(_) => Ok(()),
             Err(error) => Err(CatalogError::new(
                 format!("/policy{}", error.path().trim_end_matches('/')),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::PolicyError;
 use crate::model::Kind;
-use crate::odrl::term;
+use crate::odrl::{OWN, term};
 
 /// Deepest nesting that is looked into.
 const MAX_DEPTH: usize = 64;
@@ -206,7 +206,7 @@ impl Context {
             let place = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
             // The type of a literal is its datatype.
             let name = if literal { key.clone() } else { self.key(key) };
-            let value = if literal || OPAQUE.contains(&name.as_str()) {
+            let value = if literal || OPAQUE.contains(&name.as_str()) || name.starts_with(OWN) {
                 value.clone()
             } else {
                 // Inside a list the members are what the list is of.

@@ -333,9 +333,25 @@ pub(crate) fn name(term: &str) -> String {
     if term.starts_with("did:") && term.chars().all(plain) { term.to_owned() } else { quoted(term) }
 }
 
-/// Somebody else's text between marks that it cannot close.
-fn quoted(text: &str) -> String {
-    format!("`{}`", text.replace('\\', "\\\\").replace('`', "\\`"))
+/// Somebody else's text between marks that it cannot close, on one line, with what would not be seen written out.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("`");
+    for letter in text.chars() {
+        match letter {
+            '\\' | '`' => quoted.extend(['\\', letter]),
+            letter if is_unseen(letter) => quoted.extend(letter.escape_unicode()),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('`');
+    quoted
+}
+
+/// Whether a character controls how others are shown, or is not seen itself.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 #[cfg(test)]
@@ -368,5 +384,21 @@ mod tests {
                 "where the same action is both allowed and forbidden, nothing in these terms is allowed",
             ]
         );
+    }
+
+    #[test]
+    fn what_others_wrote_stays_on_its_line_and_between_its_marks() {
+        let evil = "did:web:x.example\nallowed: any action";
+        let parsed =
+            Policy::parse(&json!({"@id": "urn:o", "@type": "Offer", "target": "urn:t\u{202e}`, or more",
+            "permission": [{"action": "urn:a\n", "constraint": [
+                {"leftOperand": "recipient", "operator": "isNoneOf", "rightOperand": [evil]},
+                {"leftOperand": "moon\u{1b}[2J", "operator": "eq", "rightOperand": "x"}]}]}))
+            .unwrap();
+        let lines = policy(&parsed);
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| !line.chars().any(is_unseen)), "{lines:?}");
+        assert!(lines[0].contains("`did:web:x.example\\u{a}allowed: any action`"), "{lines:?}");
+        assert_eq!(lines[1], "about: `urn:t\\u{202e}\\`, or more`");
     }
 }

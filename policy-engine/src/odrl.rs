@@ -129,7 +129,7 @@ const DESCRIBING: [&str; 15] = [
     "vcard:",
 ];
 /// What this product itself puts beside the rules: service levels, words, digests.
-const OWN: &str = "urn:concordat:";
+pub(crate) const OWN: &str = "urn:concordat:";
 /// The property of a policy that another one takes the place of.
 const REPLACED: [&str; 4] =
     ["dct:isReplacedBy", "dcterms:isReplacedBy", "http://purl.org/dc/terms/isReplacedBy", "isReplacedBy"];
@@ -274,7 +274,9 @@ impl<'a> Parser<'a> {
         for key in map.keys() {
             let describes = ANNOTATIONS.contains(&key.as_str())
                 || DESCRIBING.iter().any(|vocabulary| key.starts_with(vocabulary))
-                || what == "a policy" && key.starts_with(OWN);
+                || what == "a policy" && key.starts_with(OWN)
+                // A peer may say more of a policy as a whole in words of its own; what its rules demand must be understood.
+                || what == "a policy" && self.form == Form::Profile && key.contains(':');
             if known.contains(&key.as_str()) || describes {
                 continue;
             }

@@ -22,6 +22,7 @@ use std::fmt;
 use jiff::SignedDuration;
 
 use crate::evaluate::Decision;
+use crate::explain::quoted;
 use crate::model::{About, Atomic, Operator, Policy, Rule, Value};
 
 /// What begins the left operand of every transformation.
@@ -276,8 +277,7 @@ fn duration(value: &Value) -> Option<SignedDuration> {
 
 impl fmt::Display for Transform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list =
-            |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let list = |names: &[String]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
         match self {
             Self::Keep(names) => write!(f, "only {} are handed on", list(names)),
             Self::Drop(names) => write!(f, "{} are left out", list(names)),
@@ -293,25 +293,29 @@ impl fmt::Display for Transform {
                     _ => "is",
                 };
                 let values = values.iter().map(crate::explain::value).collect::<Vec<_>>().join(", ");
-                write!(f, "only rows are handed on whose `{column}` {verb} {values}")
+                write!(f, "only rows are handed on whose {} {verb} {values}", quoted(column))
             }
             Self::Place { columns, area: [west, south, east, north] } => {
                 write!(f, "only rows are handed on that lie within {south}°–{north}° N, {west}°–{east}° E")?;
                 match columns {
                     None => Ok(()),
-                    Some((latitude, longitude)) => write!(f, " (by `{latitude}` and `{longitude}`)"),
+                    Some((latitude, longitude)) => {
+                        write!(f, " (by {} and {})", quoted(latitude), quoted(longitude))
+                    }
                 }
             }
-            Self::Round { column, step } => write!(f, "`{column}` is rounded to multiples of {step}"),
-            Self::Truncate { column, step } => write!(f, "the time `{column}` is cut to steps of {step:#}"),
+            Self::Round { column, step } => write!(f, "{} is rounded to multiples of {step}", quoted(column)),
+            Self::Truncate { column, step } => {
+                write!(f, "the time {} is cut to steps of {step:#}", quoted(column))
+            }
             Self::Shorten { column, length } => {
-                write!(f, "of `{column}` only the first {length} characters are handed on")
+                write!(f, "of {} only the first {length} characters are handed on", quoted(column))
             }
             Self::Pseudonymise(names) => {
                 write!(f, "a hash with a key of this agreement takes the place of {}", list(names))
             }
             Self::Aggregate { time, interval } => {
-                write!(f, "rows are brought together by intervals of {interval:#} of `{time}`")
+                write!(f, "rows are brought together by intervals of {interval:#} of {}", quoted(time))
             }
             Self::Group(names) => write!(f, "groups are by {}", list(names)),
             Self::Tell(summary, names) => write!(f, "the {} of {} is told", summary.word(), list(names)),

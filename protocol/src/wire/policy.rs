@@ -100,7 +100,9 @@ impl Offer {
                 map.insert(key.to_owned(), value.clone());
             }
         }
-        super::words::bind(&mut map, self.policy());
+        // The words are those of the agreement, which names parties and dataset.
+        let policy = Policy::parse(&Json::Object(map.clone())).map_err(|error| error.to_string())?;
+        super::words::bind(&mut map, &policy);
         Agreement::parse(Json::Object(map))
     }
 }
