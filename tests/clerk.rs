@@ -522,7 +522,7 @@ fn policies_inherit_are_expanded_advised_on_and_met_halfway() {
     assert_eq!(code, 3);
     assert!(text.contains("\nto be permitted: wait until 2100-01-01T00:00:00Z\n"), "{text}");
     let (_, text, _) = run(&["test", flat, &request, "--world", &world]);
-    assert!(text.contains("state the place of use ghent; and wait until"), "{text}");
+    assert!(text.contains("state the place of use `https://city.example/ghent`; and wait until"), "{text}");
 
     let wide =
         file("wide", json!({"permission": [{"action": "use", "constraint": [c("count", "lteq", "9")]}]}));
@@ -544,7 +544,7 @@ fn policies_inherit_are_expanded_advised_on_and_met_halfway() {
     };
     assert_eq!(
         words(&["--pay", "5 EUR", "--delete-after", "P30D"]),
-        "allowed: use, after having done: compensate, provided that the amount paid must be 5 EUR\nrequired: delete, \
+        "allowed: use, after having done: [compensate, provided that the amount paid must be 5 in `EUR`]\nrequired: delete, \
          provided that the time since the agreement must be at most 30 days\n"
     );
     assert_eq!(run(&["new", "--pay", "much"]).0, 2);

@@ -4,6 +4,6 @@ use super::{Operand, Since};
 use crate::model::Operator;
 
 pub(super) static OPERAND: Operand =
-    Operand::lasting("delayPeriod", "the time since the agreement", Operator::Gteq, |world| {
+    Operand::lasting("delayPeriod", "the delay since the agreement", Operator::Gteq, |world| {
         world.since.map_or(Since::Unknown, Since::At)
     });
