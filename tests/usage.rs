@@ -300,6 +300,80 @@ async fn neither_party_fills_the_ledger_of_duties_for_the_other() {
     assert_eq!((by(&consumer.did), by(&provider.did)), (3, 1));
 }
 
+#[tokio::test]
+async fn the_gate_asks_for_what_is_done() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let file = world.folder.path().join("rows.csv");
+    std::fs::write(&file, "row\n").unwrap();
+    let source = file.to_str().unwrap();
+    let rules = |permission: &str, prohibition: &str| {
+        let forbidden = if prohibition.is_empty() { json!([]) } else { json!([{"action": prohibition}]) };
+        json!({"@type": "Set", "permission": [{"action": permission}], "prohibition": forbidden})
+    };
+    for (number, (terms, status)) in [
+        (rules("use", ""), 200),
+        (rules("read", ""), 200),
+        (rules("use", "stream"), 200),
+        (rules("use", "read"), 403),
+        (rules("stream", ""), 403),
+        (rules("distribute", ""), 403),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("{DATASET}:{number}");
+        let terms_file = world.folder.path().join("terms.json");
+        std::fs::write(&terms_file, terms.to_string()).unwrap();
+        let path = terms_file.to_str().unwrap();
+        provider.json(&["publish", source, "--id", &id, "--title", "Usage", "--policy", path]);
+        let agreed = consumer.json(&["negotiate", &provider.did, &id]);
+        let agreement = agreed["contractAgreementId"].as_str().unwrap();
+        let door = door(&consumer, agreement).await;
+        let read = consumer.client.get(&door.0).bearer_auth(&door.1).send().await.unwrap();
+        let (found, said) = answer(read).await;
+        assert_eq!(found, status, "{terms}: {said}");
+        // Following is another thing than reading.
+        let follow = consumer.client.get(&door.0).bearer_auth(&door.1).header("accept", "text/event-stream");
+        let (found, said) = answer(follow.send().await.unwrap()).await;
+        if ["read", "distribute"].contains(&terms["permission"][0]["action"].as_str().unwrap())
+            || terms["prohibition"][0]["action"] == "stream"
+        {
+            assert_eq!(found, 403, "{terms}: {said}");
+            assert!(said["reason"][0].as_str().unwrap().contains("stream"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn operands_that_are_not_understood_are_named_when_they_are_published() {
+    let world = World::new();
+    let node = world.local_node("provider");
+    let file = world.folder.path().join("rows.csv");
+    std::fs::write(&file, "row\n").unwrap();
+    let terms = world.folder.path().join("terms.json");
+    let publish = |id: &str, constraints: &[Value]| {
+        std::fs::write(&terms, permission(constraints).to_string()).unwrap();
+        let said = [
+            "publish",
+            file.to_str().unwrap(),
+            "--id",
+            id,
+            "--title",
+            "x",
+            "--policy",
+            terms.to_str().unwrap(),
+        ];
+        node.json(&said)["notUnderstood"].clone()
+    };
+    let strange = publish("urn:test:strange", &[c("moonPhase", "eq", "full")]);
+    assert!(strange[0].as_str().unwrap().contains("`moonPhase` is not an operand"), "{strange}");
+    assert_eq!(
+        publish("urn:test:catena", &[c("Membership", "eq", "active"), c("UsagePurpose", "eq", "x")]),
+        json!([])
+    );
+}
+
 /// Requests that arrive while the agreement ends: whichever is first, nothing of it runs on.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agreement_that_ends_gets_no_transfer_that_outlives_it() {

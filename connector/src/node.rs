@@ -214,7 +214,10 @@ async fn open_search(config: &Config, store: &store::Store) -> Option<SearchInde
 }
 
 /// What is known of purposes and places: the shipped terms and the configured files.
-fn known_terms(config: &Config) -> anyhow::Result<Hierarchy> {
+///
+/// # Errors
+/// A file cannot be read, or a data space is not one of those that are shipped.
+pub fn known_terms(config: &Config) -> anyhow::Result<Hierarchy> {
     let mut known = match &config.policy.spaces {
         None => Hierarchy::shipped(),
         Some(wanted) => {

@@ -53,7 +53,7 @@ pub use duty::{DutyState, due, is_due_later, state as duty_state};
 pub use error::PolicyError;
 pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};
 pub use hierarchy::{Hierarchy, Relation};
-pub use lint::{Doubt, lint};
+pub use lint::{Doubt, lint, not_understood};
 pub use model::{
     ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, NOT_UNDERSTOOD, Operator, Policy, Rule,
     RuleKind, Scope, Value,

@@ -27,17 +27,7 @@ pub struct Doubt {
 /// are not known; and rules that stand twice.
 #[must_use]
 pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
-    let mut doubts = Vec::new();
-    if !policy.kind.is_decided() {
-        let text =
-            format!("a {} can be explained, but is neither offered nor decided under", policy.kind.term());
-        doubts.push(Doubt { path: "/@type".to_owned(), text });
-    }
-    for profile in policy.profiles.iter().filter(|one| !known.knows_profile(one)) {
-        let text =
-            format!("the profile `{profile}` is not known here, so nothing is decided under the policy");
-        doubts.push(Doubt { path: "/profile".to_owned(), text });
-    }
+    let mut doubts = strangeness(policy, known);
     for rule in policy.permissions.iter().chain(&policy.prohibitions) {
         doubts.extend(
             unsatisfiable(policy, rule, now, known).map(|text| Doubt { path: rule.path.clone(), text }),
@@ -129,6 +119,41 @@ fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy
         .then(|| "a prohibition of the policy always takes it back".to_owned())
 }
 
+/// What of a policy never permits and always may forbid, since this engine does not know it: left operands, the profile, the
+/// class.
+#[must_use]
+pub fn not_understood(policy: &Policy, known: &Hierarchy) -> Vec<Doubt> {
+    let mut doubts = strangeness(policy, known);
+    let rules = policy.rules().chain(policy.duties());
+    for atom in rules.flat_map(Rule::conditions).flat_map(Constraint::atoms) {
+        let strange = atom.operand.is_none() && known.meaning(atom).is_none() && atom.about == About::Use;
+        let doubt = strange.then(|| never_permits(atom));
+        doubts.extend(doubt.filter(|doubt| !doubts.contains(doubt)));
+    }
+    doubts
+}
+
+fn never_permits(atomic: &Atomic) -> Doubt {
+    let text = format!("`{}` is not an operand this node understands, so it never permits", atomic.left);
+    Doubt { path: atomic.path.clone(), text }
+}
+
+/// What keeps anything from being decided under a policy.
+fn strangeness(policy: &Policy, known: &Hierarchy) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    if !policy.kind.is_decided() {
+        let text =
+            format!("a {} can be explained, but is neither offered nor decided under", policy.kind.term());
+        doubts.push(Doubt { path: "/@type".to_owned(), text });
+    }
+    for profile in policy.profiles.iter().filter(|one| !known.knows_profile(one)) {
+        let text =
+            format!("the profile `{profile}` is not known here, so nothing is decided under the policy");
+        doubts.push(Doubt { path: "/profile".to_owned(), text });
+    }
+    doubts
+}
+
 /// Whether an operand of a data space says by when a duty must be done.
 fn known_deadline(duty: &Rule, known: &Hierarchy) -> bool {
     let meanings = duty.constraints.iter().flat_map(Constraint::atoms).filter_map(|atom| known.meaning(atom));
@@ -162,8 +187,7 @@ fn unknown(atomic: &Atomic, known: &Hierarchy) -> Vec<Doubt> {
         if is_event || !matches!(atomic.about, About::Duty | About::Use) {
             return Vec::new();
         }
-        let text = format!("`{}` is not an operand this node understands, so it never permits", atomic.left);
-        return vec![doubt(text)];
+        return vec![never_permits(atomic)];
     };
     if !matches!(operand.kind, OperandKind::Place) && operand.name != "purpose" {
         return Vec::new();

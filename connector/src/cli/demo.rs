@@ -455,7 +455,7 @@ async fn agree(
 ) -> anyhow::Result<(Value, Duration)> {
     let mut events = consumer.api.events(None).await?;
     let started = Instant::now();
-    let id = begin(&consumer.api, &ask(provider, dataset, purpose)).await?;
+    let id = begin(&consumer.api, &ask(provider, dataset, purpose)).await?.id;
     let path = format!("/v4/contractnegotiations/{}", segment(&id));
     let found = consumer.api.wait(&mut events, &path, STEP, is_over).await?;
     let took = started.elapsed();
@@ -521,7 +521,7 @@ async fn refuse_purpose(
     output: &Output,
 ) -> anyhow::Result<()> {
     let mut events = london.api.events(None).await?;
-    let id = begin(&london.api, &ask(paris, &dataset_id(city), OTHER_PURPOSE)).await?;
+    let id = begin(&london.api, &ask(paris, &dataset_id(city), OTHER_PURPOSE)).await?.id;
     let path = format!("/v4/contractnegotiations/{}", segment(&id));
     let found = london.api.wait(&mut events, &path, STEP, is_over).await?;
     let reason = text(&found, "errorDetail");

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::api::{Api, is_over, newest, segment, set};
 use super::output::{Output, fields, plain, table, text, time};
+use super::terms::not_understood;
 use super::{Exit, Failed, publish};
+use crate::config::Config;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Negotiate {
@@ -99,7 +101,13 @@ enum Command {
 pub(super) async fn negotiate(dir: &Path, arguments: &Negotiate, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     let mut events = api.events(None).await?;
-    let id = begin(&api, arguments).await?;
+    let begun = begin(&api, arguments).await?;
+    // Said before the answer comes: what is not understood here would deny the first read there.
+    let strange = not_understood(&Config::load(dir)?, &begun.terms)?;
+    for one in &strange {
+        output.say(&format!("note: these terms may never permit a read: {one}"));
+    }
+    let id = begun.id;
     let path = format!("/v4/contractnegotiations/{}", segment(&id));
     if arguments.no_wait {
         output
@@ -117,8 +125,16 @@ pub(super) async fn negotiate(dir: &Path, arguments: &Negotiate, output: &Output
     Ok(Exit::Success)
 }
 
-/// Sends the request; returns our id of the negotiation.
-pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<String> {
+/// A negotiation that was begun.
+pub(super) struct Begun {
+    /// This node's id of it.
+    pub(super) id: String,
+    /// What was asked for.
+    terms: Value,
+}
+
+/// Sends the request.
+pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<Begun> {
     let mut ask = json!({"@id": arguments.dataset, "counterPartyId": arguments.peer});
     if let Some(address) = &arguments.address {
         set(&mut ask, "counterPartyAddress", json!(address));
@@ -137,13 +153,13 @@ pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<St
     }
     set(&mut offer, "assigner", json!(arguments.peer));
     set(&mut offer, "target", json!(arguments.dataset));
-    let mut request = json!({"protocol": "dataspace-protocol-http:2025-1", "policy": offer});
+    let mut request = json!({"protocol": "dataspace-protocol-http:2025-1", "policy": offer.clone()});
     set(&mut request, "urn:concordat:automation", json!(arguments.automation.term()));
     if let Some(address) = &arguments.address {
         set(&mut request, "counterPartyAddress", json!(address));
     }
     let answer = api.post("/v4/contractnegotiations", request).await?;
-    Ok(text(&answer, "@id"))
+    Ok(Begun { id: text(&answer, "@id"), terms: offer })
 }
 
 /// States `operand` as `value` in every permission, in place of what the offer says of it.

@@ -285,7 +285,7 @@ pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) ->
     let (asset, guessed) = asset(arguments, *output)?;
     let config = Config::load(dir)?;
     let added = sources::allow(&config, &files_of(&asset)?, ALLOWED)?;
-    let published = offer(&api, arguments, asset, guessed, &added, output).await;
+    let published = offer((&api, &config), arguments, asset, guessed, &added, output).await;
     if published.is_err() {
         // What is not published needs no line; the error is the other one.
         let _: anyhow::Result<()> = sources::disallow(&config, &added, ALLOWED);
@@ -305,7 +305,7 @@ fn files_of(asset: &Value) -> anyhow::Result<Vec<Named>> {
 }
 
 async fn offer(
-    api: &Api,
+    (api, config): (&Api, &Config),
     arguments: &Publish,
     asset: Value,
     guessed: Vec<(&'static str, String)>,
@@ -336,6 +336,7 @@ async fn offer(
     words.extend(
         ServiceLevels::of(&terms).context("the service levels")?.iter().flat_map(ServiceLevels::words),
     );
+    let strange = terms::not_understood(config, &terms)?;
     let (access_id, terms_id) = (format!("{id}#access"), terms::of(&id));
     let automation = arguments.automation.term();
     let steps = [
@@ -369,12 +370,16 @@ async fn offer(
     let found: Map<String, Value> =
         guessed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let added: Vec<_> = added.iter().map(sources::line).collect();
-    output.result(&json!({"id": id, "terms": words, "guessed": found, "allowed": added}), || {
-        let mut lines = words.clone();
-        lines.extend(added.iter().map(|line| format!("added to [sources] of {FILE}: {line}")));
-        lines.extend(guessed.iter().map(|(name, value)| format!("{name}: {value} (from the file)")));
-        format!("published {id}\n  {}", lines.join("\n  "))
-    });
+    output.result(
+        &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange}),
+        || {
+            let mut lines = words.clone();
+            lines.extend(added.iter().map(|line| format!("added to [sources] of {FILE}: {line}")));
+            lines.extend(strange.iter().map(|one| format!("nobody can read under these terms: {one}")));
+            lines.extend(guessed.iter().map(|(name, value)| format!("{name}: {value} (from the file)")));
+            format!("published {id}\n  {}", lines.join("\n  "))
+        },
+    );
     Ok(Exit::Success)
 }
 

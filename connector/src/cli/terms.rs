@@ -6,10 +6,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
+use policy_engine::{Doubt, Policy};
 use serde_json::{Value, json};
 
 pub(super) use self::data::OnTheWay;
 use super::api::set;
+use crate::config::Config;
+use crate::node::known_terms;
 
 /// The left operand for the data space that a participant is a member of.
 pub(super) const MEMBERSHIP: &str = "urn:concordat:membership";
@@ -91,6 +94,14 @@ fn amount(text: &str) -> Result<Amount, String> {
 /// The id of the policy with the terms of the dataset `id`, as `publish` names it.
 pub(super) fn of(id: &str) -> String {
     format!("{id}#terms")
+}
+
+/// What this node does not understand of terms, each in a sentence: it would deny the first read, so it is said now.
+pub(super) fn not_understood(config: &Config, terms: &Value) -> anyhow::Result<Vec<String>> {
+    let known = known_terms(config)?;
+    let doubts = Policy::parse_odrl(terms).map(|policy| policy_engine::not_understood(&policy, &known));
+    let say = |doubt: Doubt| format!("{}: {}", doubt.path, doubt.text);
+    Ok(doubts.unwrap_or_default().into_iter().map(say).collect())
 }
 
 impl TermsOfUse {

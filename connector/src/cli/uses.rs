@@ -145,7 +145,7 @@ async fn negotiated(api: &Api, arguments: &Use) -> anyhow::Result<String> {
         timeout: arguments.timeout,
     };
     let mut events = api.events(None).await?;
-    let id = begin(api, &negotiate).await?;
+    let id = begin(api, &negotiate).await?.id;
     let path = format!("/v4/contractnegotiations/{}", segment(&id));
     let found = api.wait(&mut events, &path, Duration::from_secs(arguments.timeout), is_over).await?;
     if text(&found, "state") != "FINALIZED" {
