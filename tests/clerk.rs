@@ -544,7 +544,7 @@ fn policies_inherit_are_expanded_advised_on_and_met_halfway() {
     };
     assert_eq!(
         words(&["--pay", "5 EUR", "--delete-after", "P30D"]),
-        "allowed: use, after having done: [compensate, provided that the amount paid must be 5 in `EUR`]\nrequired: delete, \
+        "allowed: use, after having done: [compensate, provided that the amount paid must be 5 in EUR]\nrequired: delete, \
          provided that the time since the agreement must be at most 30 days\n"
     );
     assert_eq!(run(&["new", "--pay", "much"]).0, 2);

@@ -109,10 +109,19 @@ async fn a_key_of_the_api_names_no_file_of_the_node_and_none_that_nobody_allowed
             assert!(said.contains("dataAddress.secretFile"), "{said}");
         }
     }
-    let options = json!({"azure_federated_token_file": format!("{dir}/keys/management.key"), "azure_authority_host": "https://x.example"});
-    let (status, said) =
-        put(&node, key, "urn:x", json!({"type": "ObjectStore", "url": "az://c/k", "options": options})).await;
-    assert!(status == 400 && said.contains("names a file"), "{said}");
+    // Nor whoever the machine is to its cloud, nor what a program says.
+    for (url, options) in [
+        ("az://c/k", json!({"azure_federated_token_file": format!("{dir}/keys/management.key")})),
+        ("az://c/k", json!({"azure_use_azure_cli": "true", "azure_storage_endpoint": "https://x.example"})),
+        ("az://c/k", json!({"azure_msi_endpoint": "https://x.example"})),
+        ("s3://b/k", json!({"aws_metadata_endpoint": "https://x.example"})),
+        ("s3://b/k", json!({"aws_container_credentials_relative_uri": "/x"})),
+        ("gs://b/k", json!({"google_service_account": "/etc/passwd"})),
+    ] {
+        let (status, said) =
+            put(&node, key, "urn:x", json!({"type": "ObjectStore", "url": url, "options": options})).await;
+        assert!(status == 400 && said.contains("may not stand in an address"), "{options}: {said}");
+    }
     // What lies where it may is shared as ever.
     secret(&node.dir.join("secrets/upstream"), "s3cret");
     let fine = [
@@ -128,6 +137,32 @@ async fn a_key_of_the_api_names_no_file_of_the_node_and_none_that_nobody_allowed
     let (status, _) =
         put(&node, key, "urn:x", json!({"type": "File", "path": node.dir.join("secrets/upstream")})).await;
     assert_eq!(status, 400);
+}
+
+/// Keys that rotation writes lie beside the one that the configuration names, wherever that is.
+#[tokio::test]
+async fn a_rotated_key_is_no_secret_of_an_upstream() {
+    let world = World::new();
+    let mut node = world.local_node("a");
+    node.stop();
+    let config = node.dir.join("concordat.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::create_dir_all(node.dir.join("secrets")).unwrap();
+    std::fs::copy(node.dir.join("keys/participant.jwk"), node.dir.join("secrets/participant.jwk")).unwrap();
+    let moved = text.replace("keys/participant.jwk", "secrets/participant.jwk");
+    assert_ne!(moved, text);
+    std::fs::write(&config, moved).unwrap();
+    node.start();
+    node.json(&["identity", "rotate", "--lead", "0"]);
+    assert!(node.dir.join("secrets/key-2.jwk").exists());
+    let management = std::fs::read_to_string(node.dir.join("keys/management.key")).unwrap();
+    let key = management.trim();
+    for name in ["participant.jwk", "key-2.jwk", "key-3.jwk", "key-2.new", "keyring.json", "keyring.new"] {
+        let secret_file = node.dir.join("secrets").join(name);
+        let address = json!({"type": "HttpData", "baseUrl": "http://127.0.0.1:9/", "authKey": "x-key", "secretFile": secret_file});
+        let (status, said) = put(&node, key, "urn:x", address).await;
+        assert!(status == 400 && said.contains("this node's own"), "{name}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -310,6 +310,22 @@ async fn data_is_pushed_until_it_is_taken_or_refused() {
     consumer.until(&path(&id), |one| one["state"] == "COMPLETED").await;
     assert_eq!(taken.got.lock().unwrap().len(), 3);
 
+    // What cannot be part of an address or a header would end the client of a store.
+    let odd = world.folder.path().join("odd.json");
+    for (to, options) in [
+        ("s3://bucket/key", json!({"accessKeyId": "a\nb", "secretAccessKey": "s", "region": "eu"})),
+        ("s3://bucket/key", json!({"accessKeyId": "a", "secretAccessKey": "s", "region": "eu west"})),
+        ("s3://bucket/key", json!({"accessKeyId": "a", "secretAccessKey": "s", "sessionToken": "x\ny"})),
+        ("gs://bucket/key", json!({"bearerToken": "a\nb"})),
+    ] {
+        std::fs::write(&odd, options.to_string()).unwrap();
+        let more = ["--push-to", to, "--push-options", odd.to_str().unwrap()];
+        let answer = consumer.json(&[&["transfers", "start", agreement], &more[..]].concat());
+        let ended =
+            consumer.until(&path(answer["@id"].as_str().unwrap()), |one| one["state"] == "TERMINATED").await;
+        assert!(ended.to_string().contains("endpointProperties"), "{to}: {ended}");
+    }
+
     // Addresses that a node must not reach.
     let forbidden = ["http://127.0.0.1:1/x", "https://169.254.169.254/latest", "ftp://localhost/x"];
     for to in forbidden {

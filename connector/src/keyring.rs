@@ -246,6 +246,16 @@ impl Keyring {
     }
 }
 
+/// Whether a file in the folder of the keys is one that rotation writes.
+#[must_use]
+pub fn is_file_of(name: &str) -> bool {
+    let stem = name.strip_suffix(".jwk").or_else(|| name.strip_suffix(".new"));
+    let is_key = |stem: &str| {
+        stem.strip_prefix("key-").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    name == FILE || stem.is_some_and(|stem| is_key(stem) || FILE.strip_suffix(".json") == Some(stem))
+}
+
 fn read_key(path: &Path) -> anyhow::Result<PrivateKey> {
     let jwk = serde_json::from_str(&secrets::read(path)?)
         .with_context(|| format!("the key file {} is not JSON", path.display()))?;

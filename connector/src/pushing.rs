@@ -5,11 +5,13 @@
 //! transfer is completed, or terminated with the reason. A suspension cuts at once, a resumption begins anew. What runs
 //! when the node stops begins anew at the next start.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::sink::{PushError, Sink};
 use dataplane::{DataRequest, ObjectClient, ObjectSource, Reading};
+use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method};
 use protocol::wire::DataAddress;
 use tokio::sync::Semaphore;
@@ -87,6 +89,15 @@ pub fn check(guard: &Guard, destination: Option<&DataAddress>) -> Result<(), Str
                 "/dataAddress/endpointProperties: to write there takes {}",
                 ways.join(", or ")
             ));
+        }
+        // They become parts of addresses and headers: what cannot be one would end the client of the store.
+        for (property, _) in store.options.iter().filter(|(property, _)| *property != "endpoint") {
+            let fits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+            if destination.property(property).is_some_and(|text| !fits(text)) {
+                return Err(format!(
+                    "/dataAddress/endpointProperties: `{property}` has characters that no credential and no region has"
+                ));
+            }
         }
         url = destination.property("endpoint");
     }
@@ -184,7 +195,12 @@ async fn attempts(faces: &Arc<Faces>, pid: &str) -> Result<(), Ended> {
     let began = Instant::now();
     let mut attempt: u32 = 0;
     loop {
-        let failed = match once(faces, pid).await {
+        let outcome = AssertUnwindSafe(once(faces, pid)).catch_unwind().await;
+        // A fault of the program is none that another attempt would mend.
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(Attempt::Never("the push failed by a fault of the provider's program".to_owned()))
+        });
+        let failed = match outcome {
             Ok(()) => return Ok(()),
             Err(Attempt::Over) => return Err(Ended::Cut),
             Err(Attempt::Never(reason)) => return Err(Ended::Failed(reason)),

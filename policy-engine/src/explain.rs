@@ -329,6 +329,11 @@ pub(crate) fn name(term: &str) -> String {
     if let Some(short) = SHORT.get(term) {
         return short.clone();
     }
+    // Currencies by ISO 4217.
+    let currency = term.strip_prefix("urn:iso:std:iso:4217:");
+    if let Some(code) = currency.filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase())) {
+        return code.to_owned();
+    }
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~:/%#".contains(letter);
     if term.starts_with("did:") && term.chars().all(plain) { term.to_owned() } else { quoted(term) }
 }

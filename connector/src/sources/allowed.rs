@@ -21,7 +21,7 @@ use store::Batch;
 use super::address::Address;
 use crate::config::{Allowance, Config, FILE, SourceSettings};
 use crate::tables::{self, prefix};
-use crate::{clock, secrets};
+use crate::{clock, keyring, secrets};
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ struct Inner {
     folder: PathBuf,
     /// What of this machine is the node's own, wherever the configuration says that it lies.
     own: Vec<PathBuf>,
+    /// The folder where rotation writes the keys that sign.
+    keyring: PathBuf,
     current: Mutex<Current>,
 }
 
@@ -77,7 +79,8 @@ impl Allowed {
         let own = own_paths(config);
         // The file may have changed since it was read: it is looked at again at the first question.
         let current = Current { stamp: None, settings: config.sources.clone() };
-        Self(Arc::new(Inner { folder, own, current: Mutex::new(current) }))
+        let keyring = config.path(&config.participant.key).parent().map(real).unwrap_or_default();
+        Self(Arc::new(Inner { folder, own, keyring, current: Mutex::new(current) }))
     }
 
     /// Files of data.
@@ -161,7 +164,16 @@ impl Allowed {
 
     /// Whether a path is what the node keeps for itself, or contains it.
     fn is_own(&self, path: &Path) -> bool {
-        self.0.own.iter().any(|own| path.starts_with(own) || own.starts_with(path))
+        // What replaces a file is written beside it first.
+        let replaces = |own: &Path| {
+            path.extension().is_some_and(|one| one == "new") && *path == own.with_extension("new")
+        };
+        let of_keyring = || {
+            path.parent().is_some_and(|folder| self.0.keyring == folder)
+                && path.file_name().is_some_and(|name| keyring::is_file_of(&name.to_string_lossy()))
+        };
+        self.0.own.iter().any(|own| path.starts_with(own) || own.starts_with(path) || replaces(own))
+            || of_keyring()
     }
 
     /// `[sources]` as it stands in the file now.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use catalog::Description;
 use catalog::lint::{Weight, lint};
 
-use crate::cli::output::fields;
+use crate::cli::output::{fields, plain};
 use crate::cli::{Exit, Failed};
 
 /// Goes through what is missing, shows everything, and asks whether to go on. An empty answer leaves a thing out.
@@ -36,11 +36,14 @@ pub(super) fn complete(
     let said = serde_json::to_value(&*description)?;
     let said = said.as_object().into_iter().flatten();
     let lines: Vec<_> = said
-        .map(|(name, value)| (name.as_str(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        // Descriptions come from other people's files.
+        .map(|(name, value)| {
+            (name.as_str(), plain(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        })
         .collect();
     writeln!(output, "{}", fields(&lines))?;
     for remark in lint(description).iter().filter(|remark| remark.weight == Weight::Unreadable) {
-        writeln!(output, "{}: {}", remark.property, remark.text)?;
+        writeln!(output, "{}: {}", remark.property, plain(&remark.text))?;
     }
     let answer = ask("publish this? [Y/n] ", input, output)?;
     if answer.is_empty() || answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") {
