@@ -331,7 +331,9 @@ pub(crate) fn name(term: &str) -> String {
     }
     // Currencies by ISO 4217.
     let currency = term.strip_prefix("urn:iso:std:iso:4217:");
-    if let Some(code) = currency.filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase())) {
+    if let Some(code) =
+        currency.filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()))
+    {
         return code.to_owned();
     }
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~:/%#".contains(letter);
