@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 
 use crate::action::covers;
 use crate::compatible::clause;
+use crate::duty::is_due_later;
 use crate::evaluate::conflicts;
 use crate::explain;
 use crate::hierarchy::Hierarchy;
@@ -293,7 +294,9 @@ pub(crate) fn permission_gaps(
         });
     }
     for duty in &rule.duties {
-        if !wish.duties.iter().any(|own| keeps_duty(own, duty, known)) {
+        // What has time until later does not stand before the use, as what must be done before it does.
+        let stands = |own: &Rule| is_due_later(duty) || !is_due_later(own);
+        if !wish.duties.iter().any(|own| stands(own) && keeps_duty(own, duty, known)) {
             gaps.push(Gap {
                 clause: duty.path.clone(),
                 text: format!("the offer's duty `{}` is not kept: {}", duty.path, explain::rule(duty)),

@@ -10,6 +10,7 @@ use crate::alternatives::{
     Alternative, Literal, MAX_ALTERNATIVES, Wanted, all, every, meet, negated_all, product, some,
 };
 use crate::compare::{alike, keeps_duty, treatment_gaps};
+use crate::duty::is_due_later;
 use crate::evaluate::conflicts;
 use crate::explain;
 use crate::hierarchy::Hierarchy;
@@ -225,25 +226,30 @@ fn escapes(
     both.map_or(Possible::Maybe, |both| decide(&both, known).0)
 }
 
-/// The duties of two policies, and which is done where another one is done.
+/// The duties of two policies, and which is kept where another one is kept.
 struct Duties<'p> {
     all: Vec<(&'p Rule, Vec<usize>)>,
 }
 
 impl<'p> Duties<'p> {
     fn of(a: &'p Policy, b: &'p Policy, known: &Hierarchy) -> Self {
+        // An obligation never stands before the use; a permission's duty may.
         let own = |policy: &'p Policy| {
-            policy.obligations.iter().chain(policy.permissions.iter().flat_map(|rule| &rule.duties))
+            let duties = policy.permissions.iter().flat_map(|rule| &rule.duties);
+            let obliged = policy.obligations.iter().map(|duty| (duty, true));
+            obliged.chain(duties.map(|duty| (duty, is_due_later(duty))))
         };
-        let all: Vec<&Rule> = own(a).chain(own(b)).collect();
-        let done_with = |duty: &Rule| {
-            let done = all.iter().enumerate().filter(|(_, other)| keeps_duty(duty, other, known));
-            done.map(|(place, _)| place).collect()
+        let all: Vec<(&Rule, bool)> = own(a).chain(own(b)).collect();
+        let kept_with = |(duty, later): &(&'p Rule, bool)| {
+            let kept = all.iter().enumerate().filter(|(_, (other, other_later))| {
+                std::ptr::eq(*duty, *other) || (*other_later || !*later) && keeps_duty(duty, other, known)
+            });
+            kept.map(|(place, _)| place).collect()
         };
-        Self { all: all.iter().map(|duty| (*duty, done_with(duty))).collect() }
+        Self { all: all.iter().map(|duty| (duty.0, kept_with(duty))).collect() }
     }
 
-    /// That `duty` is done, and with it all that it keeps: each a fact of its own.
+    /// That `duty` does not stand in the way, and none of those that are kept with it: each a fact of its own.
     fn conditions(&self, duty: &Rule) -> Vec<Constraint> {
         let found = self.all.iter().find(|(own, _)| std::ptr::eq(*own, duty));
         let places = found.map(|(_, places)| places.as_slice()).unwrap_or_default();

@@ -158,7 +158,9 @@ fn holds_together(json: &Json, other: &Json) -> TestCaseResult {
         Ok(policy) => policy,
         Err(error) => {
             prop_assert!(error.path().starts_with('/') && !error.reason().is_empty());
-            prop_assert!(Policy::parse(json).is_err(), "the profile reads what ODRL refuses");
+            // A peer may say more of an offer as a whole than a file.
+            let says_more = json.as_object().is_some_and(|map| map.keys().any(|key| key.contains(':')));
+            prop_assert!(says_more || Policy::parse(json).is_err(), "the profile reads what ODRL refuses");
             return Ok(());
         }
     };

@@ -69,7 +69,17 @@ mod tests {
     #[test]
     fn words_and_rules_are_bound() {
         let (agreement, policy) = bound();
-        assert_eq!(agreement[WORDS], json!(["allowed: use", "forbidden: distribute"]));
+        assert_eq!(
+            agreement[WORDS],
+            json!([
+                "allowed: use",
+                "forbidden: distribute",
+                "where the same action is both allowed and forbidden, nothing in these terms is allowed",
+                "about: `urn:d`",
+                "granted by: `urn:p`",
+                "granted to: `urn:c`",
+            ])
+        );
         assert_eq!(check(&agreement, &policy), Ok(()));
         let mut reworded = agreement.clone();
         reworded[WORDS][0] = json!("allowed: everything");
