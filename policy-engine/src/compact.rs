@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(refused(json!({"@graph": []})), "/@graph: holds no policy");
         assert!(refused(json!({"@graph": [{"@type": "Set"}, {"@type": "Offer"}]})).contains("several"));
         assert_eq!(
-            refused(json!({"permission": [], "odrl:permission": []})),
+            refused(json!({"permission": [], "odrl:permission": [{}]})),
             "/permission: `permission` stands twice, under two names of the same term"
         );
     }

@@ -79,6 +79,10 @@ fn changes(old: &Rule, new: &Rule) -> Vec<String> {
             unmatched(after, before).into_iter().map(|one| format!("with the {what} {}", explain::rule(one))),
         );
     }
+    if lines.is_empty() {
+        // Parties with a function, or who grants.
+        lines.push(format!("now: {}; before: {}", explain::rule(new), explain::rule(old)));
+    }
     lines
 }
 
@@ -109,5 +113,16 @@ mod tests {
             ]
         );
         assert!(difference(&old, &old).is_empty());
+        let paid = |to: &str| {
+            Policy::parse(&json!({"obligation": [{"action": "compensate", "compensatedParty": to}], "permission": [{"action": "use"}]}))
+                .unwrap()
+        };
+        assert_eq!(
+            difference(&paid("urn:a"), &paid("urn:b")),
+            [
+                "required: compensate, now: compensate (compensated party: `urn:b`); before: compensate (compensated party: \
+                 `urn:a`)"
+            ]
+        );
     }
 }

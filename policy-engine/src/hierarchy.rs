@@ -33,6 +33,8 @@ const CORE_PROFILES: [&str; 4] = [
 #[derive(Debug, Clone, Default)]
 pub struct Hierarchy {
     broader: BTreeMap<String, BTreeSet<String>>,
+    /// Every term of which something is known, other names aside.
+    terms: BTreeSet<String>,
     /// Both directions.
     disjoint: BTreeMap<String, BTreeSet<String>>,
     nested: Vec<Nested>,
@@ -199,12 +201,14 @@ impl Hierarchy {
     /// Adds that `narrower` lies within `broader`.
     pub fn add(&mut self, narrower: &str, broader: &str) {
         let (narrower, broader) = (self.canonical(narrower).to_owned(), self.canonical(broader).to_owned());
+        self.terms.extend([narrower.clone(), broader.clone()]);
         self.broader.entry(narrower).or_default().insert(broader);
     }
 
     /// Adds that `a` and `b`, and all that lies within them, share nothing.
     pub fn add_disjoint(&mut self, a: &str, b: &str) {
         let (a, b) = (self.canonical(a).to_owned(), self.canonical(b).to_owned());
+        self.terms.extend([a.clone(), b.clone()]);
         self.disjoint.entry(a.clone()).or_default().insert(b.clone());
         self.disjoint.entry(b).or_default().insert(a);
     }
@@ -235,10 +239,7 @@ impl Hierarchy {
     #[must_use]
     pub fn knows(&self, term: &str) -> bool {
         let term = self.canonical(term);
-        self.broader.contains_key(term)
-            || self.disjoint.contains_key(term)
-            || self.nested.iter().any(|one| term.starts_with(&one.prefix))
-            || self.broader.values().any(|up| up.contains(term))
+        self.terms.contains(term) || self.nested.iter().any(|one| term.starts_with(&one.prefix))
     }
 
     /// What encloses the place `term`, as far as that is known: its own area, and those of the places it lies within.

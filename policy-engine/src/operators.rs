@@ -6,7 +6,7 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 
 use crate::calendar::Day;
-use crate::hierarchy::{Hierarchy, Relation};
+use crate::hierarchy::Hierarchy;
 use crate::model::{Operator, Value};
 use crate::operand;
 
@@ -66,11 +66,8 @@ fn any(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 /// Whether one term or area lies within another. A term of which nothing is known may lie anywhere.
 fn lies_within(part: &Value, whole: &Value, known: &Hierarchy) -> Option<bool> {
     match (part, whole) {
-        (Value::Term(part), Value::Term(whole)) => match known.relation(part, whole) {
-            Relation::Narrower | Relation::Same => Some(true),
-            Relation::Broader | Relation::Disjoint => Some(false),
-            Relation::Unrelated => (known.knows(part) && known.knows(whole)).then_some(false),
-        },
+        (Value::Term(part), Value::Term(whole)) if known.is_within(part, whole) => Some(true),
+        (Value::Term(part), Value::Term(whole)) => (known.knows(part) && known.knows(whole)).then_some(false),
         (Value::Area(part), Value::Area(whole)) => Some(encloses(whole, part)),
         // What is known of a place encloses it, so it may be smaller.
         (Value::Term(place), Value::Area(whole)) => {
