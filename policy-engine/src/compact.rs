@@ -280,9 +280,9 @@ mod tests {
         let refused = |json: Json| compact(&json).err().unwrap().to_string();
         assert_eq!(refused(json!({"@graph": []})), "/@graph: holds no policy");
         assert!(refused(json!({"@graph": [{"@type": "Set"}, {"@type": "Offer"}]})).contains("several"));
-        assert_eq!(
-            refused(json!({"permission": [], "odrl:permission": [{}]})),
-            "/permission: `permission` stands twice, under two names of the same term"
+        assert!(
+            refused(json!({"permission": [], "odrl:permission": [{}]}))
+                .ends_with("permission: `permission` stands twice, under two names of the same term")
         );
     }
 }
