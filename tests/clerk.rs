@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Node, PROGRAM, PURPOSE, World};
+use crate::support::{CONTEXT, Node, PROGRAM, PURPOSE, Peer, Stranger, World};
 
 const DATASET: &str = "urn:test:rows";
 const ROWS: &[u8] = b"time,no2\n2019-05-07T01:00:00Z,22.5\n2019-05-07T02:00:00Z,23.1\n";
@@ -104,6 +104,55 @@ async fn from_offer_to_rows_and_back_to_no() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("was ended on"), "{again:?}");
     provider.text(&["unpublish", DATASET]);
     assert_eq!(consumer.run(&["negotiate", &provider.did, DATASET]).status.code(), Some(1));
+}
+
+/// The peer's next message may come before its acknowledgement of ours: what we said is proven by then, and kept.
+#[tokio::test]
+async fn what_a_message_overtook_is_in_the_dossier() {
+    let world = World::new();
+    let provider = world.local_node("provider");
+    provider.publish(DATASET, ROWS, &[]);
+    let consumer = Stranger::new(&world);
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    // It takes the agreement and never acknowledges it.
+    let take = move |request: axum::extract::Request| {
+        let heard = heard.clone();
+        async move {
+            let path = request.uri().path().to_owned();
+            let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+            if path.ends_with("/agreement") {
+                heard.send(serde_json::from_slice::<Value>(&body).unwrap()).unwrap();
+                std::future::pending::<()>().await;
+            }
+            http::StatusCode::OK
+        }
+    };
+    let peer = Peer::serving(&world, |_| axum::Router::new().fallback(take));
+    let terms = crate::hostile::offer(&consumer, &provider).await;
+    let asked = crate::hostile::request(&terms, &peer.address);
+    let (status, answer) = consumer.send(&provider, "POST", "/negotiations/request", &asked).await;
+    assert_eq!(status, 201, "{answer}");
+    let said = hears.recv().await.unwrap();
+    let agreement = &said["agreement"];
+    let role = trust::SignerRole::Consumer;
+    let signature =
+        trust::agreement::sign(&consumer.key, &consumer.kid, role, agreement, 1, connector::clock::now());
+    let verification = json!({"@context": [CONTEXT], "@type": "ContractAgreementVerificationMessage",
+        "@id": connector::ids::urn(), "providerPid": said["providerPid"], "consumerPid": said["consumerPid"],
+        "urn:concordat:signature": signature.unwrap()});
+    let path = format!("/negotiations/{}/agreement/verification", answer["providerPid"].as_str().unwrap());
+    let (status, answer) = consumer.send(&provider, "POST", &path, &verification).await;
+    assert_eq!(status, 200, "{answer}");
+    let dossier = provider.json(&["agreements", "export", id(agreement)]);
+    let kinds = dossier["messages"].as_array().unwrap().iter().map(|one| {
+        assert!(one["token"].is_string(), "{one}");
+        one["body"]["@type"].as_str().unwrap().to_owned()
+    });
+    let kinds: Vec<_> = kinds.collect();
+    assert_eq!(
+        kinds[..3],
+        ["ContractRequestMessage", "ContractAgreementMessage", "ContractAgreementVerificationMessage"]
+    );
 }
 
 #[tokio::test]

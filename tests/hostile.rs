@@ -11,7 +11,7 @@ use crate::support::{CONTEXT, Node, PURPOSE, Peer, Stranger, World, free_port};
 const DATASET: &str = "urn:test:rows";
 
 /// The terms that the offer has, narrowed to a purpose.
-async fn offer(stranger: &Stranger, node: &Node) -> Value {
+pub async fn offer(stranger: &Stranger, node: &Node) -> Value {
     let (status, dataset) = stranger
         .send(node, "GET", &format!("/catalog/datasets/{}", trust::did::segment(DATASET)), &json!(null))
         .await;
@@ -19,7 +19,7 @@ async fn offer(stranger: &Stranger, node: &Node) -> Value {
     dataset["hasPolicy"][0].clone()
 }
 
-fn request(offer: &Value, callback: &str) -> Value {
+pub fn request(offer: &Value, callback: &str) -> Value {
     let mut offer = offer.clone();
     offer["target"] = json!(DATASET);
     json!({"@context": [CONTEXT], "@type": "ContractRequestMessage", "@id": connector::ids::urn(),

@@ -3,7 +3,8 @@
 //! An entry stands in the store from the commit that made it to the commit of its outcome, so a restart takes it up
 //! again. Each has a task of its own; a permit bounds how many talk at once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ struct Inner {
     permits: Semaphore,
     tasks: TaskTracker,
     stop: CancellationToken,
-    running: Mutex<HashSet<MessageId>>,
+    /// What is being delivered, with the token of the last attempt.
+    running: Mutex<HashMap<MessageId, Option<String>>>,
     settings: Delivery,
 }
 
@@ -81,9 +83,10 @@ impl Outbox {
     /// Delivers `entry`, which the store already has. A second call for the same message does nothing: at start, a
     /// message may be found in the store just as the step that made it hands it over.
     pub(crate) fn deliver(&self, engine: &Arc<Engine>, entry: OutboxEntry) {
-        if !self.running().insert(entry.message.id.clone()) {
-            return;
-        }
+        match self.running().entry(entry.message.id.clone()) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(None),
+        };
         let (outbox, engine) = (self.clone(), Arc::clone(engine));
         self.inner.tasks.spawn(async move {
             let id = entry.message.id.clone();
@@ -100,13 +103,19 @@ impl Outbox {
         self.running().remove(message);
     }
 
+    /// The token that went with the last attempt to deliver `message`; `None` before the first one, and for what is not
+    /// being delivered.
+    pub(crate) fn token_sent(&self, message: &MessageId) -> Option<String> {
+        self.running().get(message).cloned().flatten()
+    }
+
     /// Waits until all tasks have ended; call it after the stop.
     pub async fn drained(&self) {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashSet<MessageId>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<MessageId, Option<String>>> {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,7 +168,7 @@ impl Outbox {
         let mut pause = FIRST_PAUSE;
         let mut uncertain = false;
         loop {
-            if !self.running().contains(&entry.message.id) {
+            if !self.running().contains_key(&entry.message.id) {
                 return None;
             }
             let attempt = {
@@ -210,6 +219,9 @@ impl Outbox {
         let url = format!("{}/{}", entry.address, entry.message.path);
         if let Err(error) = engine.guard().check_url(&url) {
             return Attempt::Refused(StatusCode::FORBIDDEN, error.to_string());
+        }
+        if let Some(sent) = self.running().get_mut(&entry.message.id) {
+            sent.clone_from(&token);
         }
         let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
         let sent = engine

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::Effect;
 use protocol::negotiation::Negotiation;
 use serde_json::{Value as Json, json};
 use store::Batch;
@@ -47,6 +48,20 @@ impl Engine {
             token,
             body: entry.message.body.clone(),
         }
+    }
+
+    /// The evidence of our messages that a message of the peer proves to have arrived: `effects` take them out of the outbox.
+    pub(super) fn overtaken(&self, effects: &[Effect]) -> Result<Vec<MessageEvidence>, EngineError> {
+        let mut said = Vec::new();
+        for effect in effects {
+            if let Effect::Withdraw(message) = effect
+                && let Some((entry, _)) =
+                    tables::load::<OutboxEntry>(&self.store, &tables::outbox(message.as_str()))?
+            {
+                said.push(self.said(&entry, self.outbox.token_sent(message)));
+            }
+        }
+        Ok(said)
     }
 
     /// Adds a message of the negotiation `pid` to what is kept.

@@ -147,7 +147,7 @@ impl Engine {
             data_request: None,
         };
         let (record, effects) = self.decide_on(record, Vec::new(), now)?;
-        let saving = Saving { effects, message: Some(self.heard(heard)), ..Saving::default() };
+        let saving = Saving { effects, messages: vec![self.heard(heard)], ..Saving::default() };
         self.save_negotiation(record, saving).await?;
         Ok(answer)
     }
@@ -179,7 +179,7 @@ impl Engine {
         let data_request = heard.body.get(data_requests::REQUEST).and_then(Json::as_str).map(str::to_owned);
         let record =
             NegotiationRecord { negotiation, automation: Automation::Manual, wanted: None, data_request };
-        let saving = Saving { message: Some(self.heard(heard)), ..Saving::default() };
+        let saving = Saving { messages: vec![self.heard(heard)], ..Saving::default() };
         let record = self.save_negotiation(record, saving).await?;
         if let Some(request) = &record.data_request {
             let (negotiation, dataset) =
@@ -222,6 +222,9 @@ impl Engine {
             Act::Verify => self.check_signature(&next, SignerRole::Consumer, &documents)?,
             _ => {}
         }
+        // What the peer answers has arrived, whether or not its acknowledgement has come by now.
+        let mut messages = self.overtaken(&effects)?;
+        messages.push(self.heard(heard));
         let record = NegotiationRecord { negotiation: next, ..record };
         let (record, effects) = self.decide_on(record, effects, now)?;
         let concludes = effects.contains(&Effect::Conclude);
@@ -230,8 +233,8 @@ impl Engine {
         } else {
             documents
         };
-        let message = Some(self.heard(heard));
-        self.save_negotiation(record, Saving { version: Some(version), effects, documents, message }).await?;
+        self.save_negotiation(record, Saving { version: Some(version), effects, documents, messages })
+            .await?;
         Ok(())
     }
 
@@ -381,7 +384,12 @@ impl Engine {
         let mut effects = vec![Effect::Withdraw(message.clone())];
         effects.extend(step.effects);
         let (record, effects) = self.decide_on(record, effects, now)?;
-        let saving = Saving { version: Some(version), effects, message: said, ..Saving::default() };
+        let saving = Saving {
+            version: Some(version),
+            effects,
+            messages: said.into_iter().collect(),
+            ..Saving::default()
+        };
         self.save_negotiation(record, saving).await?;
         Ok(())
     }
@@ -538,7 +546,7 @@ impl Engine {
         record: NegotiationRecord,
         saving: Saving,
     ) -> Result<NegotiationRecord, EngineError> {
-        let Saving { version, effects, documents, message } = saving;
+        let Saving { version, effects, documents, messages } = saving;
         let negotiation = &record.negotiation;
         let (pid, peer) = (negotiation.pid().to_owned(), negotiation.peer.to_string());
         let key = tables::key(prefix::NEGOTIATION, &pid);
@@ -555,7 +563,7 @@ impl Engine {
         let last = negotiation.progress.history.last().map_or("", |entry| entry.text.as_str());
         let event = Event::new(KIND.name(), clock::now(), last).about(&pid).with(&peer).reached(&state);
         tables::append_event(&mut batch, &event)?;
-        if let Some(message) = &message {
+        for message in &messages {
             self.keep_message(&pid, message, &mut batch)?;
         }
         let mut concluded = None;
@@ -614,8 +622,8 @@ struct Saving {
     effects: Vec<Effect>,
     /// The parties' DID documents, where they are at hand.
     documents: BTreeMap<String, serde_json::Value>,
-    /// The message that led to it.
-    message: Option<MessageEvidence>,
+    /// The messages that led to it, as they were sent.
+    messages: Vec<MessageEvidence>,
 }
 
 /// One move of a negotiation.
