@@ -2,6 +2,7 @@
 
 mod address;
 mod allowed;
+mod options;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -138,7 +139,8 @@ impl Sources {
             }
             Address::ObjectStore { url, options, secret_file, .. } => {
                 let client = ObjectClient::new(Arc::new(self.upstream.clone()));
-                let options = self.store_options(url.as_str(), options, secret_file.as_deref())?;
+                let secret = secret_file.map(|file| self.store_options(&file)).transpose()?;
+                let options = options::combined(&url, options, secret.unwrap_or_default())?;
                 let media_type = media_type.map(str::to_owned);
                 Box::new(ObjectSource::new(&url, options, client, media_type).map_err(wrong)?)
             }
@@ -219,92 +221,18 @@ impl Sources {
         file.map(|file| Ok(self.allowed.secret(file)?.trim().to_owned())).transpose()
     }
 
-    /// What is open, and what is secret: lines such as `AWS_SECRET_ACCESS_KEY=…`.
-    fn store_options(
-        &self,
-        url: &str,
-        open: Map<String, Json>,
-        file: Option<&Path>,
-    ) -> anyhow::Result<Vec<(String, String)>> {
-        // The client of the store would read files, ask the machine's cloud for its identity or start programs, and send what
-        // comes of it to wherever the other options say.
-        if let Some(name) = open.keys().find(|name| !is_open_option(name)) {
-            bail!(
-                "dataAddress.options: `{name}` may not stand in an address; say it in the file of dataAddress.secretFile, \
-                 which is the operator's"
-            );
-        }
-        let anonymous = file.is_none() && !open.keys().any(|name| is_credential(name));
-        let text = |value: Json| match value {
-            Json::String(text) => text,
-            other => other.to_string(),
-        };
-        let mut options: Vec<_> = open.into_iter().map(|(name, value)| (name, text(value))).collect();
-        if let Some(file) = file {
-            for line in self.allowed.secret(file)?.lines().map(str::trim).filter(|line| !line.is_empty()) {
-                let (name, value) = line
-                    .split_once('=')
-                    .with_context(|| format!("a line of {} is not NAME=VALUE", file.display()))?;
-                options.push((name.trim().to_owned(), value.trim().to_owned()));
-            }
-        }
-        if anonymous {
-            // Who says nothing of credentials is nobody, not whoever this machine is to its cloud.
-            let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-            let option = match scheme {
-                "az" => "azure_skip_signature",
-                "gs" => "google_skip_signature",
-                _ => "aws_skip_signature",
-            };
-            options.push((option.to_owned(), "true".to_owned()));
-        }
-        Ok(options)
+    /// Lines such as `AWS_SECRET_ACCESS_KEY=…`.
+    fn store_options(&self, file: &Path) -> anyhow::Result<Vec<(String, String)>> {
+        let text = self.allowed.secret(file)?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let options = lines.map(|line| {
+            let (name, value) = line
+                .split_once('=')
+                .with_context(|| format!("a line of {} is not NAME=VALUE", file.display()))?;
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        });
+        options.collect()
     }
-}
-
-/// Options of object stores that may stand in an address: where the data is, and credentials of its own.
-const OPEN_OPTIONS: [&str; 12] = [
-    "account_name",
-    "allow_http",
-    "base_url",
-    "default_region",
-    "endpoint",
-    "endpoint_url",
-    "region",
-    "request_payer",
-    "skip_signature",
-    "storage_account_name",
-    "storage_endpoint",
-    "virtual_hosted_style_request",
-];
-/// Those of them that are credentials.
-const CREDENTIALS: [&str; 11] = [
-    "access_key",
-    "access_key_id",
-    "account_key",
-    "bearer_token",
-    "master_key",
-    "sas_key",
-    "sas_token",
-    "secret_access_key",
-    "session_token",
-    "storage_account_key",
-    "storage_sas_token",
-];
-
-/// An option without the name of its cloud.
-fn bare(option: &str) -> String {
-    let name = option.to_ascii_lowercase();
-    let bare = ["aws_", "azure_", "google_"].iter().find_map(|cloud| name.strip_prefix(cloud));
-    bare.unwrap_or(&name).to_owned()
-}
-
-fn is_credential(option: &str) -> bool {
-    CREDENTIALS.contains(&bare(option).as_str())
-}
-
-fn is_open_option(option: &str) -> bool {
-    is_credential(option) || OPEN_OPTIONS.contains(&bare(option).as_str())
 }
 
 fn meta(path: &Path) -> anyhow::Result<std::fs::Metadata> {

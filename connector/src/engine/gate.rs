@@ -54,6 +54,12 @@ pub struct Admission {
     pub access: Option<String>,
 }
 
+/// A transfer, and what tells of its end.
+struct Watched {
+    record: Arc<TransferRecord>,
+    signal: watch::Receiver<Signal>,
+}
+
 /// What a reader sends along.
 #[derive(Debug, Clone, Default)]
 pub struct Sent {
@@ -140,20 +146,23 @@ impl Engine {
         reads: bool,
         sent: Sent,
     ) -> Result<Admission, Denial> {
-        let record = self.provided(pid)?;
-        let transfer = &record.transfer;
+        let watched = self.provided(pid)?;
+        let transfer = &watched.record.transfer;
         let expected = self.stream_token(transfer, transfer.generation).map_err(Denial::Failed)?;
         if !bool::from(expected.as_bytes().ct_eq(token.as_bytes())) {
             return Err(Denial::Unknown);
         }
-        self.admit_to(pid, transfer, distribution, reads, sent, None).await
+        self.admit_to(pid, watched, distribution, reads, sent, None).await
     }
 
-    /// A transfer of which this node is the provider.
-    fn provided(&self, pid: &str) -> Result<Arc<TransferRecord>, Denial> {
+    /// A transfer of which this node is the provider, as it stands once it is watched: what changes it from here on, a new
+    /// start among it, is not missed.
+    fn provided(&self, pid: &str) -> Result<Watched, Denial> {
+        let signal = self.streams.watch(pid);
         let found = self.kept_transfers.load(&self.store, &tables::key(prefix::TRANSFER, pid));
         let found = found.map_err(|error| Denial::Failed(error.into()))?;
-        found.filter(|record| record.transfer.role == Role::Provider).ok_or(Denial::Unknown)
+        let record = found.filter(|record| record.transfer.role == Role::Provider).ok_or(Denial::Unknown)?;
+        Ok(Watched { record, signal })
     }
 
     /// As [`Engine::admit`], for data that this node pushes.
@@ -161,31 +170,24 @@ impl Engine {
     /// # Errors
     /// See [`Denial`].
     pub async fn admit_push(self: &Arc<Self>, pid: &str) -> Result<Admission, Denial> {
-        let record = self.provided(pid)?;
-        self.admit_to(pid, &record.transfer, None, true, Sent::default(), Some(PUSH)).await
+        let watched = self.provided(pid)?;
+        self.admit_to(pid, watched, None, true, Sent::default(), Some(PUSH)).await
     }
 
     async fn admit_to(
         self: &Arc<Self>,
         pid: &str,
-        transfer: &Transfer,
+        Watched { record: current, signal }: Watched,
         distribution: Option<&str>,
         reads: bool,
         sent: Sent,
         done: Option<&'static str>,
     ) -> Result<Admission, Denial> {
+        let transfer = &current.transfer;
         let ticket = self
             .fairness
             .enter(transfer.agreement.as_str(), transfer.peer.as_str())
             .map_err(Denial::TooMuch)?;
-        // Watching before asking: what ends the transfer from here on is not missed.
-        let signal = self.streams.watch(pid);
-        let current = self.provided(pid)?;
-        if current.transfer.generation != transfer.generation {
-            // It was started anew meanwhile, and the token is that of the start before.
-            return Err(Denial::Unknown);
-        }
-        let transfer = &current.transfer;
         let agreement = transfer.agreement.to_string();
         let denied = |reason: String| Err(Denial::Denied(reason));
         let (record, signed) = self.agreement_to_read(&agreement).map_err(Denial::Failed)?;
