@@ -50,6 +50,13 @@ impl Promise {
         self.consumer.json(&["transfers", "start", &self.agreement])["@id"].as_str().unwrap().to_owned()
     }
 
+    /// Since when the periods are counted, and the part of keys that names the agreement.
+    fn counted(&self) -> (jiff::Timestamp, String) {
+        let dossier = self.consumer.json(&["agreements", "export", &self.agreement]);
+        let since = dossier["agreement"]["timestamp"].as_str().unwrap().parse().unwrap();
+        (since, trust::did::segment(&self.agreement))
+    }
+
     /// Both nodes' periods, once `done` is true of both.
     async fn both(&self, done: impl Fn(&Value) -> bool + Copy) -> (Value, Value) {
         (self.provider.until(&self.path(), done).await, self.consumer.until(&self.path(), done).await)
@@ -147,6 +154,60 @@ async fn an_outage_that_only_the_consumer_sees_counts_and_probes_find_it() {
     let theirs = promise.provider.until(&promise.path(), down).await;
     assert_eq!(sha(&found), sha(&theirs));
     assert!(promise.consumer.text(&["levels", "show", &promise.agreement]).contains("agreed"));
+}
+
+/// A period is stated as a whole, or not yet: a kill between its parts leaves nothing half said.
+#[tokio::test]
+async fn all_that_was_measured_in_a_period_is_one_commit() {
+    let mut promise = Promise::new(&json!({"period": "PT2S", "remedies": ["notice"], "levels": [
+        {"id": "up", "measure": "availability", "target": 90, "interval": 1}]}));
+    let (since, folder) = promise.counted();
+    promise.consumer.stop();
+    // Nobody is told, so that the records stay as that commit made them.
+    promise.provider.kill();
+    let period = connector::clock::now().duration_since(since).as_secs() / 2 + 2;
+    let at = since.as_millisecond() + period * 2000;
+    let reads: Vec<_> = (0..3100)
+        .map(|number| json!({"what": "read", "id": number.to_string(), "by": "consumer", "at": at, "ok": true}))
+        .collect();
+    let key = format!("measured/{folder}/{period:012}/many");
+    promise.consumer.put(&key, &json!({"measured": reads})).await;
+    promise.consumer.start();
+    promise.consumer.client = promise.world.client();
+    let stated = |found: &Value| {
+        found["periods"].as_array().unwrap().iter().any(|one| one["period"].as_i64() == Some(period))
+    };
+    promise.consumer.until(&promise.path(), stated).await;
+    promise.consumer.stop();
+    let mut commits = std::collections::BTreeMap::<u64, usize>::new();
+    for (_, record) in promise.consumer.records(&format!("statement/{folder}/")) {
+        *commits.entry(record.version).or_default() += 1;
+    }
+    assert_eq!(commits.values().max(), Some(&3), "three parts: {commits:?}");
+}
+
+/// What cannot be read of one period is that period's fault alone.
+#[tokio::test]
+async fn a_period_that_fails_does_not_stop_those_after_it() {
+    let mut promise =
+        Promise::new(&json!({"period": "PT2S", "probe": "PT1S", "remedies": ["notice"], "levels": [
+        {"id": "up", "measure": "availability", "target": 90, "interval": 1}]}));
+    let transfer = promise.start();
+    assert_eq!(promise.read(&transfer).await, 200);
+    let (since, folder) = promise.counted();
+    promise.consumer.stop();
+    // The period that is next when the node is back.
+    let spoilt = connector::clock::now().duration_since(since).as_secs() / 2 + 2;
+    promise.consumer.spoil(&format!("measured/{folder}/{spoilt:012}/one")).await;
+    promise.consumer.start();
+    promise.consumer.client = promise.world.client();
+    let later = |found: &Value| {
+        let all = found["periods"].as_array().unwrap();
+        all.iter().any(|one| one["period"].as_i64() > Some(spoilt) && !one["attainment"].is_null())
+    };
+    let found = promise.consumer.until(&promise.path(), later).await;
+    let all = found["periods"].as_array().unwrap();
+    assert!(all.iter().all(|one| one["period"] != spoilt), "the spoilt one was computed: {found}");
 }
 
 #[tokio::test]

@@ -212,16 +212,18 @@ impl Node {
         self.write(|batch| batch.put(key, b"spoilt".to_vec())).await;
     }
 
+    /// Puts a record under `key`, while the node does not run.
+    pub async fn put(&self, key: &str, record: &Value) {
+        let bytes = connector::tables::encode(key, record).unwrap();
+        self.write(|batch| batch.put(key, bytes)).await;
+    }
+
     /// Changes the record `key`, while the node does not run.
     pub async fn alter(&self, key: &str, change: impl FnOnce(&mut Value)) {
-        let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
-        let (store, _) = store::Store::open(&self.dir.join("store"), &options).unwrap();
-        let mut record: Value =
-            connector::tables::decode(key, &store.get(key).unwrap().unwrap().value).unwrap();
+        let found = self.store().get(key).unwrap().unwrap();
+        let mut record: Value = connector::tables::decode(key, &found.value).unwrap();
         change(&mut record);
-        let mut batch = store::Batch::new();
-        batch.put(key, connector::tables::encode(key, &record).unwrap());
-        store.commit(batch).await.unwrap();
+        self.put(key, &record).await;
     }
 
     /// Removes the record `key`, while the node does not run.
@@ -229,12 +231,20 @@ impl Node {
         self.write(|batch| batch.delete(key)).await;
     }
 
+    /// The records below `prefix`, while the node does not run.
+    pub fn records(&self, prefix: &str) -> Vec<(String, store::Versioned)> {
+        self.store().scan(prefix, None, 10_000).unwrap()
+    }
+
     async fn write(&self, change: impl FnOnce(&mut store::Batch)) {
-        let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
-        let (store, _) = store::Store::open(&self.dir.join("store"), &options).unwrap();
         let mut batch = store::Batch::new();
         change(&mut batch);
-        store.commit(batch).await.unwrap();
+        self.store().commit(batch).await.unwrap();
+    }
+
+    fn store(&self) -> store::Store {
+        let options = store::Options { engine: store::Engine::Sled, ..store::Options::default() };
+        store::Store::open(&self.dir.join("store"), &options).unwrap().0
     }
 
     /// kill -9.

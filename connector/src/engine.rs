@@ -123,17 +123,29 @@ pub enum EngineError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A fault of this node.
-    #[error("the store failed")]
+    #[error("the store failed: {}", in_words(.0))]
     Store(#[source] CommitError),
     /// A fault of this node.
-    #[error("signing failed")]
+    #[error("signing failed: {}", in_words(.0))]
     Trust(#[from] TrustError),
     /// A fault of this node.
-    #[error("the search index failed")]
+    #[error("the search index failed: {}", in_words(.0))]
     Search(#[source] SearchError),
     /// A fault of this node.
     #[error("the vault: {0}")]
     Vault(String),
+}
+
+/// An error with its causes: whoever reads the log needs the last of them most.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 impl From<VaultError> for EngineError {
