@@ -190,6 +190,69 @@ async fn a_link_that_is_laid_later_leads_nowhere() {
     }
 }
 
+/// A hard link leads where no path shows it: what counts is which file was opened.
+#[tokio::test]
+async fn another_name_of_a_file_of_the_node_is_that_file() {
+    let world = World::new();
+    let node = plain_node(&world);
+    node.json(&["identity", "rotate", "--lead", "0"]);
+    let folder = node.data().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    secret(&node.dir.join("secrets/upstream"), "kty, s3cret");
+    // Rows of their own may have as many names as they like.
+    std::fs::write(node.data().join("rows.csv"), "a\n1\n").unwrap();
+    std::fs::hard_link(node.data().join("rows.csv"), folder.join("rows.csv")).unwrap();
+    let journal = std::fs::read_dir(node.dir.join("store")).unwrap().flatten().map(|entry| entry.path());
+    let journal = journal.flat_map(|path| match std::fs::read_dir(&path) {
+        Ok(inside) => inside.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => vec![path],
+    });
+    let own =
+        ["keys/participant.jwk", "keys/key-2.jwk", "keys/management.key", "tls/key.pem", "concordat.toml"];
+    let own: Vec<_> = own
+        .map(|name| node.dir.join(name))
+        .into_iter()
+        .chain(journal.filter(|path| path.is_file()))
+        .collect();
+    assert!(own.len() > 5, "{own:?}");
+    for own in own {
+        let (link, secret) = (node.data().join("linked.csv"), node.dir.join("secrets/linked"));
+        for other in [&link, &secret] {
+            std::fs::hard_link(&own, other).unwrap();
+        }
+        let sent = json!({"type": "HttpData", "baseUrl": "http://127.0.0.1:9/", "authKey": "x-key", "secretFile": secret});
+        for address in [json!({"type": "File", "path": link}), sent] {
+            let (status, said) = put(&node, &node.key, "urn:x", address).await;
+            assert!(status == 400 && said.contains("this node's own"), "{own:?}: {said}");
+        }
+        for other in [link, secret] {
+            std::fs::remove_file(other).unwrap();
+        }
+    }
+    // Laid after the asset was made, also a secret's second name.
+    let file = node.data().join("file.csv");
+    std::fs::write(&file, "a\n1\n").unwrap();
+    std::fs::write(folder.join("later.csv"), "a\n1\n").unwrap();
+    node.json(&[&["publish", file.to_str().unwrap(), "--id", "urn:file"], OPEN].concat());
+    node.json(&[&["publish", folder.to_str().unwrap(), "--id", "urn:folder"], OPEN].concat());
+    let ask = |path: &str| node.client.get(format!("{}/open/data/{path}", node.address)).send();
+    assert_eq!(ask("urn:file").await.unwrap().text().await.unwrap(), "a\n1\n");
+    for own in ["keys/participant.jwk", "keys/key-2.jwk", "secrets/upstream"] {
+        for other in [file.clone(), folder.join("later.csv")] {
+            std::fs::remove_file(&other).unwrap();
+            std::fs::hard_link(node.dir.join(own), &other).unwrap();
+        }
+        for path in ["urn:file", "urn:folder/later.csv"] {
+            let answer = ask(path).await.unwrap();
+            assert!(answer.status().as_u16() >= 400, "{own} as {path}");
+            assert!(!answer.text().await.unwrap().contains("kty"), "{own} as {path}");
+        }
+        let list = ask("urn:folder").await.unwrap().text().await.unwrap();
+        assert!(list.contains("rows.csv") && !list.contains("later.csv"), "{own}: {list}");
+    }
+    assert_eq!(ask("urn:folder/rows.csv").await.unwrap().text().await.unwrap(), "a\n1\n");
+}
+
 #[tokio::test]
 async fn what_is_published_from_elsewhere_is_allowed_by_a_line_that_is_shown_and_counts_while_it_stands() {
     let world = World::new();

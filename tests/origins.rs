@@ -124,6 +124,83 @@ async fn whatever_others_made_is_a_file_and_no_page_on_every_face() {
     assert_eq!(answer.text().await.unwrap(), SCRIPT);
 }
 
+#[tokio::test]
+async fn every_answer_is_guarded_and_every_refusal_has_the_form_of_its_face() {
+    let world = World::new();
+    let node = world.local_node("provider");
+    let ask = async |address: String| {
+        let asked = node.client.get(&address).header("x-api-key", &node.key).send().await.unwrap();
+        let (status, headers) = (asked.status().as_u16(), asked.headers().clone());
+        let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert_eq!(told("x-content-type-options"), "nosniff", "{address}");
+        let policy = told("content-security-policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{address}: {policy}"
+        );
+        let kind = told("content-type").to_owned();
+        (status, kind, asked.bytes().await.unwrap())
+    };
+    for path in ["/v4/identity", "/v4/events/log", "/openapi.json"] {
+        assert_eq!(ask(format!("{}{path}", node.management)).await.0, 200, "{path}");
+    }
+    for path in ["/.well-known/did.json", "/.well-known/dspace-version", "/health", "/open/catalog"] {
+        assert_eq!(ask(format!("{}{path}", node.address)).await.0, 200, "{path}");
+    }
+    let refused = async |address: String, expected: u16| {
+        let (status, kind, body) = ask(address.clone()).await;
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        assert!(status == expected && kind == "application/json", "{address}: {status} {kind} {body}");
+        body
+    };
+    for (path, status) in [
+        ("/v4/events/log?limit=x", 400),
+        ("/v4/events/log?limit=1&limit=2", 400),
+        ("/v4/audit/entries?limit=-1", 400),
+        ("/v4/assets/%ff", 400),
+        ("/v4/contractagreements/%ff/dossier", 400),
+        ("/v3/assets/%ff", 400),
+        ("/v4/assets", 405),
+        ("/v4/none", 404),
+        ("/none", 404),
+    ] {
+        let body = refused(format!("{}{path}", node.management), status).await;
+        assert!(body[0]["message"].is_string() && body[0]["type"].is_string(), "{path}: {body}");
+    }
+    for (path, status, kind) in [
+        ("/dsp/2025-1/negotiations/%ff", 400, "ContractNegotiationError"),
+        ("/dsp/2025-1/agreements/%ff/log", 400, "ContractNegotiationError"),
+        ("/dsp/2025-1/transfers/%ff", 400, "TransferError"),
+        ("/dsp/2025-1/catalog/datasets/%ff", 400, "CatalogError"),
+        ("/dsp/2025-1/catalog/request?continuationToken=1&continuationToken=2", 400, "CatalogError"),
+        ("/dsp/2025-1/transfers/request/none/none", 404, "TransferError"),
+        ("/dsp/2025-1/negotiations/offers/none", 405, "ContractNegotiationError"),
+        ("/dsp/2025-1/none", 404, "CatalogError"),
+    ] {
+        let body = refused(format!("{}{path}", node.address), status).await;
+        assert_eq!(body["@type"], kind, "{path}: {body}");
+        assert!(body["code"].is_string() && body["reason"][0].is_string(), "{path}: {body}");
+    }
+    for (path, status) in [
+        ("/data/%ff", 400),
+        ("/open/data/%ff", 400),
+        ("/ngsi-ld/notify/%ff", 405),
+        ("/open/datasets/%ff", 400),
+        ("/open/sitemap.xml?page=x", 400),
+        ("/dcp/issuer/requests/%ff", 400),
+        ("/dcp/holder/none", 404),
+        ("/personal/consents", 405),
+        ("/none", 404),
+    ] {
+        let body = refused(format!("{}{path}", node.address), status).await;
+        assert!(body["code"].is_string() && !body["reason"].is_null(), "{path}: {body}");
+    }
+    for path in ["/d/%ff", "/d/none/%ff"] {
+        let body = refused(format!("{}{path}", node.management), 400).await;
+        assert!(body["code"].is_string() || body[0]["message"].is_string(), "{path}: {body}");
+    }
+}
+
 /// As a browser would, without following anywhere.
 fn visitor() -> Client {
     Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap()

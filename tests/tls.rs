@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Node, PROGRAM, World};
+use crate::support::{Node, PROGRAM, World, free_port};
 
 /// Changes the configuration of a stopped node, and starts it.
 fn configured(node: &mut Node, changes: &[(&str, String)]) {
@@ -119,4 +119,38 @@ async fn callers_of_either_listener_may_have_to_show_a_certificate() {
         String::from_utf8_lossy(&refused.stderr).contains("must be a loopback address unless"),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn a_cookie_that_came_over_tls_never_goes_in_clear() {
+    let world = World::new();
+    let mut node = world.local_node("node");
+    let port = free_port();
+    let (client, key) = (world.client_that_stays(), node.key.clone());
+    let enter = async |management: &str, page: &str| {
+        let sent = client
+            .post(format!("{management}/{page}/login"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("key={key}"));
+        let answer = sent.send().await.unwrap();
+        answer.headers()["set-cookie"].to_str().unwrap().to_owned()
+    };
+    for page in ["dashboard", "officer"] {
+        let told = enter(&node.management, page).await;
+        assert!(!told.contains("Secure"), "on loopback, in clear: {told}");
+    }
+    let tls = "[management.tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"\n\n[store]";
+    let gateway = format!("[gateway]\nlisten = \"0.0.0.0:{port}\"");
+    configured(&mut node, &[("[store]", tls.to_owned()), ("[gateway]", gateway)]);
+    let management = node.management.replace("http://127.0.0.1", "https://localhost");
+    for (address, page) in [
+        (&management, "dashboard"),
+        (&management, "officer"),
+        (&format!("https://localhost:{port}"), "dashboard"),
+    ] {
+        let told = enter(address, page).await;
+        for said in ["Secure", "HttpOnly", "SameSite=Strict"] {
+            assert!(told.split("; ").any(|one| one == said), "{address}/{page}: {told}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Faces: they authenticate, parse a message into its type, and call the engine. They decide nothing.
 
 mod authenticate;
+mod common;
 mod data;
 mod dcp;
 mod dsp;
@@ -92,6 +93,8 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .nest(OPEN_PATH, open::routes().merge(open_data::routes()))
         .merge(open::as_ckan())
         .layer(middleware::from_fn(to_the_end))
+        .layer(middleware::from_fn(common::public_form))
+        .layer(middleware::map_response(common::guarded))
         .with_state(Arc::clone(faces))
 }
 

@@ -63,7 +63,7 @@ fn running() -> (watch::Sender<Signal>, watch::Receiver<Signal>) {
 fn file(folder: &Path, content: &[u8]) -> FileSource {
     let path = folder.join("data.csv");
     std::fs::write(&path, content).unwrap();
-    FileSource::new(path, "text/csv".to_owned(), dataplane::Places::new(|_| true))
+    FileSource::new(path, "text/csv".to_owned(), dataplane::Places::new(|_, _| true))
 }
 
 fn request(method: Method, headers: &[(&str, &str)]) -> DataRequest {

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 
 pub(super) use self::page::Previews;
 pub(super) use self::spool::Spool;
+use super::common::formed;
 use super::data::{self, Asked};
 use super::management::{Management, refused, respond};
 use super::{held, pages};
@@ -52,9 +53,15 @@ pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
         .route("/d/{name}", any(whole))
         .route("/d/{name}/live", get(follow))
         .route("/d/{name}/{*path}", any(below))
+        .layer(middleware::map_response(own_form))
         .layer(middleware::from_fn_with_state(Arc::clone(management), caller::admit))
         .layer(middleware::map_response(pages::handed_on_here));
     data.merge(page::routes(management))
+}
+
+/// What fits no handler, in the form of the data's errors.
+async fn own_form(response: Response) -> Response {
+    formed(response, |status, reason| data::error_answer(status, "request", &reason)).await
 }
 
 /// One dataset in use, as JSON.

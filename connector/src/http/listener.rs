@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::map_response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::sessions::over_tls;
 use crate::tls::Serving;
 
 /// Most connections at once; more wait in the operating system's queue.
@@ -31,6 +33,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves `router` on `listener` until `stop`.
 pub async fn serve(listener: TcpListener, tls: Option<Serving>, router: Router, stop: CancellationToken) {
+    let router = if tls.is_some() { router.layer(map_response(over_tls)) } else { router };
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut builder = Builder::new(TokioExecutor::new());

@@ -41,6 +41,7 @@ use subtle::ConstantTimeEq as _;
 pub(crate) use self::keys::digest;
 pub use self::operations::Scope;
 pub(super) use self::pull::refused;
+use super::common::{formed, guarded};
 use super::gateway::{self, Previews, Spool};
 use super::problem::json_answer;
 use super::sessions::Sessions;
@@ -143,15 +144,17 @@ pub fn routes(management: &Arc<Management>) -> Router {
         // What is not there is told to nobody without a key.
         .fallback(async || error(StatusCode::NOT_FOUND, "ObjectNotFound", "there is nothing at this address"))
         .layer(middleware::from_fn(to_the_end))
+        .layer(middleware::map_response(edcs_form))
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
         .merge(gateway::routes(management))
         .merge(officer::routes())
+        .layer(middleware::map_response(guarded))
         .with_state(Arc::clone(management))
 }
 
 /// The gateway alone, for a listener of its own.
 pub fn gateway_routes(management: &Arc<Management>) -> Router {
-    gateway::routes(management).with_state(Arc::clone(management))
+    gateway::routes(management).layer(middleware::map_response(guarded)).with_state(Arc::clone(management))
 }
 
 async fn authorise(State(management): Shared, request: Request, next: Next) -> Response {
@@ -178,6 +181,15 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
     }
     let response = next.run(request).await;
     held::answer(&management.faces.engine, &holder, response)
+}
+
+/// What fits no handler, in EDC's form.
+async fn edcs_form(response: Response) -> Response {
+    formed(response, |status, reason| {
+        let kind = if status == StatusCode::NOT_FOUND { "ObjectNotFound" } else { "InvalidRequest" };
+        error(status, kind, &reason)
+    })
+    .await
 }
 
 /// An error in EDC's form.

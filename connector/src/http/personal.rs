@@ -11,7 +11,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use dataplane::{DataRequest, Grant, Judge, Obligations, Reading};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use maud::html;
@@ -22,6 +22,7 @@ use trust::statement;
 
 use super::pages::{self, STYLE};
 use super::problem::{Problem, json_answer};
+use super::sessions::hand_over;
 use super::{Faces, MAX_MESSAGE, PERSONAL_PATH, read_body};
 use crate::clock::{self, SystemClock};
 use crate::engine::{EngineError, Insight};
@@ -138,12 +139,8 @@ async fn page(State(faces): Shared, Query(asked): Query<Session>, headers: Heade
     if let Some(token) = asked.session {
         // Out of the address at once; the address is good no more.
         let mut response = Redirect::to(&format!("{PERSONAL_PATH}/page")).into_response();
-        if let Ok(Some(token)) = faces.operators.renew(&token)
-            && let Ok(cookie) = HeaderValue::try_from(format!(
-                "{COOKIE}={token}; Path={PERSONAL_PATH}; HttpOnly; Secure; SameSite=Strict"
-            ))
-        {
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        if let Ok(Some(token)) = faces.operators.renew(&token) {
+            hand_over(&mut response, COOKIE, &token, PERSONAL_PATH);
         }
         return response;
     }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -67,6 +68,27 @@ impl<T: Clone> Sessions<T> {
         let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         self.who(pairs.find(|(one, _)| *one == name)?.1)
     }
+}
+
+/// Answers with a session: a cookie `name` for what lies at `path` and below, that no script sees and no other site sends.
+pub(super) fn hand_over(response: &mut Response, name: &str, token: &str, path: &str) {
+    let cookie = format!("{name}={token}; Path={path}; HttpOnly; SameSite=Strict");
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+}
+
+/// What came over TLS never goes in clear: every cookie says so. It lies over each listener with a certificate.
+pub(super) async fn over_tls(mut response: Response) -> Response {
+    if let header::Entry::Occupied(mut cookies) = response.headers_mut().entry(header::SET_COOKIE) {
+        for cookie in cookies.iter_mut() {
+            let secured = [cookie.as_bytes(), b"; Secure"].concat();
+            if let Ok(secured) = HeaderValue::from_bytes(&secured) {
+                *cookie = secured;
+            }
+        }
+    }
+    response
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! The configuration is read anew when its file changes, so that a line counts without a restart, and a removed one no
 //! more. Who only has a key of the API cannot write it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -86,13 +86,13 @@ impl Allowed {
     /// Files of data.
     pub(super) fn places(&self) -> Places {
         let this = self.clone();
-        Places::new(move |path| this.judge(path, Purpose::Data).is_ok())
+        Places::new(move |path, meta| this.judge_opened(path, meta, Purpose::Data).is_ok())
     }
 
     /// The content of a secret file: of the one that was opened and looked at.
     pub(super) fn secret(&self, path: &Path) -> anyhow::Result<String> {
         let this = self.clone();
-        let places = Places::new(move |path| this.judge(path, Purpose::Secret).is_ok());
+        let places = Places::new(move |path, meta| this.judge_opened(path, meta, Purpose::Secret).is_ok());
         self.check(&Named { path: path.to_owned(), purpose: Purpose::Secret })?;
         let mut file =
             places.open(path).with_context(|| format!("reading the key file {}", path.display()))?;
@@ -110,7 +110,8 @@ impl Allowed {
             bail!("dataAddress.{member} `{path}` is not absolute");
         }
         let settings = self.settings();
-        match self.judge_with(&settings, &real(&named.path), named.purpose) {
+        let real = real(&named.path);
+        match self.judge_with(&settings, &real, real.metadata().ok().as_ref(), named.purpose) {
             Ok(()) => Ok(()),
             Err(Refused::Own) => bail!(
                 "dataAddress.{member} `{path}` is this node's own; put a copy of what is meant below {}",
@@ -126,10 +127,40 @@ impl Allowed {
 
     /// Whether what lies at `path`, links followed, may be opened.
     pub(crate) fn judge(&self, path: &Path, purpose: Purpose) -> Result<(), Refused> {
-        self.judge_with(&self.settings(), path, purpose)
+        self.judge_with(&self.settings(), path, path.metadata().ok().as_ref(), purpose)
     }
 
-    fn judge_with(&self, settings: &SourceSettings, path: &Path, purpose: Purpose) -> Result<(), Refused> {
+    /// Whether what was opened, and lies at `path`, may be handed on.
+    fn judge_opened(&self, path: &Path, meta: &Metadata, purpose: Purpose) -> Result<(), Refused> {
+        self.judge_with(&self.settings(), path, Some(meta), purpose)
+    }
+
+    fn judge_with(
+        &self,
+        settings: &SourceSettings,
+        path: &Path,
+        meta: Option<&Metadata>,
+        purpose: Purpose,
+    ) -> Result<(), Refused> {
+        if meta.is_some_and(|meta| self.is_own_by_another_name(meta)) {
+            return Err(Refused::Own);
+        }
+        self.judge_path(settings, path, purpose)?;
+        let Some(meta) = meta else { return Ok(()) };
+        // A secret that has a name among the data as well is no data.
+        let is_secret = || {
+            let mut secrets = named_by(settings, Purpose::Secret).map(|path| real(&self.0.folder.join(path)));
+            let is_no_data = |path: &Path| self.judge_path(settings, path, Purpose::Data).is_err();
+            secrets.any(|secret| holds(&secret, meta, &is_no_data))
+        };
+        if purpose == Purpose::Data && meta.is_file() && meta.nlink() > 1 && is_secret() {
+            return Err(Refused::Elsewhere);
+        }
+        Ok(())
+    }
+
+    /// As far as the path tells.
+    fn judge_path(&self, settings: &SourceSettings, path: &Path, purpose: Purpose) -> Result<(), Refused> {
         let inner = &self.0;
         if self.is_own(path) {
             return Err(Refused::Own);
@@ -174,6 +205,21 @@ impl Allowed {
         };
         self.0.own.iter().any(|own| path.starts_with(own) || own.starts_with(path) || replaces(own))
             || of_keyring()
+    }
+
+    /// Whether what lies at a path is what the node keeps for itself, by this name or another.
+    fn keeps(&self, path: &Path) -> bool {
+        self.is_own(path) || path.metadata().is_ok_and(|meta| self.is_own_by_another_name(&meta))
+    }
+
+    /// Whether it is what the node keeps for itself, which has another name where it was opened: a hard link, a mount.
+    fn is_own_by_another_name(&self, meta: &Metadata) -> bool {
+        let any = |_: &Path| true;
+        let of_keyring =
+            |path: &Path| path.file_name().is_some_and(|name| keyring::is_file_of(&name.to_string_lossy()));
+        // What is written in the place of another has the other's name with an ending first.
+        self.0.own.iter().any(|own| holds(own, meta, &any) || is_same(&own.with_extension("new"), meta))
+            || entries(&self.0.keyring).any(|path| of_keyring(&path) && is_same(&path, meta))
     }
 
     /// `[sources]` as it stands in the file now.
@@ -233,6 +279,35 @@ fn real(path: &Path) -> PathBuf {
         _ if path.parent().is_none() => path.to_owned(),
         _ => PathBuf::from("/"),
     }
+}
+
+/// Folders within the node's own folders that are looked into.
+const MAX_DEPTH: usize = 8;
+
+/// Whether the file or folder at `path`, or one within it, is the one that `meta` is of, where `counts` says yes to its path.
+fn holds(path: &Path, meta: &Metadata, counts: &dyn Fn(&Path) -> bool) -> bool {
+    let mut waiting = vec![(path.to_owned(), 0)];
+    while let Some((path, depth)) = waiting.pop() {
+        // What is named through a link is looked at; below one nothing is, so that no circle is followed.
+        if is_same(&path, meta) && counts(&path) {
+            return true;
+        }
+        let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        if (is_folder || depth == 0) && depth < MAX_DEPTH {
+            waiting.extend(entries(&path).map(|path| (path, depth + 1)));
+        }
+    }
+    false
+}
+
+/// What is in a folder; nothing where it is none.
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// Whether what lies at `path`, links followed, is the file that `meta` is of.
+fn is_same(path: &Path, meta: &Metadata) -> bool {
+    path.metadata().is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()))
 }
 
 fn own_paths(config: &Config) -> Vec<PathBuf> {
@@ -342,7 +417,7 @@ pub(crate) async fn allow_existing(config: &Config, store: &store::Store) -> any
             match allowed.judge(&named.path, named.purpose) {
                 Ok(()) => {}
                 // Files beside the configuration were a usual place; only what is the node's is kept from them.
-                Err(_) if allowed.is_own(&named.path) => {
+                Err(_) if allowed.keeps(&named.path) => {
                     let (asset, path) = (&asset.id, named.path.display());
                     tracing::error!(asset, %path, "the asset names a file of this node's own, which is handed on no more");
                 }

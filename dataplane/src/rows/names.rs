@@ -116,7 +116,8 @@ fn begins<T: PartialEq>(name: &[T], key: &[T], dot: T) -> bool {
     !key.is_empty() && name.strip_prefix(key).is_some_and(|rest| rest.first().is_none_or(|next| *next == dot))
 }
 
-fn is_seen(one: char) -> bool {
+/// Whether a character shows; no space and no character that nobody sees does.
+pub(crate) fn is_seen(one: char) -> bool {
     !one.is_whitespace()
         && !one.is_control()
         && !matches!(one, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')

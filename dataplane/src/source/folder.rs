@@ -73,7 +73,9 @@ impl FolderSource {
                 if !fits || self.file(&relative).is_err() {
                     continue;
                 }
-                let meta = std::fs::metadata(self.path.join(&relative)).map_err(SourceError::Read)?;
+                // What would not be handed on is not named.
+                let Ok(opened) = within.open(&root.path.join(&relative)) else { continue };
+                let meta = opened.metadata().map_err(SourceError::Read)?;
                 let modified = meta.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
                 files.push(json!({
                     "path": name, "bytes": meta.len(), "modified": modified,
@@ -147,7 +149,7 @@ mod tests {
         }
         std::fs::write(folder.path().join("outside.csv"), "o").unwrap();
         std::os::unix::fs::symlink(folder.path().join("outside.csv"), root.join("link.csv")).unwrap();
-        let source = FolderSource::new(root, "**/*.csv", Places::new(|_| true)).unwrap();
+        let source = FolderSource::new(root, "**/*.csv", Places::new(|_, _| true)).unwrap();
         for same in ["2026/b.csv", "2026/%62.csv"] {
             assert_eq!(read(&source, same, None).await.unwrap(), "b");
         }

@@ -77,9 +77,17 @@ impl HttpAllowed {
 
     /// Whether `path`, below the address as it will be sent, is offered: in each way in which an upstream may read it.
     fn offers(&self, path: &str) -> Result<(), SourceError> {
-        let readings = Readings::of(path)?;
+        // A slash at the end is offered only by a pattern that has one.
+        let whole = path.strip_suffix('/').filter(|names| !names.is_empty());
+        let (names, end) = whole.map_or((path, ""), |names| (names, "/"));
+        let readings = Readings::of(names)?;
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        let listed = |path: &str| self.paths.iter().any(|pattern| pattern.matches_with(path, options));
+        let fitting =
+            || self.paths.iter().filter(|pattern| pattern.as_str().ends_with('/') || end.is_empty());
+        let listed = |names: &str| {
+            let path = format!("{names}{end}");
+            fitting().any(|pattern| pattern.matches_with(&path, options))
+        };
         if listed(&readings.by_names) && listed(&readings.decoded) {
             Ok(())
         } else {
@@ -246,7 +254,6 @@ mod tests {
             ("stations/7", "https://upstream.example/api/stations/7"),
             ("stations/a%20b", "https://upstream.example/api/stations/a%20b"),
             ("all/a%2Fb", "https://upstream.example/api/all/a%2Fb"),
-            ("all/a/b?c#d", "https://upstream.example/api/all/a/b%3Fc%23d"),
         ] {
             assert_eq!(asked(&source, path, &[]).unwrap(), sent);
         }
@@ -274,7 +281,35 @@ mod tests {
             "/admin",
             "/stations/7",
             "stations/a/b",
+            // Of several ways to read them, one is not on the list.
+            "all/a/b?c#d",
+            "stations/7%252fadmin",
+            "stations/7%255cadmin",
+            "stations/7%5cadmin",
+            "stations/7\\admin",
+            "stations/",
+            "all/",
+            "all/%2f%2f",
+            "all//",
+            "stations/%ef%bc%8e%ef%bc%8e",
+            "all/7\u{ff0f}admin",
+            "stations/%e2%80%a5",
+            "stations/7%c2%ad",
+            "stations/7%3fall",
+            "stations/7%23all",
+            "stations/7%2500",
+            "stations/%2520.",
         ] {
+            assert!(matches!(asked(&source, path, &[]), Err(SourceError::NotFound(_))), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_is_offered_by_a_pattern_that_has_one() {
+        let mut source = source("https://upstream.example/api");
+        source.allowed = HttpAllowed::new(&["stations/*/".to_owned()], Vec::new(), &[]).unwrap();
+        assert_eq!(asked(&source, "stations/7/", &[]).unwrap(), "https://upstream.example/api/stations/7/");
+        for path in ["stations/7", "stations/", "stations//", "stations/7//", "stations/7%2F", "/"] {
             assert!(matches!(asked(&source, path, &[]), Err(SourceError::NotFound(_))), "{path:?}");
         }
     }

@@ -53,13 +53,18 @@ pub struct NgsiQuery {
 }
 
 impl NgsiQuery {
-    /// Whether the source itself says what the parameter `name` is.
+    /// Whether the source itself says what the parameter `name` is: by a member of its own, or in the broker's address.
     fn fixes(&self, name: &str) -> bool {
+        // Each of these says which attributes are told.
+        let selecting = ["attrs", "pick", "omit"];
+        let in_address = |name: &str| self.broker.query_pairs().any(|(fixed, _)| fixed == name);
         match name {
             "type" | "limit" | "offset" => true,
-            "q" => self.q.is_some(),
-            "attrs" | "pick" | "omit" => !self.attributes.is_empty(),
-            name => self.broker.query_pairs().any(|(fixed, _)| fixed == name),
+            "q" => self.q.is_some() || in_address(name),
+            name if selecting.contains(&name) => {
+                !self.attributes.is_empty() || selecting.into_iter().any(in_address)
+            }
+            name => in_address(name),
         }
     }
 }
@@ -426,5 +431,59 @@ impl Notifications {
             let _ = events.send(event);
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(broker: &str, q: Option<&str>, attributes: &[&str]) -> NgsiSource {
+        // Another test may have done so already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listed = ["q", "attrs", "pick", "omit", "type", "limit", "offset", "timerel"];
+        let query = NgsiQuery {
+            broker: broker.parse().unwrap(),
+            entity_type: "Station".to_owned(),
+            q: q.map(str::to_owned),
+            attributes: attributes.iter().map(|&name| name.to_owned()).collect(),
+            context: None,
+            tenant: None,
+            temporal: false,
+            parameters: listed.map(str::to_owned).to_vec(),
+            notify_at: String::new(),
+        };
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        NgsiSource::new(client, query, None, Hubs::default(), Notifications::default())
+    }
+
+    #[tokio::test]
+    async fn what_the_source_asks_for_stays_the_only_one_of_its_name_wherever_it_is_written() {
+        // Nobody listens there: what is refused is refused before.
+        let broker = "http://127.0.0.1:1/";
+        for (address, q, attributes, fixed, free) in [
+            ("", None, &[][..], &["type", "limit", "offset"][..], &["q", "attrs", "pick", "timerel"][..]),
+            ("", Some("no2>1"), &["no2"], &["q", "attrs", "pick", "omit"], &["timerel"]),
+            ("?q=public==true", None, &[], &["q"], &["attrs", "timerel"]),
+            ("?attrs=no2", None, &[], &["attrs", "pick", "omit"], &["q"]),
+            ("?omit=owner", None, &[], &["attrs", "pick", "omit"], &["q"]),
+            ("?type=Station&timerel=after", None, &[], &["type", "timerel"], &["q"]),
+        ] {
+            let source = source(&format!("{broker}{address}"), q, attributes);
+            let asked = async |name: &str| {
+                let query = vec![(name.to_owned(), "x".to_owned())];
+                source.open(DataRequest { query, ..DataRequest::default() }).await.err().unwrap()
+            };
+            for name in fixed {
+                let error = asked(name).await;
+                assert!(
+                    matches!(&error, SourceError::Asked(said) if said.contains("is fixed")),
+                    "{address} {name}"
+                );
+            }
+            for name in free {
+                assert!(matches!(asked(name).await, SourceError::Unreachable(_)), "{address} {name}");
+            }
+        }
     }
 }

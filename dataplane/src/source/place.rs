@@ -1,14 +1,14 @@
 //! Where files may lie. What counts is where a file is once it is open, links followed, not what was asked for.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Whether what really lies at a path may be opened.
-type Permits = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+/// Whether what really lies at a path, and is what the second argument says, may be opened.
+type Permits = Arc<dyn Fn(&Path, &Metadata) -> bool + Send + Sync>;
 
 /// Where files may lie.
 #[derive(Clone)]
@@ -21,9 +21,10 @@ impl std::fmt::Debug for Places {
 }
 
 impl Places {
-    /// `permits` is asked with where an opened file or folder really is: absolute, without links.
+    /// `permits` is asked with where an opened file or folder really is (absolute, without links), and with what it is: by
+    /// another name (a hard link, a mount) the same file lies elsewhere.
     #[must_use]
-    pub fn new(permits: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(permits: impl Fn(&Path, &Metadata) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(permits))
     }
 
@@ -31,7 +32,7 @@ impl Places {
     #[must_use]
     pub fn within(&self, folder: PathBuf) -> Self {
         let permits = Arc::clone(&self.0);
-        Self::new(move |path| path.starts_with(&folder) && permits(path))
+        Self::new(move |path, meta| path.starts_with(&folder) && permits(path, meta))
     }
 
     /// Opens the file at `path`.
@@ -66,7 +67,7 @@ impl Places {
         // A pipe that nobody writes to must not hold a thread.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let real = where_it_is(&file, path)?;
-        if (self.0)(&real) {
+        if (self.0)(&real, &file.metadata()?) {
             Ok((file, real))
         } else {
             Err(io::Error::new(
@@ -137,7 +138,7 @@ mod tests {
         symlink(keys.join("file"), shared.join("link")).unwrap();
         symlink(&keys, shared.join("folder")).unwrap();
         symlink(shared.join("file"), keys.join("back")).unwrap();
-        let places = Places::new(|_| true).within(shared.clone());
+        let places = Places::new(|_, _| true).within(shared.clone());
         for fine in [shared.join("file"), keys.join("back"), shared.join("folder/../shared/file")] {
             assert!(places.open(&fine).is_ok(), "{fine:?}");
         }
@@ -146,7 +147,7 @@ mod tests {
         }
         assert!(
             places.open(Path::new("/dev/zero")).is_err()
-                && Places::new(|_| true).open(Path::new("/dev/zero")).is_err()
+                && Places::new(|_, _| true).open(Path::new("/dev/zero")).is_err()
         );
         assert!(places.open_folder(&shared.join("folder")).is_err());
         assert_eq!(places.open_folder(&shared).unwrap().entries().unwrap().count(), 3);
@@ -160,7 +161,7 @@ mod tests {
         std::fs::create_dir(&shared).unwrap();
         std::fs::write(shared.join("open"), "open").unwrap();
         std::fs::write(root.join("secret"), "secret").unwrap();
-        let places = Places::new(|_| true).within(shared.clone());
+        let places = Places::new(|_, _| true).within(shared.clone());
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (swapping, link) = (Arc::clone(&stop), shared.join("link"));
         let targets = [shared.join("open"), root.join("secret")];

@@ -273,7 +273,7 @@ mod tests {
             "*.ndjson",
             false,
             Watches::default(),
-            Places::new(|_| true),
+            Places::new(|_, _| true),
         )
         .unwrap();
         let mut events = source.subscribe(None).await.unwrap();

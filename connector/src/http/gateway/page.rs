@@ -18,7 +18,7 @@ use dataplane::Metered;
 use dataplane::live::Event;
 use dataplane::rows::{Form, Row, View, read_all};
 use futures_util::{Stream, StreamExt as _, stream};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
@@ -31,6 +31,7 @@ use crate::engine::InUse;
 use crate::http::held;
 use crate::http::management::{Management, Scope};
 use crate::http::pages::{self, STYLE};
+use crate::http::sessions::hand_over;
 use crate::reading::{self, Unread, Wanted};
 
 /// Rows that a chart is drawn of.
@@ -112,10 +113,7 @@ fn begin(management: &Management, key: &str) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = Redirect::to("/dashboard").into_response();
-    let cookie = format!("{COOKIE}={token}; Path=/dashboard; HttpOnly; SameSite=Strict");
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
+    hand_over(&mut response, COOKIE, &token, "/dashboard");
     response
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{Form, State};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use maud::html;
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{Management, Scope, Shared};
 use crate::engine::EngineError;
 use crate::http::pages::{STYLE, about_persons, cell, consents, requests, secure, shares, table};
+use crate::http::sessions::hand_over;
 
 /// The session's cookie.
 const COOKIE: &str = "concordat-officer";
@@ -57,10 +58,7 @@ async fn enter(State(management): Shared, Form(posted): Form<Key>) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = Redirect::to("/officer").into_response();
-    let cookie = format!("{COOKIE}={token}; Path=/officer; HttpOnly; SameSite=Strict");
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
+    hand_over(&mut response, COOKIE, &token, "/officer");
     response
 }
 
