@@ -123,29 +123,23 @@ pub enum EngineError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A fault of this node.
-    #[error("the store failed: {}", in_words(.0))]
-    Store(#[source] CommitError),
+    #[error("the store failed: {}", crate::telemetry::chain(.0))]
+    Store(CommitError),
     /// A fault of this node.
-    #[error("signing failed: {}", in_words(.0))]
-    Trust(#[from] TrustError),
+    #[error("signing failed: {}", crate::telemetry::chain(.0))]
+    Trust(TrustError),
     /// A fault of this node.
-    #[error("the search index failed: {}", in_words(.0))]
-    Search(#[source] SearchError),
+    #[error("the search index failed: {}", crate::telemetry::chain(.0))]
+    Search(SearchError),
     /// A fault of this node.
     #[error("the vault: {0}")]
     Vault(String),
 }
 
-/// An error with its causes: whoever reads the log needs the last of them most.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+impl From<TrustError> for EngineError {
+    fn from(error: TrustError) -> Self {
+        Self::Trust(error)
     }
-    text
 }
 
 impl From<VaultError> for EngineError {

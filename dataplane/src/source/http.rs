@@ -142,7 +142,8 @@ impl HttpSource {
         }
         if !request.query.is_empty() {
             // What the operator wrote into the address stays the only one of its name.
-            let fixed = |name: &str| self.url.query_pairs().any(|(fixed, _)| fixed == name);
+            let fixed =
+                |name: &str| self.url.query_pairs().any(|(fixed, _)| fixed.eq_ignore_ascii_case(name));
             if let Some((name, _)) = request.query.iter().find(|(name, _)| fixed(name)) {
                 return Err(SourceError::Asked(format!("the parameter `{name}` is fixed by the provider")));
             }

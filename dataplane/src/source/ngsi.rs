@@ -57,7 +57,8 @@ impl NgsiQuery {
     fn fixes(&self, name: &str) -> bool {
         // Each of these says which attributes are told.
         let selecting = ["attrs", "pick", "omit"];
-        let in_address = |name: &str| self.broker.query_pairs().any(|(fixed, _)| fixed == name);
+        let in_address =
+            |name: &str| self.broker.query_pairs().any(|(fixed, _)| fixed.eq_ignore_ascii_case(name));
         match name {
             "type" | "limit" | "offset" => true,
             "q" => self.q.is_some() || in_address(name),
