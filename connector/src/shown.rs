@@ -6,44 +6,53 @@ use std::borrow::Cow;
 /// A text for one line: line ends are shown as `\n` as well.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
-    escaped(text, acts)
+    written(text, acts, |c| c.escape_default().to_string())
 }
 
 /// A text of lines, which stay lines.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c != '\n' && acts(c))
+    written(text, |c| c != '\n' && acts(c), |c| c.escape_default().to_string())
 }
 
 /// A text within a JSON document, with what terminals act upon written as JSON writes it: the document says the same.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
     // Below U+0080, JSON leaves none but DEL.
-    let raw = |c: char| c != '\n' && c > '~' && acts(c);
-    if !text.contains(raw) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if raw(c) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
+    written(text, |c| c > '~' && acts(c), trust::json_escape)
 }
 
-/// A cell of a table that spreadsheets open: what would be a formula there is text; numbers stay numbers.
+/// A text within an XML document, as [`json`].
+#[must_use]
+pub fn xml(text: &str) -> Cow<'_, str> {
+    // XML cannot carry what acts below DEL, line ends and tabs apart.
+    written(text, |c| c > '~' && acts(c), |c| format!("&#x{:x};", u32::from(c)))
+}
+
+/// A cell of a table that spreadsheets open: what would be a formula there is text; numbers stay numbers. A spreadsheet may
+/// separate cells by something else than a comma, and then splits this one within its quotes.
 #[must_use]
 pub fn cell(text: &str) -> Cow<'_, str> {
-    let begins = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control()).chars().next();
-    let is_formula =
-        begins.is_some_and(|first| "=+-@＝＋－＠".contains(first)) || text.starts_with(['\t', '\r', '\n']);
-    if is_formula && !is_number(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    let mut out = String::new();
+    for piece in text.split_inclusive(SEPARATORS) {
+        if is_formula(piece.trim_end_matches(SEPARATORS)) {
+            out.push('\'');
+        }
+        out.push_str(piece);
+    }
+    if text.starts_with(['\t', '\r', '\n']) {
+        out.insert(0, '\'');
+    }
+    if out.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(out) }
+}
+
+/// What spreadsheets take for the end of a cell where they do not heed its quotes.
+const SEPARATORS: [char; 5] = [';', '|', '\t', '\r', '\n'];
+
+fn is_formula(piece: &str) -> bool {
+    let before = |c: char| c.is_whitespace() || c.is_control() || c == '"';
+    let begins = piece.trim_start_matches(before).chars().next();
+    begins.is_some_and(|first| "=+-@＝＋－＠".contains(first)) && !is_number(piece)
 }
 
 fn is_number(text: &str) -> bool {
@@ -55,13 +64,14 @@ fn is_number(text: &str) -> bool {
     }
 }
 
-fn escaped(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
+/// A text with every character that `acts` written out.
+fn written(text: &str, acts: impl Fn(char) -> bool, write: impl Fn(char) -> String) -> Cow<'_, str> {
     if !text.contains(&acts) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if acts(c) { out.extend(c.escape_default()) } else { out.push(c) }
+        if acts(c) { out.push_str(&write(c)) } else { out.push(c) }
     }
     Cow::Owned(out)
 }
@@ -100,6 +110,11 @@ mod tests {
     }
 
     #[test]
+    fn an_xml_document_says_the_same() {
+        assert_eq!(xml("<a>x\u{202e}\u{9b}ü\n</a>"), "<a>x&#x202e;&#x9b;ü\n</a>");
+    }
+
+    #[test]
     fn a_cell_starts_no_formula() {
         for text in [
             "=1+1",
@@ -117,7 +132,28 @@ mod tests {
         ] {
             assert_eq!(cell(text), format!("'{text}"), "{text:?}");
         }
-        for text in ["12.50", "-12.50", "+3", "-0", "did:web:a", "a=b", "", "2026-01-01"] {
+        for (text, safe) in [
+            ("x;=HYPERLINK(\"a\")", "x;'=HYPERLINK(\"a\")"),
+            ("x; \"=1\"", "x;' \"=1\""),
+            ("a|b\t@c", "a|b\t'@c"),
+            ("a\r\n+1+1;-2", "a\r\n'+1+1;-2"),
+            ("=1;=2", "'=1;'=2"),
+        ] {
+            assert_eq!(cell(text), safe, "{text:?}");
+        }
+        for text in [
+            "a;b",
+            "x; y = z",
+            "a;-12.50",
+            "12.50",
+            "-12.50",
+            "+3",
+            "-0",
+            "did:web:a",
+            "a=b",
+            "",
+            "2026-01-01",
+        ] {
             assert_eq!(cell(text), text);
         }
     }

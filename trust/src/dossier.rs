@@ -248,11 +248,12 @@ impl Dossier {
 
     fn check_form(&self, file: &[u8]) -> Result<String, TrustError> {
         let written = self.write();
-        let same = written.bytes().zip(file).take_while(|(ours, theirs)| ours == *theirs).count();
-        if same == written.len() && same == file.len() {
-            return Ok("every byte is as it was exported".to_owned());
+        match differs(&written, file) {
+            None => Ok("every byte is as it was exported".to_owned()),
+            Some(at) => {
+                Err(TrustError::Dossier(format!("the text was changed after the export, first at byte {at}")))
+            }
         }
-        Err(TrustError::Dossier(format!("the text was changed after the export, first at byte {same}")))
     }
 
     fn check_seal(&self, findings: &mut Findings) {
@@ -428,6 +429,27 @@ impl Dossier {
         let document = DidDocument::parse(json.clone(), did)?;
         Ok(if self.undeclared_keys { document.with_undeclared_keys() } else { document })
     }
+}
+
+/// Where a file is not as the JSON text `written`. What no terminal is shown, the file may have as JSON escapes it.
+fn differs(written: &str, file: &[u8]) -> Option<usize> {
+    let mut rest = file;
+    for c in written.chars() {
+        let after = rest
+            .strip_prefix(c.encode_utf8(&mut [0; 4]).as_bytes())
+            .or_else(|| rest.strip_prefix(json_escape(c).as_bytes()).filter(|_| c > '~'));
+        match after {
+            Some(after) => rest = after,
+            None => return Some(file.len() - rest.len()),
+        }
+    }
+    (!rest.is_empty()).then(|| file.len() - rest.len())
+}
+
+/// A character as JSON escapes it: `\u202e`, two of them beyond U+FFFF.
+#[must_use]
+pub fn json_escape(c: char) -> String {
+    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ pub mod token;
 pub use agreement::{AgreementSignature, SignerRole};
 pub use credential::{Credential, Profile, StatusEntry};
 pub use did::{DidDocument, Relationship};
-pub use dossier::{CompromisedKey, CredentialEvidence, Dossier, Finding, MessageEvidence};
+pub use dossier::{CompromisedKey, CredentialEvidence, Dossier, Finding, MessageEvidence, json_escape};
 pub use error::TrustError;
 pub use jose::{Algorithm, PrivateKey, PublicKey};
 pub use statement::Statement;

@@ -151,6 +151,26 @@ fn what_was_not_altered_holds_and_is_explained() {
     }
 }
 
+/// What acts on terminals may stand in the file as JSON escapes it, as `agreements export` writes it to standard output.
+#[test]
+fn a_file_with_escaped_characters_is_as_it_was_exported() {
+    let provider = party(PROVIDER);
+    let mut dossier = dossier(&provider, false);
+    dossier.periods.push(json!("a\u{202e}b\u{e0041}\u{7f}c"));
+    let text = dossier.sealed(&provider.key, &provider.kid).unwrap().write();
+    let escaped = text.replace("\u{202e}", "\\u202e").replace('\u{7f}', "\\u007f");
+    let escaped = escaped.replace('\u{e0041}', "\\udb40\\udc41");
+    assert_ne!(escaped, text);
+    let read = Dossier::parse(escaped.as_bytes()).unwrap();
+    assert_eq!(read.write(), text);
+    for file in [&text, &escaped] {
+        assert_eq!(wrong(&read, file.as_bytes()), []);
+    }
+    for changed in [escaped.replace("\\u202e", "\\u202E"), escaped.replace("\"urn:a\"", "\"\\u0075rn:a\"")] {
+        assert!(wrong(&read, changed.as_bytes()).iter().any(|(part, _)| part == "file"));
+    }
+}
+
 /// Every byte of the file is changed in turn: each change is found, and the finding names the part in which it lies.
 #[test]
 fn every_altered_byte_is_found_and_its_part_is_named() {

@@ -10,7 +10,7 @@ use trust::{Dossier, Finding};
 
 use super::api::{Api, newest, segment, set};
 use super::negotiations::read_json;
-use super::output::{Output, bytes, fields, table, text, time_of_seconds};
+use super::output::{Output, bytes, document, fields, plain, table, text, time_of_seconds};
 use super::{Exit, catalog, publish};
 
 #[derive(Debug, Clone, Args)]
@@ -111,7 +111,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             let found =
                 Api::open(dir)?.get(&format!("/v4/contractagreements/{}/dossier", segment(id))).await?;
             match file {
-                None => output.result(&found, || format!("{found:#}")),
+                None => output.result(&found, || document(&found)),
                 Some(file) => {
                     std::fs::write(file, format!("{found:#}\n"))
                         .with_context(|| format!("writing {}", file.display()))?;
@@ -231,8 +231,10 @@ fn report(dossier: &Dossier, findings: &[Finding], holds: bool) -> String {
         format!("terms      {}", catalog::words(agreement).replace('\n', "\n           ")),
         String::new(),
     ];
-    let line =
-        |one: &Finding| format!("{} {:24} {}", if one.holds { "holds" } else { "WRONG" }, one.part, one.text);
+    let line = |one: &Finding| {
+        let word = if one.holds { "holds" } else { "WRONG" };
+        format!("{word} {:24} {}", plain(&one.part), plain(&one.text))
+    };
     lines.extend(findings.iter().map(line));
     let wrong = findings.iter().filter(|one| !one.holds).count();
     lines.push(if holds {
@@ -243,4 +245,27 @@ fn report(dossier: &Dossier, findings: &[Finding], holds: bool) -> String {
         format!("\nThis file does not prove an agreement of both parties: {wrong} of {} checks fail.", findings.len())
     });
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::for_people;
+
+    #[test]
+    fn a_report_has_one_line_for_each_finding() {
+        let evil = "x\nholds seal\u{1b}[2J";
+        let dossier: Dossier = serde_json::from_value(json!({
+            "format": evil, "exportedAt": "2026-01-01T00:00:00Z", "exportedBy": evil, "exporterDocument": {},
+            "agreement": {"@id": evil}, "offer": {}, "messages": [], "undeclaredKeys": false,
+            "concludedAt": "2026-01-01T00:00:00Z", "providerSignature": null, "consumerSignature": null, "seal": null,
+            "statements": [], "didDocuments": {evil: {}}, "credentials": {},
+        }))
+        .unwrap();
+        let findings = checked(&dossier, b"");
+        assert!(findings.iter().any(|one| one.part.contains(evil)));
+        let report = for_people(|| report(&dossier, &findings, false));
+        assert!(!report.contains(|c: char| c != '\n' && c.is_control()), "{report}");
+        assert!(!report.lines().any(|line| line.starts_with("holds")), "{report}");
+    }
 }

@@ -12,7 +12,7 @@ use trust::DidDocument;
 
 use super::Exit;
 use super::api::Api;
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 use crate::ids::hex;
 use crate::tables::{self, Event, prefix};
 
@@ -257,25 +257,55 @@ fn conclude(check: Option<Check>, output: &Output) -> anyhow::Result<Exit> {
             check.unshown
         ));
     }
-    let (count, open) = (check.head.count, check.head.count.saturating_sub(check.sealed));
+    let count = check.head.count;
     let shown = json!({
         "did": check.document.id(), "entries": count, "sealed": check.sealed, "lastSeal": check.last_seal,
         "valid": check.wrong.is_empty(), "wrong": check.wrong,
     });
-    output.result(&shown, || {
-        let mut lines = check.wrong.clone();
-        lines.push(match &check.last_seal {
-            Some(at) => {
-                format!("{count} entries; sealed up to entry {} on {at}, {open} came since", check.sealed)
-            }
-            None => format!("{count} entries, none of them sealed"),
-        });
-        lines.push(if check.wrong.is_empty() {
-            "Every entry follows from the one before, and every seal holds.".to_owned()
-        } else {
-            "This log was changed.".to_owned()
-        });
-        lines.join("\n")
-    });
+    output.result(&shown, || report(&check));
     Ok(if check.wrong.is_empty() { Exit::Success } else { Exit::Invalid })
+}
+
+fn report(check: &Check) -> String {
+    let (count, open) = (check.head.count, check.head.count.saturating_sub(check.sealed));
+    let mut lines: Vec<_> = check.wrong.iter().map(|one| plain(one)).collect();
+    lines.push(match &check.last_seal {
+        Some(at) => {
+            format!("{count} entries; sealed up to entry {} on {at}, {open} came since", check.sealed)
+        }
+        None => format!("{count} entries, none of them sealed"),
+    });
+    lines.push(if check.wrong.is_empty() {
+        "Every entry follows from the one before, and every seal holds.".to_owned()
+    } else {
+        "This log was changed.".to_owned()
+    });
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::for_people;
+
+    #[test]
+    fn a_report_has_one_line_for_each_fault() {
+        let did = "did:web:a.example";
+        let key = trust::PrivateKey::generate(trust::Algorithm::Ed25519).unwrap();
+        let document = DidDocument::of_node(did, &format!("{did}#key-1"), key.public_jwk(), &[]);
+        let document = document.json().clone();
+        let mut check = None;
+        take(&mut check, Line::Head { format: FORMAT.to_owned(), document }).unwrap();
+        let mut check = check.unwrap();
+        let event = json!({
+            "at": "2026-01-01T00:00:00Z", "kind": "x\nEvery entry follows from the one before\u{1b}[2J",
+            "text": "",
+        });
+        let event = serde_json::from_value(event).unwrap();
+        check.entry(&Entry { id: "1".to_owned(), link: "0".repeat(64), event }).unwrap();
+        let report = for_people(|| report(&check));
+        assert!(report.contains("was altered"), "{report}");
+        assert!(!report.contains(|c: char| c != '\n' && c.is_control()), "{report}");
+        assert!(!report.lines().any(|line| line.starts_with("Every entry follows")), "{report}");
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Exit;
 use super::api::{Api, segment};
 use super::credentials::names;
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 use crate::config::{Authority, Config, FILE};
 
 #[derive(Debug, Clone, Args)]
@@ -191,7 +191,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
 /// The types that a request asks for, from the ids of credential objects.
 fn wanted(request: &Value) -> String {
     let wanted = request.get("wanted").and_then(Value::as_array).into_iter().flatten();
-    let last = |id: &str| id.split(':').nth(3).unwrap_or(id).to_owned();
+    let last = |id: &str| plain(id.split(':').nth(3).unwrap_or(id));
     wanted.filter_map(Value::as_str).map(last).collect::<Vec<_>>().join(", ")
 }
 
@@ -218,4 +218,16 @@ pub(super) fn init(dir: &Path, wanted: &Init) -> anyhow::Result<Config> {
     Config::parse(&text)?;
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::for_people;
+
+    #[test]
+    fn what_an_applicant_wants_is_of_one_line() {
+        let found = json!({"wanted": ["urn:concordat:credential:Role\nforged\u{1b}[2J", "other\nforged"]});
+        assert_eq!(for_people(|| wanted(&found)), "Role\\nforged\\u{1b}[2J, other\\nforged");
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Exit;
 use super::api::{Api, set};
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 use crate::search::describe;
 
 #[derive(Debug, Clone, Args)]
@@ -123,9 +123,9 @@ fn rows(catalog: &Value) -> Vec<Vec<String>> {
         let terms = offers.map(words).collect::<Vec<_>>().join("\nor\n");
         vec![
             text(dataset, "@id"),
-            description.title.plain().unwrap_or_default().to_owned(),
-            description.publisher.unwrap_or_default(),
-            period,
+            plain(description.title.plain().unwrap_or_default()),
+            plain(&description.publisher.unwrap_or_default()),
+            plain(&period),
             terms,
         ]
     };
@@ -194,6 +194,27 @@ pub(super) async fn fetch(
 pub(super) fn words(offer: &Value) -> String {
     match Policy::parse(offer) {
         Ok(policy) => explain::policy(&policy).join("\n"),
-        Err(error) => format!("terms that this node cannot read: {error}"),
+        Err(error) => format!("terms that this node cannot read: {}", plain(&error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::for_people;
+
+    #[test]
+    fn texts_of_a_strangers_datasets_are_of_one_line() {
+        let evil = "A\nurn:forged\u{1b}[2J";
+        let said = || Some(evil.to_owned());
+        let described = Description { publisher: said(), from: said(), until: said(), ..Default::default() };
+        let mut properties = described.to_properties();
+        properties.insert(catalog::TITLE.to_owned(), json!(evil));
+        properties.insert("@id".to_owned(), json!(evil));
+        properties.insert("hasPolicy".to_owned(), json!([{"@type": evil, evil: evil}]));
+        let of_catalog = for_people(|| rows(&json!({"dataset": [properties]})));
+        let cells = of_catalog.iter().flatten();
+        assert!(cells.clone().any(|cell| cell.contains("forged")), "{of_catalog:?}");
+        assert!(cells.clone().all(|cell| !cell.contains(char::is_control)), "{of_catalog:?}");
     }
 }

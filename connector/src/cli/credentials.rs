@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::{Api, segment};
-use super::output::{Output, fields, plain, table, text};
+use super::output::{Output, document, fields, plain, table, text};
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -69,7 +69,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         Command::Show(which) => {
             let found = api.get(&path(which)).await?;
             output.result(&found, || {
-                let credential = found.get("credential").map(|one| format!("{one:#}"));
+                let credential = found.get("credential").map(document);
                 fields(&[
                     ("type", text(&found, "type")),
                     ("issuer", text(&found, "issuer")),

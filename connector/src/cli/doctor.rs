@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::api::Api;
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 use super::{Exit, Failed};
 use crate::config::Config;
 use crate::identity::Identity;
@@ -83,7 +83,7 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
         .collect();
     output.result(&Value::Array(machine), || {
         let rows =
-            shown.iter().map(|(name, word, text)| vec![(*name).to_owned(), (*word).to_owned(), text.clone()]);
+            shown.iter().map(|(name, word, text)| vec![(*name).to_owned(), (*word).to_owned(), plain(text)]);
         table(&["check", "verdict", "what was found"], rows.collect())
     });
     if wrong > 0 {

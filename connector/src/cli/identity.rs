@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::api::Api;
 use super::init::KeyType;
-use super::output::{Output, fields, text};
+use super::output::{Output, document, fields, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -93,6 +93,6 @@ fn show(found: &Value) -> String {
         ("DID", text(found, "did")),
         ("key that signs", text(found, "keyId")),
         ("streams running", text(found, "runningStreams")),
-        ("document", found.get("document").map(|document| format!("{document:#}")).unwrap_or_default()),
+        ("document", found.get("document").map(document).unwrap_or_default()),
     ])
 }

@@ -34,8 +34,8 @@ impl Output {
         }
     }
 
-    /// The command's result: JSON for machines, `human` for people. While `human` runs, members of documents are read as
-    /// text of one line ([`text`]).
+    /// The command's result: JSON for machines, `human` for people. `human` runs in
+    /// [`for_people`].
     pub(super) fn result(self, value: &Value, human: impl FnOnce() -> String) {
         if self.silent {
             return;
@@ -43,9 +43,7 @@ impl Output {
         if self.json {
             write_raw(&format!("{value:#}"));
         } else {
-            FOR_PEOPLE.set(true);
-            let text = human();
-            FOR_PEOPLE.set(false);
+            let text = for_people(human);
             if !text.is_empty() {
                 write_line(&text);
             }
@@ -87,6 +85,14 @@ impl Output {
 thread_local! {
     /// Whether what is read out of documents goes to people.
     static FOR_PEOPLE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What is said to people: while `human` runs, members of documents are read as text of one line ([`text`], [`plain`]).
+pub(super) fn for_people<T>(human: impl FnOnce() -> T) -> T {
+    FOR_PEOPLE.set(true);
+    let said = human();
+    FOR_PEOPLE.set(false);
+    said
 }
 
 /// A text for people: whatever others wrote into it does nothing to their terminal.
@@ -144,6 +150,11 @@ pub(super) fn plain(text: &str) -> String {
     if FOR_PEOPLE.get() { shown::line(text).into_owned() } else { text.to_owned() }
 }
 
+/// A whole document for people, who may write it to a file: JSON, with what acts on terminals as JSON escapes it.
+pub(super) fn document(document: &Value) -> String {
+    shown::json(&format!("{document:#}")).into_owned()
+}
+
 /// Milliseconds since 1970 as a readable time.
 pub(super) fn time(document: &Value, name: &str) -> String {
     let millis = document.get(name).and_then(Value::as_i64);
@@ -172,4 +183,18 @@ pub(crate) fn bytes(count: u64) -> String {
 /// Milliseconds with one decimal.
 pub(super) fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_for_people_is_json_that_says_the_same() {
+        let value = serde_json::json!({"a\u{202e}": ["\u{1b}\u{9b}\u{e0041}\n\u{7f}ü"]});
+        let written = document(&value);
+        // Nothing is left for what escapes lines to break.
+        assert_eq!(shown::lines(&written), written);
+        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), value);
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::negotiations::read_json;
-use super::output::{Output, text};
+use super::output::{Output, document, plain, text};
 use super::terms::TermsOfUse;
 use crate::node::load_terms;
 
@@ -97,12 +97,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
         Command::Check { file } => check(&library, file, output),
         Command::Explain { file } => {
             let words = explain::policy(&library.read(file)?);
-            output.result(&json!(words), || words.join("\n"));
+            output
+                .result(&json!(words), || words.iter().map(|one| plain(one)).collect::<Vec<_>>().join("\n"));
             Ok(Exit::Success)
         }
         Command::Expand { file } => {
             let written = library.read(file)?.write();
-            output.result(&written, || format!("{written:#}"));
+            output.result(&written, || document(&written));
             Ok(Exit::Success)
         }
         Command::New(terms) => new(&terms.policy(), output),
@@ -127,10 +128,12 @@ fn check(library: &Library, file: &Path, output: &Output) -> anyhow::Result<Exit
         json!({"valid": true, "doubts": shown, "notInProtocol": profile.as_ref().map(ToString::to_string)});
     output.result(&machine, || {
         let mut lines = vec!["the policy can be read".to_owned()];
-        lines.extend(doubts.iter().map(|doubt| format!("but {}: {}", doubt.path, doubt.text)));
+        lines
+            .extend(doubts.iter().map(|doubt| format!("but {}: {}", plain(&doubt.path), plain(&doubt.text))));
         if let Some(profile) = &profile {
             lines.push(format!(
-                "note: the Dataspace Protocol cannot carry it as it stands ({profile}); `policy expand` may help"
+                "note: the Dataspace Protocol cannot carry it as it stands ({}); `policy expand` may help",
+                plain(&profile.to_string())
             ));
         }
         lines.join("\n")
@@ -156,7 +159,7 @@ fn compare(library: &Library, a: &Policy, b: &Policy, output: &Output) -> bool {
     });
     output.result(&shown, || {
         let mut lines = vec![verdict.to_owned()];
-        lines.extend(why.iter().map(|one| format!("  {one}")));
+        lines.extend(why.iter().map(|one| format!("  {}", plain(one))));
         for (within, names) in within.into_iter().zip([("first", "second"), ("second", "first")]) {
             let (one, other) = names;
             lines.push(match within {
@@ -170,19 +173,23 @@ fn compare(library: &Library, a: &Policy, b: &Policy, output: &Output) -> bool {
         lines.push(if changes.is_empty() {
             "the terms are the same".to_owned()
         } else {
-            format!("from the first to the second:\n  {}", changes.join("\n  "))
+            format!("from the first to the second:\n  {}", one_line_each(&changes))
         });
         if let Some(words) = words {
-            lines.push(format!("the largest terms within both:\n  {}", words.join("\n  ")));
+            lines.push(format!("the largest terms within both:\n  {}", one_line_each(&words)));
         }
         lines.join("\n")
     });
     verdict == "Compatible"
 }
 
+fn one_line_each(texts: &[String]) -> String {
+    texts.iter().map(|one| plain(one)).collect::<Vec<_>>().join("\n  ")
+}
+
 fn unreadable(error: &PolicyError, output: &Output) -> Exit {
     let shown = json!({"valid": false, "path": error.path(), "reason": error.reason()});
-    output.result(&shown, || error.to_string());
+    output.result(&shown, || plain(&error.to_string()));
     Exit::Invalid
 }
 
@@ -190,7 +197,7 @@ fn new(written: &Value, output: &Output) -> anyhow::Result<Exit> {
     if let Err(error) = Policy::parse(written) {
         return Ok(unreadable(&error, output));
     }
-    output.result(written, || format!("{written:#}"));
+    output.result(written, || document(written));
     Ok(Exit::Success)
 }
 
@@ -221,14 +228,15 @@ fn test(
         "report": report,
     });
     output.result(&machine, || {
-        let mut lines = vec![format!("{word}: {}", decision.reason())];
-        lines.extend(advice);
+        let mut lines = vec![format!("{word}: {}", plain(&decision.reason()))];
+        lines.extend(advice.map(|advice| plain(&advice)));
         lines.extend(decision.ask_again.map(|at| format!("time may change this answer at {at}")));
         for rule in report.as_array().into_iter().flatten() {
             lines.push(format!("{} {}", text(rule, "rule"), text(rule, "activation").to_lowercase()));
             for premise in rule.get("premises").and_then(Value::as_array).into_iter().flatten() {
                 let about = text(premise, "report").trim_end_matches("Report").to_lowercase();
-                let why = premise.get("reason").and_then(Value::as_str).map(|why| format!(": {why}"));
+                let why =
+                    premise.get("reason").and_then(Value::as_str).map(|why| format!(": {}", plain(why)));
                 let held = text(premise, "satisfaction").to_lowercase();
                 lines.push(format!("  {about} {held}{}", why.unwrap_or_default()));
             }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, segment, set};
 use super::describe::{Describe, Described};
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 use super::terms::{self, MEMBERSHIP, TermsOfUse};
 use super::{Exit, Failed};
 use crate::config::{Config, FILE};
@@ -373,10 +373,14 @@ async fn offer(
     output.result(
         &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange}),
         || {
-            let mut lines = words.clone();
+            let mut lines: Vec<_> = words.iter().map(|one| plain(one)).collect();
             lines.extend(added.iter().map(|line| format!("added to [sources] of {FILE}: {line}")));
-            lines.extend(strange.iter().map(|one| format!("nobody can read under these terms: {one}")));
-            lines.extend(guessed.iter().map(|(name, value)| format!("{name}: {value} (from the file)")));
+            lines.extend(
+                strange.iter().map(|one| format!("nobody can read under these terms: {}", plain(one))),
+            );
+            lines.extend(
+                guessed.iter().map(|(name, value)| format!("{name}: {} (from the file)", plain(value))),
+            );
             format!("published {id}\n  {}", lines.join("\n  "))
         },
     );
@@ -475,7 +479,7 @@ pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> 
     output.result(&Value::Array(shown.clone()), || {
         let join = |value: &Value| {
             let lines = value.as_array().into_iter().flatten().filter_map(Value::as_str);
-            lines.collect::<Vec<_>>().join("\n")
+            lines.map(plain).collect::<Vec<_>>().join("\n")
         };
         let row = |one: &Value| {
             vec![text(one, "id"), join(&one["terms"]), text(one, "automation"), text(one, "openReads")]

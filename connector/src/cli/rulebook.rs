@@ -172,13 +172,14 @@ fn show(standing: &Value) -> String {
         if let Ok(rule) = serde_json::from_value::<governance::rulebook::ClauseRule>(
             clause.get("rule").cloned().unwrap_or_default(),
         ) {
-            lines.push(format!("     checked: {}", rule.words()));
+            lines.push(format!("     checked: {}", plain(&rule.words())));
         }
     }
     for (name, template) in book.get("templates").and_then(Value::as_object).into_iter().flatten() {
         lines.push(format!(
             "template `{name}`: {} (concordat publish --template {name})",
-            text(template, "title")
+            text(template, "title"),
+            name = plain(name)
         ));
     }
     lines.join("\n")

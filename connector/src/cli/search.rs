@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Exit;
 use super::api::Api;
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 use crate::search::describe;
 
 #[derive(Debug, Clone, Args)]
@@ -87,7 +87,8 @@ fn row(hit: &Value) -> Vec<String> {
     let seen = age.map_or_else(String::new, |age| {
         format!("{} ago", indicatif::HumanDuration(std::time::Duration::from_secs(age)))
     });
-    vec![text(&dataset, "@id"), described.title.plain().unwrap_or_default().to_owned(), told, period, seen]
+    let title = plain(described.title.plain().unwrap_or_default());
+    vec![text(&dataset, "@id"), title, told, plain(&period), seen]
 }
 
 fn facets(found: &Value) -> Vec<String> {
@@ -96,7 +97,26 @@ fn facets(found: &Value) -> Vec<String> {
         let values = values.as_array().into_iter().flatten();
         let values: Vec<_> =
             values.map(|one| format!("{} ({})", text(one, "value"), text(one, "count"))).collect();
-        (!values.is_empty()).then(|| format!("{name}: {}", values.join(", ")))
+        (!values.is_empty()).then(|| format!("{}: {}", plain(name), values.join(", ")))
     };
     all.into_iter().flatten().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::for_people;
+
+    #[test]
+    fn texts_of_a_strangers_hit_are_of_one_line() {
+        let evil = "A\nurn:forged\u{1b}[2J";
+        let said = || Some(evil.to_owned());
+        let described = catalog::Description { from: said(), until: said(), ..Default::default() };
+        let mut dataset = described.to_properties();
+        dataset.insert("@id".to_owned(), json!(evil));
+        dataset.insert(catalog::TITLE.to_owned(), json!(evil));
+        let cells = for_people(|| row(&json!({"dataset": dataset, "participant": evil, "source": "b"})));
+        assert!(cells.iter().filter(|cell| cell.contains("forged")).count() >= 3, "{cells:?}");
+        assert!(cells.iter().all(|cell| !cell.contains(char::is_control)), "{cells:?}");
+    }
 }

@@ -5,7 +5,7 @@ use quick_xml::escape::escape;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::output::text;
+use super::super::output::{plain, text};
 use super::super::{Exit, Failed};
 use crate::shown;
 
@@ -39,7 +39,7 @@ fn decimal(cents: u64) -> String {
 /// The amount of a breach, in words.
 pub(super) fn amount(found: &Value, breach: &Value) -> String {
     let currency = found.pointer("/levels/currency").and_then(Value::as_str).unwrap_or_default();
-    format!("{} {currency}", decimal(cents_of(breach))).trim_end().to_owned()
+    format!("{} {}", decimal(cents_of(breach)), plain(currency)).trim_end().to_owned()
 }
 
 /// Every breach with an amount.
@@ -145,7 +145,7 @@ pub(super) fn ubl(found: &Value, owed: &[Owed]) -> anyhow::Result<String> {
         lines.first().map_or(0, |one| one.period),
         lines.last().map_or(0, |one| one.period)
     );
-    Ok(format!(
+    let invoice = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <Invoice xmlns=\"urn:oasis:names:specification:ubl:schema:xsd:Invoice-2\" \
          xmlns:cac=\"urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2\" \
@@ -163,5 +163,6 @@ pub(super) fn ubl(found: &Value, owed: &[Owed]) -> anyhow::Result<String> {
         escape(text(found, "agreement")),
         party("AccountingSupplierParty", &first.owed_to),
         party("AccountingCustomerParty", &debtor),
-    ))
+    );
+    Ok(shown::xml(&invoice).into_owned())
 }

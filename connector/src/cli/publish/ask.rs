@@ -4,9 +4,10 @@ use std::io::{BufRead, Write};
 
 use anyhow::{Context as _, bail};
 use catalog::Description;
-use catalog::lint::{Weight, lint};
+use catalog::lint::{Remark, Weight, lint};
+use serde_json::Value;
 
-use crate::cli::output::{fields, plain};
+use crate::cli::output::{fields, for_people, plain, text};
 use crate::cli::{Exit, Failed};
 
 /// Goes through what is missing, shows everything, and asks whether to go on. An empty answer leaves a thing out.
@@ -34,22 +35,21 @@ pub(super) fn complete(
         }
     }
     let said = serde_json::to_value(&*description)?;
-    let said = said.as_object().into_iter().flatten();
-    let lines: Vec<_> = said
-        // Descriptions come from other people's files.
-        .map(|(name, value)| {
-            (name.as_str(), plain(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        })
-        .collect();
-    writeln!(output, "{}", fields(&lines))?;
-    for remark in lint(description).iter().filter(|remark| remark.weight == Weight::Unreadable) {
-        writeln!(output, "{}: {}", remark.property, plain(&remark.text))?;
-    }
+    writeln!(output, "{}", for_people(|| shown(&said, &lint(description))))?;
     let answer = ask("publish this? [Y/n] ", input, output)?;
     if answer.is_empty() || answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") {
         return Ok(());
     }
     bail!(Failed::new(Exit::Failure, "nothing was published"))
+}
+
+/// What a description says, and what of it nobody can read. Descriptions come from other people's files.
+fn shown(said: &Value, remarks: &[Remark]) -> String {
+    let members = said.as_object().into_iter().flatten();
+    let pairs: Vec<_> = members.map(|(name, _)| (name.as_str(), text(said, name))).collect();
+    let unreadable = remarks.iter().filter(|remark| remark.weight == Weight::Unreadable);
+    let unreadable = unreadable.map(|remark| format!("\n{}: {}", remark.property, plain(&remark.text)));
+    fields(&pairs) + &unreadable.collect::<String>()
 }
 
 fn ask(question: &str, input: &mut dyn BufRead, output: &mut dyn Write) -> anyhow::Result<String> {
