@@ -1,7 +1,6 @@
 //! Who belongs to a data space: joining it, what membership opens, and how it ends.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -76,7 +75,9 @@ fn issued(authority: &Node, holder: &Node) -> Vec<String> {
 #[tokio::test]
 async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
     let world = World::new();
-    let authority = authority(&world);
+    let mut authority = authority(&world);
+    // Longer than this test waits: what is found out in it was told.
+    authority.configure("status_list_seconds = 60", "status_list_seconds = 300");
     let (upstream, _stop) = endless(Arc::default()).await;
     let mut provider = provider(&world, &authority, &upstream);
     let (mut member, outsider) = (world.local_node("member"), world.local_node("outsider"));
@@ -243,7 +244,9 @@ fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
 #[tokio::test]
 async fn a_revocation_cuts_the_running_stream_at_once() {
     let world = World::new();
-    let authority = authority(&world);
+    let mut authority = authority(&world);
+    // Longer than this test waits: what is found out in it was told.
+    authority.configure("status_list_seconds = 60", "status_list_seconds = 300");
     let (upstream, _stop) = endless(Arc::default()).await;
     let provider = provider(&world, &authority, &upstream);
     // Members are told of revocations, and the provider is one.
@@ -254,12 +257,10 @@ async fn a_revocation_cuts_the_running_stream_at_once() {
     let door = door(&member, &agreement).await;
     let stream = open(&member.client, &door).await;
 
-    let began = Instant::now();
     for id in issued(&authority, &member) {
         authority.text(&["authority", "revoke", &id, "--reason", "left the data space"]);
     }
     broke_off(stream).await;
-    assert!(began.elapsed() < Duration::from_secs(55), "told, not found out a minute later");
     let denied = member.client.get(&door.0).bearer_auth(&door.1).send().await.unwrap();
     assert_eq!(denied.status(), 403);
     assert!(!sees(&member, &provider));
@@ -275,7 +276,9 @@ async fn a_revocation_cuts_the_running_stream_at_once() {
 #[tokio::test]
 async fn an_issuer_that_is_not_trusted_any_more_opens_nothing() {
     let world = World::new();
-    let authority = authority(&world);
+    let mut authority = authority(&world);
+    // Longer than this test waits: what is found out in it was told.
+    authority.configure("status_list_seconds = 60", "status_list_seconds = 300");
     let (upstream, _stop) = endless(Arc::default()).await;
     let provider = provider(&world, &authority, &upstream);
     let member = world.local_node("member");

@@ -54,7 +54,7 @@ pub async fn open(client: &reqwest::Client, (endpoint, token): &(String, String)
 /// When the read broke off.
 #[expect(clippy::disallowed_methods, reason = "the test's own clock")]
 pub async fn broke_off(mut response: reqwest::Response) -> Timestamp {
-    let end = tokio::time::timeout(std::time::Duration::from_secs(30), response.chunk()).await;
+    let end = tokio::time::timeout(std::time::Duration::from_secs(120), response.chunk()).await;
     assert!(end.unwrap().is_err(), "cut, not complete");
     Timestamp::now()
 }

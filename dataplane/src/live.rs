@@ -387,7 +387,7 @@ mod tests {
                 let mut known = known.lock().unwrap();
                 Ok(groups
                     .iter()
-                    .map(|group| known.entry(group.name.clone()).or_default().tell(group, 0).0)
+                    .map(|group| known.entry(group.name.clone()).or_default().tell(group, 0, 16).0)
                     .collect())
             })
         }

@@ -14,9 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
-/// Answers kept of one group, of one question or of several; beyond them nothing new is told under another question.
-pub const MAX_ANSWERS: usize = 16;
-
 /// What is to be told of groups, once it is known what may be.
 pub type Releasing = Pin<Box<dyn Future<Output = Result<Vec<Option<Vec<Json>>>, String>> + Send>>;
 
@@ -101,13 +98,14 @@ impl Part {
 }
 
 impl Released {
-    /// What is told of a group in a window; it is entered where it is new, and whether it was.
+    /// What is told of a group in a window; it is entered where it is new, and whether it was. At most `most` answers are
+    /// kept, of one question or of several; beyond them nothing new is told under another question.
     #[must_use]
-    pub fn tell(&mut self, group: &Group, window: i64) -> (Option<Vec<Json>>, bool) {
+    pub fn tell(&mut self, group: &Group, window: i64, most: usize) -> (Option<Vec<Json>>, bool) {
         let last = self.answers.iter().position(|one| one.asked == group.asked && one.is_last);
         let own = last.and_then(|at| self.answers.get(at));
         // Another question may take the place of none that is kept.
-        let has_room = own.is_some() || self.answers.len() < MAX_ANSWERS;
+        let has_room = own.is_some() || self.answers.len() < most;
         let empty = Vec::new();
         let before = own.map_or(&empty, |own| &own.parts);
         let mut is_new = false;
@@ -134,16 +132,16 @@ impl Released {
         // What a group is, is told with its size.
         let is_told = told.first().is_some_and(Option::is_some);
         if is_new && is_told {
-            self.enter(Answer { asked: group.asked.clone(), window, is_last: true, parts }, last);
+            self.enter(Answer { asked: group.asked.clone(), window, is_last: true, parts }, last, most);
         }
         (is_told.then(|| row(group, told)), is_new && is_told)
     }
 
-    fn enter(&mut self, answer: Answer, last: Option<usize>) {
+    fn enter(&mut self, answer: Answer, last: Option<usize>, most: usize) {
         if let Some(last) = last.and_then(|at| self.answers.get_mut(at)) {
             last.is_last = false;
         }
-        if self.answers.len() >= MAX_ANSWERS {
+        if self.answers.len() >= most {
             // The oldest that is no last one; there is one, since another question found no room.
             if let Some(at) = self.answers.iter().position(|one| !one.is_last) {
                 self.answers.remove(at);
@@ -214,6 +212,9 @@ mod tests {
 
     use super::*;
 
+    /// As configured where nothing is said.
+    const MOST: usize = 16;
+
     /// A group of persons with their pay, of which the sum is told; without one, a person has none.
     fn group(asked: &str, minimum: u64, persons: &BTreeMap<u64, Option<u64>>) -> Group {
         let paid: Vec<_> = persons.iter().filter_map(|(person, pay)| Some((*person, (*pay)?))).collect();
@@ -239,7 +240,8 @@ mod tests {
     fn a_group_is_told_again_only_where_enough_persons_differ() {
         let mut released = Released::default();
         let first = persons(&[(1, 10), (2, 20), (3, 30)]);
-        let mut ask = |window, who: &BTreeMap<u64, Option<u64>>| released.tell(&group("", 3, who), window).0;
+        let mut ask =
+            |window, who: &BTreeMap<u64, Option<u64>>| released.tell(&group("", 3, who), window, MOST).0;
         let told = Some(vec![json!(60), json!(3)]);
         assert_eq!(ask(0, &first), told);
         let one_more = persons(&[(1, 10), (2, 20), (3, 30), (4, 400)]);
@@ -260,11 +262,11 @@ mod tests {
     fn what_was_told_is_read_back() {
         let mut released = Released::default();
         let who = persons(&[(1, 10), (u64::MAX, 20), (3, 30)]);
-        let told = released.tell(&group("", 3, &who), 0).0;
+        let told = released.tell(&group("", 3, &who), 0, MOST).0;
         let kept = serde_json::to_string(&released).unwrap();
         let mut again: Released = serde_json::from_str(&kept).unwrap();
         let more = persons(&[(1, 10), (u64::MAX, 20), (3, 30), (4, 1)]);
-        assert_eq!(again.tell(&group("", 3, &more), 5).0, told);
+        assert_eq!(again.tell(&group("", 3, &more), 5, MOST).0, told);
         assert!(serde_json::from_str::<Released>(&kept.replacen("AAAAAAAA", "AAAAA", 1)).is_err(), "torn");
     }
 
@@ -273,15 +275,18 @@ mod tests {
         let mut released = Released::default();
         let all = persons(&[(1, 10), (2, 20), (3, 30), (4, 40)]);
         let but_one = persons(&[(1, 10), (2, 20), (3, 30)]);
-        assert!(released.tell(&group("?all", 3, &all), 0).0.is_some());
-        assert_eq!(released.tell(&group("?but-one", 3, &but_one), 0).0, None);
-        assert_eq!(released.tell(&group("?but-one", 3, &but_one), 9).0, None);
+        assert!(released.tell(&group("?all", 3, &all), 0, MOST).0.is_some());
+        assert_eq!(released.tell(&group("?but-one", 3, &but_one), 0, MOST).0, None);
+        assert_eq!(released.tell(&group("?but-one", 3, &but_one), 9, MOST).0, None);
         for other in 0..100 {
-            let _ =
-                released.tell(&group(&format!("?{other}"), 1, &persons(&[(other * 10, 1), (other, 2)])), 0);
+            let _ = released.tell(
+                &group(&format!("?{other}"), 1, &persons(&[(other * 10, 1), (other, 2)])),
+                0,
+                MOST,
+            );
         }
-        assert!(released.answers.len() <= MAX_ANSWERS);
-        assert!(released.tell(&group("?all", 3, &all), 0).0.is_some(), "what was told stays known");
+        assert!(released.answers.len() <= MOST);
+        assert!(released.tell(&group("?all", 3, &all), 0, MOST).0.is_some(), "what was told stays known");
     }
 
     proptest! {
@@ -301,7 +306,7 @@ mod tests {
             for (step, question, who) in rounds {
                 window += step;
                 let now = group(&question.to_string(), minimum, &who);
-                let (told, _) = released.tell(&now, window);
+                let (told, _) = released.tell(&now, window, MOST);
                 let Some(told) = told else { continue };
                 let answer = released.answers.iter().find(|one| one.is_last && one.asked == now.asked).unwrap();
                 for (column, part) in now.part_of.iter().enumerate() {

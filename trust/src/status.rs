@@ -19,8 +19,6 @@ pub const MIN_BITS: usize = 131_072;
 const MAX_BYTES: u64 = 1024 * 1024;
 /// Longest status list credential that is read, in bytes: a list of that many, and its envelope.
 pub const MAX_CREDENTIAL: usize = 2 * 1024 * 1024;
-/// How long others may keep a list of ours.
-pub const TTL: SignedDuration = SignedDuration::from_secs(60);
 
 /// A list of bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,11 +93,11 @@ impl StatusList {
         }
     }
 
-    /// The `credentialSubject` of a status list credential at `address`.
+    /// The `credentialSubject` of a status list credential at `address` that may be kept for `ttl`.
     ///
     /// # Errors
     /// It could not be packed.
-    pub fn subject(&self, address: &str, profile: Profile) -> Result<Json, TrustError> {
+    pub fn subject(&self, address: &str, profile: Profile, ttl: SignedDuration) -> Result<Json, TrustError> {
         let mut packer = GzEncoder::new(Vec::new(), Compression::default());
         let packed = packer.write_all(&self.bits).and_then(|()| packer.finish());
         let packed = packed.map_err(|error| refuse(&format!("it cannot be packed: {error}")))?;
@@ -111,7 +109,7 @@ impl StatusList {
             }),
             Profile::V2 => json!({
                 "id": format!("{address}#list"), "type": "BitstringStatusList", "statusPurpose": "revocation",
-                "encodedList": format!("u{encoded}"), "ttl": TTL.as_millis(),
+                "encodedList": format!("u{encoded}"), "ttl": ttl.as_millis(),
             }),
         })
     }
@@ -148,7 +146,10 @@ mod tests {
             list.set(index, true);
         }
         for profile in Profile::ALL {
-            let read = StatusList::of_subject(&list.subject("https://x/1", profile).unwrap()).unwrap();
+            let read = StatusList::of_subject(
+                &list.subject("https://x/1", profile, SignedDuration::from_secs(60)).unwrap(),
+            )
+            .unwrap();
             for index in [0, 7, 8, 94_567] {
                 assert_eq!(read.is_set(index), Ok(true));
             }

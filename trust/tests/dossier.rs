@@ -53,7 +53,12 @@ fn credential(issuer: &Party, revoked: bool) -> CredentialEvidence {
     };
     let mut list = StatusList::default();
     list.set(7, revoked);
-    let list = list.subject(LIST, Profile::V2).unwrap().as_object().unwrap().clone();
+    let list = list
+        .subject(LIST, Profile::V2, jiff::SignedDuration::from_secs(60))
+        .unwrap()
+        .as_object()
+        .unwrap()
+        .clone();
     let kind = "BitstringStatusListCredential";
     let of_list =
         Statement { id: LIST, kind, subject: LIST, claims: &list, status: None, ..statement.clone() };

@@ -52,7 +52,9 @@ fn seeds(algorithm: Algorithm) -> Seeds {
     };
     let credentials: Vec<_> =
         Profile::ALL.iter().map(|one| credential::issue(&key, KID, DID, &statement, *one).unwrap()).collect();
-    let list = StatusList::default().subject("https://a.example/s", Profile::V2).unwrap();
+    let list = StatusList::default()
+        .subject("https://a.example/s", Profile::V2, jiff::SignedDuration::from_secs(60))
+        .unwrap();
     let kind = "BitstringStatusListCredential";
     let of_list = Statement {
         kind,

@@ -208,6 +208,7 @@ pub(super) fn init(dir: &Path, wanted: &Init) -> anyhow::Result<Config> {
         types: wanted.types.clone(),
         space: wanted.space.clone(),
         automatic: false,
+        status_list_seconds: 60,
         valid_days: wanted.valid_days,
     };
     let section = toml::to_string_pretty(&json!({"authority": authority})).context("writing the section")?;

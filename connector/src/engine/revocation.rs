@@ -10,7 +10,7 @@ use protocol::RefusalKind;
 use serde_json::{Map, Value as Json, json};
 use store::Batch;
 use trust::credential::Statement;
-use trust::status::{MIN_BITS, TTL};
+use trust::status::MIN_BITS;
 use trust::{Profile, StatusList};
 
 use super::{Engine, EngineError};
@@ -117,14 +117,14 @@ impl Engine {
     /// # Errors
     /// This node is no authority.
     pub async fn status_list(&self, profile: Profile) -> Result<String, EngineError> {
-        self.authority()?;
+        let ttl = SignedDuration::from_secs(self.authority()?.status_list_seconds.into());
         // One at a time: a revocation between reading and signing must not be lost.
         let _lock = self.locks.lock(prefix::ISSUED).await;
         let now = clock::now();
         {
             let signed = self.published.signed.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((list, at)) = signed.get(profile.name())
-                && now.duration_since(*at) < TTL
+                && now.duration_since(*at) < ttl
             {
                 return Ok(list.clone());
             }
@@ -134,7 +134,7 @@ impl Engine {
             list.set(one.index, true);
         }
         let address = self.status_list_address(profile);
-        let mut claims = match list.subject(&address, profile)? {
+        let mut claims = match list.subject(&address, profile, ttl)? {
             Json::Object(map) => map,
             _ => Map::new(),
         };

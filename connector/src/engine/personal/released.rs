@@ -19,8 +19,6 @@ use crate::tables::{self, AgreementRecord, ReleasedHead, ReleasedRecord, prefix}
 const TOGETHER: usize = 2 * 1024 * 1024;
 /// Records that are forgotten at once.
 const FORGOTTEN: usize = 500;
-/// Largest record.
-const LARGEST: usize = 8 * 1024 * 1024;
 
 /// The bounds, by the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +26,9 @@ pub(in crate::engine) struct Releasing {
     window_seconds: i64,
     most_groups: u64,
     most_members: usize,
+    most_answers: usize,
+    /// Largest record of a group, in bytes.
+    largest_group: usize,
 }
 
 impl Releasing {
@@ -36,6 +37,8 @@ impl Releasing {
             window_seconds: i64::from(config.release_window_minutes.max(1)) * 60,
             most_groups: config.most_groups,
             most_members: config.most_members,
+            most_answers: config.most_answers,
+            largest_group: config.largest_group_kilobytes * 1024,
         }
     }
 
@@ -135,7 +138,7 @@ impl Engine {
                 None => Released::default(),
                 Some((record, _)) => self.open_released(&key, record)?,
             };
-            let (row, is_new) = released.tell(&group, window);
+            let (row, is_new) = released.tell(&group, window, self.releasing.most_answers);
             told.push(row);
             if !is_new {
                 continue;
@@ -202,12 +205,13 @@ impl Engine {
         loop {
             let text =
                 serde_json::to_string(released).map_err(|error| EngineError::Vault(error.to_string()))?;
-            if text.len() <= LARGEST {
+            if text.len() <= self.releasing.largest_group {
                 return Ok(self.vault.seal(key, &text)?);
             }
             let Some(at) = released.answers.iter().position(|one| !one.is_last) else {
                 return Err(EngineError::Vault(
-                    "a group about persons has too many of them to be kept".to_owned(),
+                    "a group has too many persons to be kept (`[personal] largest_group_kilobytes`)"
+                        .to_owned(),
                 ));
             };
             released.answers.remove(at);
