@@ -374,6 +374,73 @@ fn operands_that_are_not_understood_are_named_when_they_are_published() {
     );
 }
 
+/// Which data spaces' operands are understood is the operator's to say.
+#[tokio::test]
+async fn the_operands_of_a_data_space_are_switched_by_its_name() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    let strange = |node: &Node, id: &str, operand: &str| {
+        let terms = world.folder.path().join("terms.json");
+        std::fs::write(&terms, permission(&[c(operand, "eq", "active")]).to_string()).unwrap();
+        let file = node.data().join("rows.csv");
+        std::fs::write(&file, "row\n").unwrap();
+        let said = ["publish", file.to_str().unwrap(), "--id", id, "--title", "x", "--policy"];
+        node.json(&[&said[..], &[terms.to_str().unwrap()]].concat())["notUnderstood"].to_string()
+    };
+    assert_eq!(strange(&node, "urn:test:1", "Membership"), "[]");
+    node.configure("[policy]\n", "[policy]\nspaces = [\"edc\"]\n");
+    assert!(strange(&node, "urn:test:2", "Membership").contains("`Membership` is not an operand"));
+    node.stop();
+    let file = node.dir.join("concordat.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("[\"edc\"]", "[\"edc2\"]");
+    std::fs::write(&file, text).unwrap();
+    let refused = node.run(&["run"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("`edc2` is none of the shipped ones: catena-x, "),
+        "{said}"
+    );
+}
+
+/// Programs that publish and negotiate learn it from the node: in its log of events and in the negotiation's history.
+#[tokio::test]
+async fn operands_that_are_not_understood_are_named_to_programs() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let terms = permission(&[c("moonPhase", "eq", "full")]);
+    let policy = json!({"@id": "urn:test:moon", "policy": terms});
+    let (status, said) = provider.ask("POST", "/v4/policydefinitions", Some(policy)).await.unwrap();
+    assert_eq!(status, 200, "{said}");
+    let named = |text: &str| {
+        text.contains("may never permit a read") && text.contains("`moonPhase` is not an operand")
+    };
+    assert!(provider.events().iter().any(|line| named(line)), "{:?}", provider.events());
+    let file = provider.data().join("rows.csv");
+    std::fs::write(&file, "row\n").unwrap();
+    let asset =
+        json!({"@id": "urn:test:rows", "properties": {}, "dataAddress": {"type": "File", "path": file}});
+    provider.post("/v4/assets", asset).await;
+    let offer = json!({"@id": "urn:test:offer", "accessPolicyId": "urn:test:moon", "contractPolicyId": "urn:test:moon",
+        "assetsSelector": []});
+    let everybody =
+        json!({"@id": "urn:test:all", "policy": {"@type": "Set", "permission": [{"action": "access"}]}});
+    provider.post("/v4/policydefinitions", everybody).await;
+    let mut offer = offer;
+    offer["accessPolicyId"] = json!("urn:test:all");
+    provider.post("/v4/contractdefinitions", offer).await;
+    let catalog = consumer.json(&["catalog", &provider.did]);
+    let mut asked = catalog["dataset"][0]["hasPolicy"][0].clone();
+    asked["target"] = json!("urn:test:rows");
+    asked["assigner"] = json!(provider.did);
+    let request = json!({"@type": "ContractRequest", "counterPartyId": provider.did,
+        "counterPartyAddress": format!("{}/dsp/2025-1", provider.address),
+        "protocol": "dataspace-protocol-http:2025-1", "policy": asked});
+    let begun = consumer.post("/v4/contractnegotiations", request).await;
+    let path = format!("/v4/contractnegotiations/{}", trust::did::segment(begun["@id"].as_str().unwrap()));
+    let shown = consumer.get(&path).await;
+    assert!(named(&shown.to_string()), "{shown}");
+}
+
 /// Requests that arrive while the agreement ends: whichever is first, nothing of it runs on.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agreement_that_ends_gets_no_transfer_that_outlives_it() {

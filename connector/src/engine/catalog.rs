@@ -8,7 +8,7 @@ use catalog::{
 };
 use governance::personal::{PROPERTY as PERSONAL, Personal};
 use jiff::Timestamp;
-use policy_engine::Hierarchy;
+use policy_engine::{Hierarchy, Policy};
 use protocol::wire::{Catalog, DataService, Dataset, Distribution};
 use protocol::{Refusal, RefusalKind};
 use serde::Serialize;
@@ -58,6 +58,10 @@ pub trait Managed: Clone + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// The store failed.
     fn offered_terms(&self, _engine: &Engine) -> Result<Option<Json>, EngineError> {
         Ok(None)
+    }
+    /// The terms that it is, if it is terms.
+    fn terms(&self) -> Option<&Json> {
+        None
     }
     /// Notes what the node itself says of it, when it takes the place of `before`.
     fn note(&mut self, _before: Option<&Self>, _now: Timestamp) {}
@@ -131,6 +135,10 @@ managed! { Asset, prefix::ASSET, true,
     }
 }
 managed! { PolicyDefinition, prefix::POLICY_DEFINITION, false,
+    fn terms(&self) -> Option<&Json> {
+        Some(&self.policy)
+    }
+
     fn offered_terms(&self, engine: &Engine) -> Result<Option<Json>, EngineError> {
         let all = tables::all::<ContractDefinition>(&engine.store, prefix::CONTRACT_DEFINITION)?;
         Ok(all.iter().any(|one| one.contract_policy_id == self.id).then(|| self.policy.clone()))
@@ -340,7 +348,12 @@ impl Engine {
         after: Option<&T>,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        let text = format!("{} `{id}` was {verb}", T::TYPE);
+        let mut text = format!("{} `{id}` was {verb}", T::TYPE);
+        let terms = after.and_then(T::terms).and_then(|terms| Policy::parse_odrl(terms).ok());
+        if let Some(strange) = terms.and_then(|terms| self.strange(&terms)) {
+            tracing::warn!(id, "{strange}");
+            text = format!("{text}; {strange}");
+        }
         tables::append_event(&mut batch, &Event::new("catalog", now, text).about(id))?;
         tables::put(&mut batch, prefix::CATALOG_CHANGED, &now)?;
         let among = after.map_or(Ok(Vec::new()), |after| self.among(after.about()))?;

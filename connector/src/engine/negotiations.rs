@@ -43,7 +43,7 @@ impl Engine {
             .ok_or_else(|| EngineError::refused(RefusalKind::Malformed, "/policy/target: is missing"))?;
         let peer_address = self.peer_address(peer, address).await?;
         let parties = self.negotiation_parties(peer, peer_address, dataset);
-        let step = negotiation::begin(
+        let mut step = negotiation::begin(
             Role::Consumer,
             ids::urn(),
             parties,
@@ -51,6 +51,9 @@ impl Engine {
             message_id(),
             clock::now(),
         );
+        if let Some(strange) = self.strange(offer.policy()) {
+            step.next.progress.note(clock::now(), strange);
+        }
         let record =
             NegotiationRecord { negotiation: step.next, automation, wanted: Some(offer), data_request: None };
         self.save_negotiation(record, Saving { effects: step.effects, ..Saving::default() }).await
@@ -133,6 +136,9 @@ impl Engine {
         let parties = self.negotiation_parties(caller, callback, dataset);
         let pid = ProviderPid::new(ids::urn());
         let mut negotiation = negotiation::requested(pid, parties, &received, now)?;
+        if let Some(strange) = self.strange(negotiation.offer.policy()) {
+            negotiation.progress.note(now, strange);
+        }
         if offered.automation == Automation::Manual {
             negotiation.progress.note(now, "it waits for your approval");
         }
@@ -174,6 +180,9 @@ impl Engine {
         let parties = self.negotiation_parties(caller, callback, dataset);
         let pid = protocol::ConsumerPid::new(ids::urn());
         let mut negotiation = negotiation::offered(pid, parties, &received, clock::now())?;
+        if let Some(strange) = self.strange(negotiation.offer.policy()) {
+            negotiation.progress.note(clock::now(), strange);
+        }
         negotiation.progress.note(clock::now(), "it waits for you to accept or reject it");
         let answer = acknowledgement(&negotiation)?;
         let data_request = heard.body.get(data_requests::REQUEST).and_then(Json::as_str).map(str::to_owned);

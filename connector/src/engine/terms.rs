@@ -15,6 +15,14 @@ const MAX_RULES: usize = 16;
 const MAX_ATOMS: usize = 64;
 
 impl Engine {
+    /// What of `policy` this node does not understand, each with its place; `None` where it is all understood. It would deny
+    /// at the first read, so it is said before.
+    pub(super) fn strange(&self, policy: &Policy) -> Option<String> {
+        let doubts = policy_engine::not_understood(policy, &self.known);
+        let said: Vec<_> = doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.text)).collect();
+        (!said.is_empty()).then(|| format!("these terms may never permit a read: {}", said.join("; ")))
+    }
+
     /// The offer for the dataset of a negotiation as published now.
     pub(super) fn published(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Offer, EngineError> {
         let (dataset, peer) = (negotiation.dataset.as_str(), negotiation.peer.as_str());
