@@ -394,7 +394,7 @@ async fn the_operands_of_a_data_space_are_switched_by_its_name() {
     let file = node.dir.join("concordat.toml");
     let text = std::fs::read_to_string(&file).unwrap().replace("[\"edc\"]", "[\"edc2\"]");
     std::fs::write(&file, text).unwrap();
-    let refused = node.run(&["run"]);
+    let refused = node.run(&["serve"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
         !refused.status.success() && said.contains("`edc2` is none of the shipped ones: catena-x, "),
