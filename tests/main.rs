@@ -28,6 +28,7 @@ mod mim4;
 mod notices;
 mod origins;
 mod personal;
+mod records;
 mod releases;
 mod rulebook;
 mod soak;

@@ -209,7 +209,12 @@ impl Node {
 
     /// Puts something into the record `key` that nobody can read, while the node does not run.
     pub async fn spoil(&self, key: &str) {
-        self.write(|batch| batch.put(key, b"spoilt".to_vec())).await;
+        self.spoil_all(&[key]).await;
+    }
+
+    /// As [`Node::spoil`], for several records at once.
+    pub async fn spoil_all(&self, keys: &[&str]) {
+        self.write(|batch| keys.iter().for_each(|key| batch.put(*key, b"spoilt".to_vec()))).await;
     }
 
     /// Puts a record under `key`, while the node does not run.

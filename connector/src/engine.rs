@@ -5,6 +5,7 @@
 //! once, and one commit writes the new state, the audit events and the messages to send. Only then effects follow.
 
 mod agreements;
+mod aside;
 mod assessment;
 mod audit;
 mod broker;
@@ -50,6 +51,7 @@ use trust::TrustError;
 use trust::token::Caller;
 
 pub use self::agreements::{Import, Standing};
+pub(crate) use self::broker::Remote;
 use self::catalog::Offered;
 pub use self::catalog::{Managed, Write};
 use self::claims::Claims;

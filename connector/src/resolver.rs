@@ -120,13 +120,13 @@ impl Resolver {
             Ok(body) => body,
             Err(reason) => return failed(reason),
         };
-        match serde_json::from_slice(&body) {
+        match protocol::wire::json(&body) {
             Ok(json) => match (DidDocument::parse(json, did), self.dialect) {
                 (Ok(document), Dialect::Draft) => Ok(Arc::new(document.with_undeclared_keys())),
                 (Ok(document), Dialect::One) => Ok(Arc::new(document)),
                 (Err(error), _) => Err(error.to_string()),
             },
-            Err(error) => failed(format!("it is not JSON: {error}")),
+            Err(refusal) => failed(refusal.reason),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Which records exist, under which keys. The byte form and its version are in `store`.
 
+pub mod aside;
 mod federation;
 pub mod form;
 mod governance;
@@ -519,7 +520,14 @@ impl Event {
     }
 }
 
-/// The key of `id` under `prefix`.
+/// What the keys of everything of `of` under `prefix` begin with. An id may be any text, so it is escaped: `urn:x` and
+/// `urn:x/y` have nothing in common.
+#[must_use]
+pub fn within(prefix: &str, of: &str) -> String {
+    format!("{prefix}{}/", trust::did::segment(of))
+}
+
+/// The key of `id` under `prefix`, for kinds that nothing lies within.
 #[must_use]
 pub fn key(prefix: &str, id: &str) -> String {
     format!("{prefix}{id}")
@@ -528,7 +536,7 @@ pub fn key(prefix: &str, id: &str) -> String {
 /// The key of our pid for `peer`'s pid `theirs`.
 #[must_use]
 pub fn peer_process(kind: ProcessKind, peer: &str, theirs: &str) -> String {
-    format!("{}{}/{}/{theirs}", prefix::PEER_PROCESS, kind.name(), trust::did::segment(peer))
+    format!("{}{theirs}", within(&format!("{}{}/", prefix::PEER_PROCESS, kind.name()), peer))
 }
 
 /// Under which name the vault seals what the other party of an agreement had shown.
@@ -540,13 +548,13 @@ pub fn shown(agreement: &str) -> String {
 /// The key of a running read under an agreement.
 #[must_use]
 pub fn read(agreement: &str, id: &str) -> String {
-    format!("{}{}/{id}", prefix::READ, trust::did::segment(agreement))
+    format!("{}{id}", within(prefix::READ, agreement))
 }
 
 /// The key of a running read of rows about persons.
 #[must_use]
 pub fn handing(agreement: &str, id: &str) -> String {
-    format!("{}{}/{id}", prefix::HANDING, trust::did::segment(agreement))
+    format!("{}{id}", within(prefix::HANDING, agreement))
 }
 
 /// The key of what was told of a group: in the order of the beginnings of intervals, in seconds.
@@ -567,19 +575,19 @@ pub fn released_at(prefix: &str, key: &str) -> Option<i64> {
 /// The key of an access through an operator; with an empty id, what all keys of the operator begin with.
 #[must_use]
 pub fn access(operator: &str, id: &str) -> String {
-    format!("{}{}/{id}", prefix::ACCESS, trust::did::segment(operator))
+    format!("{}{id}", within(prefix::ACCESS, operator))
 }
 
 /// The key of a statement about an agreement.
 #[must_use]
 pub fn statement(agreement: &str, id: &str) -> String {
-    format!("{}{}/{id}", prefix::STATEMENT, trust::did::segment(agreement))
+    format!("{}{id}", within(prefix::STATEMENT, agreement))
 }
 
 /// What the keys of all transfers of an agreement begin with.
 #[must_use]
 pub fn transfers_of(agreement: &str) -> String {
-    format!("{}{}/", prefix::TRANSFER_OF, trust::did::segment(agreement))
+    within(prefix::TRANSFER_OF, agreement)
 }
 
 /// The key of an outbox entry.
@@ -623,33 +631,92 @@ pub fn load<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Option<(T, 
     }
 }
 
-/// Reads up to `limit` records under `prefix`, after the key `after`.
+/// What becomes of a record that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unreadable {
+    /// It is set aside: the log names it, `concordat store aside` shows it, and the rest goes on.
+    SetAside,
+    /// It stops whoever reads.
+    Stops,
+}
+
+/// Reads up to `limit` records under `prefix`, after the key `after`. Those that cannot be read are set aside: nothing
+/// happens on their account. For what would be open without one of them there is [`whole`].
 ///
 /// # Errors
-/// The store failed or a record cannot be read.
+/// The store failed.
 pub fn list<T: DeserializeOwned>(
     store: &Store,
     prefix: &str,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<(String, T)>, StoreError> {
-    let pairs = store.scan(prefix, after, limit)?;
-    pairs
-        .into_iter()
-        .filter(|(key, _)| key != form::FENCE)
-        .map(|(key, found)| decode(&key, &found.value).map(|record| (key, record)))
-        .collect()
+    page(store, prefix, after, limit, Unreadable::SetAside)
 }
 
-/// Reads every record under `prefix`, in the order of keys.
+fn page<T: DeserializeOwned>(
+    store: &Store,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+    unreadable: Unreadable,
+) -> Result<Vec<(String, T)>, StoreError> {
+    let mut after = after.map(str::to_owned);
+    let mut records = Vec::new();
+    // Until the page is full: one that is short is taken for the last.
+    while records.len() < limit {
+        let pairs = store.scan(prefix, after.as_deref(), limit - records.len())?;
+        let Some((last, _)) = pairs.last() else { break };
+        after = Some(last.clone());
+        for (key, found) in pairs.into_iter().filter(|(key, _)| key != form::FENCE) {
+            match decode(&key, &found.value) {
+                Ok(record) => records.push((key, record)),
+                Err(error) if unreadable == Unreadable::Stops => return Err(error),
+                Err(error) => tracing::error!(
+                    key,
+                    %error,
+                    "a record cannot be read and is set aside; `concordat store aside` shows it"
+                ),
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// Reads every record under `prefix`, in the order of keys; as [`list`] does.
+///
+/// # Errors
+/// The store failed.
+pub fn all<T: DeserializeOwned>(store: &Store, prefix: &str) -> Result<Vec<T>, StoreError> {
+    every(store, prefix, Unreadable::SetAside)
+}
+
+/// Up to `most` records under `prefix`, where one that cannot be read must not be passed over.
 ///
 /// # Errors
 /// The store failed or a record cannot be read.
-pub fn all<T: DeserializeOwned>(store: &Store, prefix: &str) -> Result<Vec<T>, StoreError> {
+pub fn first<T: DeserializeOwned>(store: &Store, prefix: &str, most: usize) -> Result<Vec<T>, StoreError> {
+    let page = page(store, prefix, None, most, Unreadable::Stops)?;
+    Ok(page.into_iter().map(|(_, one)| one).collect())
+}
+
+/// As [`all`], where one record that cannot be read must not be passed over.
+///
+/// # Errors
+/// The store failed or a record cannot be read.
+pub fn whole<T: DeserializeOwned>(store: &Store, prefix: &str) -> Result<Vec<T>, StoreError> {
+    every(store, prefix, Unreadable::Stops)
+}
+
+fn every<T: DeserializeOwned>(
+    store: &Store,
+    prefix: &str,
+    unreadable: Unreadable,
+) -> Result<Vec<T>, StoreError> {
     let mut all = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = list::<T>(store, prefix, after.as_deref(), 1000)?;
+        let page = page::<T>(store, prefix, after.as_deref(), 1000, unreadable)?;
         let Some((last, _)) = page.last() else { return Ok(all) };
         after = Some(last.clone());
         all.extend(page.into_iter().map(|(_, one)| one));

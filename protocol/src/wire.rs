@@ -61,15 +61,40 @@ pub struct Received<T> {
     pub message: T,
 }
 
+/// Deepest nesting of objects and lists in what others say. Terms nest far less; a record that holds a message nests a little
+/// more, and must be readable again.
+pub const MAX_NESTING: usize = 64;
+
+/// Reads JSON that somebody else wrote.
+///
+/// # Errors
+/// It is none, or nests deeper than [`MAX_NESTING`].
+pub fn json(text: &[u8]) -> Result<Json, Refusal> {
+    let malformed = |reason: String| Refusal::new(RefusalKind::Malformed, reason);
+    let json = serde_json::from_slice(text).map_err(|error| malformed(format!("not JSON: {error}")))?;
+    if nests_within(&json, MAX_NESTING) {
+        Ok(json)
+    } else {
+        Err(malformed(format!("it nests objects and lists deeper than {MAX_NESTING}")))
+    }
+}
+
+fn nests_within(json: &Json, left: usize) -> bool {
+    let mut inner: Box<dyn Iterator<Item = &Json> + '_> = match json {
+        Json::Array(all) => Box::new(all.iter()),
+        Json::Object(all) => Box::new(all.values()),
+        _ => return true,
+    };
+    left > 0 && inner.all(|one| nests_within(one, left - 1))
+}
+
 /// Reads a message of type `T`.
 ///
 /// # Errors
 /// Malformed JSON, a wrong or missing `@type`, a `@context` without the protocol's, or a property that is missing
 /// or mistyped: named by its path.
 pub fn parse<T: DspMessage>(body: &[u8]) -> Result<Received<T>, Refusal> {
-    let malformed = |reason: String| Refusal::new(RefusalKind::Malformed, reason);
-    let json: Json = serde_json::from_slice(body).map_err(|error| malformed(format!("not JSON: {error}")))?;
-    from_json(normalise_message(json))
+    from_json(normalise_message(json(body)?))
 }
 
 /// As [`parse`], from a JSON value.

@@ -55,6 +55,9 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
     checks.push(("certificate", certificate(&config)));
     checks.push(("ports", ports(&config, running).await.into()));
     checks.push(("store", store(&config, running)));
+    if running {
+        checks.push(("records", records(dir).await));
+    }
     match seen_from_outside(&config).await {
         Ok(seen) => checks.extend(seen),
         Err(error) if running => checks.push(("public address", Verdict::Wrong(format!("{error:#}")))),
@@ -143,6 +146,23 @@ fn store(config: &Config, running: bool) -> Verdict {
         .map_err(anyhow::Error::from)
         .and_then(|disk| Ok(store::inspect_journal(&disk)?));
     read.map(|report| format!("journal whole up to commit {}", report.sequence)).into()
+}
+
+/// What the running node cannot read of its store.
+async fn records(dir: &Path) -> Verdict {
+    let found = async { Api::open(dir)?.get("/v4/store/aside").await };
+    match found.await {
+        Err(error) => Verdict::Wrong(format!("{error:#}")),
+        Ok(found) => match found.as_array().map_or(&[][..], Vec::as_slice) {
+            [] => Verdict::Fine("every record can be read".to_owned()),
+            [one, rest @ ..] => Verdict::Wrong(format!(
+                "{} records cannot be read and are set aside, among them {}: {} (see `concordat store aside`)",
+                rest.len() + 1,
+                text(one, "key"),
+                text(one, "reason")
+            )),
+        },
+    }
 }
 
 /// Compares this clock with the dates in the answers of peers that this node talked to.

@@ -1,17 +1,21 @@
-//! `concordat store`: look after the store while the node does not run.
+//! `concordat store`: look after the store; while the node does not run, but for the records that it has set aside.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Exit;
-use super::output::{Output, fields};
+use super::api::Api;
+use super::output::{Output, fields, plain, table, text};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::node;
+
+/// Characters of a record that its row shows; `--json` has more.
+const SHOWN: usize = 60;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -19,7 +23,7 @@ pub(super) struct Arguments {
     command: Command,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Read the whole journal and check checksums and chain; changes nothing.
     Verify,
@@ -27,11 +31,20 @@ enum Command {
     Rebuild,
     /// Fold the journal into one signed checkpoint.
     Checkpoint,
+    /// Show the records that a running node cannot read and has set aside, or remove one.
+    ///
+    /// Nothing happens on account of such a record: it is neither offered nor negotiated, and nothing flows for it.
+    Aside {
+        /// Remove the record with this key.
+        #[arg(long, value_name = "KEY")]
+        remove: Option<String>,
+    },
 }
 
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     let config = Config::load(dir)?;
-    match arguments.command {
+    match &arguments.command {
+        Command::Aside { remove } => aside(dir, remove.as_deref(), output).await?,
         Command::Verify => {
             let folder = config.path(&config.store.folder).join("journal");
             let disk = store::disk::Folder::open(&folder)
@@ -73,4 +86,28 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         }
     }
     Ok(Exit::Success)
+}
+
+async fn aside(dir: &Path, remove: Option<&str>, output: &Output) -> anyhow::Result<()> {
+    let api = Api::open(dir)?;
+    if let Some(key) = remove {
+        api.post("/v4/store/aside/remove", json!({"key": key})).await?;
+        output.result(&json!({"removed": key}), || format!("removed {}", plain(key)));
+        return Ok(());
+    }
+    let found = api.get("/v4/store/aside").await?;
+    output.result(&found, || {
+        let all = found.as_array().map_or(&[][..], Vec::as_slice);
+        if all.is_empty() {
+            return "every record can be read".to_owned();
+        }
+        let row = |one: &Value| {
+            let told = ["key", "reason", "text"].map(|name| plain(&text(one, name)));
+            let [key, reason, shown] = told;
+            vec![key, reason, shown.chars().take(SHOWN).collect()]
+        };
+        let rows = table(&["key", "why it cannot be read", "how it begins"], all.iter().map(row).collect());
+        format!("{rows}\nremove one with `concordat store aside --remove KEY`; until then nothing happens on its account")
+    });
+    Ok(())
 }

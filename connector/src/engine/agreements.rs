@@ -8,7 +8,7 @@ use protocol::negotiation::Negotiation;
 use protocol::wire::Agreement;
 use protocol::{RefusalKind, Role};
 use serde_json::Value as Json;
-use store::Batch;
+use store::{Batch, CommitError, StoreError};
 use trust::{DidDocument, SignerRole};
 
 use super::{Engine, EngineError};
@@ -183,8 +183,12 @@ impl Engine {
             // The streams stop first; the messages may take longer.
             self.streams.cut(&pid, &reason);
             match self.terminate_transfer(&pid, &reason).await {
-                // A transfer that is over needs no end.
-                Ok(_) | Err(EngineError::Refused(_)) => {}
+                // A transfer that is over needs no end, and one that cannot be read is closed.
+                Ok(_)
+                | Err(
+                    EngineError::Refused(_)
+                    | EngineError::Store(CommitError::Store(StoreError::Record { .. })),
+                ) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -199,12 +203,14 @@ impl Engine {
             Ok(())
         })?;
         for agreement in ended {
-            self.end_transfers(&agreement).await?;
+            if let Err(error) = self.end_transfers(&agreement).await {
+                tracing::error!(%error, agreement, "the transfers of an agreement that was ended were not ended");
+            }
         }
         Ok(())
     }
 
-    /// Visits every agreement, in the order of ids.
+    /// Visits every agreement, in the order of ids. What is wrong with one of them stops none of the others.
     pub(super) fn each_agreement(
         &self,
         mut visit: impl FnMut(&AgreementRecord) -> Result<(), EngineError>,
@@ -215,7 +221,12 @@ impl Engine {
                 tables::list::<AgreementRecord>(&self.store, prefix::AGREEMENT, after.as_deref(), 500)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
-            page.iter().try_for_each(|(_, record)| visit(record))?;
+            for (_, record) in &page {
+                if let Err(error) = visit(record) {
+                    let agreement = record.agreement.id();
+                    tracing::error!(%error, %agreement, "an agreement is passed over");
+                }
+            }
         }
     }
 }

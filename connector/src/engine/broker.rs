@@ -194,5 +194,5 @@ impl Engine {
 }
 
 fn remote_key(peer: &str, id: &str) -> String {
-    format!("{}{}/{}", prefix::REMOTE, trust::did::segment(peer), trust::did::segment(id))
+    format!("{}{}", tables::within(prefix::REMOTE, peer), trust::did::segment(id))
 }

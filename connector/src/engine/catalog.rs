@@ -224,7 +224,10 @@ impl Offered {
     }
 
     fn lacks(&self, reason: String) {
-        tracing::error!(reason, "the catalog is incomplete and is not shown; start the node again");
+        tracing::error!(
+            reason,
+            "the catalog is incomplete and is not shown; see `concordat store aside`, or start the node again"
+        );
         *self.gap.write().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 }
@@ -244,6 +247,21 @@ impl Engine {
             );
         }
         Ok(())
+    }
+
+    /// Reads all resources again, if the catalog lacks something: what could not be read may be gone.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(super) async fn mend_catalog(&self) -> Result<(), EngineError> {
+        let _alone = self.offered.order.write().await;
+        if self.complete().is_ok() {
+            return Ok(());
+        }
+        *self.offered.gap.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.offered.inventory.write().unwrap_or_else(PoisonError::into_inner) =
+            Inventory::new(Arc::clone(&self.known));
+        self.load_catalog()
     }
 
     fn load_resources<T: Managed>(&self) -> Result<(), EngineError> {

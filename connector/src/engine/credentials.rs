@@ -427,7 +427,7 @@ impl Engine {
 }
 
 fn held_key(issuer: &str, kind: &str) -> String {
-    format!("{}{}/{}", prefix::CREDENTIAL, trust::did::segment(issuer), trust::did::segment(kind))
+    format!("{}{}", tables::within(prefix::CREDENTIAL, issuer), trust::did::segment(kind))
 }
 
 /// A credential that is shown.

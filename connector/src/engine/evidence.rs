@@ -152,5 +152,5 @@ impl Engine {
 }
 
 fn messages_of(pid: &str) -> String {
-    format!("{}{}/", prefix::MESSAGE, trust::did::segment(pid))
+    tables::within(prefix::MESSAGE, pid)
 }

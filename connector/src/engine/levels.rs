@@ -49,7 +49,7 @@ impl Promised {
 }
 
 fn measured_prefix(agreement: &str, number: u64) -> String {
-    format!("{}{}/{number:012}/", prefix::MEASURED, trust::did::segment(agreement))
+    format!("{}{number:012}/", tables::within(prefix::MEASURED, agreement))
 }
 
 /// Since when the periods of an agreement are counted: both parties know the time that stands in it.
@@ -198,13 +198,9 @@ impl Engine {
     /// What this node measured in a period, with what both know from statements.
     fn own_measured(&self, record: &AgreementRecord, number: u64) -> Result<Vec<Measured>, EngineError> {
         let agreement = record.agreement.id().to_string();
-        let found = tables::list::<MeasuredRecord>(
-            &self.store,
-            &measured_prefix(&agreement, number),
-            None,
-            MAX_RECORDS,
-        )?;
-        let mut all: Vec<_> = found.into_iter().flat_map(|(_, one)| one.measured).collect();
+        let found =
+            tables::first::<MeasuredRecord>(&self.store, &measured_prefix(&agreement, number), MAX_RECORDS)?;
+        let mut all: Vec<_> = found.into_iter().flat_map(|one| one.measured).collect();
         all.extend(self.stated_facts(record)?);
         Ok(all)
     }

@@ -62,12 +62,14 @@ impl UsedTokens {
         let mut seen = Seen { forgotten, ..Seen::default() };
         let mut after: Option<String> = None;
         loop {
-            let page = tables::list::<i64>(store, prefix::REPLAY, after.as_deref(), 1000)?;
+            let page = store.scan(prefix::REPLAY, after.as_deref(), 1000)?;
             let Some((last, _)) = page.last() else {
                 return Ok(Self { seen: Mutex::new(seen), ..Self::default() });
             };
             after = Some(last.clone());
-            for (key, expires) in page {
+            for (key, found) in page.into_iter().filter(|(key, _)| key != tables::form::FENCE) {
+                // One whose end cannot be read stays used.
+                let expires = tables::decode::<i64>(&key, &found.value).unwrap_or(i64::MAX);
                 seen.used.insert(key.clone());
                 seen.order.insert((expires, key));
             }

@@ -44,7 +44,7 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub fn issued(&self) -> Result<Vec<IssuedCredential>, EngineError> {
-        Ok(tables::all(&self.store, prefix::ISSUED)?)
+        Ok(tables::whole(&self.store, prefix::ISSUED)?)
     }
 
     /// Revokes an issued credential, by its id. The status list says so at once, and every member is told.

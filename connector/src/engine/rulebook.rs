@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use protocol::{Failure, RefusalKind};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
-use store::Batch;
+use store::{Batch, StoreError};
 use trust::Statement;
 use trust::statement::Claimed;
 
@@ -27,6 +27,8 @@ pub(crate) const RULEBOOK_NOTICE: &str = "rulebook-changed";
 #[derive(Debug, Default)]
 pub(super) struct InForce {
     accepted: RwLock<BTreeMap<(String, u32), Arc<Rulebook>>>,
+    /// Why not all of them could be read; nothing is agreed to without them.
+    unread: RwLock<Option<String>>,
 }
 
 impl InForce {
@@ -62,7 +64,7 @@ pub struct RulebookStanding {
 }
 
 fn key(authority: &str, version: u32) -> String {
-    format!("{}{}/{version:010}", prefix::RULEBOOK, trust::did::segment(authority))
+    format!("{}{version:010}", tables::within(prefix::RULEBOOK, authority))
 }
 
 fn refuse(kind: RefusalKind, reason: impl Into<String>) -> EngineError {
@@ -70,9 +72,20 @@ fn refuse(kind: RefusalKind, reason: impl Into<String>) -> EngineError {
 }
 
 impl Engine {
-    /// Reads the accepted rulebooks.
+    /// Reads the accepted rulebooks. Where one cannot be read, nothing fits until it is removed or can be.
     pub(super) fn load_rulebooks(&self) -> Result<(), EngineError> {
-        for record in tables::all::<RulebookRecord>(&self.store, prefix::RULEBOOK)? {
+        let read = tables::whole::<RulebookRecord>(&self.store, prefix::RULEBOOK);
+        let (records, unread) = match read {
+            Ok(records) => (records, None),
+            Err(error @ StoreError::Record { .. }) => {
+                tracing::error!(%error, "nothing is offered or agreed to until this rulebook can be read, or is removed");
+                let records = tables::all::<RulebookRecord>(&self.store, prefix::RULEBOOK)?;
+                (records, Some(error.to_string()))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        *self.in_force.unread.write().unwrap_or_else(PoisonError::into_inner) = unread;
+        for record in records {
             if record.accepted.is_some() {
                 self.put_in_force(&record.book);
             }
@@ -161,8 +174,8 @@ impl Engine {
     }
 
     fn rulebooks_of(&self, authority: &str) -> Result<Vec<RulebookRecord>, EngineError> {
-        let prefix = format!("{}{}/", prefix::RULEBOOK, trust::did::segment(authority));
-        Ok(tables::all(&self.store, &prefix)?)
+        let prefix = tables::within(prefix::RULEBOOK, authority);
+        Ok(tables::whole(&self.store, &prefix)?)
     }
 
     /// An authority says that it has a new rulebook; it is fetched.
@@ -483,6 +496,11 @@ impl Engine {
         peer: Option<&str>,
         now: Timestamp,
     ) -> Result<(), EngineError> {
+        if let Some(unread) = &*self.in_force.unread.read().unwrap_or_else(PoisonError::into_inner) {
+            let reason =
+                format!("a rulebook of this node cannot be read now, so that nothing is agreed to: {unread}");
+            return Err(refuse(RefusalKind::TermsNotOffered, reason));
+        }
         match self.rulebook_conflicts(terms, peer, now).first() {
             None => Ok(()),
             Some(conflict) => Err(refuse(RefusalKind::TermsNotOffered, conflict.to_string())),

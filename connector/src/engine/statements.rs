@@ -277,8 +277,8 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub fn statements(&self, agreement: &str) -> Result<Vec<StatementRecord>, EngineError> {
-        let prefix = format!("{}{}/", prefix::STATEMENT, trust::did::segment(agreement));
-        Ok(tables::all(&self.store, &prefix)?)
+        let prefix = tables::within(prefix::STATEMENT, agreement);
+        Ok(tables::whole(&self.store, &prefix)?)
     }
 
     /// The signed text of a statement.

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::{Refusal, RefusalKind};
-use serde_json::Value as Json;
 use trust::Profile;
 use trust::dcp::{self, DcpMessage};
 
@@ -58,9 +57,8 @@ async fn caller(faces: &Faces, headers: &HeaderMap) -> Result<Visitor, Problem> 
 
 async fn read<T: DcpMessage>(body: Body) -> Result<T, Problem> {
     let bytes = read_body(body, MAX_MESSAGE).await?;
-    let json: Json = serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::new(RefusalKind::Malformed, format!("not JSON: {error}")))?;
-    Ok(dcp::parse(json).map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?)
+    Ok(dcp::parse(protocol::wire::json(&bytes)?)
+        .map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?)
 }
 
 /// The answer, or what strangers may know of the problem; the operator learns the rest.

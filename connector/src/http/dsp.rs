@@ -116,9 +116,7 @@ impl<'a> Exchange<'a> {
         learnt.map_err(Problem::unauthenticated)?;
         if let Some(body) = body {
             let bytes = read_body(body, MAX_MESSAGE).await?;
-            let json = serde_json::from_slice(&bytes)
-                .map_err(|error| Refusal::new(RefusalKind::Malformed, format!("not JSON: {error}")))?;
-            self.message = wire::normalise_message(json);
+            self.message = wire::normalise_message(wire::json(&bytes)?);
         }
         Ok(caller)
     }

@@ -2,6 +2,7 @@
 //!
 //! On loopback, behind one key. Errors are a list of `{message, type}` as there.
 
+mod aside;
 mod authority;
 mod compliance;
 mod credentials;
@@ -129,7 +130,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(events::routes())
         .merge(federation::routes())
         .merge(pull::routes());
-    let ours = ours.merge(keys::routes()).merge(credentials::routes());
+    let ours = ours.merge(keys::routes()).merge(credentials::routes()).merge(aside::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
     let ours = ours
         .merge(personal::routes())

@@ -29,7 +29,7 @@ const IN_ONE_COMMIT: usize = 12;
 const MAX_REASON: usize = 2000;
 
 fn period_key(agreement: &str, number: u64) -> String {
-    format!("{}{}/{number:012}", prefix::PERIOD, trust::did::segment(agreement))
+    format!("{}{number:012}", tables::within(prefix::PERIOD, agreement))
 }
 
 fn malformed(reason: impl Into<String>) -> EngineError {
@@ -457,7 +457,7 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub fn periods(&self, agreement: &str) -> Result<Vec<PeriodRecord>, EngineError> {
-        let prefix = format!("{}{}/", prefix::PERIOD, trust::did::segment(agreement));
+        let prefix = tables::within(prefix::PERIOD, agreement);
         Ok(tables::all(&self.store, &prefix)?)
     }
 }

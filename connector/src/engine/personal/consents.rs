@@ -354,8 +354,10 @@ impl Engine {
     pub(in crate::engine) async fn tell_untold(self: &Arc<Self>) -> Result<(), EngineError> {
         let untold = tables::list::<UntoldRecord>(&self.store, prefix::UNTOLD, None, usize::MAX)?;
         for (key, _) in untold {
-            if let Some(person) = key.strip_prefix(prefix::UNTOLD).and_then(person_of) {
-                self.tell_of(&person).await?;
+            if let Some(person) = key.strip_prefix(prefix::UNTOLD).and_then(person_of)
+                && let Err(error) = self.tell_of(&person).await
+            {
+                tracing::error!(%error, "what a person withdrew was not told to all who must know");
             }
         }
         Ok(())

@@ -203,7 +203,7 @@ impl Engine {
             let Some(tag) = tag else { continue };
             handed.persons.push((tag, *rows, hidden.iter().map(ToString::to_string).collect()));
         }
-        let key = format!("{}{}/{}", prefix::HANDED, trust::did::segment(agreement), ids::urn());
+        let key = format!("{}{}", tables::within(prefix::HANDED, agreement), ids::urn());
         let text = serde_json::to_string(&handed).map_err(|error| EngineError::Vault(error.to_string()))?;
         let sealed = self.vault.seal(&key, &text)?;
         tables::put(&mut batch, key, &HandedRecord { at: now, sealed })?;
@@ -217,7 +217,7 @@ impl Engine {
 
     /// What was handed on under an agreement, in the order in which it was written.
     fn each_handed(&self, agreement: &str, mut visit: impl FnMut(Handed)) -> Result<(), EngineError> {
-        let prefix = format!("{}{}/", prefix::HANDED, trust::did::segment(agreement));
+        let prefix = tables::within(prefix::HANDED, agreement);
         let mut after: Option<String> = None;
         loop {
             let page = tables::list::<HandedRecord>(&self.store, &prefix, after.as_deref(), 100)?;

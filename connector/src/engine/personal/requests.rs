@@ -143,7 +143,7 @@ impl Engine {
     fn insight(&self, person: &Person, subject: &str) -> Result<Insight, EngineError> {
         let consents = self.consents_ever(person)?;
         let mut datasets = Vec::new();
-        for asset in tables::all::<::catalog::Asset>(&self.store, prefix::ASSET)? {
+        for asset in tables::whole::<::catalog::Asset>(&self.store, prefix::ASSET)? {
             if let Ok(Some(personal)) = Personal::of(&asset.properties) {
                 datasets.push((asset, personal.subject));
             }

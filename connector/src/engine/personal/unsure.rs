@@ -57,7 +57,7 @@ impl Engine {
         consents: &[ConsentRecord],
         open: bool,
     ) -> Result<Option<Perhaps>, EngineError> {
-        let times: Vec<UnsureRecord> = tables::all(&self.store, &unsure(record.agreement.id().as_str()))?;
+        let times: Vec<UnsureRecord> = tables::whole(&self.store, &unsure(record.agreement.id().as_str()))?;
         if times.is_empty() {
             return Ok(None);
         }
@@ -102,5 +102,5 @@ fn left_out_then(
 }
 
 fn unsure(agreement: &str) -> String {
-    format!("{}{}/", prefix::UNSURE, trust::did::segment(agreement))
+    tables::within(prefix::UNSURE, agreement)
 }

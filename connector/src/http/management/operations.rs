@@ -337,6 +337,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     done(POST, "/certificates/reload", Admin, "Read certificates and authorities anew"),
     ours(GET, "/audit/entries", Read, "The audit log with the links of its chain", JSON),
     ours(GET, "/audit/seals", Read, "This node's seals of the audit log", JSON),
+    ours(GET, "/store/aside", Admin, "Records that cannot be read and are set aside", JSON),
+    done(POST, "/store/aside/remove", Admin, "Remove a record that is set aside"),
     ours(GET, "/apikeys", Admin, "The keys of this API", JSON),
     ours(POST, "/apikeys", Admin, "Make a key; it is shown once", JSON),
     done(DELETE, "/apikeys/{id}", Admin, "Revoke a key"),

@@ -1,0 +1,36 @@
+//! Records that cannot be read, for the operator.
+
+use store::Batch;
+
+use super::{Engine, EngineError};
+use crate::clock;
+use crate::tables::aside::{self, Aside};
+use crate::tables::{self, Event};
+
+impl Engine {
+    /// The records that are set aside: nothing happens on their account.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn set_aside(&self) -> Result<Vec<Aside>, EngineError> {
+        Ok(aside::all(&self.store)?)
+    }
+
+    /// Removes a record that is set aside.
+    ///
+    /// # Errors
+    /// It is not there, or can be read.
+    pub async fn remove_aside(&self, key: &str) -> Result<(), EngineError> {
+        let none = || EngineError::NotFound { kind: "record that is set aside under", id: key.to_owned() };
+        let (found, version) = aside::one(&self.store, key)?.ok_or_else(none)?;
+        let mut batch = Batch::new();
+        batch.expect(key.to_owned(), Some(version));
+        batch.delete(key.to_owned());
+        let text = format!("the record {key} was removed, which could not be read: {}", found.reason);
+        tables::append_event(&mut batch, &Event::new("store", clock::now(), text))?;
+        self.commit(batch).await?;
+        // What was closed because of it may be open now.
+        self.load_rulebooks()?;
+        self.mend_catalog().await
+    }
+}
