@@ -134,20 +134,33 @@ impl Node {
             public,
             Some(certificates.public()),
             http::public(&faces),
+            config.limits,
             stop.clone(),
         ));
         if let Some(plain) = plain {
-            listeners.spawn(http::listener::serve(plain, None, http::public(&faces), stop.clone()));
+            listeners.spawn(http::listener::serve(
+                plain,
+                None,
+                http::public(&faces),
+                config.limits,
+                stop.clone(),
+            ));
         }
         if let Some(gateway) = gateway {
             // In clear only where nobody else listens.
             let is_local = config.gateway.listen.is_some_and(|listen| listen.ip().is_loopback());
             let tls = (!is_local).then(|| certificates.public());
             let routes = http::management::gateway_routes(&operator);
-            listeners.spawn(http::listener::serve(gateway, tls, routes, stop.clone()));
+            listeners.spawn(http::listener::serve(gateway, tls, routes, config.limits, stop.clone()));
         }
         let routes = http::management::routes(&operator);
-        listeners.spawn(http::listener::serve(management, certificates.management(), routes, stop.clone()));
+        listeners.spawn(http::listener::serve(
+            management,
+            certificates.management(),
+            routes,
+            config.limits,
+            stop.clone(),
+        ));
         let resumed = engine.resume().await?;
         listeners.spawn(crate::pushing::run(Arc::clone(&faces), stop.clone()));
         listeners.spawn(crate::probing::run(Arc::clone(&engine), stop.clone()));
