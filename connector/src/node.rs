@@ -87,7 +87,7 @@ impl Node {
             config.credentials.dialect,
         ));
         let stop = CancellationToken::new();
-        let outbox = Outbox::new(config.delivery.clone(), stop.clone());
+        let outbox = Outbox::new(config.delivery.clone(), config.limits, stop.clone());
         let known = known_terms(config)?;
         let vault = Vault::open(config)?;
         let personal_key = secrets::read_or_make(&config.path(&config.personal.key))?.into_bytes();

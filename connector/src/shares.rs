@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Above this many, names that hold nothing are dropped.
 const TIDY: usize = 4096;
@@ -49,6 +49,16 @@ impl<K: Eq + Hash> Shares<K> {
 #[must_use]
 pub fn places(most: u32) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)))
+}
+
+/// Waits for a place of each of `semaphores`, one after the other: first those that fewer others want, so that nobody holds a
+/// place of all while it waits for its own. None of them may ever be closed.
+pub async fn one_of_each(semaphores: impl IntoIterator<Item = Arc<Semaphore>>) -> Vec<OwnedSemaphorePermit> {
+    let mut held = Vec::new();
+    for semaphore in semaphores {
+        held.extend(semaphore.acquire_owned().await);
+    }
+    held
 }
 
 /// Whom an address stands for: itself, or the /64 that it is in, since whoever has one IPv6 address has all of these.
