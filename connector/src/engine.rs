@@ -318,7 +318,7 @@ impl Engine {
             deadlines: Deadlines::default(),
             meters: Arc::default(),
             offered: Arc::new(Offered::new(known)),
-            open_reads: OpenReads::default(),
+            open_reads: OpenReads::new(&config.limits),
             open_negotiations: OpenNegotiations::default(),
             max_open_negotiations: config.limits.open_negotiations,
             in_force: InForce::default(),
