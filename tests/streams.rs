@@ -28,7 +28,13 @@ pub async fn endless(readers: Arc<AtomicUsize>) -> (String, CancellationToken) {
     let url = format!("http://{}/rows", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(first_chunk).with_state(readers);
     let stop = CancellationToken::new();
-    tokio::spawn(connector::http::listener::serve(listener, None, router, stop.clone()));
+    tokio::spawn(connector::http::listener::serve(
+        listener,
+        None,
+        router,
+        connector::config::Bounds::default(),
+        stop.clone(),
+    ));
     (url, stop)
 }
 

@@ -497,6 +497,7 @@ impl Peer {
             listener,
             Some(tokio::sync::watch::channel(std::sync::Arc::new(tls)).1),
             router,
+            connector::config::Bounds::default(),
             stop,
         ));
         Self { address }

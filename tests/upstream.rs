@@ -39,7 +39,13 @@ async fn an_upstream_is_read_with_the_nodes_credentials_and_shows_none_of_them()
     let url = format!("http://{}/rows", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(answer).with_state(Arc::clone(&seen));
     let stop = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(connector::http::listener::serve(listener, None, router, stop));
+    tokio::spawn(connector::http::listener::serve(
+        listener,
+        None,
+        router,
+        connector::config::Bounds::default(),
+        stop,
+    ));
 
     let world = World::new();
     let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
@@ -121,6 +127,7 @@ async fn serve(router: axum::Router) -> String {
         listener,
         None,
         router,
+        connector::config::Bounds::default(),
         tokio_util::sync::CancellationToken::new(),
     ));
     url

@@ -49,9 +49,9 @@ pub struct Config {
     /// Whose catalogs this node reads.
     #[serde(default)]
     pub federation: Federation,
-    /// How much one reader may take.
+    /// How much one reader, peer or address may take.
     #[serde(default)]
-    pub limits: ReadLimits,
+    pub limits: Bounds,
     /// Where programs on this machine read the data that this node uses.
     #[serde(default)]
     pub gateway: Gateway,
@@ -424,7 +424,36 @@ impl Default for Federation {
 /// `[limits]`
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ReadLimits {
+pub struct Bounds {
+    /// Most connections at once of each listener.
+    pub connections: u32,
+    /// Most connections at once of one address (IPv6: of one /64) at each listener.
+    pub connections_per_address: u32,
+    /// Seconds from the accept of a connection to its first complete request head, the TLS handshake included; for HTTP/1
+    /// also those until each further head.
+    pub first_request_seconds: u32,
+    /// Seconds after which a connection without a running request is closed; pings are no requests.
+    pub idle_seconds: u32,
+    /// Seconds after which a reader, or an endpoint that is pushed to, is cut if it takes nothing of what waits for it.
+    pub stalled_seconds: u32,
+    /// Most reads of open data at once.
+    pub open_reads: u32,
+    /// Most reads of open data at once by one address (IPv6: by one /64).
+    pub open_reads_per_address: u32,
+    /// Most reads of open data that one address (IPv6: one /64) begins in a minute.
+    pub open_reads_per_minute: u32,
+    /// Most messages on their way to others at once; a quarter is kept for messages under agreements and
+    /// memberships, and to participants whose credentials count.
+    pub deliveries: u32,
+    /// Most messages on their way at once to one participant, and to one origin (scheme, host and port).
+    pub deliveries_per_peer: u32,
+    /// Most pushes at once.
+    pub pushes: u32,
+    /// Most pushes at once for one participant.
+    pub pushes_per_peer: u32,
+    /// Most negotiations with one participant that are open when it begins another; beyond, the oldest whose message it
+    /// does not take is ended.
+    pub open_negotiations: u32,
     /// Most statements about duties that are kept of each party of an agreement.
     pub duty_statements: u32,
     /// Of each agreement.
@@ -433,13 +462,53 @@ pub struct ReadLimits {
     pub participant: dataplane::Limits,
 }
 
-impl Default for ReadLimits {
+impl Default for Bounds {
     fn default() -> Self {
         Self {
+            connections: 8192,
+            connections_per_address: 2048,
+            first_request_seconds: 10,
+            idle_seconds: 60,
+            stalled_seconds: 60,
+            open_reads: 256,
+            open_reads_per_address: 32,
+            open_reads_per_minute: 600,
+            deliveries: 256,
+            deliveries_per_peer: 16,
+            pushes: 64,
+            pushes_per_peer: 8,
+            open_negotiations: 1000,
             duty_statements: 1000,
             agreement: dataplane::Limits::default(),
             participant: dataplane::Limits::default(),
         }
+    }
+}
+
+impl Bounds {
+    fn check(&self) -> anyhow::Result<()> {
+        let at_least_one = [
+            self.connections,
+            self.connections_per_address,
+            self.stalled_seconds,
+            self.open_reads,
+            self.open_reads_per_address,
+            self.open_reads_per_minute,
+            self.deliveries,
+            self.deliveries_per_peer,
+            self.pushes,
+            self.pushes_per_peer,
+            self.open_negotiations,
+        ];
+        if at_least_one.contains(&0) {
+            bail!("[limits]: each bound must be at least 1");
+        }
+        // This node's own client gives up an unused connection earlier than another node closes it.
+        let ours = crate::network::IDLE.as_secs();
+        if u64::from(self.first_request_seconds.min(self.idle_seconds)) <= ours {
+            bail!("limits.first_request_seconds and limits.idle_seconds must be more than {ours}");
+        }
+        Ok(())
     }
 }
 
@@ -660,6 +729,7 @@ impl Config {
         {
             bail!("personal.operators: `{wrong}` is no DID that this node can find");
         }
+        self.limits.check()?;
         let personal = &self.personal;
         if personal.release_window_minutes == 0 || personal.most_groups == 0 || personal.most_members == 0 {
             bail!("personal.release_window_minutes, most_groups and most_members must be at least 1");
@@ -787,6 +857,8 @@ mod tests {
             ("[personal]\nrelease_window_minutes = 0", "must be at least 1"),
             ("[personal]\nmost_answers = 1", "must be 2 to 1000"),
             ("[personal]\nlargest_group_kilobytes = 1", "64 to 65536"),
+            ("[limits]\nconnections = 0", "must be at least 1"),
+            ("[limits]\nidle_seconds = 4", "must be more than 4"),
             ("[mim4]\nconnector_uuid = \"7\"", "is no UUID of version 4"),
             ("[mim4]\nconnector_uuid = \"018f4c2e-0000-7000-8000-000000000000\"", "is no UUID of version 4"),
             (

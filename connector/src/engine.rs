@@ -27,6 +27,7 @@ mod levels;
 mod meters;
 mod negotiations;
 mod open_data;
+mod open_negotiations;
 mod peers;
 mod personal;
 mod replay;
@@ -74,6 +75,7 @@ use self::meters::Meters;
 pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
+use self::open_negotiations::OpenNegotiations;
 pub(crate) use self::peers::next_page;
 pub(crate) use self::personal::sample_persons;
 pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
@@ -213,6 +215,9 @@ pub struct Engine {
     meters: Arc<Meters>,
     offered: Arc<Offered>,
     open_reads: OpenReads,
+    open_negotiations: OpenNegotiations,
+    /// Most that may be open with one participant.
+    max_open_negotiations: u32,
     /// The rulebooks that were accepted.
     in_force: InForce,
     /// The agreements with service levels.
@@ -315,7 +320,9 @@ impl Engine {
             deadlines: Deadlines::default(),
             meters: Arc::default(),
             offered: Arc::new(Offered::new(known)),
-            open_reads: OpenReads::default(),
+            open_reads: OpenReads::new(&config.limits),
+            open_negotiations: OpenNegotiations::default(),
+            max_open_negotiations: config.limits.open_negotiations,
             in_force: InForce::default(),
             promised: Promised::default(),
             probes: tokio::sync::Notify::new(),
@@ -337,6 +344,7 @@ impl Engine {
             revoked_keys: watch::channel(0).0,
         };
         engine.load_catalog()?;
+        engine.load_open_negotiations()?;
         engine.load_ledger()?;
         engine.load_rulebooks()?;
         engine.refresh_scopes()?;

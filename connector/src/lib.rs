@@ -21,6 +21,7 @@ mod reading;
 pub mod resolver;
 pub mod search;
 pub mod secrets;
+mod shares;
 pub mod shown;
 mod sources;
 mod streams;

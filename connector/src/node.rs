@@ -87,7 +87,7 @@ impl Node {
             config.credentials.dialect,
         ));
         let stop = CancellationToken::new();
-        let outbox = Outbox::new(config.delivery.clone(), stop.clone());
+        let outbox = Outbox::new(config.delivery.clone(), config.limits, stop.clone());
         let known = known_terms(config)?;
         let vault = Vault::open(config)?;
         let personal_key = secrets::read_or_make(&config.path(&config.personal.key))?.into_bytes();
@@ -134,22 +134,35 @@ impl Node {
             public,
             Some(certificates.public()),
             http::public(&faces),
+            config.limits,
             stop.clone(),
         ));
         if let Some(plain) = plain {
-            listeners.spawn(http::listener::serve(plain, None, http::public(&faces), stop.clone()));
+            listeners.spawn(http::listener::serve(
+                plain,
+                None,
+                http::public(&faces),
+                config.limits,
+                stop.clone(),
+            ));
         }
         if let Some(gateway) = gateway {
             // In clear only where nobody else listens.
             let is_local = config.gateway.listen.is_some_and(|listen| listen.ip().is_loopback());
             let tls = (!is_local).then(|| certificates.public());
             let routes = http::management::gateway_routes(&operator);
-            listeners.spawn(http::listener::serve(gateway, tls, routes, stop.clone()));
+            listeners.spawn(http::listener::serve(gateway, tls, routes, config.limits, stop.clone()));
         }
         let routes = http::management::routes(&operator);
-        listeners.spawn(http::listener::serve(management, certificates.management(), routes, stop.clone()));
+        listeners.spawn(http::listener::serve(
+            management,
+            certificates.management(),
+            routes,
+            config.limits,
+            stop.clone(),
+        ));
         let resumed = engine.resume().await?;
-        listeners.spawn(crate::pushing::run(Arc::clone(&faces), stop.clone()));
+        listeners.spawn(crate::pushing::run(Arc::clone(&faces), config.limits, stop.clone()));
         listeners.spawn(crate::probing::run(Arc::clone(&engine), stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_handed(stop.clone()));

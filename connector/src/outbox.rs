@@ -1,7 +1,9 @@
 //! Delivers messages: at once, again with backoff, until taken, refused, or given up.
 //!
 //! An entry stands in the store from the commit that made it to the commit of its outcome, so a restart takes it up
-//! again. Each has a task of its own; a permit bounds how many talk at once.
+//! again. Each has a task of its own. How many talk at once is bounded, in total, for each participant and for each origin
+//! that they talk to: one that does not answer holds up its own messages only. A part of the total is kept for whoever
+//! this node knows.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,18 +15,17 @@ use protocol::wire::{
 };
 use protocol::{Failure, MessageId};
 use reqwest::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Delivery;
+use crate::config::{Bounds, Delivery};
 use crate::engine::{Engine, EngineError};
 use crate::network::{bounded_body, describe};
+use crate::shares::{Shares, one_of_each, places};
 use crate::tables::{OutboxEntry, ProcessKind};
 use crate::{clock, ids};
 
-/// Messages on the wire at once.
-const AT_ONCE: usize = 128;
 /// Largest answer of a peer, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
 /// First pause before a repeat.
@@ -43,12 +44,25 @@ pub struct Outbox {
 
 #[derive(Debug)]
 struct Inner {
-    permits: Semaphore,
+    all: Arc<Semaphore>,
+    /// What of them those may take who are not known.
+    strangers: Arc<Semaphore>,
+    /// Of each participant and each origin.
+    shares: Shares<String>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// What is being delivered, with the token of the last attempt.
-    running: Mutex<HashMap<MessageId, Option<String>>>,
+    /// What is being delivered.
+    running: Mutex<HashMap<MessageId, Delivering>>,
     settings: Delivery,
+}
+
+/// A message that is being delivered.
+#[derive(Debug, Default)]
+struct Delivering {
+    /// The token of the last attempt.
+    token: Option<String>,
+    /// Set when it is not to be tried again.
+    withdrawn: CancellationToken,
 }
 
 enum Outcome {
@@ -69,9 +83,11 @@ enum Attempt {
 impl Outbox {
     /// An outbox whose tasks end with `stop`.
     #[must_use]
-    pub fn new(settings: Delivery, stop: CancellationToken) -> Self {
+    pub fn new(settings: Delivery, bounds: Bounds, stop: CancellationToken) -> Self {
         let inner = Inner {
-            permits: Semaphore::new(AT_ONCE),
+            all: places(bounds.deliveries),
+            strangers: places(bounds.deliveries - bounds.deliveries / 4),
+            shares: Shares::new(bounds.deliveries_per_peer),
             tasks: TaskTracker::new(),
             stop,
             running: Mutex::default(),
@@ -83,16 +99,16 @@ impl Outbox {
     /// Delivers `entry`, which the store already has. A second call for the same message does nothing: at start, a
     /// message may be found in the store just as the step that made it hands it over.
     pub(crate) fn deliver(&self, engine: &Arc<Engine>, entry: OutboxEntry) {
-        match self.running().entry(entry.message.id.clone()) {
+        let withdrawn = match self.running().entry(entry.message.id.clone()) {
             Entry::Occupied(_) => return,
-            Entry::Vacant(place) => place.insert(None),
+            Entry::Vacant(place) => place.insert(Delivering::default()).withdrawn.clone(),
         };
         let (outbox, engine) = (self.clone(), Arc::clone(engine));
         self.inner.tasks.spawn(async move {
             let id = entry.message.id.clone();
             tokio::select! {
                 () = outbox.inner.stop.cancelled() => {}
-                () = outbox.run(&engine, entry) => {}
+                () = outbox.run(&engine, entry, &withdrawn) => {}
             }
             outbox.running().remove(&id);
         });
@@ -100,13 +116,15 @@ impl Outbox {
 
     /// Does not try again to deliver `message`; an attempt on the way comes to its end.
     pub(crate) fn withdraw(&self, message: &MessageId) {
-        self.running().remove(message);
+        if let Some(delivering) = self.running().remove(message) {
+            delivering.withdrawn.cancel();
+        }
     }
 
     /// The token that went with the last attempt to deliver `message`; `None` before the first one, and for what is not
     /// being delivered.
     pub(crate) fn token_sent(&self, message: &MessageId) -> Option<String> {
-        self.running().get(message).cloned().flatten()
+        self.running().get(message)?.token.clone()
     }
 
     /// Waits until all tasks have ended; call it after the stop.
@@ -115,12 +133,12 @@ impl Outbox {
         self.inner.tasks.wait().await;
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<MessageId, Option<String>>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<MessageId, Delivering>> {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, engine: &Arc<Engine>, entry: OutboxEntry) {
-        let outcome = self.until_outcome(engine, &entry).await;
+    async fn run(&self, engine: &Arc<Engine>, entry: OutboxEntry, withdrawn: &CancellationToken) {
+        let outcome = self.until_outcome(engine, &entry, withdrawn).await;
         let Some(outcome) = outcome else { return };
         let (pid, id) = (entry.pid.as_str(), entry.message.id.clone());
         let reported = match (entry.kind, outcome) {
@@ -164,18 +182,18 @@ impl Outbox {
     }
 
     /// Tries until there is an outcome; `None` when the message was withdrawn meanwhile.
-    async fn until_outcome(&self, engine: &Arc<Engine>, entry: &OutboxEntry) -> Option<Outcome> {
+    async fn until_outcome(
+        &self,
+        engine: &Arc<Engine>,
+        entry: &OutboxEntry,
+        withdrawn: &CancellationToken,
+    ) -> Option<Outcome> {
         let mut pause = FIRST_PAUSE;
         let mut uncertain = false;
         loop {
-            if !self.running().contains_key(&entry.message.id) {
-                return None;
-            }
-            let attempt = {
-                // The semaphore is never closed; without a permit the attempt goes on all the same.
-                let _permit = self.inner.permits.acquire().await;
-                self.attempt(engine, entry).await
-            };
+            let places = withdrawn.run_until_cancelled(self.places_for(engine, entry)).await?;
+            let attempt = self.attempt(engine, entry).await;
+            drop(places);
             let reason = match attempt {
                 Attempt::Taken(body, token) => return Some(Outcome::Taken(body, token)),
                 Attempt::Refused(status, reason) => {
@@ -204,9 +222,22 @@ impl Outbox {
             }
             tracing::debug!(pid = entry.pid, %reason, "a message is tried again");
             let nap = pause.mul_f64(0.5 + ids::fraction());
-            tokio::time::sleep_until(tokio::time::Instant::now() + nap).await;
+            withdrawn
+                .run_until_cancelled(tokio::time::sleep_until(tokio::time::Instant::now() + nap))
+                .await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Waits for places for an attempt.
+    async fn places_for(&self, engine: &Engine, entry: &OutboxEntry) -> Vec<OwnedSemaphorePermit> {
+        let inner = &self.inner;
+        let origin = url::Url::parse(&entry.address).ok();
+        let origin = origin.map(|address| inner.shares.of(address.origin().ascii_serialization()));
+        let stranger = (!is_known(engine, entry)).then(|| Arc::clone(&inner.strangers));
+        let wanted =
+            [Some(inner.shares.of(entry.peer.clone())), origin, stranger, Some(Arc::clone(&inner.all))];
+        one_of_each(wanted.into_iter().flatten()).await
     }
 
     async fn attempt(&self, engine: &Engine, entry: &OutboxEntry) -> Attempt {
@@ -221,7 +252,7 @@ impl Outbox {
             return Attempt::Refused(StatusCode::FORBIDDEN, error.to_string());
         }
         if let Some(sent) = self.running().get_mut(&entry.message.id) {
-            sent.clone_from(&token);
+            sent.token.clone_from(&token);
         }
         let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
         let sent = engine
@@ -281,6 +312,12 @@ impl Outbox {
         let theirs = answer.get("state").and_then(serde_json::Value::as_str).unwrap_or_default();
         expected_state(engine, entry).is_ok_and(|expected| expected.as_deref() == Some(theirs))
     }
+}
+
+/// Whether a message goes to somebody whom this node knows: a party of an agreement, a member, or one that has shown
+/// credentials that count.
+fn is_known(engine: &Engine, entry: &OutboxEntry) -> bool {
+    entry.kind != ProcessKind::Negotiation || engine.has_proven(&entry.peer)
 }
 
 /// The state our pending message leads to.

@@ -19,13 +19,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
+use crate::config::Bounds;
 use crate::engine::{Denial, Engine, EngineError};
 use crate::http::Faces;
 use crate::network::Guard;
+use crate::shares::{Shares, one_of_each, places};
 use crate::telemetry;
 
-/// Pushes at once.
-const AT_ONCE: usize = 32;
 /// How long an endpoint may be away.
 const GIVE_UP: Duration = Duration::from_secs(600);
 /// Longest wait between two attempts.
@@ -149,31 +149,38 @@ fn sink(engine: &Engine, pid: &str, destination: &DataAddress) -> Result<Sink, S
 }
 
 /// Pushes whatever was started, until `stop`.
-pub async fn run(faces: Arc<Faces>, stop: CancellationToken) {
+pub async fn run(faces: Arc<Faces>, bounds: Bounds, stop: CancellationToken) {
     let engine = Arc::clone(&faces.engine);
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let room = Arc::new(Room {
+        all: places(bounds.pushes),
+        peers: Shares::new(bounds.pushes_per_peer),
+        stalled: Duration::from_secs(bounds.stalled_seconds.into()),
+    });
     loop {
         let pid = tokio::select! {
             () = stop.cancelled() => return,
             pid = engine.next_push() => pid,
         };
-        let (faces, permits, stop) = (Arc::clone(&faces), Arc::clone(&permits), stop.clone());
+        let (faces, room, stop) = (Arc::clone(&faces), Arc::clone(&room), stop.clone());
         tokio::spawn(async move {
-            let pushing = async {
-                let _permit = permits.acquire().await;
-                push(&faces, &pid).await;
-            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = pushing => {}
+                () = push(&faces, &room, &pid) => {}
             }
         });
     }
 }
 
-async fn push(faces: &Arc<Faces>, pid: &str) {
+/// How many attempts go on at once, and how long an endpoint may take nothing.
+struct Room {
+    all: Arc<Semaphore>,
+    peers: Shares<String>,
+    stalled: Duration,
+}
+
+async fn push(faces: &Arc<Faces>, room: &Room, pid: &str) {
     let engine = &faces.engine;
-    let outcome = attempts(faces, pid).await;
+    let outcome = attempts(faces, room, pid).await;
     let told = match &outcome {
         Ok(()) => engine.complete_transfer(pid).await,
         // Who cut it has told the other side.
@@ -190,12 +197,18 @@ enum Ended {
     Failed(String),
 }
 
-async fn attempts(faces: &Arc<Faces>, pid: &str) -> Result<(), Ended> {
+async fn attempts(faces: &Arc<Faces>, room: &Room, pid: &str) -> Result<(), Ended> {
     let engine = &faces.engine;
-    let began = Instant::now();
+    let mut first = None;
     let mut attempt: u32 = 0;
     loop {
-        let outcome = AssertUnwindSafe(once(faces, pid)).catch_unwind().await;
+        // Between two attempts no place is held.
+        let Ok(record) = engine.transfer(pid) else { return Err(Ended::Cut) };
+        let own = room.peers.of(record.transfer.peer.to_string());
+        let held = one_of_each([own, Arc::clone(&room.all)]).await;
+        let began = *first.get_or_insert_with(Instant::now);
+        let outcome = AssertUnwindSafe(once(faces, room.stalled, pid)).catch_unwind().await;
+        drop(held);
         // A fault of the program is none that another attempt would mend.
         let outcome = outcome.unwrap_or_else(|_| {
             Err(Attempt::Never("the push failed by a fault of the provider's program".to_owned()))
@@ -237,7 +250,7 @@ enum Attempt {
     Again(String),
 }
 
-async fn once(faces: &Arc<Faces>, pid: &str) -> Result<(), Attempt> {
+async fn once(faces: &Arc<Faces>, stalled: Duration, pid: &str) -> Result<(), Attempt> {
     let engine = &faces.engine;
     let admission = match engine.admit_push(pid).await {
         Ok(admission) => admission,
@@ -300,7 +313,7 @@ async fn once(faces: &Arc<Faces>, pid: &str) -> Result<(), Attempt> {
             });
         }
     };
-    match sink.push(data).await {
+    match sink.push(data, stalled).await {
         Ok(()) => Ok(()),
         Err(PushError::Cut(_)) => Err(Attempt::Over),
         Err(error @ PushError::Refused(_)) => Err(Attempt::Never(error.to_string())),
@@ -435,7 +448,7 @@ mod tests {
                     |impossible: std::convert::Infallible| match impossible {},
                 )),
             };
-            let error = Sink::Object(object).push(empty).await.unwrap_err();
+            let error = Sink::Object(object).push(empty, Duration::from_secs(60)).await.unwrap_err();
             assert!(
                 error.to_string().contains("network.allow")
                     || error.to_string().contains("must not carry credentials"),

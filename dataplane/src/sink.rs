@@ -2,12 +2,16 @@
 //! tries again, and everything is sent anew.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use object_store::WriteMultipart;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::error::StreamError;
 use crate::requests::{Requests, Unsent};
@@ -54,11 +58,12 @@ pub enum Sink {
 }
 
 impl Sink {
-    /// Sends all of `data`.
+    /// Sends all of `data`. An endpoint that takes nothing of what waits for it, or does not answer, for as long as `stalled`
+    /// fails; a source that has nothing to give is waited for.
     ///
     /// # Errors
     /// See [`PushError`].
-    pub async fn push(&self, data: DataResponse) -> Result<(), PushError> {
+    pub async fn push(&self, data: DataResponse, stalled: Duration) -> Result<(), PushError> {
         match self {
             Self::Http { client, method, url, credentials, idempotency_key } => {
                 let mut headers = HeaderMap::new();
@@ -78,16 +83,24 @@ impl Sink {
                 // What cuts the body is lost on the way through the client; it is kept here.
                 let cut = Arc::new(Mutex::new(None));
                 let seen = Arc::clone(&cut);
-                let chunks = data.body.into_data_stream().inspect(move |chunk| {
-                    if let Err(StreamError::Cut(reason)) = chunk {
+                let (waits, waiting) = watch::channel(Some(Instant::now()));
+                let mut data = data.body.into_data_stream();
+                let chunks = stream::poll_fn(move |cx| {
+                    let polled = data.poll_next_unpin(cx);
+                    if let Poll::Ready(Some(Err(StreamError::Cut(reason)))) = &polled {
                         *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
                     }
+                    waits.send_replace(polled.is_ready().then(Instant::now));
+                    polled
                 });
                 let body = reqwest::Body::wrap_stream(chunks);
                 let mut request = reqwest::Request::new(method.clone(), url.clone());
                 *request.headers_mut() = headers;
                 *request.body_mut() = Some(body);
-                let sent = client.send(request).await;
+                let sent = tokio::select! {
+                    sent = client.send(request) => sent,
+                    () = taken_no_more(waiting, stalled) => return Err(has_stalled(stalled)),
+                };
                 if let Some(reason) = cut.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     return Err(PushError::Cut(reason));
                 }
@@ -110,7 +123,8 @@ impl Sink {
                 let failed =
                     |error: object_store::Error| PushError::Failed(format!("the object store: {error}"));
                 let upload = store.put_multipart_opts(path, object_store::PutMultipartOptions::default());
-                let mut writer = WriteMultipart::new_with_chunk_size(upload.await.map_err(failed)?, PART);
+                let upload = in_time(stalled, upload).await?.map_err(failed)?;
+                let mut writer = WriteMultipart::new_with_chunk_size(upload, PART);
                 let mut chunks = data.body.into_data_stream();
                 while let Some(chunk) = chunks.next().await {
                     let bytes: Bytes = match chunk {
@@ -124,11 +138,39 @@ impl Sink {
                             });
                         }
                     };
-                    writer.wait_for_capacity(AT_ONCE).await.map_err(failed)?;
+                    in_time(stalled, writer.wait_for_capacity(AT_ONCE)).await?.map_err(failed)?;
                     writer.put(bytes);
                 }
-                writer.finish().await.map(|_| ()).map_err(failed)
+                in_time(stalled, writer.finish()).await?.map(|_| ()).map_err(failed)
             }
         }
     }
+}
+
+fn has_stalled(stalled: Duration) -> PushError {
+    PushError::Failed(format!("the endpoint took nothing for {} s", stalled.as_secs()))
+}
+
+/// Ends when what waits for the endpoint has waited for as long as `stalled`; `waiting` says since when something does.
+async fn taken_no_more(mut waiting: watch::Receiver<Option<Instant>>, stalled: Duration) {
+    loop {
+        let since = *waiting.borrow_and_update();
+        let changed = match since {
+            None => waiting.changed().await,
+            Some(since) => match tokio::time::timeout_at(since + stalled, waiting.changed()).await {
+                Ok(changed) => changed,
+                Err(_) => return,
+            },
+        };
+        if changed.is_err() {
+            // All of it is taken: what remains is the answer.
+            tokio::time::sleep_until(Instant::now() + stalled).await;
+            return;
+        }
+    }
+}
+
+/// A step of an upload, which may take as long as `stalled`.
+async fn in_time<T>(stalled: Duration, step: impl Future<Output = T>) -> Result<T, PushError> {
+    tokio::time::timeout(stalled, step).await.map_err(|_| has_stalled(stalled))
 }

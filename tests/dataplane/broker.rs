@@ -65,7 +65,13 @@ async fn entities_are_read_by_page_and_changes_are_followed() {
         .route("/ngsi-ld/v1/subscriptions/{id}", patch(renew))
         .with_state(broker.clone());
     let stop = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(connector::http::listener::serve(listener, None, router, stop));
+    tokio::spawn(connector::http::listener::serve(
+        listener,
+        None,
+        router,
+        connector::config::Bounds::default(),
+        stop,
+    ));
 
     let file = secret(&provider.dir, "broker.secret", "s3cret");
     let mut address = json!({"type": "NgsiLd", "baseUrl": url, "entityType": "AirQualityObserved", "q": "no2>=0",

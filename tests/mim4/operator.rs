@@ -137,7 +137,13 @@ async fn main() {
     println!("{}", json!({"address": address, "key": public}));
     let stop = CancellationToken::new();
     let tls = Some(tokio::sync::watch::channel(Arc::new(tls)).1);
-    let serving = tokio::spawn(connector::http::listener::serve(listener, tls, router, stop.clone()));
+    let serving = tokio::spawn(connector::http::listener::serve(
+        listener,
+        tls,
+        router,
+        connector::config::Bounds::default(),
+        stop.clone(),
+    ));
     let mut rest = String::new();
     let _ = tokio::io::AsyncReadExt::read_to_string(&mut tokio::io::stdin(), &mut rest).await;
     stop.cancel();

@@ -148,7 +148,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         personal: crate::config::PersonalData::default(),
         mim4: crate::config::Mim4::default(),
         federation: Federation::default(),
-        limits: crate::config::ReadLimits::default(),
+        limits: crate::config::Bounds::default(),
         gateway: crate::config::Gateway::default(),
         delivery: Delivery::default(),
         sources: crate::config::SourceSettings::default(),

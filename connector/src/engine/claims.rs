@@ -295,6 +295,11 @@ impl Engine {
         Ok(counted)
     }
 
+    /// Whether `did` has shown credentials that count now.
+    pub(crate) fn has_proven(&self, did: &str) -> bool {
+        !self.credentials_of(did).is_empty()
+    }
+
     /// The proven credentials of `did`.
     pub(super) fn credentials_of(&self, did: &str) -> Arc<Vec<Json>> {
         self.claims.of(did, clock::now()).0

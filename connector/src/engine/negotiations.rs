@@ -114,6 +114,7 @@ impl Engine {
             return acknowledgement(&record.negotiation);
         }
         let callback = self.check_callback(request.callback_address.as_deref()).await?;
+        self.room_for_negotiation(caller).await?;
         let now = clock::now();
         let (offer_id, asked) = (request.offer.id(), &request.offer);
         let offered = self.offer_for(caller, offer_id.as_str(), now);
@@ -176,6 +177,7 @@ impl Engine {
             return acknowledgement(&record.negotiation);
         }
         let callback = self.check_callback(message.callback_address.as_deref()).await?;
+        self.room_for_negotiation(caller).await?;
         let dataset = message.offer.target().unwrap_or_else(|| DatasetId::new(""));
         let parties = self.negotiation_parties(caller, callback, dataset);
         let pid = protocol::ConsumerPid::new(ids::urn());
@@ -611,6 +613,7 @@ impl Engine {
         let after = self.plan(KIND, &pid, &peer, &negotiation.peer_address, effects, &mut batch)?;
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
+        self.open_negotiations.note(negotiation, is_ending(negotiation));
         if let Some(record) = &concluded {
             self.claims.expect(record.agreement.policy(), &self.known);
             self.expect_duties(record);
@@ -655,7 +658,7 @@ pub enum Move {
 }
 
 /// Whether the negotiation is terminated, or a termination of ours is on its way.
-fn is_ending(negotiation: &Negotiation) -> bool {
+pub(super) fn is_ending(negotiation: &Negotiation) -> bool {
     negotiation.progress.state == Some(State::Terminated)
         || negotiation.progress.pending.as_ref().is_some_and(|pending| pending.act == Act::Terminate)
 }

@@ -1,5 +1,7 @@
 //! Open data: what everybody may read without an agreement, within bounds, and counted.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dataplane::{Grant, Judge, Obligations, Signal};
@@ -12,38 +14,50 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::catalog::Offered;
 use super::{Engine, EngineError};
 use crate::clock;
+use crate::config::Bounds;
+use crate::shares::{Shares, places, whose};
 use crate::tables::{self, OpenUse, prefix};
-
-/// Most reads at once.
-const AT_ONCE: usize = 64;
-/// Most reads begun in a minute.
-const A_MINUTE: u32 = 600;
 
 /// What is being read, and how much was begun.
 #[derive(Debug)]
 pub(super) struct OpenReads {
-    permits: Arc<Semaphore>,
-    /// The minute, and how many reads began in it.
-    begun: Mutex<(i64, u32)>,
-}
-
-impl Default for OpenReads {
-    fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), begun: Mutex::default() }
-    }
+    all: Arc<Semaphore>,
+    addresses: Shares<IpAddr>,
+    /// Most reads that an address begins in a minute.
+    a_minute: u32,
+    /// The minute, and how many reads each address began in it.
+    begun: Mutex<(i64, HashMap<IpAddr, u32>)>,
 }
 
 impl OpenReads {
-    fn begin(&self, now: Timestamp) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        Self {
+            all: places(bounds.open_reads),
+            addresses: Shares::new(bounds.open_reads_per_address),
+            a_minute: bounds.open_reads_per_minute,
+            begun: Mutex::default(),
+        }
+    }
+
+    fn begin(&self, from: IpAddr, now: Timestamp) -> Option<OpenRead> {
+        let from = whose(from);
+        let own = self.addresses.of(from).try_acquire_owned().ok()?;
+        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let minute = now.as_second() / 60;
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         if begun.0 != minute {
-            *begun = (minute, 0);
+            *begun = (minute, HashMap::new());
         }
-        begun.1 += 1;
-        (begun.1 <= A_MINUTE).then_some(permit)
+        let count = begun.1.entry(from).or_default();
+        *count = count.saturating_add(1);
+        (*count <= self.a_minute).then_some(OpenRead { _places: (own, all) })
     }
+}
+
+/// The places of a read, until it is dropped.
+#[derive(Debug)]
+pub struct OpenRead {
+    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 /// A read that is let through.
@@ -58,13 +72,13 @@ pub struct OpenAdmission {
     /// Tells when to ask again.
     pub signal: watch::Receiver<Signal>,
     /// Held while it is read.
-    pub permit: OwnedSemaphorePermit,
+    pub place: OpenRead,
 }
 
 /// A read that is not let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenDenial {
-    /// Too many read, or have begun to.
+    /// Too many read, or too many of that address, or it has begun too often.
     Busy,
     /// No such dataset, or not an open one: the same answer for both.
     Unknown,
@@ -94,11 +108,16 @@ impl Judge for StillOpen {
 }
 
 impl Engine {
-    /// Lets a read of open data through, in the form `distribution` where one is named.
+    /// Lets a read of open data by the address `from` through, in the form `distribution` where one is named.
     ///
     /// # Errors
     /// See [`OpenDenial`].
-    pub fn admit_open(&self, id: &str, distribution: Option<&str>) -> Result<OpenAdmission, OpenDenial> {
+    pub fn admit_open(
+        &self,
+        from: IpAddr,
+        id: &str,
+        distribution: Option<&str>,
+    ) -> Result<OpenAdmission, OpenDenial> {
         let now = clock::now();
         // Watching before asking: a withdrawal from here on is not missed.
         let signal = self.streams.watch(&stream(id));
@@ -109,7 +128,7 @@ impl Engine {
             return Err(OpenDenial::Unknown);
         }
         let data_address = asset.address_of(distribution).ok_or(OpenDenial::Unknown)?.clone();
-        let permit = self.open_reads.begin(now).ok_or(OpenDenial::Busy)?;
+        let place = self.open_reads.begin(from, now).ok_or(OpenDenial::Busy)?;
         let judge = StillOpen { offered: Arc::clone(&self.offered), id: id.to_owned() };
         let grant = Grant::decide(Arc::new(judge), now).map_err(|_| OpenDenial::Unknown)?;
         Ok(OpenAdmission {
@@ -117,7 +136,7 @@ impl Engine {
             data_address,
             media_type: catalog::Description::from_properties(&asset.properties).media_type_of(distribution),
             signal,
-            permit,
+            place,
         })
     }
 
@@ -170,14 +189,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_have_bounds_at_once_and_in_a_minute() {
-        let reads = OpenReads::default();
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let held: Vec<_> = (0..AT_ONCE).map(|_| reads.begin(at(60)).unwrap()).collect();
-        assert!(reads.begin(at(60)).is_none(), "so many at once");
-        drop(held);
-        let begun = (0..A_MINUTE).filter(|_| reads.begin(at(61)).is_some()).count();
-        assert_eq!(begun, usize::try_from(A_MINUTE).unwrap() - AT_ONCE);
-        assert!(reads.begin(at(119)).is_none() && reads.begin(at(120)).is_some(), "a new minute");
+    fn reads_have_bounds_at_once_in_total_and_for_each_address_and_in_a_minute() {
+        let bounds = Bounds {
+            open_reads: 3,
+            open_reads_per_address: 2,
+            open_reads_per_minute: 5,
+            ..Bounds::default()
+        };
+        let reads = OpenReads::new(&bounds);
+        let begin = |address: &str, second| {
+            reads.begin(address.parse().unwrap(), Timestamp::from_second(second).unwrap())
+        };
+        let held = [begin("192.0.2.1", 60).unwrap(), begin("192.0.2.1", 60).unwrap()];
+        assert!(begin("192.0.2.1", 60).is_none(), "so many of one address");
+        let other = begin("192.0.2.2", 60).unwrap();
+        assert!(begin("192.0.2.3", 60).is_none(), "so many at once");
+        drop((held, other));
+        let begun = (0..9).filter(|_| begin("192.0.2.1", 61).is_some()).count();
+        assert_eq!(begun, 3, "five in the minute with the two before");
+        assert!(begin("192.0.2.2", 61).is_some(), "each address for itself");
+        assert!(begin("192.0.2.1", 119).is_none() && begin("192.0.2.1", 120).is_some(), "a new minute");
     }
 }

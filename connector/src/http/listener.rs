@@ -1,103 +1,224 @@
 //! The accept loop: TLS where configured, HTTP/1.1 and HTTP/2, bounds on connections, headers and time.
 
-use std::net::SocketAddr;
+mod connection;
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::map_response;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::connection::{Bytewise, Open, Patience};
 use super::sessions::over_tls;
+use crate::config::Bounds;
+use crate::shares::{Shares, places, whose};
 use crate::tls::Serving;
 
-/// Most connections at once; more wait in the operating system's queue.
-const CONNECTIONS: usize = 4096;
-/// Longest TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Longest time for a request's head to arrive.
-const HEAD: Duration = Duration::from_secs(10);
-// A connection is closed when no further request comes within that time: this node's own client gives it up earlier.
-const _: () = assert!(crate::network::IDLE.as_millis() < HEAD.as_millis());
 /// Largest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
+/// Most answers at once on a connection of HTTP/2.
+const MAX_STREAMS: u32 = 256;
 /// How long running requests may go on after a stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// First pause where no connection can be accepted; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listener` until `stop`.
-pub async fn serve(listener: TcpListener, tls: Option<Serving>, router: Router, stop: CancellationToken) {
+/// From whom a request comes, among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PeerAddress(pub IpAddr);
+
+/// Serves `router` on `listener` until `stop`. More connections than `bounds` allows in total wait in the operating system's
+/// queue; those of one address beyond its own are closed at once.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Serving>,
+    router: Router,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
     let router = if tls.is_some() { router.layer(map_response(over_tls)) } else { router };
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let patience = Patience {
+        first_request: seconds(bounds.first_request_seconds),
+        idle: seconds(bounds.idle_seconds),
+        stalled: seconds(bounds.stalled_seconds),
+    };
+    let all = places(bounds.connections);
+    let addresses = Shares::new(bounds.connections_per_address);
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.first_request)
+        .max_buf_size(MAX_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .max_concurrent_streams(256);
+        .max_concurrent_streams(MAX_STREAMS);
     let builder = Arc::new(builder);
+    let connections = TaskTracker::new();
+    let mut lack = None;
     loop {
-        let permit = tokio::select! {
+        let place = tokio::select! {
             () = stop.cancelled() => break,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
+            place = Arc::clone(&all).acquire_owned() => place,
         };
+        // The semaphore is never closed.
+        let Ok(place) = place else { break };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, or the peer is gone already: the permit bounds how many can be open.
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::task::yield_now().await;
+            // That peer is gone already; the next one may be there.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) =>
+            {
                 continue;
             }
+            Err(error) => {
+                // Out of file descriptors or memory: told once, and tried again until there are some.
+                if lack.is_none() {
+                    tracing::error!(%error, "connections cannot be accepted");
+                }
+                let pause = lack.map_or(FIRST_PAUSE, |lack: Lack| (lack.pause * 2).min(LONGEST_PAUSE));
+                let until = Instant::now() + pause;
+                lack = Some(Lack { pause, until });
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep_until(until) => continue,
+                }
+            }
         };
-        let service = TowerToHyperService::new(router.clone());
+        // Where descriptors come and go one by one, there is a lack of them still.
+        if lack.is_some_and(|lack| lack.until.elapsed() + lack.pause >= LONGEST_PAUSE) {
+            tracing::info!("connections are accepted again");
+            lack = None;
+        }
+        let Ok(own) = addresses.of(whose(from.ip())).try_acquire_owned() else {
+            tracing::debug!(%from, "a connection was closed: its address has as many as it may");
+            continue;
+        };
+        // Small messages back and forth: waiting to fill packets only costs time.
+        let _ = stream.set_nodelay(true);
+        let since = Instant::now();
+        let stream = Bytewise::new(stream, patience.stalled, (own, place));
         // The newest certificate counts for each connection.
         let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow())));
-        let (builder, watcher) = (Arc::clone(&builder), graceful.watcher());
-        tokio::spawn(async move {
-            let _permit = permit;
-            // Small messages back and forth: waiting to fill packets only costs time.
-            let _ = stream.set_nodelay(true);
+        let serving = Serve {
+            builder: Arc::clone(&builder),
+            router: router.clone(),
+            open: Open::new(patience, since),
+            from,
+            patience,
+            stop: stop.clone(),
+        };
+        connections.spawn(async move {
             match acceptor {
-                None => {
-                    let connection =
-                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-                    report(watcher.watch(connection).await, from);
-                }
+                None => serving.run(stream).await,
                 Some(acceptor) => {
-                    let Some(stream) = handshake(&acceptor, stream, from).await else { return };
-                    let connection =
-                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-                    report(watcher.watch(connection).await, from);
+                    let until = since + patience.first_request;
+                    let stream = tokio::select! {
+                        () = serving.stop.cancelled() => return,
+                        stream = handshake(&acceptor, stream, from, until) => stream,
+                    };
+                    if let Some(stream) = stream {
+                        serving.run(stream).await;
+                    }
                 }
             }
         });
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
         tracing::info!("requests that still ran after {} s were cut", GRACE.as_secs());
+    }
+}
+
+/// That there is nothing to accept a connection with.
+#[derive(Clone, Copy)]
+struct Lack {
+    /// How long it was waited last.
+    pause: Duration,
+    /// Until when.
+    until: Instant,
+}
+
+/// What one connection is served with.
+struct Serve {
+    builder: Arc<Builder<TokioExecutor>>,
+    router: Router,
+    open: Arc<Open>,
+    from: SocketAddr,
+    patience: Patience,
+    stop: CancellationToken,
+}
+
+impl Serve {
+    async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self { builder, router, open, from, patience, stop } = self;
+        let (watching, router) = (Arc::clone(&open), TowerToHyperService::new(router));
+        let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            let running = watching.begin();
+            request.extensions_mut().insert(PeerAddress(from.ip()));
+            let answering = router.call(request);
+            async move {
+                let answer = answering.await?;
+                Ok::<_, Infallible>(answer.map(|body| running.hand_on(body)))
+            }
+        });
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = open.given_up() => None,
+            () = stop.cancelled() => {
+                // What runs may end.
+                connection.as_mut().graceful_shutdown();
+                Some(connection.as_mut().await)
+            }
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                tracing::debug!(%from, "a connection was closed: nothing was asked for over it for too long");
+                connection.as_mut().graceful_shutdown();
+                // What the server still holds of answers may be taken.
+                tokio::time::timeout(patience.stalled, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%from, error = crate::telemetry::chain(error.as_ref()), "a connection ended with an error");
+        }
     }
 }
 
 async fn handshake(
     acceptor: &TlsAcceptor,
-    stream: TcpStream,
+    stream: Bytewise<TcpStream>,
     from: SocketAddr,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
-    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+    until: Instant,
+) -> Option<tokio_rustls::server::TlsStream<Bytewise<TcpStream>>> {
+    match tokio::time::timeout_at(until, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(%from, %error, "a TLS handshake failed");
@@ -107,11 +228,5 @@ async fn handshake(
             tracing::debug!(%from, "a TLS handshake took too long");
             None
         }
-    }
-}
-
-fn report(result: Result<(), Box<dyn std::error::Error + Send + Sync>>, from: SocketAddr) {
-    if let Err(error) = result {
-        tracing::debug!(%from, error = crate::telemetry::chain(error.as_ref()), "a connection ended with an error");
     }
 }

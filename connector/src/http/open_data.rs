@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use dataplane::{DataRequest, Metered, Reading};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::data::{Asked, error_answer, failed, streamed, unreadable};
+use super::listener::PeerAddress;
 use super::{Faces, pages};
 use crate::clock::SystemClock;
 use crate::engine::OpenDenial;
@@ -24,35 +25,42 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
 
 async fn read_it(
     State(faces): State<Arc<Faces>>,
+    Extension(from): Extension<PeerAddress>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    read(faces, id, String::new(), query, method, headers).await
+    let wanted = Wanted { id, path: String::new(), query, method, headers };
+    read(faces, from, wanted).await
 }
 
 async fn read_below(
     State(faces): State<Arc<Faces>>,
+    Extension(from): Extension<PeerAddress>,
     Path((id, _)): Path<(String, String)>,
     uri: Uri,
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    read(faces, id, super::below(&uri, 2), query, method, headers).await
+    let wanted = Wanted { id, path: super::below(&uri, 2), query, method, headers };
+    read(faces, from, wanted).await
 }
 
-async fn read(
-    faces: Arc<Faces>,
+/// What a reader wants.
+struct Wanted {
     id: String,
     path: String,
     query: Option<String>,
     method: Method,
-    mut headers: HeaderMap,
-) -> Response {
+    headers: HeaderMap,
+}
+
+async fn read(faces: Arc<Faces>, from: PeerAddress, wanted: Wanted) -> Response {
+    let Wanted { id, path, query, method, mut headers } = wanted;
     let asked = Asked::read(query.as_deref());
-    let admission = match faces.engine.admit_open(&id, asked.distribution.as_deref()) {
+    let admission = match faces.engine.admit_open(from.0, &id, asked.distribution.as_deref()) {
         Ok(admission) => admission,
         Err(OpenDenial::Unknown) => {
             let reason =
@@ -74,9 +82,9 @@ async fn read(
     };
     let counts =
         method == Method::GET || method == Method::HEAD && headers.contains_key(dataplane::WANT_REPR_DIGEST);
-    let (engine, counted, permit) = (Arc::clone(&faces.engine), id.clone(), admission.permit);
+    let (engine, counted, place) = (Arc::clone(&faces.engine), id.clone(), admission.place);
     let ended = move |metered: Metered| {
-        drop(permit);
+        drop(place);
         if counts {
             tokio::spawn(async move { engine.count_open(&counted, metered.bytes).await });
         }

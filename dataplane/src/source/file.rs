@@ -1,7 +1,7 @@
 //! A local file: Range, HEAD, validators (RFC 9110, sections 13 and 14), read in constant memory.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,15 +15,13 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::{DataRequest, DataResponse, Opening, Places, Source};
 use crate::error::{SourceError, StreamError};
 
 /// Bytes read at once.
-const CHUNK: usize = 256 * 1024;
-/// Chunks read ahead of the reader.
-const AHEAD: usize = 2;
+const CHUNK: usize = 64 * 1024;
 
 /// A file on this machine.
 #[derive(Debug)]
@@ -126,7 +124,7 @@ fn answer(
     let body = if request.method == Method::HEAD {
         super::nothing()
     } else {
-        FileBody::start(file, start, count).boxed_unsync()
+        FileBody::new(file, start, count).boxed_unsync()
     };
     DataResponse { status, headers, body }
 }
@@ -189,50 +187,47 @@ pub fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, lengt
     }
 }
 
-/// A file read by a thread of its own, at most [`AHEAD`] chunks before the reader.
+/// A part of a file, read chunk by chunk: the next one while the reader takes the one before. No thread waits for the reader.
 struct FileBody {
-    chunks: mpsc::Receiver<std::io::Result<Bytes>>,
+    /// The file between two reads.
+    file: Option<File>,
+    /// The read that is going on.
+    reading: Option<JoinHandle<std::io::Result<(File, Bytes)>>>,
+    /// Where the next read begins.
+    at: u64,
+    /// Bytes that no read was begun for.
+    unread: u64,
+    /// Bytes that the reader has not got.
     left: u64,
 }
 
 impl FileBody {
-    fn start(file: File, start: u64, count: u64) -> Self {
-        let (sender, chunks) = mpsc::channel(AHEAD);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = read_chunks(file, start, count, &sender) {
-                // The reader may be gone; then nobody needs to know.
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
-        Self { chunks, left: count }
+    const fn new(file: File, start: u64, count: u64) -> Self {
+        Self { file: Some(file), reading: None, at: start, unread: count, left: count }
     }
-}
 
-fn read_chunks(
-    mut file: File,
-    start: u64,
-    count: u64,
-    sender: &mpsc::Sender<std::io::Result<Bytes>>,
-) -> std::io::Result<()> {
-    file.seek(SeekFrom::Start(start))?;
-    let mut buffer = BytesMut::new();
-    let mut left = count;
-    while left > 0 {
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
-        buffer.resize(want, 0);
-        let got = file.read(&mut buffer)?;
-        if got == 0 {
-            return Err(std::io::Error::new(
-                std::io::ErrorKind::UnexpectedEof,
-                "the file became shorter while it was read",
-            ));
+    /// Begins to read the next chunk, if there is one and nothing is being read.
+    fn read_on(&mut self) {
+        if self.unread == 0 {
+            return;
         }
-        left -= u64::try_from(got).unwrap_or(left);
-        if sender.blocking_send(Ok(buffer.split_to(got).freeze())).is_err() {
-            return Ok(());
-        }
+        let Some(mut file) = self.file.take() else { return };
+        let (at, want) = (self.at, usize::try_from(self.unread).unwrap_or(usize::MAX).min(CHUNK));
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            file.seek(SeekFrom::Start(at))?;
+            let mut chunk = BytesMut::zeroed(want);
+            file.read_exact(&mut chunk).map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => {
+                    std::io::Error::new(error.kind(), "the file became shorter while it was read")
+                }
+                _ => error,
+            })?;
+            Ok((file, chunk.freeze()))
+        }));
+        let want = u64::try_from(want).unwrap_or(self.unread);
+        self.at = self.at.saturating_add(want);
+        self.unread -= want;
     }
-    Ok(())
 }
 
 impl http_body::Body for FileBody {
@@ -243,15 +238,22 @@ impl http_body::Body for FileBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        self.chunks.poll_recv(cx).map(|chunk| {
-            chunk.map(|chunk| match chunk {
-                Ok(bytes) => {
-                    self.left = self.left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                    Ok(Frame::data(bytes))
-                }
-                Err(error) => Err(StreamError::Source(Box::new(error))),
-            })
-        })
+        let this = &mut *self;
+        if this.reading.is_none() {
+            this.read_on();
+        }
+        let Some(reading) = &mut this.reading else { return Poll::Ready(None) };
+        let joined = std::task::ready!(Pin::new(reading).poll(cx));
+        this.reading = None;
+        match joined.map_err(std::io::Error::other).and_then(std::convert::identity) {
+            Ok((file, bytes)) => {
+                this.file = Some(file);
+                this.left = this.left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                this.read_on();
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Err(error) => Poll::Ready(Some(Err(StreamError::Source(Box::new(error))))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -260,5 +262,43 @@ impl http_body::Body for FileBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn readers_that_stall_hold_no_thread() {
+        // Of the pool for what blocks there is one thread.
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let rows: Vec<u8> = (0..3 * CHUNK + 7).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        file.write_all(&rows).unwrap();
+        let whole = || {
+            let opened = File::open(file.path()).unwrap();
+            FileBody::new(opened, 0, u64::try_from(rows.len()).unwrap())
+        };
+        runtime.block_on(async {
+            let mut stalled = Vec::new();
+            for _ in 0..8 {
+                let mut one = whole();
+                one.frame().await.unwrap().unwrap();
+                stalled.push(one);
+            }
+            assert_eq!(whole().collect().await.unwrap().to_bytes(), rows);
+            for one in stalled {
+                assert_eq!(one.collect().await.unwrap().to_bytes(), rows.get(CHUNK..).unwrap());
+            }
+            let mut shorter = FileBody::new(File::open(file.path()).unwrap(), 0, u64::MAX);
+            for _ in 0..3 {
+                shorter.frame().await.unwrap().unwrap();
+            }
+            let error = shorter.frame().await.unwrap().unwrap_err();
+            assert!(matches!(error, StreamError::Source(_)), "it became shorter while it was read");
+        });
     }
 }

@@ -132,7 +132,13 @@ async fn upstream(tracker: &TaskTracker, stop: &CancellationToken) -> anyhow::Re
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
     let router = Router::new().route("/{size}", get(bytes_of));
-    tracker.spawn(crate::http::listener::serve(listener, None, router, stop.clone()));
+    tracker.spawn(crate::http::listener::serve(
+        listener,
+        None,
+        router,
+        crate::config::Bounds::default(),
+        stop.clone(),
+    ));
     Ok(port)
 }
 
