@@ -17,6 +17,7 @@ mod federation;
 mod feed;
 mod files;
 mod gateway;
+mod greedy;
 mod hostile;
 mod identity;
 mod levels;

@@ -53,14 +53,18 @@ impl OpenNegotiations {
         }
     }
 
-    /// How many are open with `peer`, and the oldest one whose message it has not taken.
-    fn with(&self, peer: &str) -> (usize, Option<(String, MessageId)>) {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(of_peer) = open.peers.get(peer) else { return (0, None) };
-        let untaken =
-            of_peer.iter().filter_map(|(pid, since)| Some((since.number, pid, since.untaken.as_ref()?)));
-        let oldest = untaken.min_by_key(|(number, ..)| *number);
-        (of_peer.len(), oldest.map(|(_, pid, message)| (pid.clone(), message.clone())))
+    /// Takes the oldest negotiation with `peer` whose message it has not taken off the list, if there are `most` or more; each
+    /// caller gets another. `Err` with how many there are, if it has taken all.
+    fn make_room(&self, peer: &str, most: usize) -> Result<Option<(String, MessageId)>, usize> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(of_peer) = open.peers.get_mut(peer).filter(|of_peer| of_peer.len() >= most) else {
+            return Ok(None);
+        };
+        let count = of_peer.len();
+        let untaken = of_peer.iter().filter(|(_, since)| since.untaken.is_some());
+        let oldest = untaken.min_by_key(|(_, since)| since.number).map(|(pid, _)| pid.clone());
+        let ended = oldest.and_then(|pid| of_peer.remove(&pid).and_then(|since| Some((pid, since.untaken?))));
+        ended.map(Some).ok_or(count)
     }
 }
 
@@ -72,16 +76,16 @@ impl Engine {
     /// There are too many, and it has taken what this node sent it in all of them.
     pub(super) async fn room_for_negotiation(self: &Arc<Self>, peer: &str) -> Result<(), EngineError> {
         let most = usize::try_from(self.max_open_negotiations).unwrap_or(usize::MAX);
-        let (open, oldest) = self.open_negotiations.with(peer);
-        if open < most {
-            return Ok(());
-        }
-        let Some((pid, message)) = oldest else {
-            let reason =
-                format!("{open} negotiations with you are open, which is the most; end some of them");
-            return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+        let (pid, message) = match self.open_negotiations.make_room(peer, most) {
+            Ok(None) => return Ok(()),
+            Ok(Some(oldest)) => oldest,
+            Err(open) => {
+                let reason =
+                    format!("{open} negotiations with you are open, which is the most; end some of them");
+                return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+            }
         };
-        let reason = format!("given up: {open} negotiations with this participant were open");
+        let reason = format!("given up: {most} negotiations with this participant were open");
         let failure = Failure { reason, refused: false };
         let mut untaken = Some(message);
         // The termination that follows would not be taken either; what it is, the participant sees when it asks.

@@ -188,27 +188,29 @@ impl Serve {
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = open.given_up() => None,
+        let asked = tokio::select! {
+            ended = connection.as_mut() => return report(ended, from),
+            asked = open.given_up() => asked,
             () = stop.cancelled() => {
                 // What runs may end.
                 connection.as_mut().graceful_shutdown();
-                Some(connection.as_mut().await)
+                return report(connection.as_mut().await, from);
             }
         };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                tracing::debug!(%from, "a connection was closed: nothing was asked for over it for too long");
-                connection.as_mut().graceful_shutdown();
-                // What the server still holds of answers may be taken.
-                tokio::time::timeout(patience.stalled, connection).await.unwrap_or(Ok(()))
+        tracing::debug!(%from, "a connection was closed: nothing was asked for over it for too long");
+        if asked {
+            connection.as_mut().graceful_shutdown();
+            // What the server still holds of answers may be taken.
+            if let Ok(ended) = tokio::time::timeout(patience.stalled, connection).await {
+                report(ended, from);
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%from, error = crate::telemetry::chain(error.as_ref()), "a connection ended with an error");
         }
+    }
+}
+
+fn report(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>, from: SocketAddr) {
+    if let Err(error) = ended {
+        tracing::debug!(%from, error = crate::telemetry::chain(error.as_ref()), "a connection ended with an error");
     }
 }
 

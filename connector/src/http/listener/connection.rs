@@ -41,6 +41,7 @@ pub(super) struct Open {
 struct State {
     /// When it must have asked for something; unset while an answer is on its way.
     ask_by: Option<Instant>,
+    has_asked: bool,
     /// Requests whose answers have not ended.
     running: usize,
     /// Bodies that are being handed on.
@@ -71,6 +72,7 @@ impl Open {
     pub(super) fn new(patience: Patience, since: Instant) -> Arc<Self> {
         let state = State {
             ask_by: Some(since + patience.first_request),
+            has_asked: false,
             running: 0,
             bodies: HashMap::new(),
             next: 0,
@@ -84,18 +86,20 @@ impl Open {
         let mut state = lock(&self.state);
         state.running += 1;
         state.ask_by = None;
+        state.has_asked = true;
         Running { open: Arc::clone(self), body: None }
     }
 
-    /// Ends when the peer has asked for nothing for too long; cuts answers that it does not take meanwhile.
-    pub(super) async fn given_up(&self) {
+    /// Ends when the peer has asked for nothing for too long, with whether it ever did; cuts answers that it does not take
+    /// meanwhile.
+    pub(super) async fn given_up(&self) -> bool {
         loop {
             let now = Instant::now();
             let mut cut = Vec::new();
             let next = {
                 let mut state = lock(&self.state);
                 if state.ask_by.is_some_and(|at| at <= now) {
-                    return;
+                    return state.has_asked;
                 }
                 for handed in state.bodies.values_mut() {
                     if handed.take_by.is_some_and(|at| at <= now) {
@@ -323,19 +327,19 @@ mod tests {
         Body::from_stream(chunks)
     }
 
-    async fn seconds_until_given_up(open: &Open) -> u64 {
+    async fn until_given_up(open: &Open) -> (bool, u64) {
         let since = Instant::now();
-        open.given_up().await;
-        since.elapsed().as_secs()
+        let has_asked = open.given_up().await;
+        (has_asked, since.elapsed().as_secs())
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_for_nothing_is_given_up() {
         let open = Open::new(PATIENCE, Instant::now());
-        assert_eq!(seconds_until_given_up(&open).await, 10);
+        assert_eq!(until_given_up(&open).await, (false, 10));
         let open = Open::new(PATIENCE, Instant::now());
         drop(open.begin());
-        assert_eq!(seconds_until_given_up(&open).await, 60);
+        assert_eq!(until_given_up(&open).await, (true, 60));
     }
 
     #[tokio::test(start_paused = true)]
@@ -343,7 +347,7 @@ mod tests {
         let open = Open::new(PATIENCE, Instant::now());
         let mut taken = open.begin().hand_on(endless());
         assert!(taken.frame().await.unwrap().is_ok());
-        assert_eq!(seconds_until_given_up(&open).await, 30 + 60);
+        assert_eq!(until_given_up(&open).await, (true, 30 + 60));
         assert!(taken.frame().await.unwrap().is_err(), "it was cut");
         let _other = open.begin();
         drop(taken);
