@@ -29,6 +29,7 @@ mod notices;
 mod origins;
 mod personal;
 mod releases;
+mod room;
 mod rulebook;
 mod soak;
 mod streams;

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use store::StoreError;
 
-use super::Exit;
 use super::output::{Output, fields};
+use super::{Exit, Failed};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::node;
+use crate::tables::prefix;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -21,7 +22,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum Command {
-    /// Read the whole journal and check checksums and chain; changes nothing.
+    /// Read the whole journal, check checksums and chain, and that it ends no sooner than the index and the seals of the
+    /// audit log know; changes no record.
     Verify,
     /// Set the index aside and build it anew from the journal.
     Rebuild,
@@ -33,10 +35,15 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     let config = Config::load(dir)?;
     match arguments.command {
         Command::Verify => {
-            let folder = config.path(&config.store.folder).join("journal");
-            let disk = store::disk::Folder::open(&folder)
-                .with_context(|| format!("opening {}", folder.display()))?;
-            let report = store::inspect_journal(&disk)?;
+            let folder = config.path(&config.store.folder);
+            let verified =
+                store::verify(&folder, config.store.engine.into(), prefix::EVENT, prefix::AUDIT_SEAL);
+            let report = verified.map_err(|error| match error {
+                StoreError::Behind { .. } | StoreError::Damaged { .. } | StoreError::Sealed { .. } => {
+                    Failed::new(Exit::Invalid, error.to_string()).into()
+                }
+                error => anyhow::Error::from(error),
+            })?;
             let checkpoint = report
                 .checkpoint
                 .as_ref()
