@@ -124,8 +124,8 @@ pub enum CommitError {
     /// The store failed; the batch is not there, and a restart does not find it either.
     #[error("the batch was not committed")]
     Store(#[source] StoreError),
-    /// The store failed so that whether the batch is there shows only after a restart. While this process runs it is
-    /// not there, and as soon as the store can be written again it will not be there after a restart either.
+    /// The store failed or was closed, so that whether the batch is there shows only after a restart. After a write that
+    /// failed it is not there while this process runs, and once the store can be written again no restart finds it either.
     #[error("it is not known whether the batch was committed")]
     Unknown(#[source] StoreError),
     /// The batch is larger than a commit may be.

@@ -31,7 +31,10 @@ impl Replaced {
         Ok(())
     }
 
-    fn with<T>(&self, act: impl FnOnce(&dyn Index) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn with<T>(
+        &self,
+        act: impl FnOnce(&(dyn Index + 'static)) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         match self.0.read().unwrap_or_else(PoisonError::into_inner).as_deref() {
             Some(index) => act(index),
             None => Err(StoreError::Index("it failed and could not be opened again".to_owned())),
