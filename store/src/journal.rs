@@ -488,7 +488,7 @@ impl Journal {
     /// Finds out whether the journal can be written: appends some bytes that are no commit, durably, and takes them back.
     pub(crate) fn probe(&mut self) -> Result<(), StoreError> {
         self.mend()?;
-        self.add(&[0; PROBE])?;
+        self.add(&vec![0; PROBE])?;
         self.is_dirty = true;
         self.mend()
     }

@@ -40,7 +40,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                 store::verify(&folder, config.store.engine.into(), prefix::EVENT, prefix::AUDIT_SEAL);
             let report = verified.map_err(|error| match error {
                 StoreError::Behind { .. } | StoreError::Damaged { .. } | StoreError::Sealed { .. } => {
-                    Failed::new(Exit::Invalid, error.to_string()).into()
+                    anyhow::Error::from(Failed::new(Exit::Invalid, error.to_string()))
                 }
                 error => anyhow::Error::from(error),
             })?;

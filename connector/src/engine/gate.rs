@@ -413,9 +413,9 @@ impl Engine {
         let mut taken = None;
         let changed = self.change_usage(agreement, |usage, batch| {
             let mut whole: HashMap<String, (u64, u64, Timestamp)> = HashMap::new();
-            let ended = taken.insert(self.meters.take_ended(agreement));
+            let ended = &*taken.insert(self.meters.take_ended(agreement));
             self.put_measured(agreement, ended.iter().filter_map(Ended::measured).collect(), batch)?;
-            for one in &*ended {
+            for one in ended {
                 usage.count(&one.metered);
                 if one.read.id.is_some() && !one.read.noted {
                     usage.requests += 1;
