@@ -31,6 +31,7 @@ mod origins;
 mod personal;
 mod records;
 mod releases;
+mod room;
 mod rulebook;
 mod soak;
 mod streams;

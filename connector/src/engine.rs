@@ -41,13 +41,16 @@ mod transfers;
 mod trust_list;
 mod uses;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dataplane::Fairness;
 use policy_engine::Hierarchy;
 use protocol::{Effect, MessageId, Refusal, RefusalKind};
 use store::{Batch, CommitError, Store, StoreError};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use trust::TrustError;
 use trust::token::Caller;
 
@@ -104,6 +107,9 @@ use crate::streams::Streams;
 use crate::subject_keys::SubjectKeys;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind, TransferRecord};
 use crate::vault::{Vault, VaultError};
+
+/// A store that cannot be written is tried again after so long.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// An input that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -410,6 +416,39 @@ impl Engine {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Why the store cannot be written now, in a form for everybody; `None` while it can.
+    #[must_use]
+    pub fn store_failing(&self) -> Option<&'static str> {
+        let failing = self.store.failing();
+        let error = failing.borrow();
+        error.as_ref().map(|error| match error.io_kind() {
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge) => {
+                "there is no room left for it"
+            }
+            Some(_) => "the disk fails",
+            None => "it has a fault; the log says more",
+        })
+    }
+
+    /// Tries to write again while the store cannot be written, and then writes down what was kept meanwhile, until `stop`.
+    pub async fn watch_store(self: Arc<Self>, stop: CancellationToken) {
+        let mut failing = self.store.failing();
+        let watched = async {
+            while failing.changed().await.is_ok() {
+                while failing.borrow_and_update().is_some() {
+                    tokio::time::sleep_until(tokio::time::Instant::now() + TRY_AGAIN).await;
+                    // How it went is what is watched.
+                    let _ = self.store.try_again().await;
+                }
+                self.write_all_meters().await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watched => {}
+        }
     }
 
     /// The running streams.

@@ -164,6 +164,7 @@ impl Node {
         let resumed = engine.resume().await?;
         listeners.spawn(crate::pushing::run(Arc::clone(&faces), config.limits, stop.clone()));
         listeners.spawn(crate::probing::run(Arc::clone(&engine), stop.clone()));
+        listeners.spawn(Arc::clone(&engine).watch_store(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_handed(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));

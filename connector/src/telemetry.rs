@@ -18,7 +18,9 @@ pub fn start(log: &Log) {
     let filter = EnvFilter::try_from_env("CONCORDAT_LOG")
         .or_else(|_| EnvFilter::try_new(&log.level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    // A log that cannot be written, on a full disk for example, must not end whoever writes to it: the notice of it would go
+    // the same way, and panic.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     // A second start keeps the first.
     let _ = match log.format {
         LogFormat::Json => builder.json().with_writer(|| AsJson(std::io::stderr())).try_init(),

@@ -7,16 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::batch::{Batch, Versioned};
 use crate::chain::{Head, head_key};
 use crate::disk::{Disk, Folder};
 use crate::error::{CommitError, StoreError};
+use crate::fill::{Filler, stamp};
 use crate::index::{Index, Write};
-use crate::journal::{Journal, Replay};
+use crate::journal::Journal;
 use crate::memory::Memory;
 use crate::redb::Redb;
+use crate::replaced::Replaced;
 use crate::sled::Sled;
 
 /// Batches that wait for the committer; further callers wait for a place.
@@ -27,8 +29,6 @@ const GROUP: usize = 256;
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Largest batch.
 const MAX_BATCH: usize = 16 * 1024 * 1024;
-/// Folders of indexes that were set aside and are kept for a look.
-const KEPT_ASIDE: usize = 2;
 
 /// Signs a checkpoint's statement.
 pub type Signer = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
@@ -53,7 +53,7 @@ impl Engine {
         }
     }
 
-    fn open(self, path: &Path) -> Result<Box<dyn Index>, StoreError> {
+    pub(crate) fn open(self, path: &Path) -> Result<Box<dyn Index>, StoreError> {
         Ok(match self {
             Self::Redb => Box::new(Redb::open(path)?),
             Self::Sled => Box::new(Sled::open(path)?),
@@ -102,12 +102,14 @@ struct Job {
 enum Message {
     Commit(Job),
     Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    TryAgain(oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// A handle to the store; clones share it. The last one closes it.
 #[derive(Clone)]
 pub struct Store {
-    index: Arc<dyn Index>,
+    index: Arc<Replaced>,
+    failing: watch::Receiver<Option<StoreError>>,
     inner: Arc<Inner>,
 }
 
@@ -144,10 +146,7 @@ impl Store {
     pub fn open(folder: &Path, options: &Options) -> Result<(Self, Recovery), StoreError> {
         let io = |operation, error| StoreError::io(operation, folder.display().to_string(), error);
         fs::create_dir_all(folder).map_err(|error| io("creating", error))?;
-        let lock = File::create(folder.join("lock")).map_err(|error| io("locking", error))?;
-        if lock.try_lock().is_err() {
-            return Err(StoreError::Locked(folder.display().to_string()));
-        }
+        let lock = lock(folder)?;
         let disk =
             Folder::open(&folder.join("journal")).map_err(|error| io("creating the journal in", error))?;
         Self::with_disk(Box::new(disk), Some(folder), Some(lock), options)
@@ -164,7 +163,7 @@ impl Store {
     /// A store in memory, without durability: for tests.
     #[must_use]
     pub fn memory() -> Self {
-        Self::start(Arc::new(Memory::default()), None, None, None)
+        Self::start(Box::new(Memory::default()), None, None, None, Options::default())
     }
 
     fn with_disk(
@@ -185,30 +184,63 @@ impl Store {
         recovery.sequence = journal.sequence();
         recovery.replayed = filler.replayed;
         recovery.rebuilt = recovery.rebuilt.or(filler.rebuilt);
-        Ok((Self::start(filler.index.into(), Some(journal), lock, options.signer.clone()), recovery))
+        let store =
+            Self::start(filler.index, Some(journal), lock, folder.map(Path::to_owned), options.clone());
+        Ok((store, recovery))
     }
 
     fn start(
-        index: Arc<dyn Index>,
+        index: Box<dyn Index>,
         journal: Option<Journal>,
         lock: Option<File>,
-        signer: Option<Signer>,
+        folder: Option<PathBuf>,
+        options: Options,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let sequence = journal.as_ref().map_or(0, Journal::sequence);
-        let heads = HashMap::new();
-        let mut committer =
-            Committer { index: Arc::clone(&index), journal, sequence, signer, failed: None, heads };
+        let index = Arc::new(Replaced::new(index));
+        let (failed, failing) = watch::channel(None);
+        let mut committer = Committer {
+            index: Arc::clone(&index),
+            journal,
+            sequence,
+            // Asked for once, at the start.
+            options: Options { rebuild: false, ..options },
+            folder,
+            failed,
+            heads: HashMap::new(),
+        };
         let thread =
             std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run(jobs));
         // Without its thread the queue's other end is gone, and every commit answers that the store is closed.
-        Self { index, inner: Arc::new(Inner { queue: Some(queue), thread: thread.ok(), _lock: lock }) }
+        Self {
+            index,
+            failing,
+            inner: Arc::new(Inner { queue: Some(queue), thread: thread.ok(), _lock: lock }),
+        }
+    }
+
+    /// Why the last write failed, as long as none has succeeded since, as it changes. Meanwhile every commit tries again.
+    #[must_use]
+    pub fn failing(&self) -> watch::Receiver<Option<StoreError>> {
+        self.failing.clone()
+    }
+
+    /// Finds out whether the store can be written, after a write that failed, without writing anything of its own.
+    ///
+    /// # Errors
+    /// It cannot be written still: [`Self::failing`] says so too.
+    pub async fn try_again(&self) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::TryAgain(answer)).await?;
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Commits `batch`; answers with its sequence number once it is durable. An empty batch only checks.
     ///
     /// # Errors
-    /// An expectation did not hold (nothing was written), the batch is too large, or the store failed.
+    /// An expectation did not hold, the batch is too large, or the store failed: nothing was written, and a restart finds
+    /// nothing of it, but for [`CommitError::Unknown`]. The next commit tries again.
     pub async fn commit(&self, batch: Batch) -> Result<u64, CommitError> {
         let bytes = batch.bytes();
         if bytes > MAX_BATCH {
@@ -219,10 +251,10 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Folds the journal into a signed checkpoint.
+    /// Folds the journal into a signed checkpoint, made from the journal alone; all of it has to fit into memory.
     ///
     /// # Errors
-    /// A file operation failed.
+    /// A file operation failed, or the journal is damaged; the journal stays as it was.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
         self.send(Message::Checkpoint(answer)).await?;
@@ -265,7 +297,17 @@ impl Store {
     }
 }
 
-fn read_head(index: &dyn Index, prefix: &str) -> Result<Head, StoreError> {
+/// Keeps other processes out of the store in `folder`, as long as the file is open.
+pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let name = folder.display().to_string();
+    let lock = File::create(folder.join("lock")).map_err(|error| StoreError::io("locking", &name, error))?;
+    if lock.try_lock().is_err() {
+        return Err(StoreError::Locked(name));
+    }
+    Ok(lock)
+}
+
+pub(crate) fn read_head(index: &dyn Index, prefix: &str) -> Result<Head, StoreError> {
     let key = head_key(prefix);
     let Some(bytes) = index.get(&key)? else { return Ok(Head::default()) };
     let found = versioned(&key, &bytes)?;
@@ -282,150 +324,13 @@ fn versioned(key: &str, bytes: &[u8]) -> Result<Versioned, StoreError> {
     }
 }
 
-/// Puts the version before each value.
-fn stamp(writes: Vec<Write>, sequence: u64) -> Vec<Write> {
-    writes
-        .into_iter()
-        .map(|(key, value)| (key, value.map(|value| [sequence.to_be_bytes().as_slice(), &value].concat())))
-        .collect()
-}
-
-/// Brings the index up to the journal.
-struct Filler {
-    index: Box<dyn Index>,
-    folder: Option<PathBuf>,
-    engine: Engine,
-    /// Up to here the index itself has everything.
-    flushed: u64,
-    replayed: u64,
-    rebuilt: Option<String>,
-    pending: Vec<Write>,
-    /// Up to here the index or `pending` has everything.
-    applied: u64,
-}
-
-/// Replayed writes are applied in groups of this many.
-const FILL: usize = 4096;
-
-impl Filler {
-    fn open(folder: Option<&Path>, options: &Options, recovery: &mut Recovery) -> Result<Self, StoreError> {
-        let Some(folder) = folder else {
-            return Ok(Self::new(Box::new(Memory::default()), None, options.engine, 0));
-        };
-        let path = folder.join(options.engine.name());
-        if options.rebuild && path.exists() {
-            recovery.rebuilt = Some("as asked".to_owned());
-            set_aside(&path)?;
-        }
-        let opened =
-            options.engine.open(&path).and_then(|index| index.applied().map(|applied| (index, applied)));
-        let (index, applied) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                recovery.rebuilt = Some(error.to_string());
-                set_aside(&path)?;
-                (options.engine.open(&path)?, 0)
-            }
-        };
-        Ok(Self::new(index, Some(path), options.engine, applied))
-    }
-
-    fn new(index: Box<dyn Index>, folder: Option<PathBuf>, engine: Engine, applied: u64) -> Self {
-        Self {
-            index,
-            folder,
-            engine,
-            flushed: applied,
-            replayed: 0,
-            rebuilt: None,
-            pending: Vec::new(),
-            applied,
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), StoreError> {
-        if self.applied > self.flushed {
-            self.index.apply(&self.pending, self.applied)?;
-            self.flushed = self.applied;
-        }
-        self.pending.clear();
-        Ok(())
-    }
-}
-
-impl Replay for Filler {
-    fn applied(&self) -> u64 {
-        self.applied
-    }
-
-    fn reset(&mut self) -> Result<(), StoreError> {
-        if self.flushed == 0 {
-            return Ok(());
-        }
-        self.rebuilt = Some("it is older than the journal's checkpoint".to_owned());
-        // The engine must let go of its files before they move.
-        self.index = Box::new(Memory::default());
-        if let Some(path) = &self.folder {
-            set_aside(path)?;
-            self.index = self.engine.open(path)?;
-        }
-        (self.flushed, self.applied) = (0, 0);
-        Ok(())
-    }
-
-    fn restore(&mut self, pairs: &[Write], sequence: u64) -> Result<(), StoreError> {
-        // The mark moves only with the last part, so that an interrupted restore begins anew.
-        let last = pairs.is_empty();
-        self.index.apply(pairs, if last { sequence } else { 0 })?;
-        if last {
-            (self.flushed, self.applied) = (sequence, sequence);
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, sequence: u64, writes: Vec<Write>) -> Result<(), StoreError> {
-        self.pending.extend(stamp(writes, sequence));
-        self.applied = sequence;
-        self.replayed += 1;
-        if self.pending.len() >= FILL { self.flush() } else { Ok(()) }
-    }
-}
-
-/// Renames an index that cannot be used to `<name>.aside-N`; the oldest ones go.
-fn set_aside(path: &Path) -> Result<(), StoreError> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Ok(());
-    };
-    let io = |operation, error| StoreError::io(operation, path.display().to_string(), error);
-    let prefix = format!("{name}.aside-");
-    let mut aside: Vec<(u64, PathBuf)> = Vec::new();
-    for entry in fs::read_dir(parent).map_err(|error| io("listing", error))? {
-        let entry = entry.map_err(|error| io("listing", error))?;
-        if let Some(number) =
-            entry.file_name().to_str().and_then(|name| name.strip_prefix(&prefix)?.parse().ok())
-        {
-            aside.push((number, entry.path()));
-        }
-    }
-    aside.sort();
-    let next = aside.last().map_or(1, |(number, _)| number + 1);
-    if path.exists() {
-        fs::rename(path, parent.join(format!("{prefix}{next}")))
-            .map_err(|error| io("setting aside", error))?;
-    }
-    let surplus = (aside.len() + 1).saturating_sub(KEPT_ASIDE);
-    for (_, old) in aside.into_iter().take(surplus) {
-        fs::remove_dir_all(&old).map_err(|error| io("removing an older copy of", error))?;
-    }
-    Ok(())
-}
-
 struct Committer {
-    index: Arc<dyn Index>,
+    index: Arc<Replaced>,
     journal: Option<Journal>,
     sequence: u64,
-    signer: Option<Signer>,
-    failed: Option<StoreError>,
+    options: Options,
+    folder: Option<PathBuf>,
+    failed: watch::Sender<Option<StoreError>>,
     heads: HashMap<String, Head>,
 }
 
@@ -442,6 +347,12 @@ impl Committer {
                         // Whoever asked may be gone.
                         let _ = answer.send(self.checkpoint());
                     }
+                    Message::TryAgain(answer) => {
+                        self.commit(std::mem::take(&mut jobs));
+                        let tried = self.try_again();
+                        self.note(&tried);
+                        let _ = answer.send(tried);
+                    }
                     Message::Commit(job) => {
                         bytes += job.batch.bytes();
                         jobs.push(job);
@@ -454,11 +365,45 @@ impl Committer {
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        match (&self.failed, &mut self.journal) {
-            (Some(error), _) => Err(error.clone()),
-            (None, Some(journal)) => journal.checkpoint(self.index.as_ref(), self.signer.as_ref()),
-            (None, None) => Ok(()),
+        let sign = self.options.signer.as_ref();
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.checkpoint(sign))
+    }
+
+    /// Whether there is room again, and an index that knows what the journal has.
+    fn try_again(&mut self) -> Result<(), StoreError> {
+        if let Some(journal) = &mut self.journal {
+            journal.probe()?;
         }
+        if self.index.is_gone() { self.reopen_index() } else { Ok(()) }
+    }
+
+    /// Tells of a write that failed, or of the first that succeeds after it.
+    fn note(&self, result: &Result<(), StoreError>) {
+        let error = result.as_ref().err();
+        self.failed.send_if_modified(|failed| {
+            match (failed.as_ref(), error) {
+                (None, Some(error)) => {
+                    tracing::error!(error = error.with_cause(), "the store cannot be written");
+                }
+                (Some(_), None) => tracing::info!("the store can be written again"),
+                (None, None) => return false,
+                (Some(_), Some(_)) => {}
+            }
+            *failed = error.cloned();
+            true
+        });
+    }
+
+    /// Opens the index anew and brings it up to the journal. Until that succeeds, reading fails.
+    fn reopen_index(&self) -> Result<(), StoreError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        self.index.replace(|| {
+            let mut recovery = Recovery::default();
+            let mut filler = Filler::open(self.folder.as_deref(), &self.options, &mut recovery)?;
+            journal.replay(&mut filler)?;
+            filler.flush()?;
+            Ok(filler.index)
+        })
     }
 
     /// Checks, journals, applies and answers one group.
@@ -467,11 +412,16 @@ impl Committer {
         let mut batches = Vec::new();
         let mut accepted = Vec::new();
         let mut sequence = self.sequence;
-        for job in jobs {
-            if let Some(error) = &self.failed {
+        if !jobs.is_empty()
+            && self.index.is_gone()
+            && let Err(error) = self.reopen_index()
+        {
+            for job in jobs {
                 let _ = job.answer.send(Err(error.clone().into()));
-                continue;
             }
+            return self.note(&Err(error));
+        }
+        for job in jobs {
             if let Err(error) = self.check(&job.batch, &versions) {
                 let _ = job.answer.send(Err(error));
                 continue;
@@ -496,19 +446,20 @@ impl Committer {
             return;
         }
         let result = self.write(batches);
-        if let Err(error) = &result {
-            tracing::error!(%error, "the store failed and takes no more commits");
-            self.failed = Some(error.clone());
+        if result.is_err() {
+            // They were moved by what was not written.
+            self.heads.clear();
         }
+        // What is committed may still lack an index that shows it.
+        self.note(&result.clone().and_then(|()| self.index.applied().map(|_| ())));
         for (answer, sequence) in accepted {
             let _ = answer.send(result.clone().map(|()| sequence).map_err(CommitError::from));
         }
         if let Some(journal) = &mut self.journal
-            && self.failed.is_none()
-            && let Err(error) = journal.tidy(self.index.as_ref(), self.signer.as_ref())
+            && result.is_ok()
+            && let Err(error) = journal.tidy(self.options.signer.as_ref())
         {
-            tracing::error!(%error, "the journal cannot be tidied; the store takes no more commits");
-            self.failed = Some(error);
+            tracing::warn!(error = error.with_cause(), "the journal was not tidied; it grows meanwhile");
         }
     }
 
@@ -522,6 +473,8 @@ impl Committer {
         Ok(())
     }
 
+    /// Writes a group to the journal and applies it. Once the journal has it, it is committed: an index that does not take
+    /// it is opened anew, and until that succeeds nobody reads what lacks it.
     fn write(&mut self, batches: Vec<Vec<Write>>) -> Result<(), StoreError> {
         if let Some(journal) = &mut self.journal {
             journal.append(&batches)?;
@@ -531,7 +484,18 @@ impl Committer {
             self.sequence += 1;
             writes.extend(stamp(batch, self.sequence));
         }
-        self.index.apply(&writes, self.sequence)
+        let Err(error) = self.index.apply(&writes, self.sequence) else { return Ok(()) };
+        if self.journal.is_none() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the index does not take what was committed; it is opened anew");
+        if let Err(error) = self.reopen_index() {
+            tracing::error!(
+                error = error.with_cause(),
+                "the index cannot be opened; the next write tries again"
+            );
+        }
+        Ok(())
     }
 
     fn check(&self, batch: &Batch, versions: &HashMap<String, Option<u64>>) -> Result<(), CommitError> {

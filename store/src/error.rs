@@ -35,6 +35,17 @@ pub enum StoreError {
         /// Last commit in the index.
         index: u64,
     },
+    /// A seal covers more entries of a log than the journal has.
+    #[error(
+        "the journal has {entries} entries of the audit log, but a seal covers {sealed}: the end of the journal was lost. \
+         Nothing was changed. Restore the journal from a backup"
+    )]
+    Sealed {
+        /// Entries in the journal.
+        entries: u64,
+        /// Entries that the last seal covers.
+        sealed: u64,
+    },
     /// The index engine failed.
     #[error("the index failed: {0}")]
     Index(String),
@@ -48,6 +59,18 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: Arc<io::Error>,
+    },
+    /// A write failed, and what is left of it in the journal could not be removed: a restart may find it there or not.
+    #[error(
+        "a write failed and could not be taken back, so that it is not known whether it is there after a restart; \
+         taking it back failed too ({taking_back})"
+    )]
+    Unknown {
+        /// Why the write failed.
+        #[source]
+        source: Arc<StoreError>,
+        /// Why what was written could not be removed.
+        taking_back: String,
     },
     /// Another process has the store open.
     #[error("another process has {0} open; is the node running already?")]
@@ -66,9 +89,29 @@ impl StoreError {
     pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
         Self::Io { operation, file: file.into(), source: Arc::new(source) }
     }
+
+    /// Of what kind the fault of a file operation is, where one is behind it.
+    #[must_use]
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            Self::Unknown { source, .. } => source.io_kind(),
+            _ => None,
+        }
+    }
+
+    /// The message, with why a file operation failed.
+    #[must_use]
+    pub fn with_cause(&self) -> String {
+        match self {
+            Self::Io { source, .. } => format!("{self}: {source}"),
+            Self::Unknown { source, .. } => format!("{self}: {}", source.with_cause()),
+            _ => self.to_string(),
+        }
+    }
 }
 
-/// A batch was not committed.
+/// A batch was not committed, or, in [`Self::Unknown`] only, nobody can say.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
@@ -78,10 +121,23 @@ pub enum CommitError {
         /// Which key.
         key: String,
     },
-    /// The store failed; whether the batch is there shows after the next open.
+    /// The store failed; the batch is not there, and a restart does not find it either.
     #[error("the batch was not committed")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+    /// The store failed or was closed, so that whether the batch is there shows only after a restart. After a write that
+    /// failed it is not there while this process runs, and once the store can be written again no restart finds it either.
+    #[error("it is not known whether the batch was committed")]
+    Unknown(#[source] StoreError),
     /// The batch is larger than a commit may be.
     #[error("the batch has {0} bytes, more than a commit may have")]
     TooLarge(usize),
+}
+
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unknown { .. } | StoreError::Closed => Self::Unknown(error),
+            error => Self::Store(error),
+        }
+    }
 }

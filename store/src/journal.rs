@@ -11,12 +11,15 @@
 //! valid behind it is a torn write, never answered, and is cut off; an invalid frame with a valid one behind it is
 //! damage, which is named and never repaired by guessing.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use crate::committer::Signer;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
-use crate::index::{Index, Write};
+use crate::fill::Filler;
+use crate::index::Write;
 
 const MAGIC: &[u8; 4] = b"CJ1\n";
 const HEADER: usize = 12;
@@ -27,6 +30,8 @@ pub(crate) const SEGMENT: u64 = 64 * 1024 * 1024;
 pub(crate) const SEGMENTS_PER_CHECKPOINT: usize = 4;
 /// Largest body.
 const MAX_BODY: usize = 256 * 1024 * 1024;
+/// Bytes that must fit on the disk before the journal counts as one that can be written again.
+const PROBE: usize = 64 * 1024;
 /// Keys and values in one chunk of a checkpoint.
 const CHUNK: usize = 1024;
 
@@ -60,7 +65,7 @@ pub(crate) trait Replay {
     fn apply(&mut self, sequence: u64, writes: Vec<Write>) -> Result<(), StoreError>;
 }
 
-/// What the journal holds, for `concordat audit` and tests.
+/// What the journal holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalReport {
     /// Last commit.
@@ -95,7 +100,12 @@ pub fn inspect(disk: &dyn Disk) -> Result<JournalReport, StoreError> {
             Ok(())
         }
     }
-    let read = read(disk, &mut Nothing)?;
+    inspect_into(disk, &mut Nothing)
+}
+
+/// As [`inspect`], filling `replay` with what the journal holds.
+pub(crate) fn inspect_into(disk: &dyn Disk, replay: &mut dyn Replay) -> Result<JournalReport, StoreError> {
+    let read = read(disk, replay)?;
     Ok(JournalReport {
         sequence: read.sequence,
         groups: read.groups,
@@ -417,6 +427,10 @@ pub(crate) struct Journal {
     head: Hash,
     sequence: u64,
     segments: Vec<String>,
+    /// Whether the last segment may hold more than its `length`, left by a write that failed.
+    is_dirty: bool,
+    /// A segment that was made and not begun.
+    stray: Option<String>,
 }
 
 impl Journal {
@@ -441,8 +455,16 @@ impl Journal {
         if read.segments.is_empty() {
             read.segments.push(name);
         }
-        let journal =
-            Self { disk, file, length, head: read.head, sequence: read.sequence, segments: read.segments };
+        let journal = Self {
+            disk,
+            file,
+            length,
+            head: read.head,
+            sequence: read.sequence,
+            segments: read.segments,
+            is_dirty: false,
+            stray: None,
+        };
         Ok((journal, torn))
     }
 
@@ -451,55 +473,166 @@ impl Journal {
         self.sequence
     }
 
-    /// Appends one group and makes it durable. After an error nothing more may be appended.
+    /// Appends one group and makes it durable. After an error nothing of it is in the journal, also after a restart, but
+    /// for [`StoreError::Unknown`]: then what is left of it is removed before anything else is appended.
     pub(crate) fn append(&mut self, batches: &[Vec<Write>]) -> Result<(), StoreError> {
+        self.mend()?;
         let (bytes, hash) = frame(Kind::Group, self.sequence + 1, &self.head, &write_group(batches));
-        let name = self.segments.last().cloned().unwrap_or_default();
-        self.file.append(&bytes).map_err(|error| StoreError::io("writing", &name, error))?;
-        self.file.sync().map_err(|error| StoreError::io("syncing", &name, error))?;
+        self.add(&bytes)?;
         self.head = hash;
         self.sequence += u64::try_from(batches.len()).unwrap_or(u64::MAX);
         self.length += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
-    /// Closes a full segment; folds closed segments into a checkpoint of `index` when there are many.
-    pub(crate) fn tidy(&mut self, index: &dyn Index, sign: Option<&Signer>) -> Result<(), StoreError> {
+    /// Finds out whether the journal can be written: appends some bytes that are no commit, durably, and takes them back.
+    pub(crate) fn probe(&mut self) -> Result<(), StoreError> {
+        self.mend()?;
+        self.add(&vec![0; PROBE])?;
+        self.is_dirty = true;
+        self.mend()
+    }
+
+    /// Brings the journal up to an index, from the beginning or from where the index is.
+    pub(crate) fn replay(&self, replay: &mut dyn Replay) -> Result<(), StoreError> {
+        let read = read(self.disk.as_ref(), replay)?;
+        if read.torn.is_none() && read.sequence == self.sequence && read.head == self.head {
+            return Ok(());
+        }
+        Err(StoreError::Damaged {
+            file: self.segment(),
+            offset: read.last_length,
+            reason: format!(
+                "it ends at commit {}, though commit {} was answered",
+                read.sequence, self.sequence
+            ),
+        })
+    }
+
+    fn segment(&self) -> String {
+        self.segments.last().cloned().unwrap_or_default()
+    }
+
+    /// Appends durably, or takes back what was appended.
+    fn add(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let name = self.segment();
+        let added = match self.file.append(bytes) {
+            Ok(()) => self.file.sync().map_err(|error| StoreError::io("syncing", name, error)),
+            Err(error) => Err(StoreError::io("writing", name, error)),
+        };
+        let Err(error) = added else { return Ok(()) };
+        self.is_dirty = true;
+        match self.mend() {
+            Ok(()) => Err(error),
+            Err(mending) => {
+                Err(StoreError::Unknown { source: Arc::new(error), taking_back: mending.with_cause() })
+            }
+        }
+    }
+
+    /// Removes what a failed write left behind.
+    fn mend(&mut self) -> Result<(), StoreError> {
+        if let Some(stray) = self.stray.take()
+            && let Err(error) = self.disk.remove(&stray).and_then(|()| self.disk.sync_folder())
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            let failed = StoreError::io("removing", &stray, error);
+            self.stray = Some(stray);
+            return Err(failed);
+        }
+        if self.is_dirty {
+            let name = self.segment();
+            self.disk
+                .truncate(&name, self.length)
+                .map_err(|error| StoreError::io("cutting", &name, error))?;
+            self.file =
+                self.disk.append_to(&name).map_err(|error| StoreError::io("opening", &name, error))?;
+            self.is_dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Closes a full segment; folds closed segments into a checkpoint when there are many. After an error the journal is
+    /// as good as before, only longer than it need be.
+    pub(crate) fn tidy(&mut self, sign: Option<&Signer>) -> Result<(), StoreError> {
         if self.length < SEGMENT {
             return Ok(());
         }
-        if self.segments.len() >= SEGMENTS_PER_CHECKPOINT {
-            return self.checkpoint(index, sign);
+        if self.segments.len() < SEGMENTS_PER_CHECKPOINT {
+            return self.begin_segment();
         }
-        self.begin_segment()
+        self.checkpoint(sign).or_else(|error| {
+            // What is in the way may stay there: it is tried again when the next segment is full.
+            self.begin_segment()?;
+            Err(error)
+        })
     }
 
     fn begin_segment(&mut self) -> Result<(), StoreError> {
+        self.mend()?;
+        if self.length == 0 {
+            return Ok(());
+        }
         let name = segment_name(self.sequence);
-        self.file = self.disk.append_to(&name).map_err(|error| StoreError::io("opening", &name, error))?;
+        self.stray = Some(name.clone());
+        let file = self.disk.append_to(&name).map_err(|error| StoreError::io("opening", &name, error))?;
         self.disk.sync_folder().map_err(|error| StoreError::io("syncing", "the journal folder", error))?;
+        self.stray = None;
+        self.file = file;
         self.length = 0;
         self.segments.push(name);
         Ok(())
     }
 
-    /// Writes everything the index holds as one file, signed, and drops the segments it replaces.
-    pub(crate) fn checkpoint(&mut self, index: &dyn Index, sign: Option<&Signer>) -> Result<(), StoreError> {
+    /// Makes one signed file of everything that the checkpoint before and the segments hold, and drops these once it is
+    /// durable and was read back. The index has no part in it. What the store holds has to fit into memory meanwhile.
+    pub(crate) fn checkpoint(&mut self, sign: Option<&Signer>) -> Result<(), StoreError> {
+        // Whatever is committed from here on stands in a segment that no checkpoint made here replaces.
+        self.begin_segment()?;
         let name = format!("{:020}.checkpoint", self.sequence);
         let temporary = format!("{name}.tmp");
         let io = |operation, error| StoreError::io(operation, &name, error);
-        if self.disk.list().map_err(|error| io("listing", error))?.contains(&temporary) {
-            self.disk.remove(&temporary).map_err(|error| io("removing", error))?;
+        if let Err(error) = self.write_checkpoint(&temporary, sign) {
+            // One that is left is removed by the next checkpoint, or at the next start.
+            let _ = self.disk.remove(&temporary);
+            return Err(error);
         }
-        let mut file = self.disk.append_to(&temporary).map_err(|error| io("opening", error))?;
+        self.disk.rename(&temporary, &name).map_err(|error| io("renaming", error))?;
+        self.disk.sync_folder().map_err(|error| io("syncing", error))?;
+        let current = self.segment();
+        let replaced = std::mem::replace(&mut self.segments, vec![current.clone()]);
+        let names = self.disk.list().map_err(|error| io("listing", error))?;
+        let old_checkpoints =
+            names.into_iter().filter(|other| other.ends_with(".checkpoint") && *other < name);
+        for old in replaced.into_iter().filter(|old| *old != current).chain(old_checkpoints) {
+            self.disk.remove(&old).map_err(|error| StoreError::io("removing", old, error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint of the journal to `name`, durably, and reads it back.
+    fn write_checkpoint(&self, name: &str, sign: Option<&Signer>) -> Result<(), StoreError> {
+        let io = |operation, error| StoreError::io(operation, name, error);
+        let mut truth = Filler::in_memory();
+        self.replay(&mut truth)?;
+        truth.flush()?;
+        if self.disk.list().map_err(|error| io("listing", error))?.iter().any(|other| other == name) {
+            self.disk.remove(name).map_err(|error| io("removing", error))?;
+        }
+        let mut file = self.disk.append_to(name).map_err(|error| io("opening", error))?;
+        let mut written = Sha256::new();
+        let mut append = |bytes: &[u8]| {
+            written.update(bytes);
+            file.append(bytes).map_err(|error| io("writing", error))
+        };
         let (mut head, mut after) = ([0; 32], None::<String>);
         loop {
-            let pairs = index.scan("", after.as_deref(), CHUNK)?;
+            let pairs = truth.index.scan("", after.as_deref(), CHUNK)?;
             let Some((last, _)) = pairs.last() else { break };
             after = Some(last.clone());
             let writes: Vec<Write> = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
             let (bytes, hash) = frame(Kind::Chunk, self.sequence, &head, &write_group(&[writes]));
-            file.append(&bytes).map_err(|error| io("writing", error))?;
+            append(&bytes)?;
             head = hash;
         }
         let digest = Sha256::new().chain_update(head).chain_update(self.head).finalize();
@@ -507,20 +640,15 @@ impl Journal {
         let signature = sign.map(|sign| sign(statement.as_bytes())).unwrap_or_default();
         let payload = [self.head.as_slice(), signature.as_bytes()].concat();
         let (bytes, _) = frame(Kind::End, self.sequence, &head, &payload);
-        file.append(&bytes).map_err(|error| io("writing", error))?;
+        append(&bytes)?;
         file.sync().map_err(|error| io("syncing", error))?;
-        self.disk.rename(&temporary, &name).map_err(|error| io("renaming", error))?;
-        self.disk.sync_folder().map_err(|error| io("syncing", error))?;
-        let replaced = std::mem::take(&mut self.segments);
-        self.begin_segment()?;
-        let keep = self.segments.clone();
-        let names = self.disk.list().map_err(|error| io("listing", error))?;
-        let old_checkpoints = names
-            .into_iter()
-            .filter(|other| other.ends_with(".checkpoint") && *other < name)
-            .collect::<Vec<_>>();
-        for old in replaced.into_iter().filter(|old| !keep.contains(old)).chain(old_checkpoints) {
-            self.disk.remove(&old).map_err(|error| StoreError::io("removing", old, error))?;
+        let found = self.disk.read(name).map_err(|error| io("reading back", error))?;
+        if Sha256::digest(&found) != written.finalize() {
+            return Err(StoreError::Damaged {
+                file: name.to_owned(),
+                offset: 0,
+                reason: "what was read back is not what was written".to_owned(),
+            });
         }
         Ok(())
     }

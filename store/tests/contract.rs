@@ -311,8 +311,12 @@ async fn a_journal_that_ends_before_the_index_stops_until_asked_to_rebuild() {
     let file = only_segment(folder.path());
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() / 3 * 2]).unwrap();
-    let error = Store::open(folder.path(), &options(Engine::Sled)).unwrap_err();
-    assert!(matches!(error, StoreError::Behind { journal: 2, index: 3 }), "{error}");
+    for error in [
+        Store::open(folder.path(), &options(Engine::Sled)).unwrap_err(),
+        store::verify(folder.path(), Engine::Sled, "log/", "seal/").unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Behind { journal: 2, index: 3 }), "{error}");
+    }
     std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let error = Store::open(folder.path(), &options(Engine::Sled)).unwrap_err();
     assert!(
@@ -350,4 +354,44 @@ async fn a_checkpoint_replaces_segments_and_is_signed() {
         assert_eq!(store.get("k00007").unwrap().unwrap().version, 8, "versions survive a checkpoint");
         assert_eq!(store.scan("k", None, 9999).unwrap().len(), 2500);
     }
+}
+
+#[tokio::test]
+async fn a_checkpoint_holds_what_the_journal_has_whatever_the_index_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), Engine::Sled);
+    store.commit(put(&[("kept", "1"), ("lost", "1"), ("altered", "1")])).await.unwrap();
+    drop(store);
+    let index = folder.path().join("sled");
+    let spoilt = sled::open(&index).unwrap();
+    spoilt.remove("lost").unwrap();
+    spoilt.insert("altered", b"\0\0\0\0\0\0\0\x012").unwrap();
+    drop(spoilt);
+    let store = open(folder.path(), Engine::Sled);
+    assert_eq!(text(&store, "lost"), None, "the index is spoilt");
+    store.checkpoint().await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(&index).unwrap();
+    let store = open(folder.path(), Engine::Sled);
+    for key in ["kept", "lost", "altered"] {
+        assert_eq!(text(&store, key).as_deref(), Some("1"), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_seal_that_covers_more_than_the_journal_has_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let verify = || store::verify(folder.path(), Engine::Sled, "log/", "seal/");
+    let store = open(folder.path(), Engine::Sled);
+    let mut batch = Batch::new();
+    batch.chain("log/", b"1".to_vec());
+    store.commit(batch).await.unwrap();
+    store.commit(put(&[("seal/00000000000000000001", "s")])).await.unwrap();
+    assert!(matches!(verify(), Err(StoreError::Locked(_))));
+    drop(store);
+    assert_eq!(verify().unwrap().sequence, 2);
+    let index = sled::open(folder.path().join("sled")).unwrap();
+    index.insert("seal/00000000000000000002", b"\0\0\0\0\0\0\0\x03s").unwrap();
+    drop(index);
+    assert!(matches!(verify(), Err(StoreError::Sealed { entries: 1, sealed: 2 })));
 }

@@ -1,4 +1,5 @@
-//! A disk that forgets what was not synced, stopped at every operation: nothing acknowledged is lost.
+//! A disk that forgets what was not synced, stopped at every operation, or full for a while: nothing acknowledged is lost,
+//! and nothing refused comes back.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -6,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use store::disk::{Disk, DiskFile};
-use store::{Batch, Store};
+use store::{Batch, CommitError, Store};
 
 /// What the operating system has, and what of it would survive losing power.
 #[derive(Debug, Default)]
@@ -20,6 +21,14 @@ struct State {
     next: usize,
     /// Operations left before the power fails.
     left: Option<usize>,
+    /// Bytes that can still be written before the disk is full.
+    room: Option<usize>,
+    /// Whether syncing a file fails.
+    sync_fails: bool,
+    /// Whether cutting a file fails.
+    cut_fails: bool,
+    /// Whether what is written of checkpoints arrives altered.
+    alters_checkpoints: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -90,6 +99,9 @@ impl Disk for Forgetful {
 
     fn truncate(&self, name: &str, length: u64) -> io::Result<()> {
         self.with(|state| {
+            if state.cut_fails {
+                return Err(io::Error::other("the file cannot be cut"));
+            }
             let content = state.files.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
             content.truncate(usize::try_from(length).unwrap());
             let content = content.clone();
@@ -127,13 +139,24 @@ impl Disk for Forgetful {
 impl DiskFile for Handle {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.disk.with(|state| {
-            state.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?.extend_from_slice(bytes);
-            Ok(())
+            let fitting = state.room.map_or(bytes.len(), |room| room.min(bytes.len()));
+            if let Some(room) = &mut state.room {
+                *room -= fitting;
+            }
+            let content = state.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
+            content.extend_from_slice(&bytes[..fitting]);
+            if state.alters_checkpoints && self.name.contains(".checkpoint") {
+                *content.last_mut().unwrap() ^= 1;
+            }
+            if fitting == bytes.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
         })
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.disk.with(|state| {
+            if state.sync_fails {
+                return Err(io::Error::other("the file cannot be synced"));
+            }
             let content = state.files[&self.name].clone();
             state.durable.insert(state.identity[&self.name].clone(), content);
             Ok(())
@@ -204,4 +227,91 @@ async fn nothing_acknowledged_is_lost_at_any_write_boundary() {
         boundary += 1;
     }
     assert!(boundary > 50, "the run had {boundary} boundaries");
+}
+
+fn one(key: &str) -> Batch {
+    let mut batch = Batch::new();
+    batch.put(key, vec![7; 50]);
+    batch.chain("log/", key.as_bytes().to_vec());
+    batch
+}
+
+/// The keys that a store has which is opened on what is left of `disk`, with all that was written, synced or not.
+fn found_again(disk: &Forgetful) -> Vec<String> {
+    let (store, _) = Store::on_disk(Box::new(disk.after_power_loss(usize::MAX / 2))).unwrap();
+    let keys: Vec<_> = store.scan("key", None, 99).unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(store.head("log/").unwrap().count, u64::try_from(keys.len()).unwrap());
+    keys
+}
+
+#[tokio::test]
+async fn what_a_full_disk_refused_does_not_come_back_and_with_room_the_next_write_succeeds() {
+    for room in [0, 1, 11, 12, 40, 100] {
+        let disk = Forgetful::default();
+        let (store, _) = Store::on_disk(Box::new(disk.clone())).unwrap();
+        store.commit(one("key1")).await.unwrap();
+        disk.0.lock().unwrap().room = Some(room);
+        assert!(
+            matches!(store.commit(one("key2")).await, Err(CommitError::Store(_))),
+            "{room} bytes of room"
+        );
+        assert!(store.failing().borrow().is_some(), "it says so");
+        assert!(store.try_again().await.is_err());
+        assert_eq!(found_again(&disk), ["key1"], "{room} bytes of room");
+        disk.0.lock().unwrap().room = None;
+        store.commit(one("key3")).await.unwrap();
+        assert!(store.failing().borrow().is_none());
+        assert_eq!(found_again(&disk), ["key1", "key3"]);
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_could_not_be_synced_is_not_there_after_a_restart() {
+    let disk = Forgetful::default();
+    let (store, _) = Store::on_disk(Box::new(disk.clone())).unwrap();
+    store.commit(one("key1")).await.unwrap();
+    disk.0.lock().unwrap().sync_fails = true;
+    assert!(matches!(store.commit(one("key2")).await, Err(CommitError::Store(_))));
+    assert_eq!(found_again(&disk), ["key1"]);
+    disk.0.lock().unwrap().sync_fails = false;
+    store.try_again().await.unwrap();
+    assert!(store.failing().borrow().is_none(), "looking is enough");
+    assert_eq!(found_again(&disk), ["key1"], "and leaves nothing behind");
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_taken_back_is_answered_as_unknown_until_it_is() {
+    let disk = Forgetful::default();
+    let (store, _) = Store::on_disk(Box::new(disk.clone())).unwrap();
+    store.commit(one("key1")).await.unwrap();
+    {
+        let mut state = disk.0.lock().unwrap();
+        (state.sync_fails, state.cut_fails) = (true, true);
+    }
+    assert!(matches!(store.commit(one("key2")).await, Err(CommitError::Unknown(_))));
+    assert_eq!(found_again(&disk), ["key1", "key2"], "which is why nobody may say that it is not there");
+    assert!(store.get("key2").unwrap().is_none());
+    disk.0.lock().unwrap().sync_fails = false;
+    let refused = store.commit(one("key3")).await;
+    assert!(matches!(refused, Err(CommitError::Store(_))), "nothing is written behind it: {refused:?}");
+    disk.0.lock().unwrap().cut_fails = false;
+    store.commit(one("key4")).await.unwrap();
+    assert_eq!(found_again(&disk), ["key1", "key4"]);
+}
+
+#[tokio::test]
+async fn segments_stay_until_their_checkpoint_was_read_back() {
+    let disk = Forgetful::default();
+    let (store, _) = Store::on_disk(Box::new(disk.clone())).unwrap();
+    store.commit(one("key1")).await.unwrap();
+    disk.0.lock().unwrap().alters_checkpoints = true;
+    let error = store.checkpoint().await.unwrap_err().to_string();
+    assert!(error.contains("what was read back is not what was written"), "{error}");
+    store.commit(one("key2")).await.unwrap();
+    assert_eq!(found_again(&disk), ["key1", "key2"]);
+    disk.0.lock().unwrap().alters_checkpoints = false;
+    store.checkpoint().await.unwrap();
+    assert_eq!(found_again(&disk), ["key1", "key2"]);
+    let names: Vec<_> = disk.0.lock().unwrap().files.keys().cloned().collect();
+    assert_eq!(names, ["00000000000000000002.checkpoint", "00000000000000000002.log"]);
 }

@@ -14,6 +14,7 @@ use super::{Exit, Failed};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::network::{Guard, PeerClient, bounded_body, describe};
+use crate::tables::prefix;
 use crate::{clock, tls};
 
 /// Longest wait for this node's own public address.
@@ -24,6 +25,9 @@ const PEERS_ASKED: usize = 3;
 const MAX_SKEW: i64 = trust::token::SKEW;
 /// Days before its end at which a certificate is worth a warning.
 const EXPIRY_WARNING: i64 = 14;
+
+/// Most bytes of the reason why a node is unwell.
+const MAX_REASON: usize = 4096;
 
 enum Verdict {
     Fine(String),
@@ -135,17 +139,17 @@ async fn ports(config: &Config, running: bool) -> anyhow::Result<String> {
 }
 
 fn store(config: &Config, running: bool) -> Verdict {
-    let folder = config.path(&config.store.folder).join("journal");
+    let folder = config.path(&config.store.folder);
     if running {
         return Verdict::Fine("in use by the running node".to_owned());
     }
-    if !folder.exists() {
+    if !folder.join("journal").exists() {
         return Verdict::Fine("not made yet".to_owned());
     }
-    let read = store::disk::Folder::open(&folder)
-        .map_err(anyhow::Error::from)
-        .and_then(|disk| Ok(store::inspect_journal(&disk)?));
-    read.map(|report| format!("journal whole up to commit {}", report.sequence)).into()
+    let read = store::verify(&folder, config.store.engine.into(), prefix::EVENT, prefix::AUDIT_SEAL);
+    read.map_err(anyhow::Error::from)
+        .map(|report| format!("journal whole up to commit {}", report.sequence))
+        .into()
 }
 
 /// What the running node cannot read of its store.
@@ -204,8 +208,13 @@ async fn seen_from_outside(config: &Config) -> anyhow::Result<Vec<(&'static str,
     let get = async |url: String| -> anyhow::Result<(Option<String>, Vec<u8>)> {
         let response = client.get(&url).timeout(LOOK).send().await;
         let response = response.map_err(|error| anyhow::anyhow!("{url}: {}", describe(&error)))?;
-        if !response.status().is_success() {
-            bail!("{url} answered {}", response.status());
+        let status = response.status();
+        if status == http::StatusCode::SERVICE_UNAVAILABLE {
+            let why = bounded_body(response, MAX_REASON).await.map_err(anyhow::Error::msg)?;
+            bail!("{url} answered {status}: {}", String::from_utf8_lossy(&why).trim());
+        }
+        if !status.is_success() {
+            bail!("{url} answered {status}");
         }
         let date = response.headers().get("date").and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok((date, bounded_body(response, trust::did::MAX_DOCUMENT).await.map_err(anyhow::Error::msg)?))

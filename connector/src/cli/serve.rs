@@ -1,6 +1,8 @@
 //! `concordat serve`: run the node.
 
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -11,6 +13,12 @@ use super::output::Output;
 use crate::config::Config;
 use crate::node::Node;
 use crate::telemetry;
+
+/// SIGXFSZ.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// Longest time that stopping may take.
+const STOP: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -27,6 +35,8 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
     let mut terminate = signal(SignalKind::terminate())?;
+    // Caught, so that a write beyond the limit of files fails like one to a full disk, and does not end the node.
+    let _file_too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE))?;
     let node = Node::start(&config).await?;
     let recovery = node.recovery();
     if let Some(reason) = &recovery.rebuilt {
@@ -61,8 +71,23 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         }
     }
     tracing::info!("stopping");
+    let stopped = end_at_latest();
     node.stop().await;
+    drop(stopped);
     Ok(Exit::Success)
+}
+
+/// Ends the program if what this returns is still there when the time to stop is over. Nothing is lost by that: what was
+/// answered is on the disk.
+fn end_at_latest() -> mpsc::Sender<()> {
+    let (sender, stopped) = mpsc::channel();
+    std::thread::spawn(move || {
+        if stopped.recv_timeout(STOP) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::error!("stopping took more than {} s; what was still open is left", STOP.as_secs());
+            std::process::exit(1);
+        }
+    });
+    sender
 }
 
 /// A thread of its own: a read from a terminal cannot be interrupted, and must not hold up the end.

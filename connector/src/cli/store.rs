@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use store::StoreError;
 
-use super::Exit;
 use super::api::Api;
 use super::output::{Output, fields, plain, table, text};
+use super::{Exit, Failed};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::node;
+use crate::tables::prefix;
 
 /// Characters of a record that its row shows; `--json` has more.
 const SHOWN: usize = 60;
@@ -25,7 +26,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// Read the whole journal and check checksums and chain; changes nothing.
+    /// Read the whole journal, check checksums and chain, and that it ends no sooner than the index and the seals of the
+    /// audit log know; changes no record.
     Verify,
     /// Set the index aside and build it anew from the journal.
     Rebuild,
@@ -46,10 +48,15 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     match &arguments.command {
         Command::Aside { remove } => aside(dir, remove.as_deref(), output).await?,
         Command::Verify => {
-            let folder = config.path(&config.store.folder).join("journal");
-            let disk = store::disk::Folder::open(&folder)
-                .with_context(|| format!("opening {}", folder.display()))?;
-            let report = store::inspect_journal(&disk)?;
+            let folder = config.path(&config.store.folder);
+            let verified =
+                store::verify(&folder, config.store.engine.into(), prefix::EVENT, prefix::AUDIT_SEAL);
+            let report = verified.map_err(|error| match error {
+                StoreError::Behind { .. } | StoreError::Damaged { .. } | StoreError::Sealed { .. } => {
+                    anyhow::Error::from(Failed::new(Exit::Invalid, error.to_string()))
+                }
+                error => anyhow::Error::from(error),
+            })?;
             let checkpoint = report
                 .checkpoint
                 .as_ref()

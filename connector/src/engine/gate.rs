@@ -226,6 +226,9 @@ impl Engine {
             Ok(of_persons) => of_persons,
             Err(reason) => return denied(reason),
         };
+        if reads && (noted || of_persons.is_some() || self.promised.of(&agreement).is_some()) {
+            self.can_write_down().await.map_err(Denial::Failed)?;
+        }
         let mut access = None;
         if let Some((of_persons, identifier_type)) =
             of_persons.as_mut().and_then(|one| Some((&mut one.guard, one.identifier_type.take()?)))
@@ -302,6 +305,12 @@ impl Engine {
         let media_type = catalog::Description::from_properties(&asset.properties).media_type_of(distribution);
         let transfer = pid.to_owned();
         Ok(Admission { grant, data_address, media_type, signal, agreement, transfer, read, ticket, access })
+    }
+
+    /// What must be counted does not flow while nothing can be counted.
+    async fn can_write_down(&self) -> Result<(), EngineError> {
+        let is_failing = self.store.failing().borrow().is_some();
+        if is_failing { Ok(self.store.try_again().await?) } else { Ok(()) }
     }
 
     /// Writes down that a read begins, where it is counted or hands on rows about persons.
@@ -401,9 +410,10 @@ impl Engine {
     }
 
     pub(super) async fn write_meters(&self, agreement: &str) {
+        let mut taken = None;
         let changed = self.change_usage(agreement, |usage, batch| {
             let mut whole: HashMap<String, (u64, u64, Timestamp)> = HashMap::new();
-            let ended = self.meters.take_ended(agreement);
+            let ended = &*taken.insert(self.meters.take_ended(agreement));
             self.put_measured(agreement, ended.iter().filter_map(Ended::measured).collect(), batch)?;
             for one in ended {
                 usage.count(&one.metered);
@@ -421,7 +431,7 @@ impl Engine {
                 match one.event() {
                     Some(event) => tables::append_event(batch, &event)?,
                     None => {
-                        let (reads, bytes, at) = whole.entry(one.transfer).or_insert((0, 0, one.at));
+                        let (reads, bytes, at) = whole.entry(one.transfer.clone()).or_insert((0, 0, one.at));
                         *reads += 1;
                         *bytes = bytes.saturating_add(one.metered.bytes);
                         *at = one.at;
@@ -437,8 +447,17 @@ impl Engine {
             }
             Ok(())
         });
-        if let Err(error) = changed.await {
-            tracing::error!(%error, agreement, "reads were not metered");
+        let changed = changed.await;
+        let Some(ended) = taken else {
+            if let Err(error) = changed {
+                tracing::error!(%error, agreement, "reads are not metered yet");
+            }
+            return;
+        };
+        if let Err(error) = changed {
+            tracing::error!(%error, agreement, "reads are not metered yet");
+            // A store that fails takes back what it wrote before it writes again, so that nothing is counted twice.
+            self.meters.put_back(agreement, ended);
         }
         self.meters.written(agreement);
     }

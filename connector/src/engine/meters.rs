@@ -145,6 +145,14 @@ impl Meters {
         })
     }
 
+    /// What was taken could not be written: it is to be written still.
+    pub(super) fn put_back(&self, agreement: &str, mut taken: Vec<Ended>) {
+        self.with(agreement, |meter| {
+            taken.append(&mut meter.ended);
+            meter.ended = taken;
+        });
+    }
+
     pub(super) fn written(&self, agreement: &str) {
         self.with(agreement, |meter| meter.writing = meter.writing.saturating_sub(1));
     }

@@ -20,7 +20,18 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/.well-known/dspace-version", get(versions))
         .route("/.well-known/did.json", get(did_document))
         .route("/.well-known/connector-config", get(connector))
-        .route("/health", get(|| async { "ok\n" }))
+        .route("/health", get(health))
+}
+
+/// `ok`, or 503 with the reason while nothing can be written down here.
+async fn health(State(faces): Shared) -> Response {
+    match faces.engine.store_failing() {
+        None => "ok\n".into_response(),
+        Some(why) => {
+            let text = format!("the store cannot be written: {why}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
 }
 
 async fn versions(State(faces): Shared) -> Response {
