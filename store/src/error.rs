@@ -68,7 +68,7 @@ pub enum StoreError {
     Unknown {
         /// Why the write failed.
         #[source]
-        source: Arc<StoreError>,
+        source: Arc<Self>,
         /// Why what was written could not be removed.
         taking_back: String,
     },
