@@ -37,6 +37,8 @@ const LOADS: [(&str, u64, usize, usize); 4] = [
 const ROUNDS: usize = 3;
 /// Readers that follow the same live data.
 const READERS: usize = 1000;
+/// Live readers that connect at once.
+const OPENING: usize = 64;
 /// Longest wait for any step.
 const STEP: Duration = Duration::from_secs(120);
 
@@ -368,12 +370,17 @@ async fn readers(
     let (open, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let changed = Arc::new(tokio::sync::Notify::new());
     let mut tasks = tokio::task::JoinSet::new();
+    // What is measured is what they cost once they are there: a machine that is busy lets in only so many at a time.
+    let opening = Arc::new(tokio::sync::Semaphore::new(OPENING));
     for _ in 0..READERS {
+        let opening = Arc::clone(&opening);
         let (client, endpoint, token) = (client.clone(), endpoint.clone(), token.clone());
         let (open, told, changed) = (Arc::clone(&open), Arc::clone(&told), Arc::clone(&changed));
         tasks.spawn(async move {
+            let place = opening.acquire().await?;
             let sent =
                 client.get(&endpoint).bearer_auth(&token).header("accept", "text/event-stream").send().await;
+            drop(place);
             let mut chunks = sent?.error_for_status()?.bytes_stream();
             open.fetch_add(1, Ordering::SeqCst);
             changed.notify_one();
