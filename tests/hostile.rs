@@ -42,6 +42,48 @@ struct Case {
     kind: &'static str,
 }
 
+/// After an outage of this node, longer than it tries to deliver, a message still gets that time.
+#[tokio::test]
+async fn an_outage_of_its_own_is_no_silence_of_the_peer() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    node.publish(DATASET, b"a,b\n1,2\n", &[]);
+    node.configure("give_up_after_seconds = 600", "give_up_after_seconds = 8");
+    node.client = world.client();
+    let stranger = Stranger::new(&world);
+    // Refusals for now until so many are left; then it takes everything.
+    let left = Arc::new(AtomicU32::new(u32::MAX));
+    let (asked, mut asks) = tokio::sync::mpsc::unbounded_channel();
+    let answer = Arc::clone(&left);
+    let peer = Peer::serving(&world, |_| {
+        axum::Router::new().fallback(move || {
+            let (left, asked) = (Arc::clone(&answer), asked.clone());
+            async move {
+                let refuse =
+                    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+                let status = if refuse.is_ok() { 503 } else { 200 };
+                let _ = asked.send(status);
+                http::StatusCode::from_u16(status).unwrap()
+            }
+        })
+    });
+    let terms = offer(&stranger, &node).await;
+    let (status, answer) =
+        stranger.send(&node, "POST", "/negotiations/request", &request(&terms, &peer.address)).await;
+    assert_eq!(status, 201, "{answer}");
+    assert_eq!(asks.recv().await, Some(503));
+    node.kill();
+    let outage = tokio::time::timeout(Duration::from_secs(9), std::future::pending::<()>());
+    assert!(outage.await.is_err());
+    while asks.try_recv().is_ok() {}
+    left.store(1, Ordering::SeqCst);
+    node.start();
+    assert_eq!(asks.recv().await, Some(503), "a failure that passes");
+    assert_eq!(asks.recv().await, Some(200), "it is tried again");
+}
+
 #[tokio::test]
 async fn every_bad_message_gets_a_clear_error_and_changes_nothing() {
     let world = World::new();

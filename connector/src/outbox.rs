@@ -16,6 +16,7 @@ use protocol::wire::{
 use protocol::{Failure, MessageId};
 use reqwest::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a peer's "not found", "conflict" and "unauthorised" are taken for a passing state: it may be restarting, may
 /// not have digested our answer to its request before this message came, or may not have seen our DID document yet.
-const SETTLING: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// What delivers. Clones share it.
 #[derive(Debug, Clone)]
@@ -190,18 +191,20 @@ impl Outbox {
     ) -> Option<Outcome> {
         let mut pause = FIRST_PAUSE;
         let mut uncertain = false;
+        // Since when this node tries: an outage of its own is nobody's silence.
+        let mut first = None;
         loop {
             let places = withdrawn.run_until_cancelled(self.places_for(engine, entry)).await?;
+            let began = *first.get_or_insert_with(Instant::now);
             let attempt = self.attempt(engine, entry).await;
             drop(places);
             let reason = match attempt {
                 Attempt::Taken(body, token) => return Some(Outcome::Taken(body, token)),
                 Attempt::Refused(status, reason) => {
-                    let age = clock::now().duration_since(entry.since);
                     let passing = matches!(
                         status,
                         StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNAUTHORIZED
-                    ) && age < SETTLING;
+                    ) && began.elapsed() < SETTLING;
                     if !passing {
                         if uncertain && self.was_taken(engine, entry).await {
                             return Some(Outcome::Taken(Vec::new(), None));
@@ -215,16 +218,14 @@ impl Outbox {
                     reason
                 }
             };
-            let age = clock::now().duration_since(entry.since);
-            if age >= jiff::SignedDuration::from_secs(i64::from(self.inner.settings.give_up_after_seconds)) {
+            let age = began.elapsed();
+            if age >= Duration::from_secs(self.inner.settings.give_up_after_seconds.into()) {
                 let reason = format!("gave up after {} s: {reason}", age.as_secs());
                 return Some(Outcome::Failed(Failure { reason, refused: false }));
             }
             tracing::debug!(pid = entry.pid, %reason, "a message is tried again");
             let nap = pause.mul_f64(0.5 + ids::fraction());
-            withdrawn
-                .run_until_cancelled(tokio::time::sleep_until(tokio::time::Instant::now() + nap))
-                .await?;
+            withdrawn.run_until_cancelled(tokio::time::sleep_until(Instant::now() + nap)).await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
