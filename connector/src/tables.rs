@@ -665,7 +665,9 @@ fn page<T: DeserializeOwned>(
     let mut records = Vec::new();
     // Until the page is full: one that is short is taken for the last.
     while records.len() < limit {
-        let pairs = store.scan(prefix, after.as_deref(), limit - records.len())?;
+        let wanted = limit - records.len();
+        let pairs = store.scan(prefix, after.as_deref(), wanted)?;
+        let is_last = pairs.len() < wanted;
         let Some((last, _)) = pairs.last() else { break };
         after = Some(last.clone());
         for (key, found) in pairs.into_iter().filter(|(key, _)| key != form::FENCE) {
@@ -678,6 +680,9 @@ fn page<T: DeserializeOwned>(
                     "a record cannot be read and is set aside; `concordat store aside` shows it"
                 ),
             }
+        }
+        if is_last {
+            break;
         }
     }
     Ok(records)
