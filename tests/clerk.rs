@@ -90,6 +90,12 @@ async fn from_offer_to_rows_and_back_to_no() {
         assert!(text.contains(&format!("{kind} of did:web:")), "{text}");
     }
     assert!(text.contains("with its token") && !text.contains("without a token"), "{text}");
+    // What is printed for people is the same document.
+    let printed = world.folder.path().join("printed.json");
+    std::fs::write(&printed, provider.run(&["agreements", "export", &agreement]).stdout).unwrap();
+    let verified =
+        Command::new(PROGRAM).args(["agreement", "verify", printed.to_str().unwrap()]).output().unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     let altered = std::fs::read_to_string(&dossier).unwrap().replace("\"distribute\"", "\"sell\"");
     std::fs::write(&dossier, altered).unwrap();
     let verified =
