@@ -108,6 +108,19 @@ fn nothing_dials_strangers_but_through_the_guarded_client() {
     }
 }
 
+/// A task that nobody tracks outlives its node, and what it was to write down is lost at the stop.
+#[test]
+fn what_goes_on_beside_a_node_is_tracked() {
+    // One is waited for where it is spawned, the other is a test's.
+    const MAY: &[&str] = &["connector/src/http.rs", "connector/src/network.rs", "connector/src/cli/"];
+    for path in sources("connector") {
+        let name = path.to_str().unwrap().rsplit_once("/../").unwrap().1.to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let may = MAY.iter().any(|may| name.starts_with(may));
+        assert!(may || !text.contains("tokio::spawn("), "{name} spawns a task; use tasks::Tasks");
+    }
+}
+
 #[test]
 fn only_the_engine_steps_and_only_one_file_names_josekit() {
     for path in sources("connector") {

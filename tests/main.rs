@@ -10,6 +10,7 @@ mod clerk;
 mod compliance;
 mod conformance;
 mod dataplane;
+mod deliveries;
 mod demo;
 mod documents;
 mod faults;

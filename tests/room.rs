@@ -3,9 +3,12 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use trust::did::segment;
 
-use crate::support::{Node, World};
+use crate::streams::door;
+use crate::support::{Node, PURPOSE, World, answer};
+use crate::usage::{agree_with, c, permission};
 
 /// Lets the files of a running node grow to `bytes` at most.
 fn limit(node: &Node, bytes: &str) {
@@ -55,4 +58,78 @@ async fn a_node_without_room_says_so_goes_on_with_room_and_stops_without() {
     }
     node.stop();
     node.text(&["store", "verify"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_nothing_flows_that_must_be_counted_and_what_flows_is_metered_later() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let file = world.folder.path().join("rows.csv");
+    std::fs::write(&file, "row\n1\n").unwrap();
+    let counted = permission(&[c("count", "lteq", "7")]);
+    let counted = agree_with(&world, &provider, &consumer, file.to_str().unwrap(), &counted, &[]);
+    provider.publish("urn:test:open", b"row\n1\n", &[]);
+    let open = consumer.json(&["negotiate", &provider.did, "urn:test:open", "--purpose", PURPOSE]);
+    let open = open["contractAgreementId"].as_str().unwrap().to_owned();
+    let doors = [door(&consumer, &counted).await, door(&consumer, &open).await];
+    let read = async |number: usize| {
+        let (endpoint, token) = &doors[number];
+        answer(consumer.client.get(endpoint).bearer_auth(token).send().await.unwrap()).await
+    };
+    let path = |agreement: &str| format!("/v4/contractagreements/{}", segment(agreement));
+    let is_read = |requests: u64| move |one: &Value| one["urn:concordat:requests"].as_u64() == Some(requests);
+    assert_eq!((read(0).await.0, read(1).await.0), (200, 200));
+    provider.until(&path(&open), is_read(1)).await;
+    limit(&provider, "1");
+    let (status, said) = read(0).await;
+    assert_eq!(status, 503, "{said}");
+    assert!(said.to_string().contains("what must be counted: there is no room left"), "{said}");
+    for _ in 0..3 {
+        assert_eq!(read(1).await.0, 200, "nobody counts these");
+    }
+    limit(&provider, "unlimited");
+    let found = provider.until(&path(&open), is_read(4)).await;
+    assert_eq!(found["urn:concordat:bytes"], 4 * "row\n1\n".len(), "{found}");
+    assert_eq!(read(0).await.0, 200);
+    provider.until(&path(&counted), is_read(2)).await;
+    // What was kept in memory is written at the stop as well, once there is room.
+    limit(&provider, "1");
+    assert_eq!(read(1).await.0, 200);
+    limit(&provider, "unlimited");
+    provider.stop();
+    provider.start();
+    provider.client = world.client();
+    provider.until(&path(&open), is_read(5)).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_lost_its_end_or_is_damaged_is_told_by_the_exit_code() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    node.publish("urn:test:rows", b"row\n1\n", &[]);
+    node.stop();
+    node.text(&["store", "verify"]);
+    let journal = node.dir.join("store/journal");
+    let mut segments: Vec<_> = std::fs::read_dir(&journal).unwrap().map(|one| one.unwrap().path()).collect();
+    segments.sort();
+    let segment = segments.pop().unwrap();
+    let whole = std::fs::read(&segment).unwrap();
+    let verdict = |bytes: &[u8]| {
+        std::fs::write(&segment, bytes).unwrap();
+        let done = node.run(&["store", "verify"]);
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    // A torn last write is cut off silently at a start, for it was never answered; here the index knows better.
+    let (code, said) = verdict(&whole[..whole.len() - 1]);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("index"), "{said}");
+    let (code, said) = verdict(&whole[..whole.len() / 2]);
+    assert_eq!(code, Some(5), "{said}");
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    let (code, said) = verdict(&damaged);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("damaged"), "{said}");
+    let (code, said) = verdict(&whole);
+    assert_eq!(code, Some(0), "{said}");
 }

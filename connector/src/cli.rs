@@ -10,6 +10,7 @@ mod catalog;
 mod certificates;
 mod compliance;
 mod credentials;
+mod deliveries;
 mod demo;
 mod describe;
 mod doctor;
@@ -138,6 +139,8 @@ enum Command {
     /// Transfers: list, show, start, suspend, resume, complete, stop.
     #[command(visible_alias = "transfer")]
     Transfers(transfers::Arguments),
+    /// Messages that others do not have: list, send again, drop.
+    Deliveries(deliveries::Arguments),
     /// Read data under an agreement, to a file or to standard output.
     Pull(pull::Arguments),
     /// Use a shared dataset under a name: finds or negotiates the agreement, and gives an address that stays.
@@ -245,6 +248,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Policy(arguments) => policy::run(&arguments, output),
         Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
         Command::Doctor => doctor::run(dir, output).await,
+        Command::Deliveries(arguments) => deliveries::run(dir, &arguments, output).await,
         Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
         Command::Mim(arguments) => mim::run(dir, &arguments, output).await,
         Command::Probe(arguments) => mim::probe(&arguments, output).await,

@@ -447,6 +447,8 @@ pub struct Bounds {
     pub deliveries: u32,
     /// Most messages on their way at once to one participant, and to one origin (scheme, host and port).
     pub deliveries_per_peer: u32,
+    /// Most messages that wait for one participant: beyond, no process with it is begun or moved on, but for its end.
+    pub waiting_per_peer: u32,
     /// Most pushes at once.
     pub pushes: u32,
     /// Most pushes at once for one participant.
@@ -475,6 +477,7 @@ impl Default for Bounds {
             open_reads_per_minute: 600,
             deliveries: 256,
             deliveries_per_peer: 16,
+            waiting_per_peer: 4096,
             pushes: 64,
             pushes_per_peer: 8,
             open_negotiations: 1000,
@@ -496,6 +499,7 @@ impl Bounds {
             self.open_reads_per_minute,
             self.deliveries,
             self.deliveries_per_peer,
+            self.waiting_per_peer,
             self.pushes,
             self.pushes_per_peer,
             self.open_negotiations,

@@ -15,6 +15,7 @@ mod compliance;
 mod credential_check;
 mod credentials;
 mod data_requests;
+mod deliveries;
 mod directory;
 mod duties;
 mod evidence;
@@ -62,6 +63,7 @@ use self::claims::Claims;
 use self::credential_check::Fetched;
 pub use self::credentials::Held;
 pub use self::data_requests::Wish;
+pub use self::deliveries::Delivery;
 pub(crate) use self::directory::MEMBERS_PATH;
 pub use self::directory::Participant;
 use self::duties::Deadlines;
@@ -106,6 +108,7 @@ use crate::search::{SearchError, SearchIndex};
 use crate::streams::Streams;
 use crate::subject_keys::SubjectKeys;
 use crate::tables::{self, Event, OutboxEntry, ProcessKind, TransferRecord};
+use crate::tasks::Tasks;
 use crate::vault::{Vault, VaultError};
 
 /// A store that cannot be written is tried again after so long.
@@ -190,6 +193,7 @@ pub struct Engine {
     client: PeerClient,
     guard: Guard,
     outbox: Outbox,
+    tasks: Tasks,
     streams: Arc<Streams>,
     used_tokens: UsedTokens,
     /// Most statements about duties that are kept of each party of an agreement.
@@ -273,6 +277,8 @@ pub struct Parts {
     pub guard: Guard,
     /// What delivers.
     pub outbox: Outbox,
+    /// What goes on beside.
+    pub tasks: Tasks,
     /// Key of the bearer tokens of streams.
     pub stream_key: Vec<u8>,
     /// What is known of purposes and places.
@@ -304,6 +310,7 @@ impl Engine {
             client: parts.client,
             guard: parts.guard,
             outbox: parts.outbox,
+            tasks: parts.tasks,
             streams: Arc::default(),
             used_tokens,
             locks: Locks::default(),
@@ -362,17 +369,11 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub async fn resume(self: &Arc<Self>) -> Result<usize, EngineError> {
-        let mut after: Option<String> = None;
-        let mut resumed = 0;
-        loop {
-            let page =
-                tables::list::<OutboxEntry>(&self.store, tables::prefix::OUTBOX, after.as_deref(), 500)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (_, entry) in page {
-                self.outbox.deliver(self, entry);
-                resumed += 1;
-            }
+        let mut waiting: Vec<OutboxEntry> = tables::all(&self.store, tables::prefix::OUTBOX)?;
+        waiting.sort_by_key(|entry| entry.since);
+        let resumed = waiting.len();
+        for entry in waiting {
+            self.outbox.deliver(self, entry);
         }
         self.finish_ending().await?;
         self.settle_reads().await?;
@@ -451,6 +452,12 @@ impl Engine {
         }
     }
 
+    /// What goes on beside.
+    #[must_use]
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// The running streams.
     #[must_use]
     pub const fn streams(&self) -> &Arc<Streams> {
@@ -512,8 +519,7 @@ impl Engine {
     }
 
     /// Takes a message that was overtaken out of the outbox.
-    async fn forget(&self, message: &MessageId) -> Result<(), EngineError> {
-        let mut batch = Batch::new();
+    async fn forget(&self, message: &MessageId, mut batch: Batch) -> Result<(), EngineError> {
         batch.delete(tables::outbox(message.as_str()));
         self.commit(batch).await.map(|_| ())
     }
@@ -532,6 +538,7 @@ impl Engine {
         for effect in effects {
             match effect {
                 Effect::Send(message) => {
+                    self.has_room_for(peer, &message.path)?;
                     let entry = OutboxEntry {
                         kind,
                         pid: pid.to_owned(),

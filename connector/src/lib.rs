@@ -27,6 +27,7 @@ mod sources;
 mod streams;
 mod subject_keys;
 pub mod tables;
+pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 mod vault;

@@ -21,6 +21,7 @@ use crate::resolver::Resolver;
 use crate::search::SearchIndex;
 use crate::sources::Sources;
 use crate::subject_keys::SubjectKeys;
+use crate::tasks::Tasks;
 use crate::vault::Vault;
 use crate::{secrets, sources, tls};
 
@@ -88,6 +89,7 @@ impl Node {
         ));
         let stop = CancellationToken::new();
         let outbox = Outbox::new(config.delivery.clone(), config.limits, stop.clone());
+        let tasks = Tasks::new(stop.clone());
         let known = known_terms(config)?;
         let vault = Vault::open(config)?;
         let personal_key = secrets::read_or_make(&config.path(&config.personal.key))?.into_bytes();
@@ -100,6 +102,7 @@ impl Node {
             client,
             guard,
             outbox: outbox.clone(),
+            tasks,
             stream_key,
             known,
             vault,
@@ -200,6 +203,7 @@ impl Node {
         self.listeners.close();
         self.listeners.wait().await;
         self.outbox.drained().await;
+        self.engine.tasks().ended().await;
         self.engine.write_all_meters().await;
         if let Err(error) = self.engine.settle_handed().await {
             tracing::error!(%error, "who was among the rows was not written");

@@ -1,25 +1,31 @@
 //! Delivers messages: at once, again with backoff, until taken, refused, or given up.
 //!
 //! An entry stands in the store from the commit that made it to the commit of its outcome, so a restart takes it up
-//! again. Each has a task of its own. How many talk at once is bounded, in total, for each participant and for each origin
-//! that they talk to: one that does not answer holds up its own messages only. A part of the total is kept for whoever
-//! this node knows.
+//! again. What goes to one participant at one origin is a [`line`] with a task of its own, in the order in which it was
+//! written. How many talk at once is bounded, in total, for each participant and for each origin: one that does not answer
+//! holds up its own messages only. A part of the total is kept for whoever this node knows.
+
+mod line;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use protocol::wire::{
     ContractNegotiation, ContractNegotiationError, TransferError, TransferProcess, reason_text,
 };
 use protocol::{Failure, MessageId};
 use reqwest::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::line::{Line, Trip, Trouble, Turn};
 use crate::config::{Bounds, Delivery};
 use crate::engine::{Engine, EngineError};
 use crate::network::{bounded_body, describe};
@@ -27,12 +33,10 @@ use crate::shares::{Shares, one_of_each, places};
 use crate::tables::{OutboxEntry, ProcessKind};
 use crate::{clock, ids};
 
+pub use self::line::Attempts;
+
 /// Largest answer of a peer, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
-/// First pause before a repeat.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause before a repeat.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a peer's "not found", "conflict" and "unauthorised" are taken for a passing state: it may be restarting, may
 /// not have digested our answer to its request before this message came, or may not have seen our DID document yet.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -50,20 +54,65 @@ struct Inner {
     strangers: Arc<Semaphore>,
     /// Of each participant and each origin.
     shares: Shares<String>,
+    /// Most attempts of a line at once.
+    at_once: usize,
+    /// Most messages that wait for a participant before no further process is begun or moved with it.
+    waiting_per_peer: usize,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// What is being delivered.
-    running: Mutex<HashMap<MessageId, Delivering>>,
+    deliveries: Mutex<Deliveries>,
     settings: Delivery,
 }
 
-/// A message that is being delivered.
+/// To whom, and where: one line each.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Direction {
+    peer: String,
+    /// What is no address has a line of its own, and is refused there.
+    origin: String,
+}
+
+impl Direction {
+    fn of(entry: &OutboxEntry) -> Self {
+        let origin = url::Url::parse(&entry.address).map(|address| address.origin().ascii_serialization());
+        Self { peer: entry.peer.clone(), origin: origin.unwrap_or_else(|_| entry.address.clone()) }
+    }
+}
+
+/// What is being delivered.
 #[derive(Debug, Default)]
+struct Deliveries {
+    lines: HashMap<Direction, (Line, Arc<Notify>)>,
+    messages: HashMap<MessageId, Delivering>,
+    /// Of each participant, over all its lines.
+    waiting: HashMap<String, usize>,
+    /// How many were handed over.
+    handed_over: u64,
+}
+
+/// A message that is being delivered.
+#[derive(Debug)]
 struct Delivering {
+    direction: Direction,
+    turn: Turn,
     /// The token of the last attempt.
     token: Option<String>,
     /// Set when it is not to be tried again.
     withdrawn: CancellationToken,
+}
+
+impl Deliveries {
+    /// Takes a message out, as far as it is there.
+    fn remove(&mut self, message: &MessageId) -> Option<Delivering> {
+        let delivering = self.messages.remove(message)?;
+        if let Entry::Occupied(mut waiting) = self.waiting.entry(delivering.direction.peer.clone()) {
+            *waiting.get_mut() -= 1;
+            if *waiting.get() == 0 {
+                waiting.remove();
+            }
+        }
+        Some(delivering)
+    }
 }
 
 enum Outcome {
@@ -78,7 +127,15 @@ enum Attempt {
     /// Refused for good, with the status.
     Refused(StatusCode, String),
     /// Worth another try; the peer may have taken it all the same.
-    Later(String),
+    Later(Trouble, String),
+}
+
+/// What came of an attempt, for the line.
+enum Ended {
+    /// The message is over; whether the origin answered.
+    Over(bool),
+    /// It has been tried since then, and is to be tried again for this reason.
+    Again(Instant, Trouble, String),
 }
 
 impl Outbox {
@@ -89,9 +146,11 @@ impl Outbox {
             all: places(bounds.deliveries),
             strangers: places(bounds.deliveries - bounds.deliveries / 4),
             shares: Shares::new(bounds.deliveries_per_peer),
+            at_once: usize::try_from(bounds.deliveries_per_peer).unwrap_or(usize::MAX),
+            waiting_per_peer: usize::try_from(bounds.waiting_per_peer).unwrap_or(usize::MAX),
             tasks: TaskTracker::new(),
             stop,
-            running: Mutex::default(),
+            deliveries: Mutex::default(),
             settings,
         };
         Self { inner: Arc::new(inner) }
@@ -100,32 +159,61 @@ impl Outbox {
     /// Delivers `entry`, which the store already has. A second call for the same message does nothing: at start, a
     /// message may be found in the store just as the step that made it hands it over.
     pub(crate) fn deliver(&self, engine: &Arc<Engine>, entry: OutboxEntry) {
-        let withdrawn = match self.running().entry(entry.message.id.clone()) {
-            Entry::Occupied(_) => return,
-            Entry::Vacant(place) => place.insert(Delivering::default()).withdrawn.clone(),
-        };
-        let (outbox, engine) = (self.clone(), Arc::clone(engine));
-        self.inner.tasks.spawn(async move {
-            let id = entry.message.id.clone();
-            tokio::select! {
-                () = outbox.inner.stop.cancelled() => {}
-                () = outbox.run(&engine, entry, &withdrawn) => {}
-            }
-            outbox.running().remove(&id);
+        let mut guard = self.deliveries();
+        let deliveries = &mut *guard;
+        let Entry::Vacant(place) = deliveries.messages.entry(entry.message.id.clone()) else { return };
+        let direction = Direction::of(&entry);
+        deliveries.handed_over += 1;
+        let turn = (entry.since, deliveries.handed_over);
+        place.insert(Delivering {
+            direction: direction.clone(),
+            turn,
+            token: None,
+            withdrawn: CancellationToken::new(),
         });
+        *deliveries.waiting.entry(entry.peer.clone()).or_default() += 1;
+        match deliveries.lines.entry(direction.clone()) {
+            Entry::Occupied(mut found) => {
+                let (line, changed) = found.get_mut();
+                line.add(turn, Arc::new(entry), Instant::now());
+                changed.notify_one();
+            }
+            Entry::Vacant(place) => {
+                let (line, changed) = place.insert((Line::default(), Arc::default()));
+                line.add(turn, Arc::new(entry), Instant::now());
+                let (outbox, engine, changed) = (self.clone(), Arc::clone(engine), Arc::clone(changed));
+                self.inner.tasks.spawn(async move { outbox.carry(&engine, &direction, &changed).await });
+            }
+        }
     }
 
     /// Does not try again to deliver `message`; an attempt on the way comes to its end.
     pub(crate) fn withdraw(&self, message: &MessageId) {
-        if let Some(delivering) = self.running().remove(message) {
-            delivering.withdrawn.cancel();
+        let mut deliveries = self.deliveries();
+        let Some(delivering) = deliveries.remove(message) else { return };
+        delivering.withdrawn.cancel();
+        if let Some((line, changed)) = deliveries.lines.get_mut(&delivering.direction) {
+            line.remove(delivering.turn);
+            changed.notify_one();
         }
     }
 
     /// The token that went with the last attempt to deliver `message`; `None` before the first one, and for what is not
     /// being delivered.
     pub(crate) fn token_sent(&self, message: &MessageId) -> Option<String> {
-        self.running().get(message)?.token.clone()
+        self.deliveries().messages.get(message)?.token.clone()
+    }
+
+    /// How the delivery of `message` stands; `None` for what is not being delivered.
+    pub(crate) fn attempts(&self, message: &MessageId) -> Option<Attempts> {
+        let deliveries = self.deliveries();
+        let delivering = deliveries.messages.get(message)?;
+        deliveries.lines.get(&delivering.direction)?.0.attempts(delivering.turn)
+    }
+
+    /// Whether as many messages wait for `peer` as may.
+    pub(crate) fn is_full_for(&self, peer: &str) -> bool {
+        self.deliveries().waiting.get(peer).is_some_and(|waiting| *waiting >= self.inner.waiting_per_peer)
     }
 
     /// Waits until all tasks have ended; call it after the stop.
@@ -134,100 +222,165 @@ impl Outbox {
         self.inner.tasks.wait().await;
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<MessageId, Delivering>> {
-        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deliveries(&self) -> std::sync::MutexGuard<'_, Deliveries> {
+        self.inner.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, engine: &Arc<Engine>, entry: OutboxEntry, withdrawn: &CancellationToken) {
-        let outcome = self.until_outcome(engine, &entry, withdrawn).await;
-        let Some(outcome) = outcome else { return };
+    /// Carries the messages of a line until there are none.
+    async fn carry(&self, engine: &Arc<Engine>, direction: &Direction, changed: &Notify) {
+        let mut attempts = JoinSet::new();
+        loop {
+            let room = self.inner.at_once.saturating_sub(attempts.len());
+            let at_most = Duration::from_secs(self.inner.settings.give_up_after_seconds.into());
+            let next = {
+                let mut deliveries = self.deliveries();
+                let Some((line, _)) = deliveries.lines.get_mut(direction) else { return };
+                if line.is_empty() && attempts.is_empty() {
+                    deliveries.lines.remove(direction);
+                    return;
+                }
+                line.next(Instant::now(), room, at_most)
+            };
+            for trip in next.trips {
+                let (outbox, engine) = (self.clone(), Arc::clone(engine));
+                attempts.spawn(async move { outbox.make(&engine, trip).await });
+            }
+            for (turn, entry, reason) in next.given_up {
+                let (outbox, engine) = (self.clone(), Arc::clone(engine));
+                attempts.spawn(async move {
+                    let reported = outbox.report(&engine, &entry, given_up(at_most, &reason)).await;
+                    (turn, entry.message.id.clone(), over(Instant::now(), reported, false))
+                });
+            }
+            let look_again = next.look_again;
+            tokio::select! {
+                biased;
+                () = self.inner.stop.cancelled() => return attempts.shutdown().await,
+                Some(ended) = attempts.join_next() => self.ended(direction, ended),
+                () = changed.notified() => {}
+                () = async { tokio::time::sleep_until(look_again.unwrap_or_else(Instant::now)).await },
+                    if look_again.is_some() => {}
+            }
+        }
+    }
+
+    fn ended(&self, direction: &Direction, ended: Result<(Turn, MessageId, Ended), tokio::task::JoinError>) {
+        // What panics is caught in the attempt, and nobody aborts one before the stop.
+        let Ok((turn, message, ended)) = ended else { return };
+        let mut deliveries = self.deliveries();
+        if matches!(ended, Ended::Over(_)) {
+            // One that was withdrawn and handed over anew has another turn.
+            if deliveries.messages.get(&message).is_some_and(|delivering| delivering.turn == turn) {
+                deliveries.remove(&message);
+            }
+        }
+        let Some((line, _)) = deliveries.lines.get_mut(direction) else { return };
+        match ended {
+            Ended::Over(answered) => line.over(turn, answered),
+            Ended::Again(since, trouble, reason) => {
+                line.again(turn, since, Instant::now(), (trouble, reason), ids::fraction());
+            }
+        }
+    }
+
+    /// Makes an attempt, and reports what came of it where the message is over.
+    async fn make(&self, engine: &Arc<Engine>, trip: Trip) -> (Turn, MessageId, Ended) {
+        let (turn, id) = (trip.turn, trip.entry.message.id.clone());
+        let made = AssertUnwindSafe(self.try_once(engine, &trip)).catch_unwind().await;
+        let ended = made.unwrap_or_else(|_| {
+            tracing::error!(pid = trip.entry.pid, message = %id, "delivering a message failed; it is tried again at the next start");
+            Ended::Over(false)
+        });
+        (turn, id, ended)
+    }
+
+    async fn try_once(&self, engine: &Arc<Engine>, trip: &Trip) -> Ended {
+        let entry = &*trip.entry;
+        let withdrawn = {
+            let deliveries = self.deliveries();
+            let delivering = deliveries.messages.get(&entry.message.id);
+            let Some(delivering) = delivering else { return Ended::Over(false) };
+            delivering.withdrawn.clone()
+        };
+        let Some(places) = withdrawn.run_until_cancelled(self.places_for(engine, entry)).await else {
+            return Ended::Over(false);
+        };
+        // Since when this node tries: an outage of its own is nobody's silence.
+        let since = trip.tried_since.unwrap_or_else(Instant::now);
+        let attempt = self.attempt(engine, entry).await;
+        drop(places);
+        let (trouble, reason) = match attempt {
+            Attempt::Taken(body, token) => {
+                let reported = self.report(engine, entry, Outcome::Taken(body, token)).await;
+                return over(since, reported, true);
+            }
+            Attempt::Refused(status, reason) => {
+                let passing =
+                    matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNAUTHORIZED)
+                        && since.elapsed() < SETTLING;
+                if !passing {
+                    let outcome = if trip.may_be_taken && self.was_taken(engine, entry).await {
+                        Outcome::Taken(Vec::new(), None)
+                    } else {
+                        Outcome::Failed(Failure { reason, refused: true })
+                    };
+                    return over(since, self.report(engine, entry, outcome).await, true);
+                }
+                (Trouble::Refused, reason)
+            }
+            Attempt::Later(trouble, reason) => (trouble, reason),
+        };
+        let at_most = Duration::from_secs(self.inner.settings.give_up_after_seconds.into());
+        if since.elapsed() >= at_most {
+            let reported = self.report(engine, entry, given_up(since.elapsed(), &reason)).await;
+            return over(since, reported, matches!(trouble, Trouble::Message | Trouble::Refused));
+        }
+        tracing::debug!(pid = entry.pid, %reason, "a message is tried again");
+        Ended::Again(since, trouble, reason)
+    }
+
+    /// Writes down what came of a message; the error is that of a store that did not take it.
+    async fn report(
+        &self,
+        engine: &Arc<Engine>,
+        entry: &OutboxEntry,
+        outcome: Outcome,
+    ) -> Result<(), String> {
         let (pid, id) = (entry.pid.as_str(), entry.message.id.clone());
         let reported = match (entry.kind, outcome) {
-            (ProcessKind::Acceptance, Outcome::Taken(..)) => engine.acceptance_told(&entry, Ok(())).await,
+            (ProcessKind::Acceptance, Outcome::Taken(..)) => engine.acceptance_told(entry, Ok(())).await,
             (ProcessKind::Acceptance, Outcome::Failed(failure)) => {
-                engine.acceptance_told(&entry, Err(failure)).await
+                engine.acceptance_told(entry, Err(failure)).await
             }
-            (ProcessKind::Agreement, Outcome::Taken(..)) => engine.duty_told(pid, &id, Ok(())).await,
-            (ProcessKind::Agreement, Outcome::Failed(failure)) => {
-                engine.duty_told(pid, &id, Err(failure)).await
-            }
+            (ProcessKind::Agreement, Outcome::Taken(..)) => engine.duty_told(entry, Ok(())).await,
+            (ProcessKind::Agreement, Outcome::Failed(failure)) => engine.duty_told(entry, Err(failure)).await,
             (ProcessKind::Issuance | ProcessKind::Notice, Outcome::Taken(..)) => {
-                engine.holder_told(&entry, Ok(())).await
+                engine.holder_told(entry, Ok(())).await
             }
             (ProcessKind::Issuance | ProcessKind::Notice, Outcome::Failed(failure)) => {
-                engine.holder_told(&entry, Err(failure)).await
+                engine.holder_told(entry, Err(failure)).await
             }
             (ProcessKind::Negotiation, Outcome::Taken(body, token)) => {
                 let reply =
                     protocol::wire::parse::<ContractNegotiation>(&body).ok().map(|reply| reply.message);
-                engine.negotiation_acknowledged(pid, id, reply, engine.said(&entry, token)).await
+                engine.negotiation_acknowledged(pid, id, reply, engine.said(entry, token)).await
             }
             (ProcessKind::Negotiation, Outcome::Failed(failure)) => {
-                engine.negotiation_failed(pid, id, failure).await
+                engine.negotiation_failed(entry, failure).await
             }
-            (ProcessKind::Statement, Outcome::Taken(..)) => engine.statement_told(&entry, Ok(())).await,
+            (ProcessKind::Statement, Outcome::Taken(..)) => engine.statement_told(entry, Ok(())).await,
             (ProcessKind::Statement, Outcome::Failed(failure)) => {
-                engine.statement_told(&entry, Err(failure)).await
+                engine.statement_told(entry, Err(failure)).await
             }
             (ProcessKind::Transfer, Outcome::Taken(body, _)) => {
                 let reply = protocol::wire::parse::<TransferProcess>(&body).ok().map(|reply| reply.message);
                 engine.transfer_acknowledged(pid, id, reply).await
             }
-            (ProcessKind::Transfer, Outcome::Failed(failure)) => {
-                engine.transfer_failed(pid, id, failure).await
-            }
+            (ProcessKind::Transfer, Outcome::Failed(failure)) => engine.transfer_failed(entry, failure).await,
         };
-        if let Err(error) = reported {
-            tracing::error!(%error, pid, message = %entry.message.id, "the outcome of a delivery was not written");
-        }
-    }
-
-    /// Tries until there is an outcome; `None` when the message was withdrawn meanwhile.
-    async fn until_outcome(
-        &self,
-        engine: &Arc<Engine>,
-        entry: &OutboxEntry,
-        withdrawn: &CancellationToken,
-    ) -> Option<Outcome> {
-        let mut pause = FIRST_PAUSE;
-        let mut uncertain = false;
-        // Since when this node tries: an outage of its own is nobody's silence.
-        let mut first = None;
-        loop {
-            let places = withdrawn.run_until_cancelled(self.places_for(engine, entry)).await?;
-            let began = *first.get_or_insert_with(Instant::now);
-            let attempt = self.attempt(engine, entry).await;
-            drop(places);
-            let reason = match attempt {
-                Attempt::Taken(body, token) => return Some(Outcome::Taken(body, token)),
-                Attempt::Refused(status, reason) => {
-                    let passing = matches!(
-                        status,
-                        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNAUTHORIZED
-                    ) && began.elapsed() < SETTLING;
-                    if !passing {
-                        if uncertain && self.was_taken(engine, entry).await {
-                            return Some(Outcome::Taken(Vec::new(), None));
-                        }
-                        return Some(Outcome::Failed(Failure { reason, refused: true }));
-                    }
-                    reason
-                }
-                Attempt::Later(reason) => {
-                    uncertain = true;
-                    reason
-                }
-            };
-            let age = began.elapsed();
-            if age >= Duration::from_secs(self.inner.settings.give_up_after_seconds.into()) {
-                let reason = format!("gave up after {} s: {reason}", age.as_secs());
-                return Some(Outcome::Failed(Failure { reason, refused: false }));
-            }
-            tracing::debug!(pid = entry.pid, %reason, "a message is tried again");
-            let nap = pause.mul_f64(0.5 + ids::fraction());
-            withdrawn.run_until_cancelled(tokio::time::sleep_until(Instant::now() + nap)).await?;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        let Err(error) = reported else { return Ok(()) };
+        tracing::error!(%error, pid, message = %entry.message.id, "the outcome of a delivery was not written");
+        if matches!(error, EngineError::Store(_)) { Err(error.to_string()) } else { Ok(()) }
     }
 
     /// Waits for places for an attempt.
@@ -244,7 +397,7 @@ impl Outbox {
     async fn attempt(&self, engine: &Engine, entry: &OutboxEntry) -> Attempt {
         let authorization = match engine.identity().authorization(&entry.peer, clock::now()) {
             Ok(authorization) => authorization,
-            Err(error) => return Attempt::Later(error.to_string()),
+            Err(error) => return Attempt::Later(Trouble::Message, error.to_string()),
         };
         // A fixed header of a closed test network is no token.
         let token = authorization.strip_prefix("Bearer ").map(str::to_owned);
@@ -252,7 +405,7 @@ impl Outbox {
         if let Err(error) = engine.guard().check_url(&url) {
             return Attempt::Refused(StatusCode::FORBIDDEN, error.to_string());
         }
-        if let Some(sent) = self.running().get_mut(&entry.message.id) {
+        if let Some(sent) = self.deliveries().messages.get_mut(&entry.message.id) {
             sent.token.clone_from(&token);
         }
         let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
@@ -266,24 +419,31 @@ impl Outbox {
             .await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Attempt::Later(describe(&error)),
+            Err(error) => {
+                let trouble = if error.is_timeout() { Trouble::Silent } else { Trouble::Away };
+                return Attempt::Later(trouble, describe(&error));
+            }
         };
         let status = response.status();
         let body = bounded_body(response, MAX_ANSWER).await;
         if status.is_success() {
             return match body {
                 Ok(body) => Attempt::Taken(body, token),
-                Err(reason) => Attempt::Later(reason),
+                Err(reason) => Attempt::Later(Trouble::Message, reason),
             };
         }
         let said = said(&body.unwrap_or_default());
         let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
-        let retry = status.is_server_error()
-            || matches!(
-                status,
-                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY
-            );
-        if retry { Attempt::Later(reason) } else { Attempt::Refused(status, reason) }
+        match status {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Attempt::Later(Trouble::Away, reason)
+            }
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY => {
+                Attempt::Later(Trouble::Message, reason)
+            }
+            status if status.is_server_error() => Attempt::Later(Trouble::Message, reason),
+            status => Attempt::Refused(status, reason),
+        }
     }
 
     /// A refusal after a lost answer may only mean that the peer took the message then: its state tells.
@@ -313,6 +473,21 @@ impl Outbox {
         let theirs = answer.get("state").and_then(serde_json::Value::as_str).unwrap_or_default();
         expected_state(engine, entry).is_ok_and(|expected| expected.as_deref() == Some(theirs))
     }
+}
+
+/// What came of a message that is over, if that could be written.
+fn over(since: Instant, reported: Result<(), String>, answered: bool) -> Ended {
+    match reported {
+        Ok(()) => Ended::Over(answered),
+        Err(reason) => Ended::Again(since, Trouble::Unwritten, reason),
+    }
+}
+
+fn given_up(after: Duration, reason: &str) -> Outcome {
+    Outcome::Failed(Failure {
+        reason: format!("gave up after {} s: {reason}", after.as_secs()),
+        refused: false,
+    })
 }
 
 /// Whether a message goes to somebody whom this node knows: a party of an agreement, a member, or one that has shown

@@ -35,7 +35,7 @@ pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
             }
         }
         for agreement in due {
-            tokio::spawn(probe(Arc::clone(&engine), agreement));
+            engine.tasks().until_stop(probe(Arc::clone(&engine), agreement));
         }
         let reached = async {
             match nearest {

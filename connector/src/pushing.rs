@@ -161,13 +161,8 @@ pub async fn run(faces: Arc<Faces>, bounds: Bounds, stop: CancellationToken) {
             () = stop.cancelled() => return,
             pid = engine.next_push() => pid,
         };
-        let (faces, room, stop) = (Arc::clone(&faces), Arc::clone(&room), stop.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = push(&faces, &room, &pid) => {}
-            }
-        });
+        let (faces, room) = (Arc::clone(&faces), Arc::clone(&room));
+        engine.tasks().until_stop(async move { push(&faces, &room, &pid).await });
     }
 }
 
@@ -285,7 +280,8 @@ async fn once(faces: &Arc<Faces>, stalled: Duration, pid: &str) -> Result<(), At
     }
     let (metering, given_back) = (Arc::clone(engine), (agreement.clone(), read.clone()));
     let ended = move |metered: dataplane::Metered| {
-        tokio::spawn(async move {
+        let tasks = metering.tasks().clone();
+        tasks.carry_through(async move {
             // What was not delivered at all was not used: there will be another attempt, or an end.
             if metered.bytes == 0 && !metered.complete && metered.failed.is_none() {
                 metering.give_back(&agreement, &read).await;

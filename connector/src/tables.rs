@@ -136,6 +136,8 @@ pub mod prefix {
     pub const TRANSFER: &str = "transfer/";
     /// The transfers of an agreement.
     pub const TRANSFER_OF: &str = "transfer-of/";
+    /// [`super::UndeliveredRecord`], by participant and message.
+    pub const UNDELIVERED: &str = "undelivered/";
     /// [`super::UnsureRecord`], by agreement.
     pub const UNSURE: &str = "unsure/";
     /// [`super::UntoldRecord`], by the name in the ledger.
@@ -470,6 +472,19 @@ pub struct OutboxEntry {
     pub since: Timestamp,
 }
 
+/// A message that was not delivered, and is kept so that it can be sent again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UndeliveredRecord {
+    /// The message.
+    pub entry: OutboxEntry,
+    /// Why it was not delivered.
+    pub reason: String,
+    /// Whether the other side refused it; otherwise it was tried for too long.
+    pub refused: bool,
+    /// When.
+    pub given_up_at: Timestamp,
+}
+
 /// A line of the audit log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -594,6 +609,12 @@ pub fn transfers_of(agreement: &str) -> String {
 #[must_use]
 pub fn outbox(message: &str) -> String {
     key(prefix::OUTBOX, message)
+}
+
+/// The key of a message that was given up.
+#[must_use]
+pub fn undelivered(entry: &OutboxEntry) -> String {
+    format!("{}{}", within(prefix::UNDELIVERED, &entry.peer), entry.message.id)
 }
 
 /// The version in which records of a kind are written, where it is another than 1. A new version comes with a step in

@@ -34,6 +34,12 @@ impl Unsent {
         matches!(self, Self::Failed(error) if error.is_connect())
     }
 
+    /// Whether there was no answer in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_timeout())
+    }
+
     /// The same without the address, which may carry secrets.
     #[must_use]
     pub fn without_url(self) -> Self {

@@ -847,6 +847,16 @@ mod tests {
         assert!(!held("elapsedTime", "lteq", "P1D", Usage::default()), "nobody counts: not known");
         let decision = ask(one("elapsedTime", "lteq", json!("P3D")), |known| known.usage = used);
         assert_eq!(decision.ask_again, at("2026-06-02T12:00:00Z"));
+        let several = |left: &str, right: &str| {
+            let usage = Usage { at_once: 4, ..metered(20) };
+            ask(one(left, "lteq", json!(right)), |known| known.usage = usage).ask_again
+        };
+        assert_eq!(several("meteredTime", "PT1M"), at("2026-06-01T12:00:10Z"), "40 s for four at once");
+        assert_eq!(
+            several("dateTime", "2026-06-02T00:00:00Z"),
+            at("2026-06-02T00:00:00Z"),
+            "a date is for all"
+        );
         let late = ask(one("elapsedTime", "lteq", json!("P1D")), |known| known.usage = used);
         assert_eq!(
             late.reason(),

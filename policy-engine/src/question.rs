@@ -276,7 +276,13 @@ fn usage(world: &Json) -> Result<Usage, PolicyError> {
             Err(error) => return Err(of_world("/usage/metered", &error)),
         },
     };
-    Ok(Usage { count, first: instant(world, "/usage/first")?, last: instant(world, "/usage/last")?, metered })
+    Ok(Usage {
+        count,
+        first: instant(world, "/usage/first")?,
+        last: instant(world, "/usage/last")?,
+        metered,
+        at_once: 0,
+    })
 }
 
 fn identifier<'a>(source: &'a Json, path: &str) -> Option<&'a str> {

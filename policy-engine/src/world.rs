@@ -33,6 +33,8 @@ pub struct Usage {
     pub last: Option<Timestamp>,
     /// For how long in all.
     pub metered: Option<SignedDuration>,
+    /// How many uses go on at once, which use up the metered time together; 0 is taken for 1.
+    pub at_once: u32,
 }
 
 /// A duty that was done, with the evidence's time.
@@ -158,7 +160,7 @@ impl<'a> World<'a> {
     pub const fn at(now: Timestamp, hierarchy: &'a Hierarchy) -> Self {
         Self {
             now,
-            usage: Usage { count: None, first: None, last: None, metered: None },
+            usage: Usage { count: None, first: None, last: None, metered: None, at_once: 0 },
             since: None,
             stated: &NO_FACTS,
             together: None,

@@ -61,6 +61,7 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
     checks.push(("store", store(&config, running)));
     if running {
         checks.push(("records", records(dir).await));
+        checks.push(("deliveries", deliveries(dir).await));
     }
     match seen_from_outside(&config).await {
         Ok(seen) => checks.extend(seen),
@@ -166,6 +167,33 @@ async fn records(dir: &Path) -> Verdict {
                 text(one, "reason")
             )),
         },
+    }
+}
+
+/// What others have not taken.
+async fn deliveries(dir: &Path) -> Verdict {
+    let found = async { super::deliveries::all(&Api::open(dir)?, None).await };
+    let found = match found.await {
+        Err(error) => return Verdict::Wrong(format!("{error:#}")),
+        Ok(found) => found,
+    };
+    let (waiting, given_up): (Vec<_>, Vec<_>) = found.iter().partition(|one| text(one, "state") == "WAITING");
+    if let Some(one) = given_up.first() {
+        return Verdict::Warning(format!(
+            "{} messages were given up or refused, among them one to {}: {} (see `concordat deliveries list`)",
+            given_up.len(),
+            text(one, "peer"),
+            text(one, "reason")
+        ));
+    }
+    match waiting.iter().find(|one| !text(one, "reason").is_empty()) {
+        Some(one) => Verdict::Warning(format!(
+            "{} messages wait, among them one to {}: {} (see `concordat deliveries list`)",
+            waiting.len(),
+            text(one, "peer"),
+            text(one, "reason")
+        )),
+        None => Verdict::Fine("no message waits for a repeat, and none was given up".to_owned()),
     }
 }
 

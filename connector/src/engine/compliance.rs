@@ -193,6 +193,7 @@ impl Engine {
                 first: usage.first,
                 last: usage.last,
                 metered: Some(usage.metered),
+                at_once: 0,
             },
             since: Some(record.concluded_at),
             credentials: &credentials,

@@ -48,6 +48,10 @@ impl Engine {
         message: CredentialMessage,
     ) -> Result<(), EngineError> {
         let refuse = |reason: String| EngineError::refused(RefusalKind::Disagreement, reason);
+        let document = match message.credentials.is_empty() {
+            true => None,
+            false => Some(self.resolver.document(issuer).await.map_err(EngineError::Peer)?),
+        };
         let request_key = tables::key(prefix::CREDENTIAL_REQUEST, &message.holder_pid);
         let _lock = self.locks.lock(&request_key).await;
         let request = tables::load::<CredentialRequest>(&self.store, &request_key)?;
@@ -68,7 +72,8 @@ impl Engine {
             tables::put(&mut batch, request_key, &changed)?;
         }
         let held = self.store.scan(prefix::CREDENTIAL, None, MAX_HELD + 1)?.len();
-        for container in &message.credentials {
+        let with_document = message.credentials.iter().zip(document.iter().cycle());
+        for (container, document) in with_document {
             let kind = &container.credential_type;
             let claimed = Claimed::read(&container.payload).map_err(|error| refuse(error.to_string()))?;
             if claimed.issuer() != issuer {
@@ -80,8 +85,7 @@ impl Engine {
             if request.is_none() && !self.counts(issuer, kind)? {
                 return Err(refuse(format!("nobody here asked `{issuer}` for a `{kind}`")));
             }
-            let document = self.resolver.document(issuer).await.map_err(EngineError::Peer)?;
-            let credential = claimed.verify(&document, now).map_err(|error| refuse(error.to_string()))?;
+            let credential = claimed.verify(document, now).map_err(|error| refuse(error.to_string()))?;
             if credential.subject() != self.did() {
                 return Err(refuse(format!("a `{kind}` in it is of `{}`", credential.subject())));
             }

@@ -327,15 +327,18 @@ impl Engine {
     /// A statement of ours was taken by the other party, or could not be told.
     pub(crate) async fn duty_told(
         &self,
-        agreement: &str,
-        message: &MessageId,
+        entry: &OutboxEntry,
         outcome: Result<(), Failure>,
     ) -> Result<(), EngineError> {
+        let (agreement, message) = (entry.pid.as_str(), &entry.message.id);
         let key = tables::key(prefix::DUTY, agreement);
         let _lock = self.locks.lock(&key).await;
         let (mut ledger, version) = self.ledger(agreement)?;
         let mut batch = Batch::new();
         batch.delete(tables::outbox(message.as_str()));
+        if let Err(failure) = &outcome {
+            self.set_down(entry, failure, &mut batch)?;
+        }
         if let Some(evidence) = ledger.evidence.iter_mut().find(|one| one.id == message.as_str()) {
             evidence.told = match outcome {
                 Ok(()) => Told::Yes,

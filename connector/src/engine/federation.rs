@@ -589,7 +589,7 @@ impl Engine {
             let permits = Arc::new(Semaphore::new(AT_ONCE));
             for watcher in watchers.into_iter().filter(|one| now.duration_since(one.at) < WATCHES) {
                 let (engine, permits) = (Arc::clone(&self), Arc::clone(&permits));
-                tokio::spawn(async move {
+                self.tasks.until_stop(async move {
                     let _permit = permits.acquire_owned().await;
                     if let Err(error) = engine.tell(&watcher.peer).await {
                         // It reads again by itself.

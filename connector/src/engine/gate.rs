@@ -662,7 +662,7 @@ impl AgreementJudge {
         &self,
         now: Timestamp,
         ask: impl FnOnce(&Request<'_>, &World<'_>) -> T,
-    ) -> Result<(T, usize), StoreError> {
+    ) -> Result<T, StoreError> {
         let found = tables::load::<Usage>(&self.store, &tables::key(prefix::USAGE, &self.agreement))?;
         let usage = found.map_or_else(Usage::default, |(usage, _)| usage);
         let (running, metered) = self.meters.until(&self.agreement, now, usage.metered);
@@ -675,13 +675,14 @@ impl AgreementJudge {
                 first: usage.first,
                 last: self.before,
                 metered: Some(metered),
+                at_once: u32::try_from(running).unwrap_or(u32::MAX),
             },
             since: Some(self.since),
             credentials: &credentials,
             record: &record,
             ..World::at(now, &self.known)
         };
-        Ok((ask(&request, &world), running))
+        Ok(ask(&request, &world))
     }
 
     /// Whether the dataset says of persons what it said when the read was let through.
@@ -702,7 +703,7 @@ impl AgreementJudge {
             let world = stated.map_or_else(|| world.clone(), |stated| World { stated, ..world.clone() });
             advise(self.policy(), request, &world)
         });
-        advice.ok()?.0.map(|advice| advice.to_string())
+        advice.ok()?.map(|advice| advice.to_string())
     }
 }
 
@@ -729,19 +730,12 @@ impl Judge for AgreementJudge {
         match self
             .in_world(now, |request, world| evaluate_promised(self.policy(), request, world, &self.promised))
         {
-            Ok((decision, reads)) => {
-                // Several reads at once use up a metered time together.
-                let share = i32::try_from(reads.max(1)).unwrap_or(i32::MAX);
-                let ask_again = decision.ask_again.map(|at| {
-                    let left = at.duration_since(now) / share;
-                    now.checked_add(left.max(SignedDuration::from_millis(1)))
-                        .map_or(at, |sooner| at.min(sooner))
-                });
+            Ok(decision) => {
                 // Claims run out too.
                 let on_claims =
                     !self.required.is_empty() || decision.depends_on.contains(&Change::Credential);
                 let proven = proven_until.filter(|_| on_claims);
-                Decision { ask_again: [ask_again, proven].into_iter().flatten().min(), ..decision }
+                Decision { ask_again: [decision.ask_again, proven].into_iter().flatten().min(), ..decision }
             }
             Err(error) => {
                 tracing::error!(%error, agreement = self.agreement, "the gate cannot read the store");

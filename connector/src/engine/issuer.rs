@@ -108,6 +108,10 @@ impl Engine {
             trust::did::segment(holder),
             trust::did::segment(&message.holder_pid)
         );
+        if let Err(error) = self.credential_service(holder).await {
+            let reason = format!("what is issued could not be delivered: {error}");
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
         let _lock = self.locks.lock(&index).await;
         if let Some((id, _)) = tables::load::<String>(&self.store, &index)?
             && let Some((issuance, _)) =
@@ -117,7 +121,7 @@ impl Engine {
             // The same request again.
             return Ok(issuance);
         }
-        self.room_for(holder).await?;
+        self.room_for(holder)?;
         let now = clock::now();
         let issuance = Issuance {
             id: ids::urn(),
@@ -147,13 +151,8 @@ impl Engine {
     }
 
     /// Whether another request of `holder` can wait.
-    async fn room_for(&self, holder: &str) -> Result<(), EngineError> {
+    fn room_for(&self, holder: &str) -> Result<(), EngineError> {
         let too_much = |reason: String| Err(EngineError::refused(RefusalKind::TooMuch, reason));
-        let document = self.resolver.document(holder).await.map_err(EngineError::Peer)?;
-        if document.service("CredentialService").is_none() {
-            let reason = format!("the DID document of `{holder}` names no CredentialService to deliver to");
-            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
-        }
         let all = self.issuances()?;
         let waiting = || all.iter().filter(|one| one.status == "RECEIVED");
         if waiting().filter(|one| one.holder == holder).count() >= MAX_OF_HOLDER {
@@ -201,6 +200,7 @@ impl Engine {
         claims: &Map<String, Json>,
     ) -> Result<Issuance, EngineError> {
         let authority = self.authority()?.clone();
+        let address = self.credential_service(&self.open_issuance(id)?.0.holder).await?;
         let _lock = self.locks.lock(prefix::ISSUED).await;
         let (issuance, version) = self.open_issuance(id)?;
         let now = clock::now();
@@ -265,7 +265,7 @@ impl Engine {
             rejection_reason: None,
             credentials,
         };
-        self.answer_issuance(issuance, version, "ISSUED", &message, batch).await
+        self.answer_issuance((issuance, version), address, "ISSUED", &message, batch).await
     }
 
     /// Refuses a request.
@@ -273,6 +273,7 @@ impl Engine {
     /// # Errors
     /// No such request, or it was answered.
     pub async fn reject_issuance(self: &Arc<Self>, id: &str, reason: &str) -> Result<Issuance, EngineError> {
+        let address = self.credential_service(&self.open_issuance(id)?.0.holder).await?;
         let _lock = self.locks.lock(prefix::ISSUED).await;
         let (issuance, version) = self.open_issuance(id)?;
         let mut batch = Batch::new();
@@ -285,19 +286,18 @@ impl Engine {
             rejection_reason: Some(reason.to_owned()),
             credentials: Vec::new(),
         };
-        self.answer_issuance(issuance, version, "REJECTED", &message, batch).await
+        self.answer_issuance((issuance, version), address, "REJECTED", &message, batch).await
     }
 
     async fn answer_issuance(
         self: &Arc<Self>,
-        issuance: Issuance,
-        version: u64,
+        (issuance, version): (Issuance, u64),
+        address: String,
         status: &str,
         message: &CredentialMessage,
         mut batch: Batch,
     ) -> Result<Issuance, EngineError> {
-        let entry =
-            self.to_holder(&issuance.holder, &issuance.id, "credentials", dcp::write(message)).await?;
+        let entry = to_holder(&issuance.holder, address, &issuance.id, ("credentials", dcp::write(message)));
         let key = tables::key(prefix::ISSUANCE, &issuance.id);
         let issuance = Issuance { status: status.to_owned(), ..issuance };
         batch.expect(key.clone(), Some(version));
@@ -308,26 +308,14 @@ impl Engine {
         Ok(issuance)
     }
 
-    /// A message to the credential service of `holder`.
-    pub(super) async fn to_holder(
-        &self,
-        holder: &str,
-        pid: &str,
-        path: &str,
-        body: Json,
-    ) -> Result<OutboxEntry, EngineError> {
+    /// The address of the credential service of `holder`, as its DID document names it. It may have to be fetched, so nobody
+    /// holds a lock meanwhile.
+    pub(super) async fn credential_service(&self, holder: &str) -> Result<String, EngineError> {
         let document = self.resolver.document(holder).await.map_err(EngineError::Peer)?;
         let address = document.service("CredentialService").ok_or_else(|| {
             EngineError::Peer(format!("the DID document of `{holder}` names no CredentialService"))
         })?;
-        Ok(OutboxEntry {
-            kind: ProcessKind::Issuance,
-            pid: pid.to_owned(),
-            peer: holder.to_owned(),
-            address: address.trim_end_matches('/').to_owned(),
-            message: Outgoing { id: message_id(), path: path.to_owned(), body },
-            since: clock::now(),
-        })
+        Ok(address.trim_end_matches('/').to_owned())
     }
 
     /// Lets `holder` have credentials of `kinds` with `claims` as soon as it asks, and tells it so
@@ -358,7 +346,8 @@ impl Engine {
             .into_iter()
             .filter(|object| object.credential_type.as_ref().is_some_and(|kind| kinds.contains(kind)));
         let offer = CredentialOfferMessage { issuer: self.did().to_owned(), credentials: offered.collect() };
-        let entry = self.to_holder(holder, holder, "offers", dcp::write(&offer)).await?;
+        let address = self.credential_service(holder).await?;
+        let entry = to_holder(holder, address, holder, ("offers", dcp::write(&offer)));
         let now = clock::now();
         let invitation = Invitation { holder: holder.to_owned(), types: kinds, claims, at: now };
         let mut batch = Batch::new();
@@ -391,6 +380,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut batch = Batch::new();
         batch.delete(tables::outbox(entry.message.id.as_str()));
+        if let Err(failure) = &outcome {
+            self.set_down(entry, failure, &mut batch)?;
+        }
         let path = &entry.message.path;
         let text = match outcome {
             Ok(()) => format!("the holder took the message to `{path}`"),
@@ -413,6 +405,18 @@ impl Engine {
         }
         let reason = format!("the request `{id}` was answered already ({})", issuance.status);
         Err(EngineError::refused(RefusalKind::IllegalTransition, reason))
+    }
+}
+
+/// A message to the credential service of `holder`, which is at `address`.
+pub(super) fn to_holder(holder: &str, address: String, pid: &str, (path, body): (&str, Json)) -> OutboxEntry {
+    OutboxEntry {
+        kind: ProcessKind::Issuance,
+        pid: pid.to_owned(),
+        peer: holder.to_owned(),
+        address,
+        message: Outgoing { id: message_id(), path: path.to_owned(), body },
+        since: clock::now(),
     }
 }
 

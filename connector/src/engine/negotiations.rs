@@ -22,7 +22,9 @@ use super::{Engine, EngineError, Heard, data_requests, message_id};
 use crate::clock;
 use crate::config::Signatures;
 use crate::ids;
-use crate::tables::{self, AgreementRecord, AnswerKind, Event, NegotiationRecord, ProcessKind, prefix};
+use crate::tables::{
+    self, AgreementRecord, AnswerKind, Event, NegotiationRecord, OutboxEntry, ProcessKind, prefix,
+};
 
 const KIND: ProcessKind = ProcessKind::Negotiation;
 
@@ -244,8 +246,8 @@ impl Engine {
         } else {
             documents
         };
-        self.save_negotiation(record, Saving { version: Some(version), effects, documents, messages })
-            .await?;
+        let saving = Saving { version: Some(version), effects, documents, messages, ..Saving::default() };
+        self.save_negotiation(record, saving).await?;
         Ok(())
     }
 
@@ -363,25 +365,39 @@ impl Engine {
         said: MessageEvidence,
     ) -> Result<(), EngineError> {
         let input = |id| Input::Acknowledged { message: id, reply };
-        self.negotiation_outcome(pid, &message, Some(said), input).await
+        let saving = Saving { messages: vec![said], ..Saving::default() };
+        self.negotiation_outcome(pid, &message, saving, input).await
     }
 
     /// A message of ours cannot be delivered.
     pub(crate) async fn negotiation_failed(
         self: &Arc<Self>,
+        entry: &OutboxEntry,
+        failure: Failure,
+    ) -> Result<(), EngineError> {
+        let mut batch = Batch::new();
+        self.set_down(entry, &failure, &mut batch)?;
+        self.negotiation_given_up(&entry.pid, entry.message.id.clone(), failure, batch).await
+    }
+
+    /// As [`Self::negotiation_failed`], for a message whose delivery need not have been tried; `batch` is written with it.
+    pub(super) async fn negotiation_given_up(
+        self: &Arc<Self>,
         pid: &str,
         message: MessageId,
         failure: Failure,
+        batch: Batch,
     ) -> Result<(), EngineError> {
         let make = |failed| Input::Failed { failed, failure, message: message_id() };
-        self.negotiation_outcome(pid, &message, None, make).await
+        let saving = Saving { batch, ..Saving::default() };
+        self.negotiation_outcome(pid, &message, saving, make).await
     }
 
     async fn negotiation_outcome(
         self: &Arc<Self>,
         pid: &str,
         message: &MessageId,
-        said: Option<MessageEvidence>,
+        mut saving: Saving,
         input: impl FnOnce(MessageId) -> Input,
     ) -> Result<(), EngineError> {
         let _lock = self.locks.lock(pid).await;
@@ -389,18 +405,13 @@ impl Engine {
         let now = clock::now();
         let step = negotiation::step(record.negotiation, input(message.clone()), now)?;
         if step.repeat {
-            return self.forget(message).await;
+            return self.forget(message, saving.batch).await;
         }
         let record = NegotiationRecord { negotiation: step.next, ..record };
         let mut effects = vec![Effect::Withdraw(message.clone())];
         effects.extend(step.effects);
         let (record, effects) = self.decide_on(record, effects, now)?;
-        let saving = Saving {
-            version: Some(version),
-            effects,
-            messages: said.into_iter().collect(),
-            ..Saving::default()
-        };
+        (saving.version, saving.effects) = (Some(version), effects);
         self.save_negotiation(record, saving).await?;
         Ok(())
     }
@@ -557,11 +568,10 @@ impl Engine {
         record: NegotiationRecord,
         saving: Saving,
     ) -> Result<NegotiationRecord, EngineError> {
-        let Saving { version, effects, documents, messages } = saving;
+        let Saving { version, effects, documents, messages, mut batch } = saving;
         let negotiation = &record.negotiation;
         let (pid, peer) = (negotiation.pid().to_owned(), negotiation.peer.to_string());
         let key = tables::key(prefix::NEGOTIATION, &pid);
-        let mut batch = Batch::new();
         batch.expect(key.clone(), version);
         if version.is_none()
             && let Some(theirs) = negotiation.peer_pid()
@@ -636,6 +646,8 @@ struct Saving {
     documents: BTreeMap<String, serde_json::Value>,
     /// The messages that led to it, as they were sent.
     messages: Vec<MessageEvidence>,
+    /// What else is written with it.
+    batch: Batch,
 }
 
 /// One move of a negotiation.

@@ -91,7 +91,7 @@ impl Engine {
         // The termination that follows would not be taken either; what it is, the participant sees when it asks.
         while let Some(message) = untaken {
             self.outbox.withdraw(&message);
-            self.negotiation_failed(&pid, message, failure.clone()).await?;
+            self.negotiation_given_up(&pid, message, failure.clone(), store::Batch::new()).await?;
             untaken = self.negotiation(&pid)?.negotiation.progress.pending.map(|pending| pending.message);
         }
         Ok(())

@@ -78,7 +78,7 @@ impl Engine {
         self.statuses_changed(self.did()).await;
         let engine = Arc::clone(self);
         let body = json!({"statusListCredential": Profile::ALL.map(|one| self.status_list_address(one))});
-        tokio::spawn(async move { engine.tell_members(NOTICE_PATH, body).await });
+        self.tasks.until_stop(async move { engine.tell_members(NOTICE_PATH, body).await });
         Ok(record)
     }
 
@@ -103,7 +103,8 @@ impl Engine {
     }
 
     async fn tell_member(self: &Arc<Self>, member: &str, path: &str, body: Json) -> Result<(), EngineError> {
-        let entry = self.to_holder(member, member, path, body).await?;
+        let address = self.credential_service(member).await?;
+        let entry = super::issuer::to_holder(member, address, member, (path, body));
         let entry = OutboxEntry { kind: ProcessKind::Notice, ..entry };
         let mut batch = Batch::new();
         tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;

@@ -140,7 +140,7 @@ impl Engine {
         self.put_in_force(&record.book);
         let engine = Arc::clone(self);
         let body = json!({"space": record.book.space, "version": record.book.version});
-        tokio::spawn(async move { engine.tell_members(RULEBOOK_NOTICE, body).await });
+        self.tasks.until_stop(async move { engine.tell_members(RULEBOOK_NOTICE, body).await });
         Ok(self.standing_of(record, now))
     }
 
@@ -190,7 +190,7 @@ impl Engine {
             ));
         }
         let (engine, authority) = (Arc::clone(self), caller.to_owned());
-        tokio::spawn(async move {
+        self.tasks.until_stop(async move {
             if let Err(error) = engine.fetch_rulebook(&authority).await {
                 tracing::warn!(%error, authority, "the new rulebook was not fetched");
             }
@@ -308,6 +308,15 @@ impl Engine {
         RulebookStanding { sha256: record.book.digest(), state, changes, record }
     }
 
+    fn rulebook_of(&self, space: &str, version: u32) -> Result<RulebookRecord, EngineError> {
+        let all: Vec<RulebookRecord> = tables::all(&self.store, prefix::RULEBOOK)?;
+        let found = all.into_iter().find(|one| one.book.space == space && one.book.version == version);
+        found.ok_or_else(|| EngineError::NotFound {
+            kind: "rulebook",
+            id: format!("{space}, version {version}"),
+        })
+    }
+
     /// Accepts a version with this node's signature; its authority is told.
     ///
     /// # Errors
@@ -317,21 +326,20 @@ impl Engine {
         space: &str,
         version: u32,
     ) -> Result<RulebookStanding, EngineError> {
+        // Its authority may have to be asked where it is, and nobody waits for that.
+        let authority = self.rulebook_of(space, version)?.authority;
+        let document = self.resolver.document(&authority).await.map_err(EngineError::Peer)?;
+        let service = document.service("IssuerService").ok_or_else(|| {
+            EngineError::Peer(format!("the DID document of `{authority}` names no IssuerService"))
+        })?;
         let _lock = self.locks.lock(prefix::RULEBOOK).await;
-        let all: Vec<RulebookRecord> = tables::all(&self.store, prefix::RULEBOOK)?;
-        let found = all.into_iter().find(|one| one.book.space == space && one.book.version == version);
-        let none = || EngineError::NotFound { kind: "rulebook", id: format!("{space}, version {version}") };
-        let mut record = found.ok_or_else(none)?;
+        let mut record = self.rulebook_of(space, version)?;
         if let Some(accepted) = &record.accepted {
             let reason = format!("it was accepted on {} already", accepted.at);
             return Err(refuse(RefusalKind::IllegalTransition, reason));
         }
         let now = clock::now();
         let accepted = self.acceptance(&record.book, &record.authority, now)?;
-        let document = self.resolver.document(&record.authority).await.map_err(EngineError::Peer)?;
-        let service = document.service("IssuerService").ok_or_else(|| {
-            EngineError::Peer(format!("the DID document of `{}` names no IssuerService", record.authority))
-        })?;
         let entry = OutboxEntry {
             kind: ProcessKind::Acceptance,
             pid: key(&record.authority, version),
@@ -365,6 +373,9 @@ impl Engine {
         let _lock = self.locks.lock(prefix::RULEBOOK).await;
         let mut batch = Batch::new();
         batch.delete(tables::outbox(entry.message.id.as_str()));
+        if let Err(failure) = &outcome {
+            self.set_down(entry, failure, &mut batch)?;
+        }
         if let Some((mut record, version)) = tables::load::<RulebookRecord>(&self.store, &entry.pid)?
             && let Some(accepted) = &mut record.accepted
         {

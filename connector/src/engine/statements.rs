@@ -255,6 +255,9 @@ impl Engine {
         let _lock = self.locks.lock(&tables::key(prefix::STATEMENTS, &entry.pid)).await;
         let mut batch = Batch::new();
         batch.delete(tables::outbox(entry.message.id.as_str()));
+        if let Err(failure) = &outcome {
+            self.set_down(entry, failure, &mut batch)?;
+        }
         if let Some((mut record, version)) = tables::load::<StatementRecord>(&self.store, &key)? {
             record.told = match outcome {
                 Ok(()) => Told::Yes,

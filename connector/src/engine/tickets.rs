@@ -2,7 +2,7 @@
 //! read of data that is guarded so; only the identifiers that the operator names are used. Both logs are kept: this node's,
 //! and the operator's, which is told how the access ended.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,9 +31,12 @@ const INTROSPECTION: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 1024 * 1024;
 /// How long an operator's metadata is kept.
 const KEEP_METADATA: SignedDuration = SignedDuration::from_secs(3600);
-/// Longest pause between attempts to tell an operator, and how long it is tried.
+/// First and longest pause between attempts to tell an operator, and how long it is tried.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const TRIED_FOR: SignedDuration = SignedDuration::from_hours(24);
+/// Most accesses that wait for one operator to be told of them.
+const MAX_UNTOLD: usize = 10_000;
 /// `typ` of a contract token.
 const CONTRACT: &str = "concordat-contract+jwt";
 /// Largest compact JWS that is read, in bytes.
@@ -44,6 +47,8 @@ const MAX_TICKET: usize = 16 * 1024;
 pub(super) struct Operators {
     groups: Mutex<HashMap<String, (Timestamp, TrustGroup)>>,
     metadata: Mutex<HashMap<String, (Timestamp, OperatorMetadata)>>,
+    /// Keys of the accesses that each operator is still to be told of, the oldest first.
+    untold: Mutex<HashMap<String, VecDeque<String>>>,
 }
 
 /// A read that an operator permits.
@@ -404,7 +409,7 @@ impl Engine {
             },
         };
         match self.put_outcome(key, outcome).await {
-            Ok(Some(record)) => self.tell_operator(key.to_owned(), record),
+            Ok(Some(record)) => self.tell_operator(key.to_owned(), record).await,
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "how an access ended was not written"),
         }
@@ -430,29 +435,79 @@ impl Engine {
         Ok(Some(record))
     }
 
-    /// Tells an operator how an access ended, until it has heard it.
-    fn tell_operator(self: &Arc<Self>, key: String, record: AccessRecord) {
-        let engine = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut pause = Duration::from_millis(200);
-            let told = loop {
-                match engine.tell_operator_once(&record).await {
-                    Ok(()) => break Told::Yes,
+    /// Tells an operator how an access ended, after what it is being told already, until it has heard it.
+    async fn tell_operator(self: &Arc<Self>, key: String, record: AccessRecord) {
+        let begins = {
+            let mut untold = self.known_operators.untold.lock().unwrap_or_else(PoisonError::into_inner);
+            let begins = !untold.contains_key(&record.operator);
+            let waiting = untold.entry(record.operator.clone()).or_default();
+            let is_full = waiting.len() >= MAX_UNTOLD;
+            if !is_full {
+                waiting.push_back(key.clone());
+            }
+            (!is_full).then_some(begins)
+        };
+        match begins {
+            Some(false) => {}
+            Some(true) => {
+                let (engine, operator) = (Arc::clone(self), record.operator);
+                self.tasks.until_stop(async move { engine.tell_all(&operator).await });
+            }
+            None => {
+                let reason = format!("{MAX_UNTOLD} accesses wait for this operator already");
+                self.write_told(&key, Told::Not(reason)).await;
+            }
+        }
+    }
+
+    /// Tells an operator what waits for it, the oldest first.
+    async fn tell_all(self: &Arc<Self>, operator: &str) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let next = {
+                let mut untold = self.known_operators.untold.lock().unwrap_or_else(PoisonError::into_inner);
+                let next = untold.get(operator).and_then(|waiting| waiting.front().cloned());
+                if next.is_none() {
+                    untold.remove(operator);
+                }
+                next
+            };
+            let Some(key) = next else { return };
+            let told = match tables::load::<AccessRecord>(&self.store, &key) {
+                Ok(Some((record, _))) => match self.tell_operator_once(&record).await {
+                    Ok(()) => Some(Told::Yes),
                     Err(reason) if clock::now().duration_since(record.at) > TRIED_FOR => {
-                        break Told::Not(reason);
+                        Some(Told::Not(reason))
                     }
                     Err(reason) => {
-                        tracing::debug!(reason, operator = record.operator, "an operator is told again")
+                        tracing::debug!(reason, operator, "an operator is told again");
+                        None
                     }
-                }
+                },
+                // It is not there any more, or cannot be read, which is told where such records are.
+                Ok(None) | Err(_) => Some(Told::Pending),
+            };
+            let Some(told) = told else {
                 tokio::time::sleep_until(tokio::time::Instant::now() + pause.mul_f64(0.5 + ids::fraction()))
                     .await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
             };
-            if let Err(error) = engine.put_told(&key, told).await {
-                tracing::error!(%error, "whether an operator was told was not written");
+            pause = FIRST_PAUSE;
+            if told != Told::Pending {
+                self.write_told(&key, told).await;
             }
-        });
+            let mut untold = self.known_operators.untold.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(waiting) = untold.get_mut(operator) {
+                waiting.pop_front();
+            }
+        }
+    }
+
+    async fn write_told(&self, key: &str, told: Told) {
+        if let Err(error) = self.put_told(key, told).await {
+            tracing::error!(%error, "whether an operator was told was not written");
+        }
     }
 
     async fn tell_operator_once(&self, record: &AccessRecord) -> Result<(), String> {
@@ -499,7 +554,7 @@ impl Engine {
             after = Some(last.clone());
             for (key, record) in page.into_iter().filter(|(_, record)| record.told == Told::Pending) {
                 if record.outcome.is_some() {
-                    self.tell_operator(key, record);
+                    self.tell_operator(key, record).await;
                 } else {
                     self.access_ended(&key, Err("the node stopped before it ended")).await;
                 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{Engine, EngineError, message_id};
 use crate::clock;
 use crate::ids;
-use crate::tables::{self, AgreementRecord, Event, ProcessKind, TransferRecord, prefix};
+use crate::tables::{self, AgreementRecord, Event, OutboxEntry, ProcessKind, TransferRecord, prefix};
 
 const KIND: ProcessKind = ProcessKind::Transfer;
 /// Type of the endpoint that data is pulled from.
@@ -248,35 +248,38 @@ impl Engine {
         message: MessageId,
         reply: Option<TransferProcess>,
     ) -> Result<(), EngineError> {
-        self.transfer_outcome(pid, &message, |id| Input::Acknowledged { message: id, reply }).await
+        self.transfer_outcome(pid, &message, Batch::new(), |id| Input::Acknowledged { message: id, reply })
+            .await
     }
 
     /// A message of ours cannot be delivered.
     pub(crate) async fn transfer_failed(
         self: &Arc<Self>,
-        pid: &str,
-        message: MessageId,
+        entry: &OutboxEntry,
         failure: Failure,
     ) -> Result<(), EngineError> {
+        let mut batch = Batch::new();
+        self.set_down(entry, &failure, &mut batch)?;
         let make = |failed| Input::Failed { failed, failure, message: message_id() };
-        self.transfer_outcome(pid, &message, make).await
+        self.transfer_outcome(&entry.pid, &entry.message.id, batch, make).await
     }
 
     async fn transfer_outcome(
         self: &Arc<Self>,
         pid: &str,
         message: &MessageId,
+        batch: Batch,
         input: impl FnOnce(MessageId) -> Input,
     ) -> Result<(), EngineError> {
         let _lock = self.locks.lock(pid).await;
         let (record, version) = self.load_transfer(pid)?;
         let step = transfer::step(record.transfer, input(message.clone()), clock::now())?;
         if step.repeat {
-            return self.forget(message).await;
+            return self.forget(message, batch).await;
         }
         let mut effects = vec![Effect::Withdraw(message.clone())];
         effects.extend(step.effects);
-        self.save_transfer(step.next, Some(version), effects).await?;
+        self.save_transfer_with(step.next, Some(version), effects, batch).await?;
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use serde_json::json;
 use super::problem::json_answer;
 use super::{Faces, pages};
 use crate::clock::{self, SystemClock};
-use crate::engine::{Denial, Sent};
+use crate::engine::{Denial, EngineError, Sent};
 use crate::reading::READ;
 use crate::tables::Event;
 
@@ -186,7 +186,8 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     let unused = Arc::new(AtomicBool::new(false));
     let was_unused = Arc::clone(&unused);
     let ended = move |metered: Metered| {
-        tokio::spawn(async move {
+        let tasks = engine.tasks().clone();
+        tasks.carry_through(async move {
             if let Some(access) = &access {
                 engine.access_ended(access, Ok(&metered)).await;
             }
@@ -324,6 +325,19 @@ async fn denied(faces: &Faces, pid: &str, denial: Denial) -> Response {
         Denial::TooMuch(bound) => {
             let mut answer = error_answer(StatusCode::TOO_MANY_REQUESTS, "too-much", &bound.to_string());
             answer.headers_mut().insert(header::RETRY_AFTER, bound.retry_after.as_secs().max(1).into());
+            answer
+        }
+        Denial::Failed(EngineError::Store(error)) => {
+            tracing::error!(
+                pid,
+                error = crate::telemetry::chain(&error),
+                "a read that must be counted is refused"
+            );
+            let why = faces.engine.store_failing().unwrap_or("its store failed");
+            let text =
+                format!("the provider cannot write down now what must be counted: {why}; try again later");
+            let mut answer = error_answer(StatusCode::SERVICE_UNAVAILABLE, "store", &text);
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
             answer
         }
         Denial::Failed(error) => failed(faces, pid, &crate::telemetry::chain(&error)).await,

@@ -411,6 +411,7 @@ impl Drop for Metering {
         let Some((management, name, at)) = self.ended.take() else { return };
         let mut metered = std::mem::take(&mut self.metered);
         metered.rows = self.counted.handed_on();
-        tokio::spawn(async move { management.faces.engine.count_use(&name, at, metered).await });
+        let tasks = management.faces.engine.tasks().clone();
+        tasks.carry_through(async move { management.faces.engine.count_use(&name, at, metered).await });
     }
 }

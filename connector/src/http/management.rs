@@ -6,6 +6,7 @@ mod aside;
 mod authority;
 mod compliance;
 mod credentials;
+mod deliveries;
 mod events;
 mod federation;
 mod identity;
@@ -130,7 +131,11 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(events::routes())
         .merge(federation::routes())
         .merge(pull::routes());
-    let ours = ours.merge(keys::routes()).merge(credentials::routes()).merge(aside::routes());
+    let ours = ours
+        .merge(keys::routes())
+        .merge(credentials::routes())
+        .merge(aside::routes())
+        .merge(deliveries::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
     let ours = ours
         .merge(personal::routes())

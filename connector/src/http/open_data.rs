@@ -86,7 +86,8 @@ async fn read(faces: Arc<Faces>, from: PeerAddress, wanted: Wanted) -> Response 
     let ended = move |metered: Metered| {
         drop(place);
         if counts {
-            tokio::spawn(async move { engine.count_open(&counted, metered.bytes).await });
+            let tasks = engine.tasks().clone();
+            tasks.carry_through(async move { engine.count_open(&counted, metered.bytes).await });
         }
     };
     let only_live = source.is_live() && !source.is_whole();

@@ -113,6 +113,7 @@ impl Drop for Measuring {
             probe: self.is_probe,
         };
         let (engine, agreement) = (Arc::clone(&self.engine), std::mem::take(&mut self.agreement));
-        tokio::spawn(async move { engine.measure(&agreement, measured).await });
+        let tasks = engine.tasks().clone();
+        tasks.carry_through(async move { engine.measure(&agreement, measured).await });
     }
 }

@@ -12,8 +12,8 @@ use super::{
     CredentialRequest, DataRequestRecord, DutyLedger, HandedRecord, HeldCredential, Invitation, Issuance,
     IssuedCredential, MeasuredRecord, Membership, NegotiationRecord, OpenUse, OutboxEntry, Peer,
     PeriodRecord, PersonRecord, ProvenRecord, ReleasedHead, ReleasedRecord, RequestRecord, RulebookRecord,
-    Running, StatementRecord, TransferRecord, Trusted, UnsureRecord, UntoldRecord, Usage, Used, Watcher,
-    decode, form, prefix,
+    Running, StatementRecord, TransferRecord, Trusted, UndeliveredRecord, UnsureRecord, UntoldRecord, Usage,
+    Used, Watcher, decode, form, prefix,
 };
 
 /// Records read from the store at once.
@@ -45,7 +45,7 @@ fn reads<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<(), StoreError>
 }
 
 /// Every kind of records with more than one of it, but for the audit log, which is a chain, and its seals.
-const KINDS: [(&str, Reads); 50] = [
+const KINDS: [(&str, Reads); 51] = [
     (prefix::ACCEPTANCE, reads::<Accepted>),
     (prefix::ACCESS, reads::<AccessRecord>),
     (prefix::AGREEMENT, reads::<AgreementRecord>),
@@ -90,6 +90,7 @@ const KINDS: [(&str, Reads); 50] = [
     (prefix::TRANSFER, reads::<TransferRecord>),
     (prefix::TRANSFER_OF, reads::<Json>),
     (prefix::TRUSTED, reads::<Trusted>),
+    (prefix::UNDELIVERED, reads::<UndeliveredRecord>),
     (prefix::UNSURE, reads::<UnsureRecord>),
     (prefix::UNTOLD, reads::<UntoldRecord>),
     (prefix::USAGE, reads::<Usage>),

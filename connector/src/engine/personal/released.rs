@@ -92,7 +92,8 @@ impl Releases for Keeper {
     fn release(&self, groups: Vec<Group>) -> dataplane::released::Releasing {
         let (engine, name) = (Arc::clone(&self.engine), self.name.clone());
         // It is carried through even when the reader hangs up: what is kept and what may be told stay one.
-        let released = tokio::spawn(async move { engine.release(&name, groups).await });
+        let tasks = engine.tasks().clone();
+        let released = tasks.carry_through(async move { engine.release(&name, groups).await });
         Box::pin(async move {
             let failed =
                 "the provider cannot keep what it tells of groups about persons; read it again later";

@@ -393,7 +393,8 @@ impl Drop for Seen {
     fn drop(&mut self) {
         let (management, name, at) = (Arc::clone(&self.management), std::mem::take(&mut self.name), self.at);
         let metered = std::mem::take(&mut self.metered);
-        tokio::spawn(async move { management.faces.engine.count_use(&name, at, metered).await });
+        let tasks = management.faces.engine.tasks().clone();
+        tasks.carry_through(async move { management.faces.engine.count_use(&name, at, metered).await });
     }
 }
 
