@@ -666,3 +666,21 @@ async fn cut_fifty_agreements(lead: SignedDuration) -> Option<SignedDuration> {
     assert_eq!(readers.load(Ordering::SeqCst), 1000);
     Some(last_of(watched(reads), end).await)
 }
+
+#[tokio::test]
+async fn what_is_read_when_a_node_stops_is_metered_to_the_last_byte() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let readers = Arc::new(AtomicUsize::new(0));
+    let (url, _upstream) = endless(Arc::clone(&readers)).await;
+    let agreement = agree(&world, &provider, &consumer, &url, &permission(&[c("count", "lteq", "50")]));
+    let door = door(&consumer, &agreement).await;
+    let reads = watched(open_at(&world, &[door], 20).await);
+    provider.stop();
+    last_of(reads, Timestamp::UNIX_EPOCH).await;
+    provider.start();
+    provider.client = world.client();
+    let found = provider.get(&agreement_path(&agreement)).await;
+    assert_eq!(found["urn:concordat:requests"], 20, "{found}");
+    assert_eq!(found["urn:concordat:bytes"], 20 * "row\n".len(), "{found}");
+}

@@ -202,6 +202,8 @@ impl Node {
         self.stop.cancel();
         self.listeners.close();
         self.listeners.wait().await;
+        // What is not carried by a listener any more, such as a web socket.
+        self.engine.streams().cut_all("the node is stopping");
         self.outbox.drained().await;
         self.engine.tasks().ended().await;
         self.engine.write_all_meters().await;

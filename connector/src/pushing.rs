@@ -278,10 +278,10 @@ async fn once(faces: &Arc<Faces>, stalled: Duration, pid: &str) -> Result<(), At
         engine.give_back(&agreement, &read).await;
         return Err(Attempt::Never("live data is followed, not pushed".to_owned()));
     }
+    let held = engine.tasks().hold();
     let (metering, given_back) = (Arc::clone(engine), (agreement.clone(), read.clone()));
     let ended = move |metered: dataplane::Metered| {
-        let tasks = metering.tasks().clone();
-        tasks.carry_through(async move {
+        held.carry_through(async move {
             // What was not delivered at all was not used: there will be another attempt, or an end.
             if metered.bytes == 0 && !metered.complete && metered.failed.is_none() {
                 metering.give_back(&agreement, &read).await;

@@ -28,6 +28,13 @@ impl Streams {
         }
     }
 
+    /// Cuts every running read.
+    pub fn cut_all(&self, reason: &str) {
+        for (_, switch) in self.switches().drain() {
+            switch.send_replace(Signal::Cut(reason.to_owned()));
+        }
+    }
+
     /// Lets every running read of `transfer` ask the policy again.
     pub fn reconsider(&self, transfer: &str) {
         if let Some(switch) = self.switches().get(transfer) {

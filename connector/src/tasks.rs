@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Longest wait at the stop for what is written down then.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
@@ -33,6 +34,12 @@ impl Tasks {
         self.tracker.spawn(work)
     }
 
+    /// For what is written down when it ends, such as a read: the stop waits for it.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        Held(self.tracker.token())
+    }
+
     /// Does `work` until the node stops.
     pub fn until_stop(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
@@ -54,5 +61,16 @@ impl Tasks {
                 "something of what happened last is not written down, for the store takes too long"
             );
         }
+    }
+}
+
+/// That something goes on which will be written down: as long as it is there, its node's stop waits.
+#[derive(Debug)]
+pub struct Held(TaskTrackerToken);
+
+impl Held {
+    /// Does `work` to its end, as [`Tasks::carry_through`] does.
+    pub fn carry_through(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.task_tracker().spawn(work);
     }
 }

@@ -185,9 +185,9 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     // Set where what was asked cannot be: then nothing was used.
     let unused = Arc::new(AtomicBool::new(false));
     let was_unused = Arc::clone(&unused);
+    let held = engine.tasks().hold();
     let ended = move |metered: Metered| {
-        let tasks = engine.tasks().clone();
-        tasks.carry_through(async move {
+        held.carry_through(async move {
             if let Some(access) = &access {
                 engine.access_ended(access, Ok(&metered)).await;
             }

@@ -42,6 +42,7 @@ use super::{held, pages};
 use crate::clock;
 use crate::engine::{EngineError, Holder, InUse};
 use crate::reading::{self, Unread, Wanted};
+use crate::tasks::Held;
 
 /// Parameters that are this node's, not the provider's.
 const OWN: [&str; 4] = ["key", "limit", "types", "view"];
@@ -244,6 +245,7 @@ async fn read(management: &Arc<Management>, mut request: Request) -> Result<Data
         counted,
         // Asking for the head alone is no use of the data; for its checksum, it is.
         ended: (!head || digests).then(|| (Arc::clone(management), request.name, clock::now())),
+        held: management.faces.engine.tasks().hold(),
     };
     response.body = metering.boxed_unsync();
     Ok(response)
@@ -353,6 +355,7 @@ async fn follow(
         metered: Metered::default(),
         counted,
         ended: Some((Arc::clone(&management), name, clock::now())),
+        held: management.faces.engine.tasks().hold(),
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(framing.media_type()));
@@ -377,6 +380,7 @@ struct Metering {
     metered: Metered,
     counted: Arc<Counted>,
     ended: Option<(Arc<Management>, String, jiff::Timestamp)>,
+    held: Held,
 }
 
 impl http_body::Body for Metering {
@@ -411,7 +415,6 @@ impl Drop for Metering {
         let Some((management, name, at)) = self.ended.take() else { return };
         let mut metered = std::mem::take(&mut self.metered);
         metered.rows = self.counted.handed_on();
-        let tasks = management.faces.engine.tasks().clone();
-        tasks.carry_through(async move { management.faces.engine.count_use(&name, at, metered).await });
+        self.held.carry_through(async move { management.faces.engine.count_use(&name, at, metered).await });
     }
 }

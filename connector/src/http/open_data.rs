@@ -83,11 +83,11 @@ async fn read(faces: Arc<Faces>, from: PeerAddress, wanted: Wanted) -> Response 
     let counts =
         method == Method::GET || method == Method::HEAD && headers.contains_key(dataplane::WANT_REPR_DIGEST);
     let (engine, counted, place) = (Arc::clone(&faces.engine), id.clone(), admission.place);
+    let held = engine.tasks().hold();
     let ended = move |metered: Metered| {
         drop(place);
         if counts {
-            let tasks = engine.tasks().clone();
-            tasks.carry_through(async move { engine.count_open(&counted, metered.bytes).await });
+            held.carry_through(async move { engine.count_open(&counted, metered.bytes).await });
         }
     };
     let only_live = source.is_live() && !source.is_whole();

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{Unread, Wanted};
 use crate::engine::{Engine, EngineError};
+use crate::tasks::Held;
 use crate::{clock, ids};
 
 /// Header that names a read, so that both parties know which one they talk of.
@@ -28,6 +29,7 @@ pub(super) struct Measuring {
     is_probe: bool,
     /// `None` where it says nothing about the provider.
     ok: Option<bool>,
+    held: Held,
 }
 
 impl Measuring {
@@ -47,6 +49,7 @@ impl Measuring {
             age: None,
             is_probe: wanted.is_probe,
             ok: None,
+            held: engine.tasks().hold(),
         })
     }
 
@@ -113,7 +116,6 @@ impl Drop for Measuring {
             probe: self.is_probe,
         };
         let (engine, agreement) = (Arc::clone(&self.engine), std::mem::take(&mut self.agreement));
-        let tasks = engine.tasks().clone();
-        tasks.carry_through(async move { engine.measure(&agreement, measured).await });
+        self.held.carry_through(async move { engine.measure(&agreement, measured).await });
     }
 }

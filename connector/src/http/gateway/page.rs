@@ -33,6 +33,7 @@ use crate::http::management::{Management, Scope};
 use crate::http::pages::{self, STYLE};
 use crate::http::sessions::hand_over;
 use crate::reading::{self, Unread, Wanted};
+use crate::tasks::Held;
 
 /// Rows that a chart is drawn of.
 const ROWS: u64 = 20_000;
@@ -370,6 +371,7 @@ async fn live(State(management): Shared, Path(name): Path<String>) -> Response {
                 name,
                 at: clock::now(),
                 metered: Metered::default(),
+                held: management.faces.engine.tasks().hold(),
             };
             let alive = axum::response::sse::KeepAlive::default();
             Sse::new(rendered(counted(events, seen))).keep_alive(alive).into_response()
@@ -387,14 +389,14 @@ struct Seen {
     name: String,
     at: jiff::Timestamp,
     metered: Metered,
+    held: Held,
 }
 
 impl Drop for Seen {
     fn drop(&mut self) {
         let (management, name, at) = (Arc::clone(&self.management), std::mem::take(&mut self.name), self.at);
         let metered = std::mem::take(&mut self.metered);
-        let tasks = management.faces.engine.tasks().clone();
-        tasks.carry_through(async move { management.faces.engine.count_use(&name, at, metered).await });
+        self.held.carry_through(async move { management.faces.engine.count_use(&name, at, metered).await });
     }
 }
 
