@@ -228,20 +228,22 @@ async fn transfers_are_suspended_resumed_and_stopped_by_either_side() {
     let refused = consumer.run(&["pull", &ours]);
     assert_eq!(refused.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("does not run now (SUSPENDED)"), "{refused:?}");
-    assert_eq!(
-        consumer.run(&["transfers", "resume", &ours]).status.code(),
-        Some(3),
-        "only who suspended may resume"
-    );
-    provider
-        .until(&at(&theirs), |one| one["state"] == "SUSPENDED" && one.get("urn:concordat:pending").is_none())
-        .await;
+    let acknowledged = |state: &'static str| {
+        move |one: &Value| one["state"] == state && one.get("urn:concordat:pending").is_none()
+    };
+    provider.until(&at(&theirs), acknowledged("SUSPENDED")).await;
+    // Either side may let it go on, whoever suspended it.
+    consumer.text(&["transfers", "resume", &ours]);
+    provider.until(&at(&theirs), |one| one["state"] == "STARTED").await;
+    consumer.until(&at(&ours), acknowledged("STARTED")).await;
+    assert_eq!(consumer.run(&["pull", &ours]).stdout, ROWS);
+    provider.text(&["transfers", "suspend", &theirs, "--reason", "maintenance"]);
+    consumer.until(&at(&ours), |one| one["state"] == "SUSPENDED").await;
+    provider.until(&at(&theirs), acknowledged("SUSPENDED")).await;
     provider.text(&["transfers", "resume", &theirs]);
     consumer.until(&at(&ours), |one| one["state"] == "STARTED").await;
     assert_eq!(consumer.run(&["pull", &ours]).stdout, ROWS, "with the token of the new start");
-    provider
-        .until(&at(&theirs), |one| one["state"] == "STARTED" && one.get("urn:concordat:pending").is_none())
-        .await;
+    provider.until(&at(&theirs), acknowledged("STARTED")).await;
 
     consumer.text(&["transfers", "suspend", &ours]);
     provider.until(&at(&theirs), |one| one["state"] == "SUSPENDED").await;

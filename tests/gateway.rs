@@ -269,3 +269,31 @@ async fn files_of_a_folder_are_listed_and_read_one_by_one() {
         assert_eq!(read(&consumer, &key, outside).await.status(), StatusCode::NOT_FOUND, "{outside}");
     }
 }
+
+/// While the provider is away, readers learn that at once, each of them, and one transfer waits for it, which is read then.
+#[tokio::test]
+async fn reads_in_an_outage_end_at_once_and_leave_one_transfer() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish("urn:no2", ROWS.as_bytes(), &[]);
+    take(&consumer, &provider, "urn:no2", "no2");
+    let key = reading_key(&consumer);
+    provider.kill();
+    for _ in 0..2 {
+        let began = std::time::Instant::now();
+        let reads = (0..3).map(|_| read(&consumer, &key, "/d/no2"));
+        for answer in futures_util::future::join_all(reads).await {
+            assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+            let said = answer.text().await.unwrap();
+            assert!(said.contains("does not take the request for the data now"), "{said}");
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+    let transfers = consumer.json(&["transfers", "list"]);
+    assert_eq!(transfers.as_array().unwrap().len(), 1, "{transfers}");
+    provider.start();
+    let id = trust::did::segment(transfers[0]["@id"].as_str().unwrap());
+    consumer.until(&format!("/v4/transferprocesses/{id}"), |one| one["state"] == "STARTED").await;
+    assert_eq!(text(&consumer, &key, "/d/no2").await, ROWS);
+    assert_eq!(consumer.json(&["transfers", "list"]).as_array().unwrap().len(), 1);
+}

@@ -18,7 +18,7 @@ use trust::did::segment;
 
 use crate::hostile;
 use crate::streams::door;
-use crate::support::{Node, PROGRAM, PURPOSE, Peer, Stranger, World};
+use crate::support::{CONTEXT, Node, PROGRAM, PURPOSE, Peer, Stranger, World};
 
 const DATASET: &str = "urn:test:rows";
 const LARGE: &str = "urn:test:large";
@@ -364,4 +364,73 @@ async fn a_node_without_descriptors_says_so_once_and_goes_on_when_there_are_some
     eprintln!("after the descriptors came back: {times:.0?}");
     assert_eq!(told("connections are accepted again"), 1);
     assert!(told("accepted") < 10);
+}
+
+#[tokio::test]
+async fn who_is_nowhere_takes_no_place_among_those_who_are_told() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    let watch =
+        json!({"@context": [CONTEXT], "@type": "CatalogRequestMessage", "urn:concordat:notify": true});
+    for _ in 0..3 {
+        let (status, answer) = Stranger::new(&world).send(&node, "POST", "/catalog/request", &watch).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    node.stop();
+    assert_eq!(node.records("watcher/").len(), 0);
+}
+
+/// The entries of the audit log about refusals, all pages of it.
+async fn refusals(node: &Node) -> Vec<String> {
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = node.get(&format!("/v4/events/log?limit=1000&after={after}")).await;
+        let Some(last) = page.as_array().unwrap().last() else { return found };
+        after = last["id"].as_str().unwrap().to_owned();
+        let texts = page.as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap().to_owned());
+        found.extend(texts.filter(|text| text.contains("refused") || text.contains("denied")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_refusals_stop_nobody_and_fill_no_log() {
+    let world = World::new();
+    let mut honest = Honest::new(&world, &[]).await;
+    let usual = honest.times().await;
+    let address = format!("{}/dsp/2025-1/catalog/request", honest.provider.address);
+    let flood = async |of: usize| {
+        let asked = (0..of).map(|number| {
+            let long = format!("Bearer {number}{}", "x".repeat(2000));
+            honest.member.client.post(&address).header("authorization", long).send()
+        });
+        for answer in futures_util::future::join_all(asked).await {
+            assert!(answer.unwrap().status().is_client_error());
+        }
+    };
+    // Strangers without a token that could be one, and a member whose reads are denied.
+    let found = honest.member.json(&["negotiate", &honest.provider.did, DATASET, "--purpose", PURPOSE]);
+    let agreement = found["contractAgreementId"].as_str().unwrap();
+    let (endpoint, token) = door(&honest.member, agreement).await;
+    honest.provider.text(&["agreements", "end", agreement, "--reason", "enough"]);
+    for _ in 0..10 {
+        flood(100).await;
+        let reads = (0..100).map(|_| honest.member.client.get(&endpoint).bearer_auth(&token).send());
+        for answer in futures_util::future::join_all(reads).await {
+            assert!(answer.unwrap().status().is_client_error());
+        }
+    }
+    honest.is_as_well_off_as(&usual, "2,000 refusals").await;
+    let entries = refusals(&honest.provider).await;
+    assert!((50..=310).contains(&entries.len()), "{} entries", entries.len());
+    assert!(entries.iter().all(|text| text.chars().count() <= 500));
+    // None is lost: what was only counted is written when the node stops.
+    honest.provider.stop();
+    honest.provider.start();
+    honest.provider.client = world.client();
+    let entries = refusals(&honest.provider).await;
+    let more =
+        |text: &String| text.split_once(" more times since").and_then(|(count, _)| count.parse::<u64>().ok());
+    let counted: u64 = entries.iter().map(|text| more(text).unwrap_or(1)).sum();
+    assert_eq!(counted, 2000, "{:?}", entries.iter().filter(|text| more(text).is_some()).collect::<Vec<_>>());
+    honest.provider.text(&["audit", "verify"]);
 }

@@ -456,6 +456,12 @@ pub struct Bounds {
     /// Most negotiations with one participant that are open when it begins another; beyond, the oldest whose message it
     /// does not take is ended.
     pub open_negotiations: u32,
+    /// Seconds after which the fetch of a DID document is given up.
+    pub resolver_seconds: u32,
+    /// Seconds after which a credential service, an issuer or a status list is given up that does not answer.
+    pub credentials_seconds: u32,
+    /// Longest time that a participant's self-issued token may be good for, in seconds; each is remembered for so long.
+    pub token_seconds: u32,
     /// Most statements about duties that are kept of each party of an agreement.
     pub duty_statements: u32,
     /// Of each agreement.
@@ -481,6 +487,9 @@ impl Default for Bounds {
             pushes: 64,
             pushes_per_peer: 8,
             open_negotiations: 1000,
+            resolver_seconds: 10,
+            credentials_seconds: 10,
+            token_seconds: 600,
             duty_statements: 1000,
             agreement: dataplane::Limits::default(),
             participant: dataplane::Limits::default(),
@@ -503,9 +512,14 @@ impl Bounds {
             self.pushes,
             self.pushes_per_peer,
             self.open_negotiations,
+            self.resolver_seconds,
+            self.credentials_seconds,
         ];
         if at_least_one.contains(&0) {
             bail!("[limits]: each bound must be at least 1");
+        }
+        if !(60..=3600).contains(&self.token_seconds) {
+            bail!("limits.token_seconds must be 60 to 3600");
         }
         // This node's own client gives up an unused connection earlier than another node closes it.
         let ours = crate::network::IDLE.as_secs();

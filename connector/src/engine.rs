@@ -25,12 +25,14 @@ mod gate;
 mod issuer;
 mod keys;
 mod levels;
+mod links;
 mod meters;
 mod negotiations;
 mod open_data;
 mod open_negotiations;
 mod peers;
 mod personal;
+mod refusals;
 mod replay;
 mod revocation;
 mod rotation;
@@ -42,8 +44,9 @@ mod transfers;
 mod trust_list;
 mod uses;
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use dataplane::Fairness;
@@ -76,16 +79,18 @@ use self::gate::Verified;
 pub use self::gate::{Admission, Denial, Read, Sent};
 pub use self::keys::Holder;
 use self::levels::Promised;
+pub(crate) use self::links::next_page;
 use self::meters::Meters;
 pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 use self::open_negotiations::OpenNegotiations;
-pub(crate) use self::peers::next_page;
 pub(crate) use self::personal::sample_persons;
 pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
 use self::personal::{Ledger, Releasing};
-pub use self::replay::UsedTokens;
+use self::refusals::Refusals;
+pub(crate) use self::replay::UsedToken;
+pub use self::replay::{TokenUse, UsedTokens};
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
 use self::rulebook::InForce;
@@ -194,6 +199,12 @@ pub struct Engine {
     guard: Guard,
     outbox: Outbox,
     tasks: Tasks,
+    refusals: Refusals,
+    token_seconds: i64,
+    /// Longest wait for a credential service, an issuer or a status list.
+    credentials_within: Duration,
+    /// Who is or was party to an agreement with this node.
+    partners: RwLock<HashSet<String>>,
     streams: Arc<Streams>,
     used_tokens: UsedTokens,
     /// Most statements about duties that are kept of each party of an agreement.
@@ -311,6 +322,10 @@ impl Engine {
             guard: parts.guard,
             outbox: parts.outbox,
             tasks: parts.tasks,
+            refusals: Refusals::default(),
+            token_seconds: config.limits.token_seconds.into(),
+            credentials_within: Duration::from_secs(config.limits.credentials_seconds.into()),
+            partners: RwLock::default(),
             streams: Arc::default(),
             used_tokens,
             locks: Locks::default(),
@@ -482,12 +497,40 @@ impl Engine {
         &self.guard
     }
 
-    /// Notes the use of a caller's token, durably; false for a second use.
+    /// Longest time that a participant's token may be good for, in seconds.
+    #[must_use]
+    pub const fn token_seconds(&self) -> i64 {
+        self.token_seconds
+    }
+
+    /// Whether a caller's token was used before, as far as this node remembers without asking anybody.
+    #[must_use]
+    pub fn was_used(&self, caller: &Caller) -> bool {
+        self.used_tokens.knows(caller.did(), caller.jti())
+    }
+
+    /// Notes the use of a caller's token, durably.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn first_use(&self, caller: &Caller) -> Result<bool, EngineError> {
-        Ok(self.used_tokens.first_use(&self.store, caller).await?)
+    pub async fn first_use(&self, caller: &Caller) -> Result<TokenUse, EngineError> {
+        let sender = (caller.did(), self.is_known(caller.did()));
+        Ok(self.used_tokens.first_use(&self.store, sender, caller.jti(), caller.expires()).await?)
+    }
+
+    /// As [`Self::first_use`], for what an operator of personal data whom this node trusts gave the id `id`.
+    async fn first_use_of_operator(
+        &self,
+        operator: &str,
+        id: &str,
+        expires: i64,
+    ) -> Result<TokenUse, EngineError> {
+        Ok(self.used_tokens.first_use(&self.store, (operator, true), id, expires).await?)
+    }
+
+    /// Whether this node knows a participant: by an agreement, or by credentials that count. For these room is kept.
+    pub(crate) fn is_known(&self, did: &str) -> bool {
+        self.partners.read().unwrap_or_else(PoisonError::into_inner).contains(did) || self.has_proven(did)
     }
 
     /// Tells of every commit; what changed is read from the store.

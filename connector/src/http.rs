@@ -61,7 +61,6 @@ pub struct Faces {
     /// Where data is.
     pub sources: Sources,
     authentication: Authentication,
-    refusals: problem::RefusalLog,
     /// Personal data operators who look at their page.
     operators: sessions::Sessions<String>,
 }
@@ -70,13 +69,7 @@ impl Faces {
     /// Faces of `engine`.
     #[must_use]
     pub fn new(engine: Arc<Engine>, sources: Sources, authentication: Authentication) -> Arc<Self> {
-        Arc::new(Self {
-            engine,
-            sources,
-            authentication,
-            refusals: problem::RefusalLog::default(),
-            operators: sessions::Sessions::default(),
-        })
+        Arc::new(Self { engine, sources, authentication, operators: sessions::Sessions::default() })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use policy_engine::Hierarchy;
@@ -86,6 +87,7 @@ impl Node {
             Arc::clone(&identity),
             config.closed_test_network.is_some(),
             config.credentials.dialect,
+            Duration::from_secs(config.limits.resolver_seconds.into()),
         ));
         let stop = CancellationToken::new();
         let outbox = Outbox::new(config.delivery.clone(), config.limits, stop.clone());
@@ -207,6 +209,7 @@ impl Node {
         self.outbox.drained().await;
         self.engine.tasks().ended().await;
         self.engine.write_all_meters().await;
+        self.engine.write_counted_refusals().await;
         if let Err(error) = self.engine.settle_handed().await {
             tracing::error!(%error, "who was among the rows was not written");
         }

@@ -19,7 +19,7 @@ use protocol::wire::{
 };
 use protocol::{Failure, MessageId};
 use reqwest::StatusCode;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -99,6 +99,8 @@ struct Delivering {
     token: Option<String>,
     /// Set when it is not to be tried again.
     withdrawn: CancellationToken,
+    /// Why it could not be delivered so far.
+    trouble: watch::Sender<Option<String>>,
 }
 
 impl Deliveries {
@@ -170,6 +172,7 @@ impl Outbox {
             turn,
             token: None,
             withdrawn: CancellationToken::new(),
+            trouble: watch::channel(deliveries.lines.get(&direction).and_then(|(line, _)| line.trouble())).0,
         });
         *deliveries.waiting.entry(entry.peer.clone()).or_default() += 1;
         match deliveries.lines.entry(direction.clone()) {
@@ -209,6 +212,11 @@ impl Outbox {
         let deliveries = self.deliveries();
         let delivering = deliveries.messages.get(message)?;
         deliveries.lines.get(&delivering.direction)?.0.attempts(delivering.turn)
+    }
+
+    /// Why `message` could not be delivered so far, as that changes; `None` for what is not being delivered.
+    pub(crate) fn trouble(&self, message: &MessageId) -> Option<watch::Receiver<Option<String>>> {
+        Some(self.deliveries().messages.get(message)?.trouble.subscribe())
     }
 
     /// Whether as many messages wait for `peer` as may.
@@ -274,10 +282,15 @@ impl Outbox {
                 deliveries.remove(&message);
             }
         }
-        let Some((line, _)) = deliveries.lines.get_mut(direction) else { return };
+        let Deliveries { lines, messages, .. } = &mut *deliveries;
+        let Some((line, _)) = lines.get_mut(direction) else { return };
         match ended {
             Ended::Over(answered) => line.over(turn, answered),
             Ended::Again(since, trouble, reason) => {
+                // What passes within seconds stops nobody who waits.
+                if let Some(delivering) = messages.get(&message).filter(|_| trouble != Trouble::Refused) {
+                    delivering.trouble.send_replace(Some(reason.clone()));
+                }
                 line.again(turn, since, Instant::now(), (trouble, reason), ids::fraction());
             }
         }
@@ -493,7 +506,7 @@ fn given_up(after: Duration, reason: &str) -> Outcome {
 /// Whether a message goes to somebody whom this node knows: a party of an agreement, a member, or one that has shown
 /// credentials that count.
 fn is_known(engine: &Engine, entry: &OutboxEntry) -> bool {
-    entry.kind != ProcessKind::Negotiation || engine.has_proven(&entry.peer)
+    entry.kind != ProcessKind::Negotiation || engine.is_known(&entry.peer)
 }
 
 /// The state our pending message leads to.

@@ -17,8 +17,6 @@ const FRESH: Duration = Duration::from_secs(300);
 const HOLD: Duration = Duration::from_secs(5);
 /// Most documents kept.
 const MAX_CACHED: usize = 4096;
-/// Longest fetch.
-const FETCH: Duration = Duration::from_secs(10);
 
 type Fetched = Result<Arc<DidDocument>, String>;
 
@@ -36,14 +34,22 @@ pub struct Resolver {
     /// In a closed test network documents come by plain HTTP.
     plain: bool,
     dialect: Dialect,
+    /// Longest fetch.
+    longest: Duration,
     cache: Mutex<HashMap<String, Entry>>,
 }
 
 impl Resolver {
-    /// A resolver that knows this node's own document.
+    /// A resolver that knows this node's own document; a fetch takes `longest` at most.
     #[must_use]
-    pub fn new(client: PeerClient, identity: Arc<Identity>, plain: bool, dialect: Dialect) -> Self {
-        Self { client, identity, plain, dialect, cache: Mutex::default() }
+    pub fn new(
+        client: PeerClient,
+        identity: Arc<Identity>,
+        plain: bool,
+        dialect: Dialect,
+        longest: Duration,
+    ) -> Self {
+        Self { client, identity, plain, dialect, longest, cache: Mutex::default() }
     }
 
     /// The document of `did`. Failures are kept for a few seconds, so that a stranger cannot make this node fetch
@@ -110,7 +116,7 @@ impl Resolver {
     async fn fetch(&self, did: &str, url: &str) -> Fetched {
         let failed =
             |reason: String| Err(format!("the DID document of `{did}` cannot be had from {url}: {reason}"));
-        let request = self.client.get(url).timeout(FETCH).send().await;
+        let request = self.client.get(url).timeout(self.longest).send().await;
         let response = match request {
             Ok(response) if response.status().is_success() => response,
             Ok(response) => return failed(format!("the answer is {}", response.status())),

@@ -159,9 +159,7 @@ fn clock(text: &str) -> Option<(Time, bool)> {
     }
     let fraction = fraction.trim_end_matches('0');
     // Finer than a nanosecond is not told apart.
-    if fraction.len() > 9 {
-        return None;
-    }
+    let fraction = fraction.get(..9).unwrap_or(fraction);
     let nanosecond: i32 = format!("{fraction:0<9}").parse().ok()?;
     if hour == 24 {
         return (minute == 0 && second == 0 && nanosecond == 0).then_some((Time::midnight(), true));

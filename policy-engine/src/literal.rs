@@ -149,7 +149,8 @@ pub(crate) fn write(value: &Value) -> Json {
 }
 
 /// Reads an xsd:dateTime; without zone it is UTC. A date is its first instant.
-pub(crate) fn instant(text: &str) -> Option<Timestamp> {
+#[must_use]
+pub fn instant(text: &str) -> Option<Timestamp> {
     let day = || calendar::day(text).map(|(day, _)| day.start());
     calendar::instant(text).map(|(at, _)| at).or_else(day)
 }

@@ -920,10 +920,11 @@ fn atomic(map: &Map<String, Json>, path: String, about: About, plain: bool) -> R
     };
     let left = term(&need("leftOperand")?).to_owned();
     let written = need("operator")?;
-    let operator =
-        Operator::ALL.into_iter().find(|known| known.term() == term(&written)).ok_or_else(|| {
-            PolicyError::new(format!("{path}/operator"), format!("unknown operator `{written}`"))
-        })?;
+    // ODRL 2.2 gives the fragment of `lteq` as `term-lteq`, and schemas have taken that for its name.
+    let name = term(&written).strip_prefix("term-").unwrap_or_else(|| term(&written));
+    let operator = Operator::ALL.into_iter().find(|known| known.term() == name).ok_or_else(|| {
+        PolicyError::new(format!("{path}/operator"), format!("unknown operator `{written}`"))
+    })?;
     let operand = operand::find(&left);
     let (right, assumed_utc) = right(map, &path, operand.map(|operand| operand.kind), plain)?;
     let kind = operand.map(|operand| operand.kind);

@@ -2,7 +2,32 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+
+/// What stands for itself in no segment of a path (RFC 3986, section 3.3).
+const NO_SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// A process id as one segment of a path.
+pub(crate) fn segment(pid: &str) -> String {
+    utf8_percent_encode(pid, NO_SEGMENT).to_string()
+}
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident,)*) => {$(

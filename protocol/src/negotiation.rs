@@ -20,7 +20,7 @@ use policy_engine::same_terms;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Failure, Outgoing};
-use crate::ids::{ConsumerPid, DatasetId, MessageId, ParticipantId, ProviderPid};
+use crate::ids::{ConsumerPid, DatasetId, MessageId, ParticipantId, ProviderPid, segment};
 use crate::progress::{self, Progress, Receipt};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::role::Role;
@@ -705,7 +705,7 @@ impl Negotiation {
                 ("termination", self.termination(&reason, &message))
             }
         };
-        let path = format!("negotiations/{peer_pid}/{leaf}");
+        let path = format!("negotiations/{}/{leaf}", segment(&peer_pid));
         effects.push(Effect::Send(Outgoing { id: message, path, body }));
         Ok(Step { next: self, effects, repeat: false })
     }

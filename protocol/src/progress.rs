@@ -123,6 +123,22 @@ impl<A: Act> Progress<A> {
         self.updated = now;
     }
 
+    /// Checks a first message for a process that is there already: a repeat, unless the process is over and did not begin with
+    /// it. Without an id it cannot be told from a repeat.
+    ///
+    /// # Errors
+    /// It would use the id of a process that has ended again.
+    pub fn check_repeat(&self, id: Option<&MessageId>) -> Result<(), Refusal> {
+        if self.is_terminal() && id.is_some_and(|id| !self.seen.contains(id)) {
+            let reason = format!(
+                "a process with this id is over ({}); begin a new one under a new id",
+                self.state_name()
+            );
+            return Err(Refusal::new(RefusalKind::IllegalTransition, reason));
+        }
+        Ok(())
+    }
+
     /// Takes the peer's move `act`, sent by `peer` in message `id`.
     ///
     /// # Errors

@@ -9,8 +9,8 @@
 //! | either: complete | | | COMPLETED | |
 //! | either: terminate | | TERMINATED | TERMINATED | TERMINATED |
 //!
-//! COMPLETED and TERMINATED are terminal. Who suspended is remembered, and only that side may resume: otherwise a
-//! consumer could undo what the provider stopped for good reason.
+//! COMPLETED and TERMINATED are terminal. Either side lets go on what either suspended: what shall stop for good is
+//! terminated.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Failure, Outgoing};
-use crate::ids::{AgreementId, ConsumerPid, DatasetId, MessageId, ParticipantId, ProviderPid};
+use crate::ids::{AgreementId, ConsumerPid, DatasetId, MessageId, ParticipantId, ProviderPid, segment};
 use crate::progress::{self, Progress, Receipt};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::role::Role;
@@ -150,8 +150,10 @@ pub struct Transfer {
     pub format: String,
     /// Pull: where the data is (from the start message). Push: where it shall go.
     pub data_address: Option<DataAddress>,
-    /// Who suspended it, while it is suspended.
-    pub suspended_by: Option<Role>,
+    /// Consumer: it was resumed by us, and the provider has sent no start since. The data may be elsewhere then, or be read
+    /// with another token, which only a start can say.
+    #[serde(default)]
+    pub awaits_start: bool,
     /// How often it was started; tokens of earlier starts are void.
     pub generation: u32,
     /// Where it stands.
@@ -285,7 +287,7 @@ fn create(role: Role, consumer_pid: ConsumerPid, parties: Parties, now: Timestam
         dataset: parties.dataset,
         format: parties.format,
         data_address: None,
-        suspended_by: None,
+        awaits_start: false,
         generation: 0,
         progress: Progress::new(now),
     }
@@ -348,16 +350,6 @@ impl Transfer {
             && (self.progress.state == Some(State::Started) || starting && self.role == Role::Provider)
     }
 
-    fn check_resume(&self, by: Role) -> Result<(), Refusal> {
-        match self.suspended_by {
-            Some(side) if side != by => Err(Refusal::new(
-                RefusalKind::IllegalTransition,
-                format!("the {side} suspended this transfer, so only the {side} may resume it"),
-            )),
-            _ => Ok(()),
-        }
-    }
-
     fn received(mut self, received: Received<Message>, now: Timestamp) -> Result<Step, Refusal> {
         let Received { id, message } = received;
         let (consumer, provider) = message.pids();
@@ -377,6 +369,21 @@ impl Transfer {
         }
         let provider = provider.clone();
         let by = self.role.other();
+        if let Message::Start(start) = &message
+            && by == Role::Provider
+            && self.awaits_start
+            && self.progress.state == Some(State::Started)
+            && self.progress.pending.is_none()
+            && !id.as_ref().is_some_and(|id| self.progress.seen.contains(id))
+        {
+            self.awaits_start = false;
+            self.provider_pid.get_or_insert(provider);
+            self.data_address = start.data_address.clone().or(self.data_address);
+            self.generation += 1;
+            self.progress.seen.extend(id);
+            self.progress.note(now, format!("{} answered the resumption with a start", self.peer));
+            return Ok(Step { next: self, effects: vec![Effect::OpenStream], repeat: false });
+        }
         let overtaken = match self.progress.receive(by, message.act(), id.as_ref())? {
             Receipt::Repeat => return Ok(Step { next: self, effects: Vec::new(), repeat: true }),
             Receipt::Moved(overtaken) => overtaken,
@@ -385,8 +392,7 @@ impl Transfer {
         self.provider_pid.get_or_insert(provider);
         match message {
             Message::Start(start) => {
-                self.check_resume(by)?;
-                self.suspended_by = None;
+                self.awaits_start = false;
                 if by == Role::Provider {
                     self.data_address = start.data_address.or(self.data_address);
                     self.generation += 1;
@@ -396,7 +402,6 @@ impl Transfer {
             }
             Message::Suspension(suspension) => {
                 let reason = reason_text(suspension.code.as_deref(), &suspension.reason);
-                self.suspended_by = Some(by);
                 self.progress.note(now, format!("{} suspended it: {reason}", self.peer));
                 effects.push(Effect::CutStream(format!("suspended by {}: {reason}", self.peer)));
             }
@@ -429,9 +434,6 @@ impl Transfer {
             self.progress.ending = Some(reason.clone());
             return Ok(Step { next: self, effects: Vec::new(), repeat: false });
         }
-        if act == Act::Start && self.progress.state == Some(State::Suspended) {
-            self.check_resume(self.role)?;
-        }
         let mut effects: Vec<_> =
             self.progress.send(self.role, act, message.clone())?.into_iter().map(Effect::Withdraw).collect();
         let consumer_pid = self.consumer_pid.clone();
@@ -447,7 +449,6 @@ impl Transfer {
                 ("start", to_json(&body, Some(&message)))
             }
             Decision::Suspend(reason) => {
-                self.suspended_by = Some(self.role);
                 self.progress.note(now, format!("you suspended it: {reason}"));
                 effects.push(Effect::CutStream(format!("suspended: {reason}")));
                 let body = TransferSuspensionMessage {
@@ -479,7 +480,7 @@ impl Transfer {
                 ("termination", to_json(&body, Some(&message)))
             }
         };
-        let path = format!("transfers/{}/{leaf}", self.peer_pid().unwrap_or_default());
+        let path = format!("transfers/{}/{leaf}", segment(self.peer_pid().unwrap_or_default()));
         effects.push(Effect::Send(Outgoing { id: message, path, body }));
         Ok(Step { next: self, effects, repeat: false })
     }
@@ -492,7 +493,7 @@ impl Transfer {
             return Step { next: self, effects: Vec::new(), repeat: true };
         };
         if act == Act::Start {
-            self.suspended_by = None;
+            self.awaits_start = self.role == Role::Consumer;
         }
         self.progress.note(now, format!("{} received {act}", self.peer));
         if let Some(reason) = self.progress.ending.take()
@@ -520,9 +521,6 @@ impl Transfer {
         {
             // The provider sees it otherwise, or its own message crossed ours; the transfer stands as it was. A
             // provider's will is not up to its peer, so there the transfer ends.
-            if pending.act == Act::Suspend {
-                self.suspended_by = None;
-            }
             return Step { next: self, effects: Vec::new(), repeat: false };
         }
         if pending.act == Act::Terminate || self.peer_pid().is_none() {

@@ -34,6 +34,11 @@ async fn offers_have_no_target_and_distributions_name_their_service() {
     let service = &found["service"][0];
     assert_eq!(dataset["distribution"][0]["accessService"], service["@id"]);
     assert!(service["endpointURL"].as_str().unwrap().ends_with("/dsp/2025-1"));
+    // There is no catalog around a lone dataset.
+    let (status, lone) = peer.send("GET", &format!("/catalog/datasets/{DATASET}"), None).await;
+    assert_eq!(status, 200, "{lone}");
+    let services = lone["distribution"].as_array().unwrap().iter().map(|one| &one["accessService"]);
+    assert!(services.clone().all(|one| one == service) && services.count() > 1, "{lone}");
 }
 
 /// A filter that is not supported MUST be answered with 400.

@@ -358,3 +358,126 @@ async fn an_agreement_of_this_node_has_everything_it_must() {
     );
     assert!(sent["urn:concordat:signature"].is_string(), "an addition under an absolute IRI");
 }
+
+/// Contract Agreement Message: `timestamp` is any xsd:dateTime.
+#[tokio::test]
+async fn an_agreement_has_any_date_and_time_that_its_schema_allows() {
+    let peer = Peer::new("manual").await;
+    for timestamp in [
+        "2026-11-25T23:00:00",
+        "2026-11-24T24:00:00Z",
+        "2026-11-25T23:00:00.123456789123Z",
+        "2026-11-25T23:00:00.1+01:00",
+    ] {
+        let process = peer.be_asked().await;
+        let (status, answer) = agree(&peer, &process, &connector::ids::urn(), timestamp).await;
+        assert_eq!(status, 200, "{timestamp}: {answer}");
+        peer.play(&process, "=AGREED; @move/verify; <verification; >finalize; =FINALIZED").await;
+    }
+}
+
+async fn agree(
+    peer: &Peer,
+    process: &super::peer::Process,
+    id: &str,
+    timestamp: &str,
+) -> (u16, serde_json::Value) {
+    let agreement = json!({"@id": id, "@type": "Agreement", "target": "urn:test:theirs", "assigner": PEER,
+        "assignee": peer.node.did, "timestamp": timestamp, "permission": [{"action": "use"}]});
+    let body = message(
+        "ContractAgreementMessage",
+        json!({"providerPid": process.provider_pid, "consumerPid": process.consumer_pid, "agreement": agreement}),
+    );
+    peer.send("POST", &format!("/negotiations/{}/agreement", process.own), Some(&body)).await
+}
+
+/// An agreement's id stands for one agreement: a second one is refused where it comes.
+#[tokio::test]
+async fn an_agreement_id_in_use_is_refused() {
+    let peer = Peer::new("manual").await;
+    let first = peer.be_asked().await;
+    let (status, answer) = agree(&peer, &first, "urn:test:once", "2026-11-25T23:00:00Z").await;
+    assert_eq!(status, 200, "{answer}");
+    peer.play(&first, "@move/verify; <verification; >finalize; =FINALIZED").await;
+    let second = peer.be_asked().await;
+    let (status, answer) = agree(&peer, &second, "urn:test:once", "2026-11-25T23:00:00Z").await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer["reason"][0].as_str().unwrap().contains("is that of another agreement"), "{answer}");
+    peer.play(&second, "=REQUESTED").await;
+}
+
+/// Contract Request Message: an offer that the provider does not know is an error, in a counter-request as in the first one.
+#[tokio::test]
+async fn a_counter_request_names_an_offer_that_is_known() {
+    let peer = Peer::new("manual").await;
+    let process = peer.ask().await;
+    peer.play(&process, "@move/offer; <offer; =OFFERED").await;
+    let mut offer = peer.offer().await;
+    offer["@id"] = json!("urn:test:unknown");
+    let pids =
+        json!({"providerPid": process.provider_pid, "consumerPid": process.consumer_pid, "offer": offer});
+    let body = message("ContractRequestMessage", pids);
+    let path = format!("/negotiations/{}/request", process.own);
+    let (status, answer) = peer.send("POST", &path, Some(&body)).await;
+    assert_eq!((status, &answer["@type"]), (400, &json!("ContractNegotiationError")), "{answer}");
+    assert!(answer["reason"][0].as_str().unwrap().contains("urn:test:unknown"), "{answer}");
+    peer.play(&process, "=OFFERED; >request; =REQUESTED").await;
+}
+
+/// A process id is not used again; the same message once more is no second use.
+#[tokio::test]
+async fn the_id_of_a_process_that_is_over_begins_no_other() {
+    let peer = Peer::new("manual").await;
+    let first = message(
+        "ContractRequestMessage",
+        json!({"consumerPid": "urn:test:once", "callbackAddress": peer.address, "offer": peer.offer().await}),
+    );
+    let (status, answer) = peer.send("POST", "/negotiations/request", Some(&first)).await;
+    assert_eq!(status, 201, "{answer}");
+    let end = message(
+        "ContractNegotiationTerminationMessage",
+        json!({"providerPid": answer["providerPid"], "consumerPid": "urn:test:once"}),
+    );
+    let path = format!("/negotiations/{}/termination", answer["providerPid"].as_str().unwrap());
+    assert_eq!(peer.send("POST", &path, Some(&end)).await.0, 200);
+    let (status, same) = peer.send("POST", "/negotiations/request", Some(&first)).await;
+    assert_eq!((status, &same["providerPid"]), (201, &answer["providerPid"]), "{same}");
+    let mut another = first.clone();
+    another["@id"] = json!(connector::ids::urn());
+    let (status, answer) = peer.send("POST", "/negotiations/request", Some(&another)).await;
+    assert_eq!((status, &answer["@type"]), (400, &json!("ContractNegotiationError")), "{answer}");
+    assert!(answer["reason"][0].as_str().unwrap().contains("begin a new one under a new id"), "{answer}");
+}
+
+/// A peer's process id is text of its own choice, and one segment of the paths below its callback address.
+#[tokio::test]
+async fn a_process_id_is_one_segment_of_a_path() {
+    let peer = Peer::new("auto").await;
+    for (pid, segment) in [
+        ("a#b", "a%23b"),
+        ("a?b", "a%3Fb"),
+        ("a/b", "a%2Fb"),
+        ("a%20b", "a%2520b"),
+        ("https://p.example/n/1?x", "https:%2F%2Fp.example%2Fn%2F1%3Fx"),
+        ("urn:uuid:1-2", "urn:uuid:1-2"),
+    ] {
+        let request = message(
+            "ContractRequestMessage",
+            json!({"consumerPid": pid, "callbackAddress": peer.address, "offer": peer.offer().await}),
+        );
+        let (status, answer) = peer.send("POST", "/negotiations/request", Some(&request)).await;
+        assert_eq!(status, 201, "{answer}");
+        let (path, body) = peer.next().await;
+        assert_eq!(path, format!("/negotiations/{segment}/agreement"));
+        assert_eq!(body["consumerPid"], pid);
+    }
+    for pid in [".", ".."] {
+        let request = message(
+            "ContractRequestMessage",
+            json!({"consumerPid": pid, "callbackAddress": peer.address, "offer": peer.offer().await}),
+        );
+        let (status, answer) = peer.send("POST", "/negotiations/request", Some(&request)).await;
+        assert_eq!((status, &answer["@type"]), (400, &json!("ContractNegotiationError")), "{answer}");
+        assert!(answer["reason"][0].as_str().unwrap().contains("/consumerPid"), "{answer}");
+    }
+}

@@ -117,7 +117,8 @@ impl Claimed {
         Timestamp::from_second(seconds(&claims, "iat")?).map_err(|_| refuse("its `iat` is no time"))
     }
 
-    /// Checks the token against its issuer's document. Whether `jti` was used before is for the caller to ask.
+    /// Checks the token against its issuer's document; one that is good for more than `longest` seconds, at most
+    /// [`MAX_LIFETIME`], is refused. Whether `jti` was used before is for the caller to ask.
     ///
     /// # Errors
     /// Any step of the validation list fails; the reason is for the operator.
@@ -126,6 +127,7 @@ impl Claimed {
         document: &DidDocument,
         audience: &str,
         now: Timestamp,
+        longest: i64,
     ) -> Result<Caller, TrustError> {
         if document.id() != self.did {
             return Err(refuse("the document is of another DID"));
@@ -149,8 +151,9 @@ impl Claimed {
         if issued > at.saturating_add(SKEW) {
             return Err(refuse("it was issued in the future; is a clock wrong?"));
         }
-        if expires.saturating_sub(issued) > MAX_LIFETIME {
-            return Err(refuse(&format!("it is good for longer than {MAX_LIFETIME} seconds")));
+        let longest = longest.min(MAX_LIFETIME);
+        if expires.saturating_sub(issued) > longest {
+            return Err(refuse(&format!("it is good for longer than {longest} seconds")));
         }
         if claims.get("nbf").is_some() && seconds(&claims, "nbf")? > at.saturating_add(SKEW) {
             return Err(refuse("it is not valid yet; is a clock wrong?"));
@@ -211,7 +214,7 @@ mod tests {
     ) -> Result<Caller, String> {
         let compact = key.sign(kid, "JWT", claims.to_string().as_bytes()).unwrap();
         Claimed::read(&compact)
-            .and_then(|claimed| claimed.verify(document, AUD, now))
+            .and_then(|claimed| claimed.verify(document, AUD, now, MAX_LIFETIME))
             .map_err(|error| error.to_string())
     }
 
@@ -219,7 +222,7 @@ mod tests {
     fn a_token_of_ours_holds() {
         let (key, document, now) = setup();
         let compact = issue(&key, KID, DID, AUD, "j1", None, now).unwrap();
-        let caller = Claimed::read(&compact).unwrap().verify(&document, AUD, now).unwrap();
+        let caller = Claimed::read(&compact).unwrap().verify(&document, AUD, now, MAX_LIFETIME).unwrap();
         assert_eq!((caller.did(), caller.jti()), (DID, "j1"));
         assert_eq!(caller.expires(), now.as_second() + LIFETIME + SKEW);
     }

@@ -138,7 +138,8 @@ fn torn_jwt(compact: &str, tears: &[Tear]) -> [String; 2] {
 }
 
 fn believed_token(text: &str, document: &DidDocument) -> bool {
-    token::Claimed::read(text).is_ok_and(|claimed| claimed.verify(document, PEER, now()).is_ok())
+    token::Claimed::read(text)
+        .is_ok_and(|claimed| claimed.verify(document, PEER, now(), token::MAX_LIFETIME).is_ok())
 }
 
 fn believed_credential(text: &str, document: &DidDocument) -> bool {

@@ -9,7 +9,7 @@ use catalog::{
 use governance::personal::{PROPERTY as PERSONAL, Personal};
 use jiff::Timestamp;
 use policy_engine::{Hierarchy, Policy};
-use protocol::wire::{Catalog, DataService, Dataset, Distribution};
+use protocol::wire::{AccessService, Catalog, DataService, Dataset, Distribution};
 use protocol::{Refusal, RefusalKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -484,7 +484,13 @@ impl Engine {
         if offers.is_empty() {
             return Err(no_dataset().into());
         }
-        Ok(self.document(asset, offers))
+        let mut dataset = self.document(asset, offers);
+        // There is no catalog around it to say what the service is.
+        let service = DataService::new(self.service_id(), self.own_address.clone());
+        for distribution in &mut dataset.distribution {
+            distribution.access_service = AccessService::Full(Box::new(service.clone()));
+        }
+        Ok(dataset)
     }
 
     /// The offers for `asset` that `asker` may see.

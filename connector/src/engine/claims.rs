@@ -188,7 +188,7 @@ impl Engine {
     ///
     /// # Errors
     /// Something is required of every caller, and it was not proven; the reason is for the operator.
-    pub async fn learn(&self, did: &str, access: Option<&str>) -> Result<(), String> {
+    pub async fn learn(self: &Arc<Self>, did: &str, access: Option<&str>) -> Result<(), String> {
         let kinds = self.kinds_asked().map_err(|error| error.to_string())?;
         if kinds.is_empty() {
             return Ok(());
@@ -221,7 +221,11 @@ impl Engine {
             // Where nothing is required of everybody, a caller that proves nothing simply has no claims.
             Err(doubt) if self.required.is_empty() => {
                 let text = format!("its credentials do not count: {doubt}");
-                self.record(Event::new("refusal", now, text).with(did)).await;
+                self.record_refusal(
+                    "its credentials do not count",
+                    Event::new("refusal", now, text).with(did),
+                )
+                .await;
                 // An outage of its credential service takes nothing away from what it has shown before.
                 let stands = matches!(doubt, Doubt::Passing(_)) && self.claims.stand(did, access, now);
                 if !stands {
@@ -233,6 +237,11 @@ impl Engine {
             }
             Err(doubt) => Err(doubt.to_string()),
         }
+    }
+
+    /// Whether every caller must show credentials.
+    pub(crate) fn demands_credentials(&self) -> bool {
+        !self.required.is_empty()
     }
 
     /// Which types of credentials matter here at all.

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
@@ -25,8 +24,6 @@ const SCHEMA: SignedDuration = SignedDuration::from_hours(1);
 const MAX_KEPT: usize = 4096;
 /// Longest status list or schema that is fetched, in bytes.
 const MAX_DOCUMENT: usize = trust::status::MAX_CREDENTIAL;
-/// Longest wait for one of them.
-const WAIT: Duration = Duration::from_secs(10);
 
 /// What was fetched.
 #[derive(Debug, Default)]
@@ -223,8 +220,13 @@ impl Engine {
         let failed = |reason: String| format!("the {what} {url} cannot be had: {reason}");
         self.guard.check_url(url).map_err(|error| Doubt::Wrong(failed(error.to_string())))?;
         let passing = |reason: String| Doubt::Passing(failed(reason));
-        let response =
-            self.client.get(url).timeout(WAIT).send().await.map_err(|error| passing(describe(&error)))?;
+        let response = self
+            .client
+            .get(url)
+            .timeout(self.credentials_within)
+            .send()
+            .await
+            .map_err(|error| passing(describe(&error)))?;
         if !response.status().is_success() {
             return Err(passing(format!("the answer is {}", response.status())));
         }

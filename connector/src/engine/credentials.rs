@@ -1,7 +1,6 @@
 //! The credential service: this node as a holder (DCP 1.0.1, sections 5 and 6).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use protocol::RefusalKind;
 use serde_json::{Value as Json, json};
@@ -25,8 +24,6 @@ const MAX_HELD: usize = 256;
 const MAX_KEPT: usize = 200;
 /// Longest answer of an issuer, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
-/// Longest wait for an issuer.
-const WAIT: Duration = Duration::from_secs(15);
 
 /// A credential of this node, opened.
 #[derive(Debug, Clone)]
@@ -410,7 +407,8 @@ impl Engine {
             Some(body) => self.client.post(url).json(body),
             None => self.client.get(url),
         };
-        let request = request.header(http::header::AUTHORIZATION, authorization).timeout(WAIT);
+        let request =
+            request.header(http::header::AUTHORIZATION, authorization).timeout(self.credentials_within);
         let response = request.send().await.map_err(|error| failed(describe(&error)))?;
         let status = response.status();
         let location = response.headers().get(http::header::LOCATION).and_then(|value| value.to_str().ok());

@@ -59,7 +59,7 @@ impl Engine {
         let counts = match entry.kind {
             // An end that the peer refuses is one that it knows of.
             ProcessKind::Negotiation => {
-                is_end(&entry.message.path) && !failure.refused && self.has_proven(&entry.peer)
+                is_end(&entry.message.path) && !failure.refused && self.is_known(&entry.peer)
             }
             ProcessKind::Transfer => is_end(&entry.message.path) && !failure.refused,
             ProcessKind::Acceptance

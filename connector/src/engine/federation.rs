@@ -1,7 +1,7 @@
 //! Other participants' catalogs: read when they say that something changed, and every so often; kept in an index that can be
 //! searched. Nobody waits for it, and one that cannot be reached holds up no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::peers::{ASK, next_page, problem};
+use super::links::next_page;
+use super::peers::{ASK, one_more, problem};
 use super::{Engine, EngineError};
 use crate::clock::{self, SystemClock};
 use crate::network::{bounded_body, describe};
@@ -30,14 +31,14 @@ use crate::tables::{self, Crawl, Event, PageMark, Watcher, prefix};
 const AT_ONCE: usize = 8;
 /// Largest page, in bytes.
 const MAX_PAGE: usize = 16 * 1024 * 1024;
-/// Most pages of one catalog.
-const MAX_PAGES: usize = 10_000;
 /// Most datasets of one catalog that are kept.
 const MAX_DATASETS: u64 = 500_000;
 /// Deepest nesting of catalogs that is followed.
 const MAX_DEPTH: usize = 3;
 /// Most participants that are told of changes.
 const MAX_WATCHERS: usize = 1000;
+/// Most of them that this node does not know otherwise.
+const MAX_STRANGERS: usize = 250;
 /// A participant that has not read for so long is told no more.
 const WATCHES: SignedDuration = SignedDuration::from_hours(24 * 14);
 /// A change is told after so long without another, so that a hundred changes are told once.
@@ -192,11 +193,24 @@ impl Engine {
         if known.is_some_and(|(known, _)| now.duration_since(known.at) < SignedDuration::from_hours(24)) {
             return Ok(());
         }
+        // One that says nowhere where it is cannot be told; its document was just read.
+        let document = self.resolver.document(peer).await;
+        if !document.is_ok_and(|document| document.service("DataService").is_some()) {
+            return Ok(());
+        }
         let watchers = tables::list::<Watcher>(&self.store, prefix::WATCHER, None, MAX_WATCHERS)?;
+        let strangers: Vec<_> = watchers.iter().filter(|(_, one)| !self.is_known(&one.peer)).collect();
+        let is_known = self.is_known(peer);
         let mut batch = Batch::new();
-        if watchers.len() >= MAX_WATCHERS {
-            match watchers.iter().min_by_key(|(_, one)| one.at) {
-                Some((oldest, one)) if now.duration_since(one.at) > SignedDuration::from_hours(24) => {
+        if watchers.len() >= MAX_WATCHERS || !is_known && strangers.len() >= MAX_STRANGERS {
+            // Those that this node knows find room before those that it does not.
+            let others = (!is_known || strangers.is_empty()).then_some(SignedDuration::from_hours(24));
+            let oldest = match strangers.is_empty() {
+                true => watchers.iter().min_by_key(|(_, one)| one.at),
+                false => strangers.into_iter().min_by_key(|(_, one)| one.at),
+            };
+            match oldest {
+                Some((oldest, one)) if others.is_none_or(|least| now.duration_since(one.at) > least) => {
                     batch.delete(oldest.clone());
                 }
                 _ => return Ok(()),
@@ -380,7 +394,7 @@ impl Engine {
         let base = self.peer_address(&before.peer, None).await?;
         let begin = format!("{base}/catalog/request");
         let is_same_place = before.pages.first().is_some_and(|page| page.url == begin);
-        if is_same_place && self.is_same(before, &base).await? {
+        if is_same_place && self.is_same(before).await? {
             return Ok(before.clone());
         }
         let mut direct = self.sources()?;
@@ -395,8 +409,10 @@ impl Engine {
             ..Crawl::of(&before.peer)
         };
         let mut next = Some(begin);
+        let mut pages = HashSet::new();
         while let Some(url) = next.take() {
-            if after.pages.len() >= MAX_PAGES || after.datasets > MAX_DATASETS {
+            one_more(&url, &mut pages)?;
+            if after.datasets > MAX_DATASETS {
                 return Err(EngineError::Peer(format!("the catalog has more than {MAX_DATASETS} datasets")));
             }
             let Answer::Page { catalog, next: following, tag } = self.page(&url, &before.peer, None).await?
@@ -418,8 +434,7 @@ impl Engine {
             let index = Arc::clone(&index);
             blocking(move || index.take(&known, reading)).await?;
             after.pages.push(PageMark { url, tag });
-            // A link elsewhere would carry this node's token to a stranger.
-            next = following.filter(|following| following.starts_with(&format!("{base}/")));
+            next = following;
         }
         let source = before.peer.clone();
         blocking(move || index.finish(&source, reading)).await?;
@@ -431,13 +446,10 @@ impl Engine {
         Ok(after)
     }
 
-    /// Whether every page is as it was, as far as the provider tells.
-    async fn is_same(&self, before: &Crawl, base: &str) -> Result<bool, EngineError> {
+    /// Whether every page is as it was, as far as the provider tells. All are at the origin of the first.
+    async fn is_same(&self, before: &Crawl) -> Result<bool, EngineError> {
         for page in &before.pages {
             let Some(tag) = &page.tag else { return Ok(false) };
-            if !page.url.starts_with(&format!("{base}/")) {
-                return Ok(false);
-            }
             match self.page(&page.url, &before.peer, Some(tag)).await? {
                 Answer::Same => {}
                 Answer::Page { .. } => return Ok(false),
@@ -462,7 +474,7 @@ impl Engine {
         if status == StatusCode::NOT_MODIFIED {
             return Ok(Answer::Same);
         }
-        let next = next_page(response.headers());
+        let next = next_page(response.headers(), url).map_err(EngineError::Peer);
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let body = bounded_body(response, MAX_PAGE).await;
         let body = body.map_err(|reason| EngineError::Peer(format!("{url}: {reason}")))?;
@@ -474,7 +486,7 @@ impl Engine {
         })?;
         let catalog = catalog.message;
         match &catalog.participant_id {
-            Some(id) if id == peer => Ok(Answer::Page { catalog: Box::new(catalog), next, tag }),
+            Some(id) if id == peer => Ok(Answer::Page { catalog: Box::new(catalog), next: next?, tag }),
             other => {
                 let other = other.as_deref().unwrap_or("nobody");
                 Err(EngineError::Peer(format!(

@@ -283,7 +283,8 @@ impl Engine {
                     None => reason.to_string(),
                 };
                 let text = format!("a read of {dataset} was denied: {reason}");
-                self.record(Event::new("stream", now, text).about(pid).with(&record.peer)).await;
+                let event = Event::new("stream", now, text).about(pid).with(&record.peer);
+                self.record_refusal(&format!("a read of {dataset} was denied"), event).await;
                 Err(Denial::Denied(reason))
             }
         };

@@ -113,8 +113,10 @@ impl Engine {
         let _lock = self.locks.lock(&key).await;
         if let Some((pid, _)) = tables::load::<String>(&self.store, &key)? {
             let (record, _) = self.load_negotiation(&pid)?;
+            record.negotiation.progress.check_repeat(received.id.as_ref())?;
             return acknowledgement(&record.negotiation);
         }
+        check_pid("consumerPid", request.consumer_pid.as_str())?;
         let callback = self.check_callback(request.callback_address.as_deref()).await?;
         self.room_for_negotiation(caller).await?;
         let now = clock::now();
@@ -176,8 +178,10 @@ impl Engine {
         let _lock = self.locks.lock(&key).await;
         if let Some((pid, _)) = tables::load::<String>(&self.store, &key)? {
             let (record, _) = self.load_negotiation(&pid)?;
+            record.negotiation.progress.check_repeat(received.id.as_ref())?;
             return acknowledgement(&record.negotiation);
         }
+        check_pid("providerPid", message.provider_pid.as_str())?;
         let callback = self.check_callback(message.callback_address.as_deref()).await?;
         self.room_for_negotiation(caller).await?;
         let dataset = message.offer.target().unwrap_or_else(|| DatasetId::new(""));
@@ -221,6 +225,9 @@ impl Engine {
         let (record, version) = self.own_negotiation(&heard.from, role, pid)?;
         let now = clock::now();
         let act = received.message.act();
+        if let Message::Request(request) = &received.message {
+            self.check_offer_named(&record.negotiation, &request.offer, now)?;
+        }
         let Step { next, effects, repeat } =
             negotiation::step(record.negotiation, Input::Received(received), now)?;
         if repeat {
@@ -230,6 +237,9 @@ impl Engine {
             Act::Agree | Act::Verify => self.parties_documents(&next).await?,
             _ => BTreeMap::new(),
         };
+        if let (Act::Agree, Some(agreement)) = (act, &next.agreement) {
+            self.check_unused(agreement)?;
+        }
         match act {
             Act::Agree => self.check_signature(&next, SignerRole::Provider, &documents)?,
             Act::Verify => self.check_signature(&next, SignerRole::Consumer, &documents)?,
@@ -249,6 +259,32 @@ impl Engine {
         let saving = Saving { version: Some(version), effects, documents, messages, ..Saving::default() };
         self.save_negotiation(record, saving).await?;
         Ok(())
+    }
+
+    /// A counter-request names the offer on the table, or another for the same dataset (Contract Request Message).
+    fn check_offer_named(
+        &self,
+        negotiation: &Negotiation,
+        named: &Offer,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        let id = named.id();
+        let is_for_it = |offer: ::catalog::Offer| offer.asset == negotiation.dataset.as_str();
+        let peer = negotiation.peer.as_str();
+        let known =
+            id == negotiation.offer.id() || self.offer_for(peer, id.as_str(), now).is_some_and(is_for_it);
+        if known { Ok(()) } else { Err(unknown_offer(&id).into()) }
+    }
+
+    /// An agreement's id stands for one agreement.
+    fn check_unused(&self, agreement: &Agreement) -> Result<(), EngineError> {
+        let id = agreement.id();
+        if self.store.get(&tables::key(prefix::AGREEMENT, id.as_str()))?.is_none() {
+            return Ok(());
+        }
+        let reason =
+            format!("/agreement/@id: `{id}` is that of another agreement; make one with an id of its own");
+        Err(EngineError::refused(RefusalKind::Disagreement, reason))
     }
 
     /// The process as `caller`, its other party, may see it.
@@ -609,6 +645,7 @@ impl Engine {
                 concluded_at: clock::now(),
                 ended: None,
             };
+            self.check_unused(agreement)?;
             let agreement_key = tables::key(prefix::AGREEMENT, agreement.id().as_str());
             batch.expect(agreement_key.clone(), None);
             tables::put(&mut batch, agreement_key, &conclusion)?;
@@ -634,6 +671,16 @@ impl Engine {
         }
         Ok(record)
     }
+}
+
+/// A peer's id for a new process. It becomes part of the addresses of messages to it, in which `.` and `..` mean something
+/// else however they are written.
+pub(super) fn check_pid(name: &str, pid: &str) -> Result<(), EngineError> {
+    if [".", "..", ""].contains(&pid) {
+        let reason = format!("/{name}: `{pid}` can be part of no address; use another id");
+        return Err(EngineError::refused(RefusalKind::Malformed, reason));
+    }
+    Ok(())
 }
 
 /// What is saved with a negotiation.

@@ -1,5 +1,6 @@
 //! Where peers are: from their DID document and version metadata, or as the operator says.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,6 +12,7 @@ use protocol::{Refusal, RefusalKind};
 use serde_json::Value as Json;
 use store::Batch;
 
+use super::links::next_page;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::network::{PeerRequest, bounded_body, describe};
@@ -114,8 +116,9 @@ impl Engine {
         let mut catalog: Option<Catalog> = None;
         let mut next = Some(url.clone());
         let mut size = 0;
-        for _ in 0..MAX_PAGES {
-            let Some(url) = next.take() else { break };
+        let mut pages = HashSet::new();
+        while let Some(url) = next.take() {
+            one_more(&url, &mut pages)?;
             let authorization = self.identity.authorization(peer, clock::now())?;
             let request =
                 self.client.post(&url).header(AUTHORIZATION, authorization).json(&message).timeout(ASK);
@@ -129,8 +132,7 @@ impl Engine {
                     whole.catalog.extend(page.catalog);
                 }
             }
-            // A link elsewhere would carry this node's token to a stranger.
-            next = following.filter(|following| following.starts_with(&format!("{base}/")));
+            next = following;
         }
         let catalog = catalog.ok_or_else(|| EngineError::Peer(format!("{url} gave no catalog")))?;
         match &catalog.participant_id {
@@ -174,17 +176,18 @@ impl Engine {
     }
 }
 
-/// The target of the `next` relation among the `Link` headers (RFC 8288), several or joined by commas.
-pub(crate) fn next_page(headers: &http::HeaderMap) -> Option<String> {
-    let links = headers.get_all(http::header::LINK).iter().filter_map(|value| value.to_str().ok());
-    links.flat_map(|value| value.split(",")).find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters.split(';').any(|one| {
-            let one = one.trim().replace(' ', "");
-            one.eq_ignore_ascii_case("rel=\"next\"") || one.eq_ignore_ascii_case("rel=next")
-        });
-        is_next.then(|| target.to_owned())
-    })
+/// Takes note of a page of a catalog before it is asked for.
+///
+/// # Errors
+/// It was read already, or there are too many: the peer's links lead nowhere.
+pub(super) fn one_more(url: &str, pages: &mut HashSet<String>) -> Result<(), EngineError> {
+    if !pages.insert(url.to_owned()) {
+        return Err(EngineError::Peer(format!("the pages of the catalog go in a circle: {url} comes again")));
+    }
+    if pages.len() > MAX_PAGES {
+        return Err(EngineError::Peer(format!("the catalog has more than {MAX_PAGES} pages")));
+    }
+    Ok(())
 }
 
 fn read<T: DspMessage>(url: &str, body: &[u8]) -> Result<T, EngineError> {
@@ -203,12 +206,12 @@ async fn answer(
     let sent = request.send().await;
     let response = sent.map_err(|error| EngineError::Peer(format!("{url}: {}", describe(&error))))?;
     let status = response.status();
-    let next = next_page(response.headers());
+    let next = next_page(response.headers(), url).map_err(EngineError::Peer);
     let body = bounded_body(response, limit)
         .await
         .map_err(|reason| EngineError::Peer(format!("{url}: {reason}")))?;
     if status.is_success() {
-        return Ok((body, next));
+        return Ok((body, next?));
     }
     Err(problem(url, status, &body))
 }

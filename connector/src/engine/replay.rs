@@ -9,12 +9,12 @@
 //! room, the oldest are forgotten first, and it is remembered up to which time: what had expired by then may have been
 //! used and is refused, whatever the clock says.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use store::{Batch, CommitError, Store, StoreError};
-use trust::token::Caller;
 
 use crate::clock;
 use crate::ids::hex;
@@ -22,6 +22,12 @@ use crate::tables::{self, prefix};
 
 /// Most tokens remembered. Beyond it new ones are refused, rather than old ones forgotten too early.
 const MAX: usize = 1_000_000;
+/// Most of them of participants that this node does not know, of whom there are as many as somebody makes keys.
+const MAX_OF_STRANGERS: usize = 400_000;
+/// Most of them of one participant that this node knows.
+const MAX_OF_ONE: u32 = 200_000;
+/// Most of them of one that it does not know.
+const MAX_OF_STRANGER: u32 = 20_000;
 /// Uses that are kept although they are too old by the clock: only beyond these it is forgotten.
 const KEEP: usize = 16_384;
 /// Most old ones that one new one takes with it.
@@ -35,21 +41,111 @@ pub struct UsedTokens {
     sweeping: tokio::sync::Mutex<()>,
 }
 
+/// A used token, as the store has it under the token's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum UsedToken {
+    /// When it is too old anyway, in seconds since 1970; as older releases wrote it.
+    Until(i64),
+    /// The same with its sender.
+    Of {
+        /// When it is too old anyway, in seconds since 1970.
+        until: i64,
+        /// The beginning of the digest of the sender's id.
+        by: u64,
+        /// Whether this node did not know the sender then.
+        stranger: bool,
+    },
+}
+
+impl UsedToken {
+    const fn until(self) -> i64 {
+        match self {
+            Self::Until(until) | Self::Of { until, .. } => until,
+        }
+    }
+
+    const fn sender(self) -> (u64, bool) {
+        match self {
+            Self::Until(_) => (0, false),
+            Self::Of { by, stranger, .. } => (by, stranger),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
-    used: HashSet<String>,
+    used: HashMap<String, UsedToken>,
     order: BTreeSet<(i64, String)>,
+    /// How many there are of each sender.
+    of: HashMap<u64, u32>,
+    strangers: usize,
     /// Nothing that expired later was forgotten.
     forgotten: Option<i64>,
 }
 
-/// A first use.
+impl Seen {
+    fn insert(&mut self, key: String, used: UsedToken) {
+        let (by, stranger) = used.sender();
+        self.order.insert((used.until(), key.clone()));
+        if self.used.insert(key, used).is_none() {
+            *self.of.entry(by).or_default() += 1;
+            self.strangers += usize::from(stranger);
+        }
+    }
+
+    /// Forgets the oldest ones that are too old at `now`.
+    fn sweep(&mut self, now: i64) -> Vec<String> {
+        let mut old = Vec::new();
+        while old.len() < SWEEP && self.order.first().is_some_and(|(until, _)| *until < now) {
+            let Some((until, key)) = self.order.pop_first() else { break };
+            self.forgotten = self.forgotten.max(Some(until));
+            if let Some(used) = self.used.remove(&key) {
+                let (by, stranger) = used.sender();
+                if let Some(count) = self.of.get_mut(&by) {
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        self.of.remove(&by);
+                    }
+                }
+                self.strangers -= usize::from(stranger);
+            }
+            old.push(key);
+        }
+        old
+    }
+
+    /// Whether there is no room for another of a sender.
+    fn is_full(&self, (by, stranger): (u64, bool)) -> bool {
+        let of_sender = self.of.get(&by).copied().unwrap_or_default();
+        let most = if stranger { MAX_OF_STRANGER } else { MAX_OF_ONE };
+        of_sender >= most || self.used.len() >= MAX || stranger && self.strangers >= MAX_OF_STRANGERS
+    }
+}
+
+/// What a use was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenUse {
+    /// The first.
+    First,
+    /// Another one, or what may be one.
+    Again,
+    /// One that cannot be remembered: there are too many of its sender, or of everybody whom this node does not know. The
+    /// first of those that are remembered is too old in so many seconds.
+    TooMany(i64),
+}
+
+/// What is to be written.
 #[derive(Debug, PartialEq, Eq)]
-struct Noted {
-    /// What can be forgotten with it.
-    old: Vec<String>,
-    /// Up to which time it was forgotten then.
-    forgotten: Option<i64>,
+enum Noted {
+    First {
+        /// What can be forgotten with it.
+        old: Vec<String>,
+        /// Up to which time it was forgotten then.
+        forgotten: Option<i64>,
+    },
+    Again,
+    TooMany(i64),
 }
 
 impl UsedTokens {
@@ -69,92 +165,94 @@ impl UsedTokens {
             after = Some(last.clone());
             for (key, found) in page.into_iter().filter(|(key, _)| key != tables::form::FENCE) {
                 // One whose end cannot be read stays used.
-                let expires = tables::decode::<i64>(&key, &found.value).unwrap_or(i64::MAX);
-                seen.used.insert(key.clone());
-                seen.order.insert((expires, key));
+                let used = tables::decode(&key, &found.value).unwrap_or(UsedToken::Until(i64::MAX));
+                seen.insert(key, used);
             }
         }
     }
 
-    /// Takes note of a use at `now` (seconds), and names what can be forgotten, where that `may` be; `None` for a second
-    /// use, and for what may be one.
-    fn note(&self, key: &str, expires: i64, now: i64, may: bool) -> Option<Noted> {
+    /// Whether a token was used before, as far as it is remembered.
+    #[must_use]
+    pub fn knows(&self, sender: &str, jti: &str) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.used.contains_key(&key_of(sender, jti))
+    }
+
+    /// Takes note of a use at `now` (seconds), and names what can be forgotten, where that `may` be.
+    fn note(&self, key: &str, used: UsedToken, now: i64, may: bool) -> Noted {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.forgotten.is_some_and(|until| expires <= until) {
+        if seen.forgotten.is_some_and(|until| used.until() <= until) {
             tracing::error!(
                 "a token was refused that had expired before others that this node has forgotten: its clock has gone back; \
                  set the clock right"
             );
-            return None;
+            return Noted::Again;
         }
-        let mut old = Vec::new();
-        let crowded = seen.used.len() >= KEEP + SWEEP;
-        while may
-            && crowded
-            && old.len() < SWEEP
-            && seen.order.first().is_some_and(|(expires, _)| *expires < now)
-        {
-            let Some((expired, key)) = seen.order.pop_first() else { break };
-            seen.forgotten = seen.forgotten.max(Some(expired));
-            seen.used.remove(&key);
-            old.push(key);
+        if seen.used.contains_key(key) {
+            return Noted::Again;
         }
-        if seen.used.len() >= MAX || !seen.used.insert(key.to_owned()) {
-            return None;
+        let crowded = seen.used.len() >= KEEP + SWEEP || seen.is_full(used.sender());
+        let old = if may && crowded { seen.sweep(now) } else { Vec::new() };
+        if old.is_empty() && seen.is_full(used.sender()) {
+            let first = seen.order.first().map_or(now, |(until, _)| *until);
+            return Noted::TooMany(first.saturating_sub(now).max(1));
         }
-        seen.order.insert((expires, key.to_owned()));
-        Some(Noted { old, forgotten: seen.forgotten })
+        seen.insert(key.to_owned(), used);
+        Noted::First { old, forgotten: seen.forgotten }
     }
 
-    /// Notes the use of a caller's token, durably; false for a second use.
+    /// Notes the use of what `sender` gave the id `jti`, durably; it is refused for its age from `expires` on (seconds since
+    /// 1970). There is less room for a sender that is not `known`.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn first_use(&self, store: &Store, caller: &Caller) -> Result<bool, CommitError> {
-        self.first_use_of(store, caller.did(), caller.jti(), caller.expires()).await
-    }
-
-    /// As [`Self::first_use`], for anything that `sender` gave the id `jti`, which is refused for its age from `expires` on
-    /// (seconds since 1970).
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn first_use_of(
+    pub async fn first_use(
         &self,
         store: &Store,
-        sender: &str,
+        (sender, known): (&str, bool),
         jti: &str,
         expires: i64,
-    ) -> Result<bool, CommitError> {
-        let mut hash = Sha256::new();
-        hash.update(sender.as_bytes());
-        // No DID has it.
-        hash.update([0]);
-        hash.update(jti.as_bytes());
-        let key = tables::key(prefix::REPLAY, &hex(&hash.finalize()));
+    ) -> Result<TokenUse, CommitError> {
+        let by = digest(sender, None);
+        let by = by.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        let used = UsedToken::Of { until: expires, by, stranger: !known };
+        let key = key_of(sender, jti);
         let sweeping = self.sweeping.try_lock().ok();
-        let Some(noted) = self.note(&key, expires, clock::now().as_second(), sweeping.is_some()) else {
-            return Ok(false);
+        let (old, forgotten) = match self.note(&key, used, clock::now().as_second(), sweeping.is_some()) {
+            Noted::First { old, forgotten } => (old, forgotten),
+            Noted::Again => return Ok(TokenUse::Again),
+            Noted::TooMany(seconds) => return Ok(TokenUse::TooMany(seconds)),
         };
         let mut batch = Batch::new();
         batch.expect(key.clone(), None);
-        tables::put(&mut batch, key, &expires)?;
-        if !noted.old.is_empty() {
-            tables::put(
-                &mut batch,
-                tables::REPLAY_FORGOTTEN.to_owned(),
-                &noted.forgotten.unwrap_or(i64::MIN),
-            )?;
+        tables::put(&mut batch, key, &used)?;
+        if !old.is_empty() {
+            tables::put(&mut batch, tables::REPLAY_FORGOTTEN.to_owned(), &forgotten.unwrap_or(i64::MIN))?;
         }
-        noted.old.into_iter().for_each(|key| batch.delete(key));
+        old.into_iter().for_each(|key| batch.delete(key));
         let committed = store.commit(batch).await;
         drop(sweeping);
         match committed {
-            Ok(_) => Ok(true),
-            Err(CommitError::Conflict { .. }) => Ok(false),
+            Ok(_) => Ok(TokenUse::First),
+            Err(CommitError::Conflict { .. }) => Ok(TokenUse::Again),
             Err(error) => Err(error),
         }
     }
+}
+
+fn digest(sender: &str, jti: Option<&str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(sender.as_bytes());
+    if let Some(jti) = jti {
+        // No DID has it.
+        hash.update([0]);
+        hash.update(jti.as_bytes());
+    }
+    hash.finalize().into()
+}
+
+fn key_of(sender: &str, jti: &str) -> String {
+    tables::key(prefix::REPLAY, &hex(&digest(sender, Some(jti))))
 }
 
 #[cfg(test)]
@@ -162,6 +260,10 @@ mod tests {
     use super::*;
 
     const MANY: i64 = 17_408;
+
+    const fn until(until: i64) -> UsedToken {
+        UsedToken::Of { until, by: 1, stranger: false }
+    }
 
     fn named(n: i64) -> String {
         tables::key(prefix::REPLAY, &format!("{n:08}"))
@@ -172,14 +274,29 @@ mod tests {
         let store = Store::memory();
         let replays = UsedTokens::default();
         let future = clock::now().as_second() + 100_000;
-        assert!(replays.first_use_of(&store, "a", "j", 100).await.unwrap(), "it expired long ago");
+        let a = ("a", true);
+        assert_eq!(
+            replays.first_use(&store, a, "j", 100).await.unwrap(),
+            TokenUse::First,
+            "expired long ago"
+        );
         for one in 0..40 {
-            assert!(replays.note(&named(one), future + one, future, true).unwrap().old.is_empty());
+            let noted = replays.note(&named(one), until(future + one), future, true);
+            assert_eq!(noted, Noted::First { old: Vec::new(), forgotten: None });
         }
-        assert!(!replays.first_use_of(&store, "a", "j", 100).await.unwrap(), "the clock is back");
+        assert_eq!(
+            replays.first_use(&store, a, "j", 100).await.unwrap(),
+            TokenUse::Again,
+            "the clock is back"
+        );
         let again = UsedTokens::load(&store).unwrap();
-        assert!(!again.first_use_of(&store, "a", "j", 100).await.unwrap(), "after a restart too");
-        assert!(again.first_use_of(&store, "a", "k", 100).await.unwrap());
+        assert_eq!(
+            again.first_use(&store, a, "j", 100).await.unwrap(),
+            TokenUse::Again,
+            "after a restart too"
+        );
+        assert!(again.knows("a", "j") && !again.knows("a", "k"));
+        assert_eq!(again.first_use(&store, a, "k", 100).await.unwrap(), TokenUse::First);
     }
 
     #[tokio::test]
@@ -187,23 +304,56 @@ mod tests {
         let store = Store::memory();
         let mut batch = Batch::new();
         for one in 0..MANY {
+            // As an older release wrote it.
             tables::put(&mut batch, named(one), &(1000 + one)).unwrap();
         }
         store.commit(batch).await.unwrap();
         let replays = UsedTokens::load(&store).unwrap();
-        assert_eq!(replays.note(&named(5), 1005, 1000, true), None, "it was used");
+        assert_eq!(replays.note(&named(5), until(1005), 1000, true), Noted::Again, "it was used");
         let later = clock::now().as_second() + 60;
-        assert!(replays.first_use_of(&store, "a", "later", later).await.unwrap());
+        let first = replays.first_use(&store, ("a", true), "later", later).await.unwrap();
+        assert_eq!(first, TokenUse::First);
         assert!(store.get(&named(1023)).unwrap().is_none(), "forgotten");
         assert!(store.get(&named(1024)).unwrap().is_some(), "kept, although it is too old");
         let again = UsedTokens::load(&store).unwrap();
         for memory in [&replays, &again] {
             for n in [0, 1023] {
-                assert_eq!(memory.note(&named(n), 1000 + n, 1000, true), None, "the clock went back");
+                let noted = memory.note(&named(n), until(1000 + n), 1000, true);
+                assert_eq!(noted, Noted::Again, "the clock went back");
             }
-            assert_eq!(memory.note(&named(1024), 2024, 1000, true), None);
-            let fresh = memory.note("fresh", later, 3000, true).unwrap();
-            assert!(fresh.old.is_empty() && fresh.forgotten == Some(2023));
+            assert_eq!(memory.note(&named(1024), until(2024), 1000, true), Noted::Again);
+            let fresh = memory.note("fresh", until(later), 3000, true);
+            assert_eq!(fresh, Noted::First { old: Vec::new(), forgotten: Some(2023) });
         }
+    }
+
+    #[test]
+    fn who_fills_its_share_leaves_that_of_others() {
+        let memory = UsedTokens::default();
+        let of = |by: u64, stranger: bool| UsedToken::Of { until: 2000, by, stranger };
+        let note = |number: u32, used: UsedToken| memory.note(&named(i64::from(number)), used, 1000, true);
+        let is_first = |noted: Noted| matches!(noted, Noted::First { .. });
+        assert!((0..MAX_OF_STRANGER).all(|number| is_first(note(number, of(1, true)))));
+        let next = MAX_OF_STRANGER;
+        assert_eq!(note(next, of(1, true)), Noted::TooMany(1000));
+        assert!(is_first(note(next, of(2, true))), "another stranger");
+        assert!(is_first(note(next + 1, of(3, false))), "one that is known");
+        // Strangers in all, as many as somebody makes keys.
+        let mut number = next + 2;
+        for by in 4.. {
+            let full = (0..MAX_OF_STRANGER - 1).any(|_| {
+                number += 1;
+                !is_first(note(number, of(by, true)))
+            });
+            if full {
+                break;
+            }
+        }
+        assert_eq!(memory.seen.lock().unwrap().strangers, MAX_OF_STRANGERS);
+        assert_eq!(note(number + 1, of(99, true)), Noted::TooMany(1000));
+        assert!(is_first(note(number + 1, of(3, false))), "room is kept for those that are known");
+        // Once what is remembered is too old, there is room again.
+        let later = memory.note("later", UsedToken::Of { until: 9000, by: 1, stranger: true }, 3000, true);
+        assert!(matches!(later, Noted::First { old, forgotten: Some(2000) } if old.len() == SWEEP));
     }
 }

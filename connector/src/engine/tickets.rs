@@ -20,7 +20,7 @@ use trust::statement::Claimed;
 use trust::{PublicKey, Statement};
 
 use super::gate::Denial;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, TokenUse};
 use crate::network::{bounded_body, describe};
 use crate::tables::{self, AccessOutcome, AccessRecord, AgreementRecord, Event, Told, prefix};
 use crate::{clock, ids};
@@ -252,9 +252,14 @@ impl Engine {
         self.check_contract(&ticket, record).await.map_err(refuse)?;
         let expires =
             ticket.exp.saturating_add(SKEW).min(now.as_second().saturating_add(MAX_LIFETIME + SKEW));
-        let first = self.used_tokens.first_use_of(&self.store, &ticket.iss, &ticket.jti, expires).await;
-        if !first.map_err(|error| Denial::Failed(error.into()))? {
-            return Err(refuse(format!("the ticket `{}` was used before", ticket.jti)));
+        let first = self.first_use_of_operator(&ticket.iss, &ticket.jti, expires).await;
+        match first.map_err(Denial::Failed)? {
+            TokenUse::First => {}
+            TokenUse::Again => return Err(refuse(format!("the ticket `{}` was used before", ticket.jti))),
+            TokenUse::TooMany(seconds) => {
+                let reason = format!("too many tickets came from its operator; send it again in {seconds} s");
+                return Err(refuse(reason));
+            }
         }
         let answer = self.introspect(&operator, compact).await?;
         let permitted = answer.identifiers(identifier_type);

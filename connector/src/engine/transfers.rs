@@ -15,7 +15,9 @@ use tokio::sync::Notify;
 use super::{Engine, EngineError, message_id};
 use crate::clock;
 use crate::ids;
-use crate::tables::{self, AgreementRecord, Event, OutboxEntry, ProcessKind, TransferRecord, prefix};
+use crate::tables::{
+    self, AgreementRecord, Event, NegotiationRecord, OutboxEntry, ProcessKind, TransferRecord, prefix,
+};
 
 const KIND: ProcessKind = ProcessKind::Transfer;
 /// Type of the endpoint that data is pulled from.
@@ -50,11 +52,37 @@ impl Engine {
                 "/dataDestination: it goes with `{HTTP_PUSH}`, and only with that"
             )));
         }
-        let peer_address = self.peer_address(&record.peer, address.or(Some(&record.peer_address))).await?;
+        let peer_address = match address {
+            None => self.provider_address(&record).await?,
+            Some(_) => self.peer_address(&record.peer, address).await?,
+        };
         let parties = self.transfer_parties(&record, peer_address, format);
         let step =
             transfer::begin(ConsumerPid::new(ids::urn()), parties, destination, message_id(), clock::now());
         self.save_under(agreement, agreed, step.next, None, step.effects).await
+    }
+
+    /// Where the provider of an agreement takes requests. What the provider began itself went to its callback address, which
+    /// need not be its base (Transfer Process HTTPS binding, transfers/request).
+    async fn provider_address(&self, record: &AgreementRecord) -> Result<String, EngineError> {
+        // An agreement that was made elsewhere has none here.
+        let negotiation = tables::load::<NegotiationRecord>(
+            &self.store,
+            &tables::key(prefix::NEGOTIATION, &record.negotiation),
+        )?;
+        let theirs = negotiation.and_then(|(one, _)| one.negotiation.peer_pid().map(str::to_owned));
+        let began = theirs.map(|pid| tables::peer_process(ProcessKind::Negotiation, &record.peer, &pid));
+        let began = began.map(|key| self.store.get(&key)).transpose()?.flatten();
+        if began.is_some() {
+            // A participant of a closed test network has no DID document that tells.
+            match self.peer_address(&record.peer, None).await {
+                Ok(base) => return Ok(base),
+                Err(error) => {
+                    tracing::info!(%error, peer = record.peer, "its callback address is taken for its base");
+                }
+            }
+        }
+        self.peer_address(&record.peer, Some(&record.peer_address)).await
     }
 
     /// Takes a consumer's request and starts the transfer.
@@ -72,10 +100,12 @@ impl Engine {
         let _lock = self.locks.lock(&key).await;
         if let Some((pid, _)) = tables::load::<String>(&self.store, &key)? {
             let (record, _) = self.load_transfer(&pid)?;
+            record.transfer.progress.check_repeat(received.id.as_ref())?;
             let answer = acknowledgement(&record.transfer);
             self.start_again(record).await?;
             return answer;
         }
+        super::negotiations::check_pid("consumerPid", request.consumer_pid.as_str())?;
         let callback = self.check_callback(Some(&request.callback_address)).await?;
         let agreement = request.agreement_id.as_str();
         let (record, agreed) = match self.load_agreement(agreement) {

@@ -203,13 +203,33 @@ impl Engine {
         Ok(found)
     }
 
-    /// A started transfer for what is used as `name`: the one that runs, or a new one.
+    /// A started transfer for what is used as `name`: the one that runs, or a new one. Whoever reads meanwhile waits for the
+    /// same one.
     ///
     /// # Errors
-    /// No such name, no agreement in force, the provider suspended the transfer, or does not start one in time.
+    /// No such name, no agreement in force, the provider suspended the transfer, cannot be reached, or does not start one in
+    /// time.
     pub async fn transfer_for_use(self: &Arc<Self>, name: &str) -> Result<(Used, String), EngineError> {
-        let lock_key = format!("{}{name}/transfer", prefix::USED);
-        let _lock = self.locks.lock(&lock_key).await;
+        let mut refused: Vec<(String, String)> = Vec::new();
+        loop {
+            let (used, transfer) = self.transfer_asked_for(name, &refused).await?;
+            match self.until_started(&transfer).await {
+                Ok(()) => return Ok((used, transfer)),
+                // The provider ended that one, perhaps; there may be another.
+                Err(EngineError::Refused(refusal)) => refused.push((used.agreement, refusal.reason)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The transfer that is used as `name` while it is not over, else one that is asked for now, under another agreement than
+    /// those `refused` (with the reasons).
+    async fn transfer_asked_for(
+        self: &Arc<Self>,
+        name: &str,
+        refused: &[(String, String)],
+    ) -> Result<(Used, String), EngineError> {
+        let _lock = self.locks.lock(&format!("{}{name}/transfer", prefix::USED)).await;
         let key = tables::key(prefix::USED, name);
         let found = tables::load::<Used>(&self.store, &key)?;
         let (mut used, version) = found.ok_or_else(|| EngineError::NotFound {
@@ -228,43 +248,39 @@ impl Engine {
                     "the transfer {transfer} does not run now: {last} (concordat transfers resume {transfer})"
                 )));
             }
-            self.until_started(&transfer).await?;
             return Ok((used, transfer));
         }
-        let mut refused = None;
-        for agreement in self.agreements_for(&used)?.into_iter().take(TRIED) {
-            let id = agreement.agreement.id().to_string();
-            let requested = self.request_transfer(&id, HTTP_PULL, None, None).await?;
-            let transfer = requested.transfer.pid().to_owned();
-            match self.until_started(&transfer).await {
-                Ok(()) => {
-                    used.agreement = id;
-                    used.transfer = Some(transfer.clone());
-                    let mut batch = Batch::new();
-                    batch.expect(key.clone(), Some(version));
-                    tables::put(&mut batch, key, &used)?;
-                    self.commit(batch).await?;
-                    return Ok((used, transfer));
-                }
-                // The provider ended that one, perhaps; there may be another.
-                Err(EngineError::Refused(refusal)) => refused = Some(refusal.reason),
-                Err(error) => return Err(error),
-            }
-        }
-        let why = refused.map(|reason| format!(": {reason}")).unwrap_or_default();
-        Err(disagreement(format!(
-            "no agreement about `{}` with {} is in force any more{why}; negotiate one: concordat use {0} --from {1} --as {name}",
-            used.dataset, used.provider
-        )))
+        let was_refused = |id: &str| refused.iter().any(|(one, _)| one == id);
+        let mut left = self.agreements_for(&used)?.into_iter().take(TRIED);
+        let Some(agreement) = left.find(|one| !was_refused(one.agreement.id().as_str())) else {
+            let why = refused.last().map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
+            return Err(disagreement(format!(
+                "no agreement about `{}` with {} is in force any more{why}; negotiate one: concordat use {0} --from {1} --as {name}",
+                used.dataset, used.provider
+            )));
+        };
+        let id = agreement.agreement.id().to_string();
+        let requested = self.request_transfer(&id, HTTP_PULL, None, None).await?;
+        let transfer = requested.transfer.pid().to_owned();
+        // At once: who reads while the provider is away waits for this one, and asks for no other.
+        (used.agreement, used.transfer) = (id, Some(transfer.clone()));
+        let mut batch = Batch::new();
+        batch.expect(key.clone(), Some(version));
+        tables::put(&mut batch, key, &used)?;
+        self.commit(batch).await?;
+        Ok((used, transfer))
     }
 
-    /// Waits for the provider's start: each commit is looked at, nothing is polled.
+    /// Waits for the provider's start: each commit is looked at, nothing is polled. Where the request cannot be delivered,
+    /// nobody waits: it goes on being tried.
     async fn until_started(&self, transfer: &str) -> Result<(), EngineError> {
         let mut commits = self.commits();
         let waiting = async {
             loop {
                 commits.borrow_and_update();
                 let transfer = self.transfer(transfer)?.transfer;
+                let pending = transfer.progress.pending.as_ref().map(|pending| &pending.message);
+                let undelivered = pending.and_then(|message| self.outbox.trouble(message));
                 if is_over(&transfer) {
                     let problem = transfer.progress.problem.unwrap_or_default();
                     let text = format!("the provider does not start the transfer: {problem}");
@@ -273,8 +289,25 @@ impl Engine {
                 if transfer.progress.state == Some(State::Started) && transfer.is_open() {
                     return Ok(());
                 }
-                if commits.changed().await.is_err() {
-                    return Err(EngineError::Peer("this node is stopping".to_owned()));
+                let troubled = async {
+                    let Some(mut trouble) = undelivered else { return std::future::pending().await };
+                    let reason = trouble.wait_for(Option::is_some).await.map(|reason| reason.clone());
+                    match reason.ok().flatten() {
+                        Some(reason) => reason,
+                        // It was taken, or given up; that is a commit.
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    changed = commits.changed() => if changed.is_err() {
+                        return Err(EngineError::Peer("this node is stopping".to_owned()));
+                    },
+                    reason = troubled => {
+                        let text = format!(
+                            "the provider does not take the request for the data now, which is tried again: {reason}"
+                        );
+                        return Err(EngineError::Peer(text));
+                    }
                 }
             }
         };

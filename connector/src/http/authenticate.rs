@@ -8,7 +8,7 @@ use super::Faces;
 use super::problem::Problem;
 use crate::clock;
 use crate::config::FixedParticipant;
-use crate::engine::Engine;
+use crate::engine::{Engine, TokenUse};
 
 /// How callers show who they are.
 #[derive(Debug)]
@@ -30,8 +30,52 @@ pub(super) struct Visitor {
     pub token: Option<String>,
 }
 
-/// The participant behind the `Authorization` header (DCP 1.0.1, self-issued ID tokens).
+/// The participant behind the `Authorization` header (DCP 1.0.1, self-issued ID tokens), for paths that are open to
+/// participants without credentials too.
 pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<Visitor, Problem> {
+    let (visitor, caller) = identify(faces, headers).await?;
+    use_up(&faces.engine, caller.as_ref()).await?;
+    Ok(visitor)
+}
+
+/// As [`authenticate`], for paths where what a participant has shown counts. Where something is required of everybody, it is
+/// looked at before anything is written down: who shows nothing leaves nothing.
+pub(super) async fn admit(faces: &Faces, headers: &HeaderMap) -> Result<Visitor, Problem> {
+    let engine = &faces.engine;
+    let (visitor, caller) = identify(faces, headers).await?;
+    let demands = engine.demands_credentials();
+    if demands {
+        // A token that was used makes this node ask nobody.
+        if let Some(caller) = caller.as_ref().filter(|caller| engine.was_used(caller)) {
+            return Err(used_before(caller));
+        }
+        engine.learn(&visitor.did, visitor.access.as_deref()).await.map_err(Problem::unauthenticated)?;
+    }
+    use_up(engine, caller.as_ref()).await?;
+    if !demands {
+        engine.learn(&visitor.did, visitor.access.as_deref()).await.map_err(Problem::unauthenticated)?;
+    }
+    Ok(visitor)
+}
+
+async fn use_up(engine: &Engine, caller: Option<&Caller>) -> Result<(), Problem> {
+    let Some(caller) = caller else { return Ok(()) };
+    match engine.first_use(caller).await? {
+        TokenUse::First => Ok(()),
+        TokenUse::Again => Err(used_before(caller)),
+        TokenUse::TooMany(seconds) => Err(Problem::too_much(format!(
+            "this node remembers as many used tokens as it does of participants like you; send fewer requests, and try \
+             again in {seconds} s"
+        ))),
+    }
+}
+
+fn used_before(caller: &Caller) -> Problem {
+    Problem::unauthenticated(format!("the token `{}` of {} was used before", caller.jti(), caller.did()))
+}
+
+/// Who calls, by a token whose use is not noted yet; no token for a fixed header.
+async fn identify(faces: &Faces, headers: &HeaderMap) -> Result<(Visitor, Option<Caller>), Problem> {
     let engine = &faces.engine;
     let refuse = |reason: String| Problem::unauthenticated(reason);
     let header = headers
@@ -43,7 +87,7 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<V
         let known = participants.iter().find(same);
         let known = known
             .ok_or_else(|| refuse("its Authorization header is none of the configured ones".to_owned()))?;
-        return Ok(Visitor { did: known.id.clone(), access: None, token: None });
+        return Ok((Visitor { did: known.id.clone(), access: None, token: None }, None));
     }
     let text = header.to_str().map_err(|_| refuse("its Authorization header is not text".to_owned()))?;
     // The scheme is case-insensitive; some peers send the token bare.
@@ -54,20 +98,19 @@ pub(super) async fn authenticate(faces: &Faces, headers: &HeaderMap) -> Result<V
     };
     let claimed = Claimed::read(token).map_err(|error| refuse(error.to_string()))?;
     let caller = verify(engine, &claimed).await.map_err(refuse)?;
-    if !engine.first_use(&caller).await? {
-        return Err(refuse(format!("the token `{}` of {} was used before", caller.jti(), caller.did())));
-    }
-    Ok(Visitor {
+    let visitor = Visitor {
         did: caller.did().to_owned(),
         access: caller.access().map(str::to_owned),
         token: Some(token.to_owned()),
-    })
+    };
+    Ok((visitor, Some(caller)))
 }
 
 async fn verify(engine: &Engine, claimed: &Claimed) -> Result<Caller, String> {
     let (did, own) = (claimed.did(), engine.did());
     let document = engine.resolver().document(did).await?;
-    match claimed.verify(&document, own, clock::now()) {
+    let longest = engine.token_seconds();
+    match claimed.verify(&document, own, clock::now(), longest) {
         Ok(caller) => Ok(caller),
         Err(first) => {
             // The key may have been rotated since the document was fetched.
@@ -75,7 +118,7 @@ async fn verify(engine: &Engine, claimed: &Claimed) -> Result<Caller, String> {
             if fresh == document {
                 return Err(first.to_string());
             }
-            claimed.verify(&fresh, own, clock::now()).map_err(|error| error.to_string())
+            claimed.verify(&fresh, own, clock::now(), longest).map_err(|error| error.to_string())
         }
     }
 }

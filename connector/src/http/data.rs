@@ -348,7 +348,8 @@ async fn denied(faces: &Faces, pid: &str, denial: Denial) -> Response {
 pub(super) async fn failed(faces: &Faces, pid: &str, detail: &str) -> Response {
     tracing::error!(pid, detail, "a source failed");
     let text = format!("the data of {pid} could not be read: {detail}");
-    faces.engine.record(Event::new("stream", clock::now(), text).about(pid)).await;
+    let event = Event::new("stream", clock::now(), text).about(pid);
+    faces.engine.record_refusal("the data could not be read", event).await;
     error_answer(
         StatusCode::BAD_GATEWAY,
         "source",

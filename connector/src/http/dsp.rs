@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tower_http::compression::CompressionLayer;
 
-use super::authenticate::authenticate;
+use super::authenticate::{admit, authenticate};
 use super::problem::{Problem, Protocol, json_answer, message_answer};
 use super::{Faces, MAX_MESSAGE, read_body, validators};
 use crate::engine::{CHANGED_PATH, Heard};
@@ -109,11 +109,9 @@ impl<'a> Exchange<'a> {
 
     /// Authenticates, then reads the body.
     async fn open(&mut self, headers: &HeaderMap, body: Option<Body>) -> Result<String, Problem> {
-        let visitor = authenticate(self.faces, headers).await?;
+        let visitor = admit(self.faces, headers).await?;
         let caller = self.caller.insert(visitor.did).clone();
         self.token = visitor.token;
-        let learnt = self.faces.engine.learn(&caller, visitor.access.as_deref()).await;
-        learnt.map_err(Problem::unauthenticated)?;
         if let Some(body) = body {
             let bytes = read_body(body, MAX_MESSAGE).await?;
             self.message = wire::normalise_message(wire::json(&bytes)?);

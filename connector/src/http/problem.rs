@@ -4,8 +4,6 @@
 //! callers that are not authorised (Dataspace Protocol, HTTPS bindings), who are not told which; 413 and 408 for
 //! bodies out of bounds; 500 for faults of this node, without details.
 
-use std::sync::{Mutex, PoisonError};
-
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::wire::{CatalogError, ContractNegotiationError, DspMessage, TransferError, to_json};
@@ -104,6 +102,16 @@ impl Problem {
         }
     }
 
+    /// A caller that asks for more than it may.
+    pub(super) fn too_much(reason: String) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: RefusalKind::TooMuch.code(),
+            reason,
+            detail: None,
+        }
+    }
+
     fn is_unauthenticated(&self) -> bool {
         self.code == RefusalKind::Unauthenticated.code()
     }
@@ -160,22 +168,6 @@ pub(super) fn json_answer(status: StatusCode, body: &Json) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-/// Most refusals written to the audit log within one second; a flood is counted, not written.
-const REFUSALS_A_SECOND: u32 = 100;
-
-/// Keeps strangers from filling the audit log.
-#[derive(Debug, Default)]
-pub(super) struct RefusalLog {
-    window: Mutex<Window>,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    second: i64,
-    written: u32,
-    dropped: u64,
-}
-
 impl Faces {
     /// Writes a refusal to the audit log.
     pub(super) async fn audit(
@@ -185,35 +177,16 @@ impl Faces {
         participant: Option<&str>,
         pid: Option<&str>,
     ) {
-        let now = clock::now();
-        let dropped = {
-            let mut window = self.refusals.window.lock().unwrap_or_else(PoisonError::into_inner);
-            if window.second != now.as_second() {
-                (window.second, window.written) = (now.as_second(), 0);
-            }
-            window.written += 1;
-            if window.written > REFUSALS_A_SECOND {
-                window.dropped += 1;
-                return;
-            }
-            std::mem::take(&mut window.dropped)
-        };
         let why = problem.detail.as_deref().unwrap_or(&problem.reason);
-        let mut text = if problem.is_unauthenticated() {
-            format!("{what} was refused, its sender is not known for sure: {why}")
+        let kind = if problem.is_unauthenticated() {
+            format!("{what} was refused, its sender is not known for sure")
         } else {
-            format!("{what} was refused with {}: {why}", problem.status.as_u16())
+            format!("{what} was refused with {}", problem.status.as_u16())
         };
-        if dropped > 0 {
-            text.push_str(&format!(" ({dropped} refusals before it were not written, there were too many)"));
-        }
-        if text.len() > 4000 {
-            text = text.chars().take(4000).collect();
-        }
-        tracing::info!(participant, pid, "{text}");
-        let mut event = Event::new("refusal", now, text);
+        let text = format!("{kind}: {why}");
+        let mut event = Event::new("refusal", clock::now(), text);
         event.participant = participant.map(str::to_owned);
         event.subject = pid.filter(|pid| pid.len() <= 512).map(str::to_owned);
-        self.engine.record(event).await;
+        self.engine.record_refusal(&kind, event).await;
     }
 }

@@ -118,6 +118,11 @@ impl Line {
         self.queue.is_empty()
     }
 
+    /// Why the origin is away, while it is.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.away.as_ref().map(|away| away.reason.clone())
+    }
+
     /// Puts a message in its place.
     pub(super) fn add(&mut self, turn: Turn, entry: Arc<OutboxEntry>, now: Instant) {
         let waiting = Waiting {

@@ -82,7 +82,7 @@ const KINDS: [(&str, Reads); 51] = [
     (prefix::RELEASED, reads::<ReleasedRecord>),
     (prefix::RELEASED_OF, reads::<ReleasedHead>),
     (prefix::REMOTE, reads::<crate::engine::Remote>),
-    (prefix::REPLAY, reads::<i64>),
+    (prefix::REPLAY, reads::<crate::engine::UsedToken>),
     (prefix::RULEBOOK, reads::<RulebookRecord>),
     (prefix::STATEMENT, reads::<StatementRecord>),
     (prefix::STATEMENTS, reads::<u64>),

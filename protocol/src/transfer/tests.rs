@@ -115,18 +115,41 @@ fn every_message_and_decision_in_every_state_moves_as_the_table_says_or_is_refus
 }
 
 #[test]
-fn only_who_suspended_may_resume() {
+fn either_side_may_resume() {
     let provider = transfer(Role::Provider, Some(State::Started));
     let by_consumer = step(provider, receive(Act::Suspend, "urn:1").unwrap(), NOW).unwrap().next;
-    assert!(step(by_consumer.clone(), decide(Act::Start, "urn:2").unwrap(), NOW).is_err());
+    assert!(step(by_consumer.clone(), decide(Act::Start, "urn:2").unwrap(), NOW).is_ok());
     let resumed = step(by_consumer, receive(Act::Start, "urn:3").unwrap(), NOW).unwrap().next;
     assert_eq!(resumed.progress.state, Some(State::Started));
 
     let suspended = step(resumed, decide(Act::Suspend, "urn:4").unwrap(), NOW).unwrap().next;
     let reply = Input::Acknowledged { message: MessageId::new("urn:4"), reply: None };
     let suspended = step(suspended, reply, NOW).unwrap().next;
-    let refusal = step(suspended, receive(Act::Start, "urn:5").unwrap(), NOW).unwrap_err();
-    assert_eq!(refusal.reason, "the provider suspended this transfer, so only the provider may resume it");
+    let resumed = step(suspended, receive(Act::Start, "urn:5").unwrap(), NOW).unwrap().next;
+    assert_eq!(resumed.progress.state, Some(State::Started));
+}
+
+/// The consumer resumes, and only a start can say where the data is now (as EDC does it).
+#[test]
+fn a_resumption_by_the_consumer_may_be_answered_with_a_start_once() {
+    let consumer = transfer(Role::Consumer, Some(State::Started));
+    assert!(
+        step(consumer.clone(), receive(Act::Start, "urn:0").unwrap(), NOW).is_err(),
+        "it was not resumed"
+    );
+    let suspended = step(consumer, receive(Act::Suspend, "urn:1").unwrap(), NOW).unwrap().next;
+    let resuming = step(suspended, decide(Act::Start, "urn:2").unwrap(), NOW).unwrap().next;
+    let reply = Input::Acknowledged { message: MessageId::new("urn:2"), reply: None };
+    let resumed = step(resuming, reply, NOW).unwrap().next;
+    let generation = resumed.generation;
+    let answered = step(resumed, receive(Act::Start, "urn:3").unwrap(), NOW).unwrap();
+    assert_eq!(
+        (answered.next.generation, answered.next.progress.state),
+        (generation + 1, Some(State::Started))
+    );
+    assert!(answered.effects.contains(&Effect::OpenStream));
+    assert!(step(answered.next.clone(), receive(Act::Start, "urn:3").unwrap(), NOW).unwrap().repeat);
+    assert!(step(answered.next, receive(Act::Start, "urn:4").unwrap(), NOW).is_err(), "once");
 }
 
 #[test]

@@ -153,7 +153,8 @@ impl Asker<'_> {
         }
         let began = Instant::now();
         let answer = request.send().await?.error_for_status()?;
-        let next = crate::engine::next_page(answer.headers());
+        let next =
+            crate::engine::next_page(answer.headers(), answer.url().as_str()).map_err(anyhow::Error::msg)?;
         answer.bytes().await?;
         Ok((began.elapsed().as_secs_f64() * 1000.0, next))
     }

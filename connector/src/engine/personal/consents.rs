@@ -21,7 +21,7 @@ use trust::statement::Claimed;
 use super::{Person, asked, name, person_of};
 use crate::clock;
 use crate::engine::statements::Made;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, TokenUse};
 use crate::http::PERSONAL_PATH;
 use crate::tables::{
     self, AgreementRecord, ConsentRecord, Event, PersonRecord, StatementRecord, Told, UntoldRecord, prefix,
@@ -113,14 +113,20 @@ impl Engine {
     ///
     /// # Errors
     /// It was used before.
-    pub(super) async fn first_use_of(&self, statement: &Statement) -> Result<(), EngineError> {
+    pub(super) async fn first_use_of_statement(&self, statement: &Statement) -> Result<(), EngineError> {
         let expires = statement.at.as_second().saturating_add(trust::token::MAX_LIFETIME);
         let expires = expires.saturating_add(trust::token::SKEW);
-        if self.used_tokens.first_use_of(&self.store, &statement.by, &statement.id, expires).await? {
-            return Ok(());
+        match self.first_use_of_operator(&statement.by, &statement.id, expires).await? {
+            TokenUse::First => Ok(()),
+            TokenUse::Again => {
+                let reason = format!("the statement `{}` of {} was used before", statement.id, statement.by);
+                Err(EngineError::refused(RefusalKind::Unauthenticated, reason))
+            }
+            TokenUse::TooMany(seconds) => {
+                let reason = format!("too many statements came from you; send more in {seconds} s");
+                Err(EngineError::refused(RefusalKind::TooMuch, reason))
+            }
         }
-        let reason = format!("the statement `{}` of {} was used before", statement.id, statement.by);
-        Err(EngineError::refused(RefusalKind::Unauthenticated, reason))
     }
 
     /// Records the consents of an operator's statement; a repeated statement gets the same receipts and changes nothing.
@@ -147,7 +153,7 @@ impl Engine {
         if known.iter().all(Option::is_some) {
             return known.into_iter().flatten().map(|(record, _)| self.receipt(&record)).collect();
         }
-        self.first_use_of(&statement).await?;
+        self.first_use_of_statement(&statement).await?;
         let now = clock::now();
         let mut batch = Batch::new();
         let subjects: Vec<_> =

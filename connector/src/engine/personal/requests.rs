@@ -71,7 +71,7 @@ impl Engine {
         if asked.note.as_ref().is_some_and(|note| note.len() > request::MAX_NOTE) {
             return Err(malformed(format!("/note: longer than {} bytes", request::MAX_NOTE)));
         }
-        self.first_use_of(&statement).await?;
+        self.first_use_of_statement(&statement).await?;
         // What runs now is among what was handed on.
         self.settle_handed().await?;
         let person = self.ledger.person(&asked.subject);
@@ -158,7 +158,7 @@ impl Engine {
     /// An operator off the list, a signature that does not hold, an old or a repeated statement.
     pub async fn operator_at_its_page(&self, compact: &str) -> Result<String, EngineError> {
         let statement = self.operator_statement(compact, request::SESSION).await?;
-        self.first_use_of(&statement).await?;
+        self.first_use_of_statement(&statement).await?;
         Ok(statement.by)
     }
 
