@@ -19,6 +19,7 @@ use trust::did::segment;
 use crate::hostile;
 use crate::streams::door;
 use crate::support::{CONTEXT, Node, PROGRAM, PURPOSE, Peer, Stranger, World};
+use crate::usage::{agree_with, c, permission};
 
 const DATASET: &str = "urn:test:rows";
 const LARGE: &str = "urn:test:large";
@@ -408,10 +409,12 @@ async fn floods_of_refusals_stop_nobody_and_fill_no_log() {
         }
     };
     // Strangers without a token that could be one, and a member whose reads are denied.
-    let found = honest.member.json(&["negotiate", &honest.provider.did, DATASET, "--purpose", PURPOSE]);
-    let agreement = found["contractAgreementId"].as_str().unwrap();
-    let (endpoint, token) = door(&honest.member, agreement).await;
-    honest.provider.text(&["agreements", "end", agreement, "--reason", "enough"]);
+    let file = world.folder.path().join("once.csv");
+    std::fs::write(&file, "row\n").unwrap();
+    let once = permission(&[c("count", "lteq", "1")]);
+    let once = agree_with(&world, &honest.provider, &honest.member, file.to_str().unwrap(), &once, &[]);
+    let (endpoint, token) = door(&honest.member, &once).await;
+    assert_eq!(honest.member.client.get(&endpoint).bearer_auth(&token).send().await.unwrap().status(), 200);
     for _ in 0..10 {
         flood(100).await;
         let reads = (0..100).map(|_| honest.member.client.get(&endpoint).bearer_auth(&token).send());

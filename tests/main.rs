@@ -17,6 +17,7 @@ mod faults;
 mod federation;
 mod feed;
 mod files;
+mod fuzz;
 mod gateway;
 mod greedy;
 mod hostile;

@@ -456,6 +456,8 @@ pub struct Bounds {
     /// Most negotiations with one participant that are open when it begins another; beyond, the oldest whose message it
     /// does not take is ended.
     pub open_negotiations: u32,
+    /// Most connections to one database at once; further reads wait a little, and then get 503.
+    pub database_connections: u32,
     /// Seconds after which the fetch of a DID document is given up.
     pub resolver_seconds: u32,
     /// Seconds after which a credential service, an issuer or a status list is given up that does not answer.
@@ -487,6 +489,7 @@ impl Default for Bounds {
             pushes: 64,
             pushes_per_peer: 8,
             open_negotiations: 1000,
+            database_connections: 8,
             resolver_seconds: 10,
             credentials_seconds: 10,
             token_seconds: 600,
@@ -512,6 +515,7 @@ impl Bounds {
             self.pushes,
             self.pushes_per_peer,
             self.open_negotiations,
+            self.database_connections,
             self.resolver_seconds,
             self.credentials_seconds,
         ];

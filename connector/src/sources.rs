@@ -17,12 +17,15 @@ use dataplane::{
 };
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
+use sha2::{Digest as _, Sha256};
 
 use self::address::{Address, Start};
 pub(crate) use self::allowed::{
     Allowed, Named, Purpose, allow, allow_existing, disallow, line, named, write as write_allowed,
 };
 use crate::config::Config;
+use crate::ids;
+use crate::shares::Shares;
 
 /// Path below the public address where a context broker notifies this node.
 pub const NOTIFY_PATH: &str = "/ngsi-ld/notify";
@@ -36,6 +39,8 @@ pub struct Sources {
     nats: NatsConnections,
     notifications: Notifications,
     watches: Watches,
+    /// Connections of each database, by a digest of how it is reached.
+    databases: Shares<String>,
     /// Where others reach this node; no trailing slash.
     public_address: String,
     allowed: Allowed,
@@ -52,6 +57,7 @@ impl Sources {
             nats: NatsConnections::default(),
             notifications: Notifications::default(),
             watches: Watches::default(),
+            databases: Shares::new(config.limits.database_connections),
             public_address: config.reached_at().to_owned(),
             allowed: Allowed::new(config),
         }
@@ -133,8 +139,16 @@ impl Sources {
                 let longest = Duration::from_secs(timeout_seconds.into());
                 let tls = self.tls.clone();
                 Box::new(
-                    PostgresSource::new(&connection, tls, query, parameters.collect(), form.into(), longest)
-                        .map_err(wrong)?,
+                    PostgresSource::new(
+                        &connection,
+                        tls,
+                        query,
+                        parameters.collect(),
+                        form.into(),
+                        longest,
+                        self.databases.of(ids::hex(&Sha256::digest(connection.as_bytes()))),
+                    )
+                    .map_err(wrong)?,
                 )
             }
             Address::ObjectStore { url, options, secret_file, .. } => {

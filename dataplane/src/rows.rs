@@ -30,6 +30,8 @@ use crate::source::Body;
 pub const MAX_ROW: usize = 4 * 1024 * 1024;
 /// Rows that are looked at before the columns of a table are fixed.
 const LOOK_AHEAD: usize = 1000;
+/// So many bytes of rows are held at most, whatever for: looked at ahead, or written together.
+const HELD: usize = 8 * 1024 * 1024;
 
 /// The column of values that have no names.
 const BARE: &str = "value";
@@ -39,6 +41,11 @@ const BARE: &str = "value";
 pub struct Row(pub Vec<(Arc<str>, Json)>);
 
 impl Row {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + 2 * size_of::<Json>() + weight(value)).sum()
+    }
+
     /// The value of a column; a name with dots leads into what is nested.
     #[must_use]
     pub fn get(&self, column: &str) -> Option<&Json> {
@@ -322,6 +329,18 @@ impl View {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RowError(pub String);
+
+/// About how many bytes a value holds beside itself.
+fn weight(value: &Json) -> usize {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
+        Json::String(text) => text.len(),
+        Json::Array(list) => list.iter().map(|one| size_of::<Json>() + weight(one)).sum(),
+        Json::Object(map) => {
+            map.iter().map(|(name, one)| name.len() + 2 * size_of::<Json>() + weight(one)).sum()
+        }
+    }
+}
 
 /// Cuts bytes into rows.
 trait Decoder: Send {

@@ -17,7 +17,9 @@ async fn a_query_is_shared_with_typed_parameters_and_nothing_else() {
          CREATE ROLE reader LOGIN; GRANT SELECT ON observation TO reader;",
     );
     let world = World::new();
-    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.configure("database_connections = 8", "database_connections = 2");
+    provider.client = world.client();
     let connection = |user: &str| format!("postgres://{user}@127.0.0.1:{}/postgres", postgres.server.port);
     let file = secret(&provider.dir, "reader.secret", &connection("reader"));
     let address = |file: &str, form: &str| {
@@ -78,6 +80,18 @@ async fn a_query_is_shared_with_typed_parameters_and_nothing_else() {
     assert_eq!(refused.status(), 502);
     assert!(!refused.text().await.unwrap().contains("superuser"));
     assert!(provider.events().iter().any(|line| line.contains("superuser")));
+    // So many connections at once, whoever reads; others wait for theirs.
+    let mut slow = address(&file, "csv");
+    slow["query"] = json!("SELECT 1 AS n FROM pg_sleep(1)");
+    slow["parameters"] = json!([]);
+    publish(&provider, "urn:slow", &slow, &[]);
+    take(&consumer, &provider, "urn:slow", "slow");
+    let began = std::time::Instant::now();
+    let reads = (0..6).map(|_| read(&consumer, &key, "/d/slow"));
+    for answer in futures_util::future::join_all(reads).await {
+        assert_eq!(answer.text().await.unwrap(), "n\n1\n");
+    }
+    assert!(began.elapsed() >= std::time::Duration::from_secs(3), "{:?}", began.elapsed());
     drop(postgres);
     assert_eq!(read(&consumer, &key, "/d/csv").await.status(), 502, "the database is gone");
 }

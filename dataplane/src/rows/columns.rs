@@ -13,12 +13,14 @@ use jiff::Timestamp;
 use parquet::arrow::ArrowWriter;
 use serde_json::Value as Json;
 
-use super::{Encoder, LOOK_AHEAD, Row, RowError, text, typed};
+use super::{Encoder, HELD, LOOK_AHEAD, Row, RowError, text, typed};
 
 /// Rows of a batch.
 const BATCH: usize = 8192;
 /// Rows of a Parquet row group: what is kept in memory at once.
 const GROUP: usize = 65_536;
+/// A group of rows is closed when it is larger, in bytes.
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 /// All names, in the order of their first appearance.
 pub(super) fn names(rows: &[Row]) -> Vec<Arc<str>> {
@@ -108,6 +110,8 @@ pub(super) struct ColumnEncoder {
     rows: Vec<Row>,
     shared: Shared,
     in_group: usize,
+    /// Bytes of the rows that are held.
+    held: usize,
 }
 
 /// Written by the writer, taken by the encoder.
@@ -146,6 +150,7 @@ impl ColumnEncoder {
             rows: Vec::new(),
             shared: Shared::default(),
             in_group: 0,
+            held: 0,
         }
     }
 
@@ -179,6 +184,7 @@ impl ColumnEncoder {
 
     fn write(&mut self) -> Result<(), RowError> {
         let rows = std::mem::take(&mut self.rows);
+        self.held = 0;
         if rows.is_empty() {
             return Ok(());
         }
@@ -194,7 +200,7 @@ impl ColumnEncoder {
             Some(Writer::Parquet(writer)) => {
                 writer.write(&batch).map_err(wrong)?;
                 self.in_group += rows.len();
-                if self.in_group >= GROUP {
+                if self.in_group >= GROUP || writer.in_progress_size() >= GROUP_BYTES {
                     writer.flush().map_err(wrong)?;
                     self.in_group = 0;
                 }
@@ -254,11 +260,13 @@ impl Encoder for ColumnEncoder {
                 *value = typed(std::mem::take(value));
             }
         }
+        self.held += row.weight();
         self.rows.push(row);
-        if self.writer.is_none() && self.rows.len() >= LOOK_AHEAD {
+        let is_much = self.held >= HELD;
+        if self.writer.is_none() && (is_much || self.rows.len() >= LOOK_AHEAD) {
             self.fix(None)?;
         }
-        if self.rows.len() >= BATCH {
+        if is_much || self.rows.len() >= BATCH {
             self.write()?;
             out.append(&mut self.shared.take());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use csv_core::ReadRecordResult;
 use serde_json::Value as Json;
 
-use super::{Decoder, Encoder, LOOK_AHEAD, MAX_ROW, Row, RowError, text};
+use super::{Decoder, Encoder, HELD, LOOK_AHEAD, MAX_ROW, Row, RowError, text};
 
 /// Most columns.
 const MAX_COLUMNS: usize = 4096;
@@ -160,11 +160,13 @@ pub(super) struct CsvEncoder {
     uniform: bool,
     columns: Option<Vec<Arc<str>>>,
     waiting: Vec<Row>,
+    /// Bytes of the rows that wait.
+    held: usize,
 }
 
 impl CsvEncoder {
     pub(super) const fn new(uniform: bool) -> Self {
-        Self { uniform, columns: None, waiting: Vec::new() }
+        Self { uniform, columns: None, waiting: Vec::new(), held: 0 }
     }
 
     fn fix(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
@@ -198,8 +200,10 @@ impl Encoder for CsvEncoder {
         if self.columns.is_some() {
             return self.write(&row, out);
         }
+        self.held += row.weight();
         self.waiting.push(row);
-        if self.uniform || self.waiting.len() >= LOOK_AHEAD { self.fix(out) } else { Ok(()) }
+        let is_enough = self.uniform || self.waiting.len() >= LOOK_AHEAD || self.held >= HELD;
+        if is_enough { self.fix(out) } else { Ok(()) }
     }
 
     fn finish(&mut self, columns: Option<&[Arc<str>]>, out: &mut Vec<u8>) -> Result<(), RowError> {

@@ -4,6 +4,7 @@
 //! as JSON, so that every type it knows is told as it tells it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, Row, RowStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -27,6 +29,10 @@ use crate::source::Body;
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait for a place among the connections of a database.
+const WAIT: Duration = Duration::from_secs(10);
+/// When a reader that found no place may ask again, in seconds.
+const AGAIN: HeaderValue = HeaderValue::from_static("10");
 /// Rows that are written together.
 const TOGETHER: usize = 32 * 1024;
 
@@ -88,10 +94,12 @@ pub struct PostgresSource {
     parameters: Vec<Parameter>,
     form: SqlForm,
     longest: Duration,
+    places: Arc<Semaphore>,
 }
 
 impl PostgresSource {
-    /// The rows of `query` in the database that `connection` names (`postgres://…`). A statement may take `longest`.
+    /// The rows of `query` in the database that `connection` names (`postgres://…`). A statement may take `longest`; each read
+    /// takes one of `places`, which the sources of one database share, for as long as it lasts.
     ///
     /// # Errors
     /// The connection or the query cannot be used.
@@ -102,6 +110,7 @@ impl PostgresSource {
         parameters: Vec<Parameter>,
         form: SqlForm,
         longest: Duration,
+        places: Arc<Semaphore>,
     ) -> Result<Self, SourceError> {
         // The error may repeat the password.
         let mut config: Config = connection
@@ -115,7 +124,7 @@ impl PostgresSource {
             }
         }
         let query = query.trim().trim_end_matches(';').to_owned();
-        Ok(Self { config, tls, query, parameters, form, longest })
+        Ok(Self { config, tls, query, parameters, form, longest, places })
     }
 
     fn bind(&self, asked: &[(String, String)]) -> Result<Vec<Bound>, SourceError> {
@@ -186,6 +195,11 @@ impl Source for PostgresSource {
             let bound = self.bind(&request.query)?;
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.form.view().media_type()));
+            let place = tokio::time::timeout(WAIT, Arc::clone(&self.places).acquire_owned()).await;
+            let place = place.ok().and_then(Result::ok).ok_or(SourceError::Busy {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                retry_after: Some(AGAIN),
+            })?;
             let (client, driver) = self.connect().await?;
             let query = format!("SELECT row_to_json(shared)::text FROM ({}) AS shared", self.query);
             let statement = client.prepare(&query).await.map_err(|error| failed(&error))?;
@@ -212,7 +226,8 @@ impl Source for PostgresSource {
                 // A query that fails before its first row has given nothing: that is said in place of data.
                 let first = rows.next().await.transpose().map_err(|error| failed_with(&error, asked))?;
                 let ended = first.is_none().then_some(None);
-                let lines = Lines { rows, first, ended, _client: client, _driver: driver }.boxed_unsync();
+                let lines = Lines { rows, first, ended, _client: client, _driver: driver, _place: place }
+                    .boxed_unsync();
                 match self.form {
                     SqlForm::JsonLines => lines,
                     form => in_form(lines, form.view()),
@@ -225,7 +240,7 @@ impl Source for PostgresSource {
 
 fn in_form(lines: Body, to: View) -> Body {
     let laid = Pipe { from: Form::JsonLines, to, stage: None, as_text: false, limit: None };
-    pipe(lines, laid, std::sync::Arc::default())
+    pipe(lines, laid, Arc::default())
 }
 
 /// Rows as lines; the connection is held as long.
@@ -237,6 +252,7 @@ struct Lines {
     ended: Option<Option<SourceError>>,
     _client: Client,
     _driver: AbortOnDropHandle<()>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl http_body::Body for Lines {
