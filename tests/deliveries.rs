@@ -21,7 +21,7 @@ async fn what_is_given_up_is_shown_and_can_be_sent_again() {
     let world = World::new();
     let (mut provider, mut consumer) = (world.local_node("provider"), world.local_node("consumer"));
     provider.publish(DATASET, b"a,b\n1,2\n", &[]);
-    provider.configure("give_up_after_seconds = 600", "give_up_after_seconds = 3");
+    provider.configure("give_up_after_seconds = 600", "give_up_after_seconds = 6");
     provider.client = world.client();
     let found = consumer.json(&["negotiate", &provider.did, DATASET, "--purpose", PURPOSE]);
     let agreement = found["contractAgreementId"].as_str().unwrap();
@@ -32,12 +32,20 @@ async fn what_is_given_up_is_shown_and_can_be_sent_again() {
     for one in provider.json(&["transfers", "list"]).as_array().unwrap() {
         provider.run(&["transfers", "stop", one["@id"].as_str().unwrap(), "--reason", "enough"]);
     }
-    let waiting = |found: &Value| count(found, "WAITING") == 3 && found[0]["reason"].is_string();
-    let found = provider.until("/v4/deliveries", waiting).await;
+    // No event tells of an attempt that failed.
+    let tried = async {
+        loop {
+            let found = provider.get("/v4/deliveries").await;
+            if count(&found, "WAITING") == 3 && found[0]["reason"].is_string() {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(std::time::Duration::from_secs(20), tried).await.unwrap();
     assert_eq!(found[0]["peer"], consumer.did.as_str(), "{found}");
     assert!(found[0]["address"].as_str().unwrap().ends_with("/termination"), "{found}");
     let found = provider.until("/v4/deliveries", |found| count(found, "GIVEN_UP") == 3).await;
-    assert!(found[0]["reason"].as_str().unwrap().starts_with("gave up after 3 s: "), "{found}");
+    assert!(found[0]["reason"].as_str().unwrap().starts_with("gave up after 6 s: "), "{found}");
     let id = found[0]["@id"].as_str().unwrap().to_owned();
 
     // They are there after a restart; each can be found, forgotten and sent again.

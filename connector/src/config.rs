@@ -456,6 +456,8 @@ pub struct Bounds {
     /// Most negotiations with one participant that are open when it begins another; beyond, the oldest whose message it
     /// does not take is ended.
     pub open_negotiations: u32,
+    /// Most transfers that one participant asked for and that are open; beyond, it gets 429.
+    pub open_transfers: u32,
     /// Most connections to one database at once; further reads wait a little, and then get 503.
     pub database_connections: u32,
     /// Seconds after which the fetch of a DID document is given up.
@@ -489,6 +491,7 @@ impl Default for Bounds {
             pushes: 64,
             pushes_per_peer: 8,
             open_negotiations: 1000,
+            open_transfers: 1000,
             database_connections: 8,
             resolver_seconds: 10,
             credentials_seconds: 10,
@@ -515,6 +518,7 @@ impl Bounds {
             self.pushes,
             self.pushes_per_peer,
             self.open_negotiations,
+            self.open_transfers,
             self.database_connections,
             self.resolver_seconds,
             self.credentials_seconds,

@@ -30,6 +30,7 @@ mod meters;
 mod negotiations;
 mod open_data;
 mod open_negotiations;
+mod open_transfers;
 mod peers;
 mod personal;
 mod refusals;
@@ -85,6 +86,7 @@ pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 use self::open_negotiations::OpenNegotiations;
+use self::open_transfers::OpenTransfers;
 pub(crate) use self::personal::sample_persons;
 pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
 use self::personal::{Ledger, Releasing};
@@ -239,6 +241,8 @@ pub struct Engine {
     open_negotiations: OpenNegotiations,
     /// Most that may be open with one participant.
     max_open_negotiations: u32,
+    open_transfers: OpenTransfers,
+    max_open_transfers: u32,
     /// The rulebooks that were accepted.
     in_force: InForce,
     /// The agreements with service levels.
@@ -351,6 +355,8 @@ impl Engine {
             open_reads: OpenReads::new(&config.limits),
             open_negotiations: OpenNegotiations::default(),
             max_open_negotiations: config.limits.open_negotiations,
+            open_transfers: OpenTransfers::default(),
+            max_open_transfers: config.limits.open_transfers,
             in_force: InForce::default(),
             promised: Promised::default(),
             probes: tokio::sync::Notify::new(),
@@ -373,6 +379,7 @@ impl Engine {
         };
         engine.load_catalog()?;
         engine.load_open_negotiations()?;
+        engine.load_open_transfers()?;
         engine.load_ledger()?;
         engine.load_rulebooks()?;
         engine.refresh_scopes()?;

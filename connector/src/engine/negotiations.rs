@@ -118,7 +118,8 @@ impl Engine {
         }
         check_pid("consumerPid", request.consumer_pid.as_str())?;
         let callback = self.check_callback(request.callback_address.as_deref()).await?;
-        self.room_for_negotiation(caller).await?;
+        let pid = ids::urn();
+        let place = self.place_for_negotiation(caller, &pid).await?;
         let now = clock::now();
         let (offer_id, asked) = (request.offer.id(), &request.offer);
         let offered = self.offer_for(caller, offer_id.as_str(), now);
@@ -139,8 +140,7 @@ impl Engine {
             return Err(EngineError::refused(RefusalKind::TermsNotOffered, reason.clone()));
         }
         let parties = self.negotiation_parties(caller, callback, dataset);
-        let pid = ProviderPid::new(ids::urn());
-        let mut negotiation = negotiation::requested(pid, parties, &received, now)?;
+        let mut negotiation = negotiation::requested(ProviderPid::new(pid), parties, &received, now)?;
         if let Some(strange) = self.strange(negotiation.offer.policy()) {
             negotiation.progress.note(now, strange);
         }
@@ -160,6 +160,7 @@ impl Engine {
         let (record, effects) = self.decide_on(record, Vec::new(), now)?;
         let saving = Saving { effects, messages: vec![self.heard(heard)], ..Saving::default() };
         self.save_negotiation(record, saving).await?;
+        place.keep();
         Ok(answer)
     }
 
@@ -183,10 +184,11 @@ impl Engine {
         }
         check_pid("providerPid", message.provider_pid.as_str())?;
         let callback = self.check_callback(message.callback_address.as_deref()).await?;
-        self.room_for_negotiation(caller).await?;
+        let pid = ids::urn();
+        let place = self.place_for_negotiation(caller, &pid).await?;
         let dataset = message.offer.target().unwrap_or_else(|| DatasetId::new(""));
         let parties = self.negotiation_parties(caller, callback, dataset);
-        let pid = protocol::ConsumerPid::new(ids::urn());
+        let pid = protocol::ConsumerPid::new(pid);
         let mut negotiation = negotiation::offered(pid, parties, &received, clock::now())?;
         if let Some(strange) = self.strange(negotiation.offer.policy()) {
             negotiation.progress.note(clock::now(), strange);
@@ -198,6 +200,7 @@ impl Engine {
             NegotiationRecord { negotiation, automation: Automation::Manual, wanted: None, data_request };
         let saving = Saving { messages: vec![self.heard(heard)], ..Saving::default() };
         let record = self.save_negotiation(record, saving).await?;
+        place.keep();
         if let Some(request) = &record.data_request {
             let (negotiation, dataset) =
                 (record.negotiation.pid().to_owned(), record.negotiation.dataset.to_string());

@@ -53,32 +53,83 @@ impl OpenNegotiations {
         }
     }
 
-    /// Takes the oldest negotiation with `peer` whose message it has not taken off the list, if there are `most` or more; each
-    /// caller gets another. `Err` with how many there are, if it has taken all.
-    fn make_room(&self, peer: &str, most: usize) -> Result<Option<(String, MessageId)>, usize> {
+    /// Puts another negotiation with `peer`, under our `pid`, on the list. If there are `most` already, the oldest whose message
+    /// `peer` has not taken goes off the list for it, and is told. `Err` with how many there are, if it has taken all.
+    fn begin(&self, peer: &str, pid: &str, most: usize) -> Result<Option<(String, MessageId)>, usize> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(of_peer) = open.peers.get_mut(peer).filter(|of_peer| of_peer.len() >= most) else {
-            return Ok(None);
-        };
-        let count = of_peer.len();
-        let untaken = of_peer.iter().filter(|(_, since)| since.untaken.is_some());
-        let oldest = untaken.min_by_key(|(_, since)| since.number).map(|(pid, _)| pid.clone());
-        let ended = oldest.and_then(|pid| of_peer.remove(&pid).and_then(|since| Some((pid, since.untaken?))));
-        ended.map(Some).ok_or(count)
+        let open = &mut *open;
+        let of_peer = open.peers.entry(peer.to_owned()).or_default();
+        let mut gone = None;
+        if of_peer.len() >= most {
+            let untaken = of_peer.iter().filter(|(_, since)| since.untaken.is_some());
+            let oldest = untaken.min_by_key(|(_, since)| since.number).map(|(pid, _)| pid.clone());
+            gone = oldest.and_then(|pid| of_peer.remove(&pid).and_then(|since| Some((pid, since.untaken?))));
+            if gone.is_none() {
+                return Err(of_peer.len());
+            }
+        }
+        of_peer.insert(pid.to_owned(), Since { number: open.next, untaken: None });
+        open.next += 1;
+        Ok(gone)
+    }
+
+    fn remove(&self, peer: &str, pid: &str) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_peer) = open.peers.get_mut(peer) {
+            of_peer.remove(pid);
+            if of_peer.is_empty() {
+                open.peers.remove(peer);
+            }
+        }
+    }
+}
+
+/// A place among the open negotiations with a participant; it is given back unless it is kept.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    open: &'a OpenNegotiations,
+    peer: String,
+    pid: String,
+    is_kept: bool,
+}
+
+impl Place<'_> {
+    /// The negotiation has begun; what becomes of it is noted.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.open.remove(&self.peer, &self.pid);
+        }
     }
 }
 
 impl Engine {
-    /// Makes sure that one more negotiation with `peer` may be open: where there are as many as may be, the oldest whose
-    /// message it does not take is ended, as after a delivery that was given up.
+    /// A place for one more negotiation with `peer`, under our `pid`: where there are as many as may be, those in flight among
+    /// them, the oldest whose message it does not take is ended, as after a delivery that was given up.
     ///
     /// # Errors
     /// There are too many, and it has taken what this node sent it in all of them.
-    pub(super) async fn room_for_negotiation(self: &Arc<Self>, peer: &str) -> Result<(), EngineError> {
+    pub(super) async fn place_for_negotiation(
+        self: &Arc<Self>,
+        peer: &str,
+        new: &str,
+    ) -> Result<Place<'_>, EngineError> {
         let most = usize::try_from(self.max_open_negotiations).unwrap_or(usize::MAX);
-        let (pid, message) = match self.open_negotiations.make_room(peer, most) {
-            Ok(None) => return Ok(()),
-            Ok(Some(oldest)) => oldest,
+        let begun = self.open_negotiations.begin(peer, new, most);
+        let place = || Place {
+            open: &self.open_negotiations,
+            peer: peer.to_owned(),
+            pid: new.to_owned(),
+            is_kept: false,
+        };
+        let ((pid, message), place) = match begun {
+            Ok(None) => return Ok(place()),
+            Ok(Some(oldest)) => (oldest, place()),
             Err(open) => {
                 let reason =
                     format!("{open} negotiations with you are open, which is the most; end some of them");
@@ -94,7 +145,7 @@ impl Engine {
             self.negotiation_given_up(&pid, message, failure.clone(), store::Batch::new()).await?;
             untaken = self.negotiation(&pid)?.negotiation.progress.pending.map(|pending| pending.message);
         }
-        Ok(())
+        Ok(place)
     }
 
     /// Counts the negotiations that are open.

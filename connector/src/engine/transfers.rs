@@ -130,17 +130,21 @@ impl Engine {
         }
         let now = clock::now();
         let parties = self.transfer_parties(&record, callback, &request.format);
-        let requested = transfer::requested(ProviderPid::new(ids::urn()), parties, &received, now);
+        let pid = ids::urn();
+        let place = self.place_for_transfer(caller, &pid)?;
+        let requested = transfer::requested(ProviderPid::new(pid), parties, &received, now);
         let answer = acknowledgement(&requested)?;
         if record.automation == Automation::Manual {
             let mut waiting = requested;
             waiting.progress.note(now, "it waits for you to start it");
             self.save_under(agreement, agreed, waiting, None, Vec::new()).await?;
+            place.keep();
             return Ok(answer);
         }
         let start = Decision::Start(self.data_address(&requested, requested.generation + 1)?);
         let step = transfer::step(requested, Input::Decided { decision: start, message: message_id() }, now)?;
         self.save_under(agreement, agreed, step.next, None, step.effects).await?;
+        place.keep();
         Ok(answer)
     }
 
@@ -449,6 +453,7 @@ impl Engine {
         let record = TransferRecord { transfer, last_start };
         tables::put(&mut batch, key, &record)?;
         self.commit(batch).await?;
+        self.open_transfers.note(&record.transfer);
         self.follow(after);
         if is_pushed(&record.transfer) {
             self.pushes.add(record.transfer.pid());

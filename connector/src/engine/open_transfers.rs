@@ -1,0 +1,105 @@
+//! Transfers that are open, so many at most for each participant that asks for them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protocol::transfer::Transfer;
+use protocol::{RefusalKind, Role};
+
+use super::{Engine, EngineError};
+use crate::tables::{self, TransferRecord, prefix};
+
+/// The open transfers that participants asked for, by participant and our pid.
+#[derive(Debug, Default)]
+pub(super) struct OpenTransfers(Mutex<HashMap<String, HashSet<String>>>);
+
+impl OpenTransfers {
+    /// Notes how a transfer stands.
+    pub(super) fn note(&self, transfer: &Transfer) {
+        if transfer.role != Role::Provider {
+            return;
+        }
+        let (peer, pid) = (transfer.peer.as_str(), transfer.pid());
+        if super::transfers::is_over(transfer) {
+            remove(&mut self.open(), peer, pid);
+        } else {
+            self.open().entry(peer.to_owned()).or_default().insert(pid.to_owned());
+        }
+    }
+
+    /// A place for another of `peer`, under our `pid`; it is given back unless it is kept. `None` where `most` are open.
+    pub(super) fn place(&self, peer: &str, pid: &str, most: usize) -> Option<Place<'_>> {
+        let mut open = self.open();
+        let of_peer = open.entry(peer.to_owned()).or_default();
+        if of_peer.len() >= most {
+            return None;
+        }
+        of_peer.insert(pid.to_owned());
+        Some(Place { open: self, peer: peer.to_owned(), pid: pid.to_owned(), is_kept: false })
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<String, HashSet<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove(open: &mut HashMap<String, HashSet<String>>, peer: &str, pid: &str) {
+    if let Some(of_peer) = open.get_mut(peer) {
+        of_peer.remove(pid);
+        if of_peer.is_empty() {
+            open.remove(peer);
+        }
+    }
+}
+
+/// A place among the open transfers of a participant.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    open: &'a OpenTransfers,
+    peer: String,
+    pid: String,
+    is_kept: bool,
+}
+
+impl Place<'_> {
+    /// The transfer has begun; what becomes of it is noted.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            remove(&mut self.open.open(), &self.peer, &self.pid);
+        }
+    }
+}
+
+impl Engine {
+    /// A place for a transfer that `peer` asks for.
+    ///
+    /// # Errors
+    /// It has as many open as it may.
+    pub(super) fn place_for_transfer(&self, peer: &str, pid: &str) -> Result<Place<'_>, EngineError> {
+        let most = usize::try_from(self.max_open_transfers).unwrap_or(usize::MAX);
+        self.open_transfers.place(peer, pid, most).ok_or_else(|| {
+            let reason = format!(
+                "{most} transfers that you asked for are open, which is the most (limits.open_transfers); complete or \
+                 terminate some of them, or read again under one that runs"
+            );
+            EngineError::refused(RefusalKind::TooMuch, reason)
+        })
+    }
+
+    /// Counts the transfers that are open.
+    pub(super) fn load_open_transfers(&self) -> Result<(), EngineError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = tables::list::<TransferRecord>(&self.store, prefix::TRANSFER, after.as_deref(), 500)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            page.iter().for_each(|(_, record)| self.open_transfers.note(&record.transfer));
+        }
+    }
+}
