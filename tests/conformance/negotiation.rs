@@ -406,24 +406,6 @@ async fn an_agreement_id_in_use_is_refused() {
     peer.play(&second, "=REQUESTED").await;
 }
 
-/// Contract Request Message: an offer that the provider does not know is an error, in a counter-request as in the first one.
-#[tokio::test]
-async fn a_counter_request_names_an_offer_that_is_known() {
-    let peer = Peer::new("manual").await;
-    let process = peer.ask().await;
-    peer.play(&process, "@move/offer; <offer; =OFFERED").await;
-    let mut offer = peer.offer().await;
-    offer["@id"] = json!("urn:test:unknown");
-    let pids =
-        json!({"providerPid": process.provider_pid, "consumerPid": process.consumer_pid, "offer": offer});
-    let body = message("ContractRequestMessage", pids);
-    let path = format!("/negotiations/{}/request", process.own);
-    let (status, answer) = peer.send("POST", &path, Some(&body)).await;
-    assert_eq!((status, &answer["@type"]), (400, &json!("ContractNegotiationError")), "{answer}");
-    assert!(answer["reason"][0].as_str().unwrap().contains("urn:test:unknown"), "{answer}");
-    peer.play(&process, "=OFFERED; >request; =REQUESTED").await;
-}
-
 /// A process id is not used again; the same message once more is no second use.
 #[tokio::test]
 async fn the_id_of_a_process_that_is_over_begins_no_other() {

@@ -228,9 +228,6 @@ impl Engine {
         let (record, version) = self.own_negotiation(&heard.from, role, pid)?;
         let now = clock::now();
         let act = received.message.act();
-        if let Message::Request(request) = &received.message {
-            self.check_offer_named(&record.negotiation, &request.offer, now)?;
-        }
         let Step { next, effects, repeat } =
             negotiation::step(record.negotiation, Input::Received(received), now)?;
         if repeat {
@@ -262,21 +259,6 @@ impl Engine {
         let saving = Saving { version: Some(version), effects, documents, messages, ..Saving::default() };
         self.save_negotiation(record, saving).await?;
         Ok(())
-    }
-
-    /// A counter-request names the offer on the table, or another for the same dataset (Contract Request Message).
-    fn check_offer_named(
-        &self,
-        negotiation: &Negotiation,
-        named: &Offer,
-        now: Timestamp,
-    ) -> Result<(), EngineError> {
-        let id = named.id();
-        let is_for_it = |offer: ::catalog::Offer| offer.asset == negotiation.dataset.as_str();
-        let peer = negotiation.peer.as_str();
-        let known =
-            id == negotiation.offer.id() || self.offer_for(peer, id.as_str(), now).is_some_and(is_for_it);
-        if known { Ok(()) } else { Err(unknown_offer(&id).into()) }
     }
 
     /// An agreement's id stands for one agreement.
