@@ -60,6 +60,9 @@ fn seconds() -> u64 {
 /// The input changed in one to four places.
 fn mutated(chance: &mut Chance, seed: &[u8]) -> Vec<u8> {
     let mut bytes = seed.to_vec();
+    if bytes.is_empty() {
+        bytes = (0..2 + chance.below(64)).map(|_| u8::try_from(chance.below(256)).unwrap()).collect();
+    }
     let index =
         |chance: &mut Chance, bound: usize| usize::try_from(chance.below(bound.max(1) as u64)).unwrap();
     for _ in 0..=chance.below(4) {
@@ -144,7 +147,9 @@ fn no_bytes_break_a_parser() {
             assert!(done.is_ok(), "{name}, input {inputs} of seed {seed}: {shown}");
             assert!(began.elapsed() < LONGEST, "{name}: {:?} for {shown}", began.elapsed());
             inputs += 1;
-            input = mutated(&mut chance, first.as_bytes());
+            // Now and then further from the seed, as long as that stays small.
+            let is_from_here = chance.below(4) == 0 && input.len() < 64 * 1024 && !first.is_empty();
+            input = mutated(&mut chance, if is_from_here { &input } else { first.as_bytes() });
         }
         eprintln!("{name}: {inputs} inputs");
     }
@@ -194,6 +199,27 @@ async fn no_message_of_a_peer_keeps_a_node_from_starting() {
         };
         let first_offer = json!({"@context": good["@context"], "@type": "ContractOfferMessage", "@id": connector::ids::urn(),
             "providerPid": connector::ids::urn(), "callbackAddress": peer.address, "offer": good["offer"]});
+        let offered = first_offer.clone();
+        let (status, asked) = stranger.send(&node, "POST", "/negotiations/offers", &offered).await;
+        assert_eq!(status, 201, "{asked}");
+        let to_consumer =
+            |leaf: &str| format!("/negotiations/{}/{leaf}", asked["consumerPid"].as_str().unwrap());
+        let as_provider = |kind: &str, more: Value| {
+            let mut message = json!({"@context": good["@context"], "@type": kind, "@id": connector::ids::urn(),
+                "providerPid": asked["providerPid"], "consumerPid": asked["consumerPid"]});
+            message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            message
+        };
+        let mut agreement = good["offer"].clone();
+        for (name, value) in [
+            ("@type", "Agreement"),
+            ("@id", "urn:test:fuzzed"),
+            ("assigner", &stranger.did),
+            ("assignee", &node.did),
+            ("timestamp", "2026-01-01T00:00:00Z"),
+        ] {
+            agreement[name] = json!(value);
+        }
         let transfer = json!({"@context": good["@context"], "@type": "TransferRequestMessage", "@id": connector::ids::urn(),
             "consumerPid": connector::ids::urn(), "agreementId": "urn:a", "format": "HttpData-PULL", "callbackAddress": peer.address});
         let credentials = json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"], "type": "CredentialOfferMessage",
@@ -207,6 +233,27 @@ async fn no_message_of_a_peer_keeps_a_node_from_starting() {
             (
                 path("termination"),
                 of_it("ContractNegotiationTerminationMessage", json!({"code": "1", "reason": ["x"]})),
+            ),
+            (
+                to_consumer("agreement"),
+                as_provider("ContractAgreementMessage", json!({"agreement": agreement})),
+            ),
+            (to_consumer("offers"), as_provider("ContractOfferMessage", json!({"offer": good["offer"]}))),
+            (
+                to_consumer("events"),
+                as_provider("ContractNegotiationEventMessage", json!({"eventType": "FINALIZED"})),
+            ),
+            (
+                "/transfers/urn:none/start".to_owned(),
+                as_provider(
+                    "TransferStartMessage",
+                    json!({"dataAddress": {
+                "@type": "DataAddress", "endpointType": "https://w3id.org/idsa/v4.1/HTTP", "endpoint": "https://b.example"}}),
+                ),
+            ),
+            (
+                "/transfers/urn:none/suspension".to_owned(),
+                as_provider("TransferSuspensionMessage", json!({"reason": ["x"]})),
             ),
             ("/transfers/request".to_owned(), transfer),
             (
@@ -259,6 +306,10 @@ fn answers(node: &Node) {
     {
         node.json(&command);
     }
+    node.json(&["offers"]);
     assert_eq!(node.json(&["store", "aside"]), json!([]));
+    // What it warns of is another matter.
+    let doctor = node.run(&["doctor"]);
+    assert!(matches!(doctor.status.code(), Some(0 | 5)), "{doctor:?}");
     node.text(&["audit", "verify"]);
 }
