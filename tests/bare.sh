@@ -9,8 +9,13 @@ if [ "${1:-}" != inside ]; then
     # In a namespace of its own nothing stays mounted, whatever happens.
     exec unshare -m "$0" inside
 fi
-rm -rf "$root" && mkdir -p "$root" || exit 1
-trap 'umount -R "$root/dev" "$root/proc" "$root/root/.cargo" "$root/root/.rustup" 2>/dev/null; rm -rf "$root"' EXIT
+# What is mounted below the root is this machine's own: nothing is removed while anything still is, whatever ended the run.
+remove() {
+    umount -R -l "$root/dev" "$root/proc" "$root/root/.cargo" "$root/root/.rustup" 2>/dev/null
+    if grep -qF " $root/" /proc/self/mounts; then echo "LEFT: $root, for something is mounted there still"; return 1; else rm -rf "$root"; fi
+}
+remove && mkdir -p "$root" || exit 1
+trap remove EXIT
 release=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | awk -v r="$release" '$2 == r {print $1; exit}')
 debootstrap --variant=minbase --include=ca-certificates "$release" "$root" ${mirror:+"$mirror"} >"$root.log" 2>&1 \
