@@ -32,16 +32,7 @@ async fn what_is_given_up_is_shown_and_can_be_sent_again() {
     for one in provider.json(&["transfers", "list"]).as_array().unwrap() {
         provider.run(&["transfers", "stop", one["@id"].as_str().unwrap(), "--reason", "enough"]);
     }
-    // No event tells of an attempt that failed.
-    let tried = async {
-        loop {
-            let found = provider.get("/v4/deliveries").await;
-            if count(&found, "WAITING") == 3 && found[0]["reason"].is_string() {
-                return found;
-            }
-        }
-    };
-    let found = tokio::time::timeout(std::time::Duration::from_secs(20), tried).await.unwrap();
+    let found = provider.until("/v4/deliveries", |found| count(found, "WAITING") == 3).await;
     assert_eq!(found[0]["peer"], consumer.did.as_str(), "{found}");
     assert!(found[0]["address"].as_str().unwrap().ends_with("/termination"), "{found}");
     let found = provider.until("/v4/deliveries", |found| count(found, "GIVEN_UP") == 3).await;
@@ -124,6 +115,10 @@ async fn after_an_outage_messages_come_in_the_order_in_which_they_were_written()
         assert_eq!(taken.recv().await.unwrap(), (false, asked[0].clone()));
         probes += 1;
     }
+    // By the third attempt it is known how the first one ended.
+    let found = node.get("/v4/deliveries").await;
+    let first = found.as_array().unwrap().iter().find(|one| one["attempts"].as_u64() >= Some(1)).unwrap();
+    assert!(first["reason"].as_str().unwrap().contains("503"), "{found}");
     is_back.store(true, Ordering::SeqCst);
     let mut came = Vec::new();
     while came.len() < asked.len() {

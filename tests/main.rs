@@ -23,6 +23,7 @@ mod greedy;
 mod hostile;
 mod identity;
 mod levels;
+mod limits;
 mod live;
 mod management;
 mod membership;

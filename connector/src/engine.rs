@@ -33,6 +33,7 @@ mod open_negotiations;
 mod open_transfers;
 mod peers;
 mod personal;
+mod place;
 mod refusals;
 mod replay;
 mod revocation;

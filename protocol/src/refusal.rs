@@ -3,6 +3,8 @@
 /// Why a message is refused. The kind becomes `code` of the error body and, in the shell, the HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
+    /// A bound is reached for now: the same may be asked again later.
+    Busy,
     /// What the parties say of each other or of the terms does not fit together.
     Disagreement,
     /// The message is not allowed in the current state.
@@ -13,7 +15,7 @@ pub enum RefusalKind {
     NotFound,
     /// The terms asked for are not offered.
     TermsNotOffered,
-    /// A bound was exceeded.
+    /// A bound was exceeded for good.
     TooMuch,
     /// The sender is not who they must be.
     Unauthenticated,
@@ -24,6 +26,7 @@ impl RefusalKind {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
+            Self::Busy => "busy",
             Self::Disagreement => "disagreement",
             Self::IllegalTransition => "illegal-transition",
             Self::Malformed => "malformed",

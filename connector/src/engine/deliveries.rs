@@ -45,7 +45,7 @@ impl Engine {
             "too many messages wait for {peer} already, which does not take them (limits.waiting_per_peer); see \
              `concordat deliveries`"
         );
-        Err(EngineError::refused(RefusalKind::TooMuch, reason))
+        Err(EngineError::refused(RefusalKind::Busy, reason))
     }
 
     /// Keeps a message that was given up or refused, so that it can be sent again. What only moved a process is not kept, for

@@ -152,7 +152,7 @@ impl Engine {
 
     /// Whether another request of `holder` can wait.
     fn room_for(&self, holder: &str) -> Result<(), EngineError> {
-        let too_much = |reason: String| Err(EngineError::refused(RefusalKind::TooMuch, reason));
+        let too_much = |reason: String| Err(EngineError::refused(RefusalKind::Busy, reason));
         let all = self.issuances()?;
         let waiting = || all.iter().filter(|one| one.status == "RECEIVED");
         if waiting().filter(|one| one.holder == holder).count() >= MAX_OF_HOLDER {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use protocol::negotiation::Negotiation;
 use protocol::{Failure, MessageId, RefusalKind};
 
+use super::place::Place;
 use super::{Engine, EngineError};
 use crate::tables::{self, NegotiationRecord, prefix};
 
@@ -27,6 +28,17 @@ struct Since {
     untaken: Option<MessageId>,
 }
 
+impl Open {
+    fn remove(&mut self, peer: &str, pid: &str) {
+        if let Some(of_peer) = self.peers.get_mut(peer) {
+            of_peer.remove(pid);
+            if of_peer.is_empty() {
+                self.peers.remove(peer);
+            }
+        }
+    }
+}
+
 impl OpenNegotiations {
     /// Notes how a negotiation stands; `ending` where it is over or its end is on the way.
     pub(super) fn note(&self, negotiation: &Negotiation, ending: bool) {
@@ -34,13 +46,7 @@ impl OpenNegotiations {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let open = &mut *open;
         if ending || negotiation.progress.is_terminal() {
-            if let Some(of_peer) = open.peers.get_mut(peer) {
-                of_peer.remove(pid);
-                if of_peer.is_empty() {
-                    open.peers.remove(peer);
-                }
-            }
-            return;
+            return open.remove(peer, pid);
         }
         let untaken = negotiation.progress.pending.as_ref().map(|pending| pending.message.clone());
         let of_peer = open.peers.entry(peer.to_owned()).or_default();
@@ -74,37 +80,7 @@ impl OpenNegotiations {
     }
 
     fn remove(&self, peer: &str, pid: &str) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_peer) = open.peers.get_mut(peer) {
-            of_peer.remove(pid);
-            if of_peer.is_empty() {
-                open.peers.remove(peer);
-            }
-        }
-    }
-}
-
-/// A place among the open negotiations with a participant; it is given back unless it is kept.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    open: &'a OpenNegotiations,
-    peer: String,
-    pid: String,
-    is_kept: bool,
-}
-
-impl Place<'_> {
-    /// The negotiation has begun; what becomes of it is noted.
-    pub(super) fn keep(mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            self.open.remove(&self.peer, &self.pid);
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(peer, pid);
     }
 }
 
@@ -121,21 +97,14 @@ impl Engine {
     ) -> Result<Place<'_>, EngineError> {
         let most = usize::try_from(self.max_open_negotiations).unwrap_or(usize::MAX);
         let begun = self.open_negotiations.begin(peer, new, most);
-        let place = || Place {
-            open: &self.open_negotiations,
-            peer: peer.to_owned(),
-            pid: new.to_owned(),
-            is_kept: false,
-        };
-        let ((pid, message), place) = match begun {
-            Ok(None) => return Ok(place()),
-            Ok(Some(oldest)) => (oldest, place()),
-            Err(open) => {
-                let reason =
-                    format!("{open} negotiations with you are open, which is the most; end some of them");
-                return Err(EngineError::refused(RefusalKind::TooMuch, reason));
-            }
-        };
+        let oldest = begun.map_err(|open| {
+            let reason =
+                format!("{open} negotiations with you are open, which is the most; end some of them");
+            EngineError::refused(RefusalKind::Busy, reason)
+        })?;
+        let (of, new) = (peer.to_owned(), new.to_owned());
+        let place = Place::new(move || self.open_negotiations.remove(&of, &new));
+        let Some((pid, message)) = oldest else { return Ok(place) };
         let reason = format!("given up: {most} negotiations with this participant were open");
         let failure = Failure { reason, refused: false };
         let mut untaken = Some(message);

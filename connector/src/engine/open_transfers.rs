@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use protocol::transfer::Transfer;
 use protocol::{RefusalKind, Role};
 
+use super::place::Place;
 use super::{Engine, EngineError};
 use crate::tables::{self, TransferRecord, prefix};
 
@@ -35,7 +36,8 @@ impl OpenTransfers {
             return None;
         }
         of_peer.insert(pid.to_owned());
-        Some(Place { open: self, peer: peer.to_owned(), pid: pid.to_owned(), is_kept: false })
+        let (peer, pid) = (peer.to_owned(), pid.to_owned());
+        Some(Place::new(move || remove(&mut self.open(), &peer, &pid)))
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<String, HashSet<String>>> {
@@ -52,30 +54,6 @@ fn remove(open: &mut HashMap<String, HashSet<String>>, peer: &str, pid: &str) {
     }
 }
 
-/// A place among the open transfers of a participant.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    open: &'a OpenTransfers,
-    peer: String,
-    pid: String,
-    is_kept: bool,
-}
-
-impl Place<'_> {
-    /// The transfer has begun; what becomes of it is noted.
-    pub(super) fn keep(mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            remove(&mut self.open.open(), &self.peer, &self.pid);
-        }
-    }
-}
-
 impl Engine {
     /// A place for a transfer that `peer` asks for.
     ///
@@ -88,7 +66,7 @@ impl Engine {
                 "{most} transfers that you asked for are open, which is the most (limits.open_transfers); complete or \
                  terminate some of them, or read again under one that runs"
             );
-            EngineError::refused(RefusalKind::TooMuch, reason)
+            EngineError::refused(RefusalKind::Busy, reason)
         })
     }
 

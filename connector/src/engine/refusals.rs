@@ -15,10 +15,10 @@ use crate::tables::Event;
 const WINDOW: Duration = Duration::from_secs(60);
 /// So many of a kind are written one by one.
 const OF_A_KIND: u32 = 50;
-/// So many are written one by one in all.
-const IN_ALL: u32 = 300;
-/// Most kinds that are told apart; what is of another then is counted as that of others.
-const MAX_KINDS: usize = 64;
+/// So many are written one by one of all participants that this node knows, and as many of all others.
+const IN_ALL: u32 = 150;
+/// Most kinds that are told apart of either; what is of another then is counted as that of others.
+const MAX_KINDS: usize = 32;
 /// Most characters of an entry about a refusal: strangers choose some of them.
 const MAX_TEXT: usize = 500;
 
@@ -39,9 +39,21 @@ struct Count {
     last: Timestamp,
 }
 
-/// The refusals of the minute that runs.
+/// The refusals of the minute that runs. However many strangers are refused, those of participants are told apart.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<Window>);
+pub(super) struct Refusals {
+    known: Minute,
+    strangers: Minute,
+}
+
+impl Refusals {
+    const fn of(&self, known: bool) -> &Minute {
+        if known { &self.known } else { &self.strangers }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Minute(Mutex<Window>);
 
 #[derive(Debug, Default)]
 struct Window {
@@ -60,7 +72,7 @@ struct Noted {
     begins: bool,
 }
 
-impl Refusals {
+impl Minute {
     fn note(&self, kind: Kind, now: Timestamp) -> Noted {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let begins = window.since.is_none();
@@ -116,12 +128,13 @@ impl Engine {
             participant: event.participant.clone(),
             subject: event.subject.clone(),
         };
-        let noted = self.refusals.note(kind, clock::now());
+        let known = kind.participant.as_deref().is_some_and(|did| self.is_known(did));
+        let noted = self.refusals.of(known).note(kind, clock::now());
         if noted.begins {
             let engine = Arc::clone(self);
             self.tasks.until_stop(async move {
                 tokio::time::sleep_until(tokio::time::Instant::now() + WINDOW).await;
-                engine.write_counted_refusals().await;
+                engine.write_counted(known).await;
             });
         }
         if noted.is_written {
@@ -133,7 +146,13 @@ impl Engine {
 
     /// Writes down how many refusals were only counted so far.
     pub async fn write_counted_refusals(&self) {
-        for event in self.refusals.close(clock::now()) {
+        for known in [true, false] {
+            self.write_counted(known).await;
+        }
+    }
+
+    async fn write_counted(&self, known: bool) {
+        for event in self.refusals.of(known).close(clock::now()) {
             tracing::info!(participant = event.participant, "{}", event.text);
             self.record(event).await;
         }
@@ -156,13 +175,13 @@ mod tests {
     #[test]
     fn the_first_are_written_the_rest_is_counted_and_memory_is_bounded() {
         let now = Timestamp::UNIX_EPOCH;
-        let refusals = Refusals::default();
+        let refusals = Minute::default();
         assert_eq!(refusals.note(kind("a"), now), Noted { is_written: true, begins: true });
         let written = (1..1000).filter(|_| refusals.note(kind("a"), now).is_written).count();
         assert_eq!(written + 1, 50);
         assert_eq!(refusals.note(kind("b"), now), Noted { is_written: true, begins: false }, "another's");
         let of_many = (0..10_000).filter(|one| refusals.note(kind(&one.to_string()), now).is_written).count();
-        assert_eq!(of_many, 300 - 51, "in all");
+        assert_eq!(of_many, 150 - 51, "in all");
         let events = refusals.close(now);
         assert!(events.len() <= MAX_KINDS + 1);
         let of_a = events.iter().find(|one| one.participant.as_deref() == Some("a")).unwrap();
@@ -172,7 +191,7 @@ mod tests {
         );
         let counted: u64 =
             events.iter().map(|one| one.text.split(' ').next().unwrap().parse::<u64>().unwrap()).sum();
-        assert_eq!(counted, 950 + 10_000 - 249, "none is lost");
+        assert_eq!(counted, 950 + 10_000 - 99, "none is lost");
         assert!(refusals.close(now).is_empty());
         assert!(refusals.note(kind("a"), now).begins, "a new minute");
     }

@@ -9,7 +9,7 @@
 //! room, the oldest are forgotten first, and it is remembered up to which time: what had expired by then may have been
 //! used and is refused, whatever the clock says.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -73,12 +73,19 @@ impl UsedToken {
     }
 }
 
+/// How many of a sender's tokens are too old at each time.
+type Share = BTreeMap<i64, u32>;
+
+/// How many of them are not too old at `now`.
+fn left(share: &Share, now: i64) -> u32 {
+    share.range(now..).map(|(_, count)| count).sum()
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     used: HashMap<String, UsedToken>,
     order: BTreeSet<(i64, String)>,
-    /// How many there are of each sender.
-    of: HashMap<u64, u32>,
+    of: HashMap<u64, Share>,
     strangers: usize,
     /// Nothing that expired later was forgotten.
     forgotten: Option<i64>,
@@ -89,7 +96,7 @@ impl Seen {
         let (by, stranger) = used.sender();
         self.order.insert((used.until(), key.clone()));
         if self.used.insert(key, used).is_none() {
-            *self.of.entry(by).or_default() += 1;
+            *self.of.entry(by).or_default().entry(used.until()).or_default() += 1;
             self.strangers += usize::from(stranger);
         }
     }
@@ -102,9 +109,14 @@ impl Seen {
             self.forgotten = self.forgotten.max(Some(until));
             if let Some(used) = self.used.remove(&key) {
                 let (by, stranger) = used.sender();
-                if let Some(count) = self.of.get_mut(&by) {
-                    *count = count.saturating_sub(1);
-                    if *count == 0 {
+                if let Some(share) = self.of.get_mut(&by) {
+                    if let Some(count) = share.get_mut(&until) {
+                        *count -= 1;
+                        if *count == 0 {
+                            share.remove(&until);
+                        }
+                    }
+                    if share.is_empty() {
                         self.of.remove(&by);
                     }
                 }
@@ -115,11 +127,15 @@ impl Seen {
         old
     }
 
-    /// Whether there is no room for another of a sender.
-    fn is_full(&self, (by, stranger): (u64, bool)) -> bool {
-        let of_sender = self.of.get(&by).copied().unwrap_or_default();
+    /// When there is room again for another token of a sender, if there is none at `now`.
+    fn full_until(&self, (by, stranger): (u64, bool), now: i64) -> Option<i64> {
         let most = if stranger { MAX_OF_STRANGER } else { MAX_OF_ONE };
-        of_sender >= most || self.used.len() >= MAX || stranger && self.strangers >= MAX_OF_STRANGERS
+        let share = self.of.get(&by).filter(|share| left(share, now) >= most);
+        if let Some((first, _)) = share.and_then(|share| share.range(now..).next()) {
+            return Some(*first);
+        }
+        let is_full = self.used.len() >= MAX || stranger && self.strangers >= MAX_OF_STRANGERS;
+        is_full.then(|| self.order.range((now, String::new())..).next().map_or(now, |(first, _)| *first))
     }
 }
 
@@ -130,22 +146,22 @@ pub enum TokenUse {
     First,
     /// Another one, or what may be one.
     Again,
-    /// One that cannot be remembered: there are too many of its sender, or of everybody whom this node does not know. The
-    /// first of those that are remembered is too old in so many seconds.
+    /// One that cannot be remembered: there are too many of its sender, or of all whom this node does not know. There is room
+    /// again in so many seconds at the earliest.
     TooMany(i64),
 }
 
-/// What is to be written.
+/// What a use was, and what is to be forgotten with it.
 #[derive(Debug, PartialEq, Eq)]
-enum Noted {
-    First {
-        /// What can be forgotten with it.
-        old: Vec<String>,
-        /// Up to which time it was forgotten then.
-        forgotten: Option<i64>,
-    },
-    Again,
-    TooMany(i64),
+struct Noted {
+    is: TokenUse,
+    old: Vec<String>,
+    /// Up to which time it was forgotten then.
+    forgotten: Option<i64>,
+}
+
+impl Noted {
+    const AGAIN: Self = Self { is: TokenUse::Again, old: Vec::new(), forgotten: None };
 }
 
 impl UsedTokens {
@@ -186,19 +202,23 @@ impl UsedTokens {
                 "a token was refused that had expired before others that this node has forgotten: its clock has gone back; \
                  set the clock right"
             );
-            return Noted::Again;
+            return Noted::AGAIN;
         }
         if seen.used.contains_key(key) {
-            return Noted::Again;
+            return Noted::AGAIN;
         }
-        let crowded = seen.used.len() >= KEEP + SWEEP || seen.is_full(used.sender());
+        let is_full = |seen: &Seen| seen.full_until(used.sender(), now);
+        let crowded = seen.used.len() >= KEEP + SWEEP || is_full(&seen).is_some();
         let old = if may && crowded { seen.sweep(now) } else { Vec::new() };
-        if old.is_empty() && seen.is_full(used.sender()) {
-            let first = seen.order.first().map_or(now, |(until, _)| *until);
-            return Noted::TooMany(first.saturating_sub(now).max(1));
-        }
-        seen.insert(key.to_owned(), used);
-        Noted::First { old, forgotten: seen.forgotten }
+        // What was forgotten may have been others'.
+        let is = match is_full(&seen) {
+            Some(until) => TokenUse::TooMany(until.saturating_sub(now).max(1)),
+            None => {
+                seen.insert(key.to_owned(), used);
+                TokenUse::First
+            }
+        };
+        Noted { is, old, forgotten: seen.forgotten }
     }
 
     /// Notes the use of what `sender` gave the id `jti`, durably; it is refused for its age from `expires` on (seconds since
@@ -218,22 +238,24 @@ impl UsedTokens {
         let used = UsedToken::Of { until: expires, by, stranger: !known };
         let key = key_of(sender, jti);
         let sweeping = self.sweeping.try_lock().ok();
-        let (old, forgotten) = match self.note(&key, used, clock::now().as_second(), sweeping.is_some()) {
-            Noted::First { old, forgotten } => (old, forgotten),
-            Noted::Again => return Ok(TokenUse::Again),
-            Noted::TooMany(seconds) => return Ok(TokenUse::TooMany(seconds)),
-        };
+        let Noted { is, old, forgotten } =
+            self.note(&key, used, clock::now().as_second(), sweeping.is_some());
         let mut batch = Batch::new();
-        batch.expect(key.clone(), None);
-        tables::put(&mut batch, key, &used)?;
+        if is == TokenUse::First {
+            batch.expect(key.clone(), None);
+            tables::put(&mut batch, key, &used)?;
+        }
         if !old.is_empty() {
             tables::put(&mut batch, tables::REPLAY_FORGOTTEN.to_owned(), &forgotten.unwrap_or(i64::MIN))?;
         }
         old.into_iter().for_each(|key| batch.delete(key));
+        if batch.is_empty() {
+            return Ok(is);
+        }
         let committed = store.commit(batch).await;
         drop(sweeping);
         match committed {
-            Ok(_) => Ok(TokenUse::First),
+            Ok(_) => Ok(is),
             Err(CommitError::Conflict { .. }) => Ok(TokenUse::Again),
             Err(error) => Err(error),
         }
@@ -261,6 +283,10 @@ mod tests {
 
     const MANY: i64 = 17_408;
 
+    const fn first(old: Vec<String>, forgotten: Option<i64>) -> Noted {
+        Noted { is: TokenUse::First, old, forgotten }
+    }
+
     const fn until(until: i64) -> UsedToken {
         UsedToken::Of { until, by: 1, stranger: false }
     }
@@ -282,7 +308,7 @@ mod tests {
         );
         for one in 0..40 {
             let noted = replays.note(&named(one), until(future + one), future, true);
-            assert_eq!(noted, Noted::First { old: Vec::new(), forgotten: None });
+            assert_eq!(noted, first(Vec::new(), None));
         }
         assert_eq!(
             replays.first_use(&store, a, "j", 100).await.unwrap(),
@@ -309,21 +335,21 @@ mod tests {
         }
         store.commit(batch).await.unwrap();
         let replays = UsedTokens::load(&store).unwrap();
-        assert_eq!(replays.note(&named(5), until(1005), 1000, true), Noted::Again, "it was used");
+        assert_eq!(replays.note(&named(5), until(1005), 1000, true), Noted::AGAIN, "it was used");
         let later = clock::now().as_second() + 60;
-        let first = replays.first_use(&store, ("a", true), "later", later).await.unwrap();
-        assert_eq!(first, TokenUse::First);
+        let used = replays.first_use(&store, ("a", true), "later", later).await.unwrap();
+        assert_eq!(used, TokenUse::First);
         assert!(store.get(&named(1023)).unwrap().is_none(), "forgotten");
         assert!(store.get(&named(1024)).unwrap().is_some(), "kept, although it is too old");
         let again = UsedTokens::load(&store).unwrap();
         for memory in [&replays, &again] {
             for n in [0, 1023] {
                 let noted = memory.note(&named(n), until(1000 + n), 1000, true);
-                assert_eq!(noted, Noted::Again, "the clock went back");
+                assert_eq!(noted, Noted::AGAIN, "the clock went back");
             }
-            assert_eq!(memory.note(&named(1024), until(2024), 1000, true), Noted::Again);
+            assert_eq!(memory.note(&named(1024), until(2024), 1000, true), Noted::AGAIN);
             let fresh = memory.note("fresh", until(later), 3000, true);
-            assert_eq!(fresh, Noted::First { old: Vec::new(), forgotten: Some(2023) });
+            assert_eq!(fresh, first(Vec::new(), Some(2023)));
         }
     }
 
@@ -332,10 +358,18 @@ mod tests {
         let memory = UsedTokens::default();
         let of = |by: u64, stranger: bool| UsedToken::Of { until: 2000, by, stranger };
         let note = |number: u32, used: UsedToken| memory.note(&named(i64::from(number)), used, 1000, true);
-        let is_first = |noted: Noted| matches!(noted, Noted::First { .. });
+        let is_first = |noted: Noted| noted.is == TokenUse::First;
         assert!((0..MAX_OF_STRANGER).all(|number| is_first(note(number, of(1, true)))));
         let next = MAX_OF_STRANGER;
-        assert_eq!(note(next, of(1, true)), Noted::TooMany(1000));
+        assert_eq!(note(next, of(1, true)).is, TokenUse::TooMany(1000));
+        // What is forgotten of others makes no room for it, and its own is too old later than theirs.
+        let of_another = memory.note("old", UsedToken::Of { until: 900, by: 7, stranger: true }, 800, true);
+        assert!(is_first(of_another));
+        let refused = note(next, of(1, true));
+        assert_eq!(
+            (refused.is, refused.old, refused.forgotten),
+            (TokenUse::TooMany(1000), vec!["old".to_owned()], Some(900))
+        );
         assert!(is_first(note(next, of(2, true))), "another stranger");
         assert!(is_first(note(next + 1, of(3, false))), "one that is known");
         // Strangers in all, as many as somebody makes keys.
@@ -350,10 +384,10 @@ mod tests {
             }
         }
         assert_eq!(memory.seen.lock().unwrap().strangers, MAX_OF_STRANGERS);
-        assert_eq!(note(number + 1, of(99, true)), Noted::TooMany(1000));
+        assert_eq!(note(number + 1, of(99, true)).is, TokenUse::TooMany(1000));
         assert!(is_first(note(number + 1, of(3, false))), "room is kept for those that are known");
         // Once what is remembered is too old, there is room again.
         let later = memory.note("later", UsedToken::Of { until: 9000, by: 1, stranger: true }, 3000, true);
-        assert!(matches!(later, Noted::First { old, forgotten: Some(2000) } if old.len() == SWEEP));
+        assert_eq!((later.is, later.old.len(), later.forgotten), (TokenUse::First, SWEEP, Some(2000)));
     }
 }

@@ -1,6 +1,7 @@
 //! From a request's token to a participant, before anything of the body is read.
 
 use http::{HeaderMap, header};
+use protocol::{Refusal, RefusalKind};
 use subtle::ConstantTimeEq as _;
 use trust::token::{Caller, Claimed};
 
@@ -51,10 +52,23 @@ pub(super) async fn admit(faces: &Faces, headers: &HeaderMap) -> Result<Visitor,
         }
         engine.learn(&visitor.did, visitor.access.as_deref()).await.map_err(Problem::unauthenticated)?;
     }
-    use_up(engine, caller.as_ref()).await?;
-    if !demands {
-        engine.learn(&visitor.did, visitor.access.as_deref()).await.map_err(Problem::unauthenticated)?;
+    let noted = use_up(engine, caller.as_ref()).await;
+    if demands {
+        return noted.map(|()| visitor);
     }
+    if let Err(problem) = noted {
+        // Among strangers there is no room; one that has something to show is none.
+        if !problem.is_busy() || engine.is_known(&visitor.did) {
+            return Err(problem);
+        }
+        engine.learn(&visitor.did, visitor.access.as_deref()).await.map_err(Problem::unauthenticated)?;
+        if !engine.is_known(&visitor.did) {
+            return Err(problem);
+        }
+        use_up(engine, caller.as_ref()).await?;
+        return Ok(visitor);
+    }
+    engine.learn(&visitor.did, visitor.access.as_deref()).await.map_err(Problem::unauthenticated)?;
     Ok(visitor)
 }
 
@@ -63,10 +77,13 @@ async fn use_up(engine: &Engine, caller: Option<&Caller>) -> Result<(), Problem>
     match engine.first_use(caller).await? {
         TokenUse::First => Ok(()),
         TokenUse::Again => Err(used_before(caller)),
-        TokenUse::TooMany(seconds) => Err(Problem::too_much(format!(
-            "this node remembers as many used tokens as it does of participants like you; send fewer requests, and try \
-             again in {seconds} s"
-        ))),
+        TokenUse::TooMany(seconds) => {
+            let reason = format!(
+                "this node remembers as many used tokens as it does of participants like you; send fewer requests, and \
+                 try again in {seconds} s"
+            );
+            Err(Refusal::new(RefusalKind::Busy, reason).into())
+        }
     }
 }
 

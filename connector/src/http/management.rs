@@ -217,6 +217,7 @@ pub(super) fn respond(result: Result<Response, EngineError>) -> Response {
         EngineError::Peer(reason) => error(StatusCode::BAD_GATEWAY, "BadGateway", reason),
         EngineError::Refused(refusal) => {
             let (status, kind) = match refusal.kind {
+                RefusalKind::Busy => (StatusCode::TOO_MANY_REQUESTS, "InvalidRequest"),
                 RefusalKind::NotFound => (StatusCode::NOT_FOUND, "ObjectNotFound"),
                 RefusalKind::IllegalTransition | RefusalKind::Disagreement => {
                     (StatusCode::CONFLICT, "ObjectConflict")

@@ -41,6 +41,7 @@ impl From<Refusal> for Problem {
         }
         let status = match refusal.kind {
             RefusalKind::NotFound | RefusalKind::Unauthenticated => StatusCode::NOT_FOUND,
+            RefusalKind::Busy => StatusCode::TOO_MANY_REQUESTS,
             RefusalKind::Disagreement
             | RefusalKind::IllegalTransition
             | RefusalKind::Malformed
@@ -102,14 +103,9 @@ impl Problem {
         }
     }
 
-    /// A caller that asks for more than it may.
-    pub(super) fn too_much(reason: String) -> Self {
-        Self {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            code: RefusalKind::TooMuch.code(),
-            reason,
-            detail: None,
-        }
+    /// Whether the same may be asked again later.
+    pub(super) fn is_busy(&self) -> bool {
+        self.code == RefusalKind::Busy.code()
     }
 
     fn is_unauthenticated(&self) -> bool {

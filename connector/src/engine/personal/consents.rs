@@ -124,7 +124,7 @@ impl Engine {
             }
             TokenUse::TooMany(seconds) => {
                 let reason = format!("too many statements came from you; send more in {seconds} s");
-                Err(EngineError::refused(RefusalKind::TooMuch, reason))
+                Err(EngineError::refused(RefusalKind::Busy, reason))
             }
         }
     }

@@ -1,0 +1,164 @@
+//! Bounds of the configuration: what goes beyond them is refused, and what is silent is given up.
+
+use std::time::{Duration, Instant};
+
+use axum::routing::get;
+use serde_json::{Value, json};
+use trust::DidDocument;
+use trust::jose::{Algorithm, PrivateKey};
+
+use crate::hostile::{offer, request};
+use crate::support::{CONTEXT, Node, PURPOSE, Peer, Stranger, World, free_port};
+
+const DATASET: &str = "urn:test:rows";
+
+/// Asks for a catalog with `token`; the status, and how long it took.
+async fn ask(stranger: &Stranger, node: &Node, token: String) -> (u16, Duration) {
+    let message = json!({"@context": [CONTEXT], "@type": "CatalogRequestMessage"}).to_string();
+    let began = Instant::now();
+    let (status, _) = stranger.send_with(node, "POST", "/catalog/request", message, Some(token)).await;
+    (status, began.elapsed())
+}
+
+#[tokio::test]
+async fn a_token_that_is_good_for_too_long_is_refused() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    let stranger = Stranger::new(&world);
+    let good_for = |node: &Node, seconds: i64| {
+        stranger
+            .odd_token(&node.did, |claims| claims["exp"] = json!(claims["iat"].as_i64().unwrap() + seconds))
+    };
+    assert_eq!(ask(&stranger, &node, good_for(&node, 600)).await.0, 200);
+    assert_eq!(ask(&stranger, &node, good_for(&node, 601)).await.0, 401);
+    node.configure("token_seconds = 600", "token_seconds = 60");
+    let stranger = Stranger::new(&world);
+    let token =
+        stranger.odd_token(&node.did, |claims| claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 61));
+    assert_eq!(ask(&stranger, &node, token).await.0, 401);
+    assert_eq!(ask(&stranger, &node, stranger.token(&node.did)).await.0, 200);
+    let text = std::fs::read_to_string(node.dir.join("concordat.toml")).unwrap();
+    let text = text.replace("token_seconds = 60", "token_seconds = 3601");
+    assert!(connector::config::Config::parse(&text).is_err(), "an hour at most");
+}
+
+/// A participant whose DID document says where its credential service is, which never answers; nor does the document's place
+/// where it is `hidden`.
+fn silent(world: &World, hidden: bool) -> (Peer, Stranger) {
+    let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    let mut did = String::new();
+    let peer = Peer::serving(world, |address| {
+        did = trust::did::web(address.strip_prefix("https://").unwrap());
+        let services = [("cs", "CredentialService", format!("{address}/credentials"))];
+        let document = DidDocument::of_node(&did, &format!("{did}#key"), key.public_jwk(), &services);
+        let document = document.json().to_string();
+        let router = match hidden {
+            true => axum::Router::new(),
+            false => axum::Router::new().route("/.well-known/did.json", get(|| async { document })),
+        };
+        router.fallback(std::future::pending::<http::StatusCode>)
+    });
+    let kid = format!("{did}#key");
+    let stranger = Stranger { key, did, kid, client: world.client() };
+    (peer, stranger)
+}
+
+#[tokio::test]
+async fn a_silent_place_of_a_did_document_is_given_up() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    node.configure("resolver_seconds = 10", "resolver_seconds = 1");
+    let (_peer, stranger) = silent(&world, true);
+    let (status, took) = ask(&stranger, &node, stranger.token(&node.did)).await;
+    assert_eq!(status, 401);
+    assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_silent_credential_service_is_given_up_and_who_shows_nothing_leaves_nothing() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    node.configure("credentials_seconds = 10", "credentials_seconds = 1");
+    node.configure("required = []", "required = [\"MembershipCredential\"]");
+    let (_peer, stranger) = silent(&world, false);
+    let now = connector::clock::now();
+    let token = trust::token::issue(
+        &stranger.key,
+        &stranger.kid,
+        &stranger.did,
+        &node.did,
+        &connector::ids::urn(),
+        Some("access"),
+        now,
+    );
+    let (status, took) = ask(&stranger, &node, token.unwrap()).await;
+    assert_eq!(status, 401);
+    assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    node.stop();
+    let used = node.records("replay/").into_iter().filter(|(key, _)| !key.starts_with("replay/! ")).count();
+    assert_eq!(used, 0, "its token is not remembered");
+}
+
+#[tokio::test]
+async fn a_participant_has_so_many_transfers_open() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, b"a,b\n1,2\n", &[]);
+    provider.configure("open_transfers = 1000", "open_transfers = 2");
+    provider.client = world.client();
+    let found = consumer.json(&["negotiate", &provider.did, DATASET, "--purpose", PURPOSE]);
+    let agreement = found["contractAgreementId"].as_str().unwrap();
+    let asked = json!({"contractId": agreement, "transferType": "HttpData-PULL"});
+    let path =
+        |one: &Value| format!("/v4/transferprocesses/{}", trust::did::segment(one["@id"].as_str().unwrap()));
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let one = consumer.post("/v4/transferprocesses", asked.clone()).await;
+        consumer.until(&path(&one), |one| one["state"] == "STARTED").await;
+        begun.push(one);
+    }
+    // Over a restart as well.
+    provider.kill();
+    provider.start();
+    provider.client = world.client();
+    let third = consumer.post("/v4/transferprocesses", asked).await;
+    let is_refused = |one: &Value| one["text"].as_str().unwrap().contains("refused with 429");
+    let refused = |found: &Value| found.as_array().unwrap().iter().any(is_refused);
+    provider.until("/v4/events/log?limit=1000", refused).await;
+    // It is asked again, until one has ended.
+    let id = begun[0]["@id"].as_str().unwrap();
+    consumer.text(&["transfers", "stop", id, "--reason", "enough"]);
+    consumer.until(&path(&third), |one| one["state"] == "STARTED").await;
+    assert_eq!(provider.json(&["transfers", "list"]).as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn no_negotiation_in_flight_passes_the_bound_of_those_that_are_open() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    node.publish(DATASET, b"a,b\n1,2\n", &["--automation", "manual"]);
+    node.configure("open_negotiations = 1000", "open_negotiations = 3");
+    node.client = world.client();
+    let stranger = Stranger::new(&world);
+    let terms = offer(&stranger, &node).await;
+    let nowhere = format!("https://localhost:{}", free_port());
+    let asked = (0..12).map(|_| {
+        let request = request(&terms, &nowhere);
+        let (stranger, node) = (&stranger, &node);
+        async move { stranger.send(node, "POST", "/negotiations/request", &request).await.0 }
+    });
+    let mut answers = futures_util::future::join_all(asked).await;
+    answers.sort_unstable();
+    assert_eq!(answers, [[201; 3].as_slice(), &[429; 9]].concat(), "{answers:?}");
+    // What is refused for another reason gives its place back.
+    let ended = node.post("/v4/contractnegotiations/request", json!({})).await;
+    let id = ended[0]["@id"].as_str().unwrap();
+    node.text(&["negotiations", "reject", id]);
+    let mut wrong = request(&terms, &nowhere);
+    wrong["offer"]["@id"] = json!("urn:test:unknown");
+    for _ in 0..3 {
+        assert_eq!(stranger.send(&node, "POST", "/negotiations/request", &wrong).await.0, 400);
+    }
+    let right = request(&terms, &nowhere);
+    assert_eq!(stranger.send(&node, "POST", "/negotiations/request", &right).await.0, 201);
+}
