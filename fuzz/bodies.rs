@@ -2,19 +2,22 @@
 //! (`tests/fuzz.rs`), the targets beside this file with libFuzzer. Nothing may panic, take long, or read something else from
 //! what it has written itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use catalog::{Asset, ContractDefinition, Filter, PolicyDefinition};
+use dataplane::live::{EventStream, Framing};
 use dataplane::rows::{Form, read_all};
 use governance::consent::Given;
 use governance::levels::ServiceLevels;
 use governance::personal::Personal;
 use governance::rulebook::Rulebook;
 use governance::ticket::{Introspection, Ticket, TrustGroup};
+use http::header::LINK as LINK_HEADER;
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use policy_engine::{Hierarchy, Policy, compacted, explain, lint, same_terms};
 use protocol::wire;
@@ -31,7 +34,7 @@ use trust::{
 pub type Body = fn(&[u8]);
 
 /// Every body by its name, with a seed that it takes.
-pub const ALL: [(&str, Body, &str); 19] = [
+pub const ALL: [(&str, Body, &str); 21] = [
     ("agreement", agreement, AGREEMENT),
     ("catalog", catalog_answer, CATALOG),
     ("configuration", configuration, CONFIGURATION),
@@ -41,8 +44,10 @@ pub const ALL: [(&str, Body, &str); 19] = [
     ("dcp", dcp_message, DCP),
     ("did_document", did_document, DOCUMENT),
     ("dossier", dossier, DOSSIER),
+    ("events", events, EVENTS),
     ("filter", filter, FILTER),
     ("journal", journal, ""),
+    ("link", link, LINK),
     ("message", message, MESSAGE),
     ("policy", policy, POLICY),
     ("presentation", jwt_presentation, JWT),
@@ -61,8 +66,10 @@ const CONSENT: &str = include_str!("seeds/consent.json");
 const DCP: &str = include_str!("seeds/dcp.json");
 const DOCUMENT: &str = include_str!("seeds/document.json");
 const DOSSIER: &str = include_str!("seeds/dossier.json");
+const EVENTS: &str = include_str!("seeds/events.txt");
 const FILTER: &str = include_str!("seeds/filter.json");
 const JWT: &str = include_str!("seeds/jwt.txt");
+const LINK: &str = include_str!("seeds/link.txt");
 const MESSAGE: &str = include_str!("seeds/message.json");
 const POLICY: &str = include_str!("seeds/policy.json");
 const ROWS: &str = include_str!("seeds/rows.txt");
@@ -156,6 +163,38 @@ pub fn managed(data: &[u8]) {
     if let Some(asset) = of::<Asset>(&json) {
         let description = catalog::Description::from_properties(&asset.properties);
         let _ = (catalog::lint::lint(&description), Personal::parse(json));
+    }
+}
+
+/// Live data of a provider, in whatever pieces it comes.
+pub fn events(data: &[u8]) {
+    let (mut whole, mut in_pieces) = (VecDeque::new(), VecDeque::new());
+    let mut stream = EventStream::default();
+    if stream.push(data, &mut whole).is_err() {
+        return;
+    }
+    let mut stream = EventStream::default();
+    for piece in data.chunks(7) {
+        stream.push(piece, &mut in_pieces).unwrap();
+    }
+    assert_eq!(whole, in_pieces);
+    let written: Vec<u8> = whole.iter().flat_map(|event| Framing::EventStream.write(event)).collect();
+    let mut again = VecDeque::new();
+    EventStream::default().push(&written, &mut again).unwrap();
+    assert_eq!(whole, again, "what is handed on is what came");
+}
+
+/// Where a peer says that the next page of its catalog is.
+pub fn link(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(LINK_HEADER, value);
+        }
+    }
+    let asked = "https://peer.example:8443/dsp/catalog/request";
+    if let Ok(Some(next)) = connector::engine::next_page(&headers, asked) {
+        assert!(next.starts_with("https://peer.example:8443/"), "nobody else is asked: {next}");
     }
 }
 

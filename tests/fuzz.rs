@@ -178,6 +178,7 @@ async fn no_message_of_a_peer_keeps_a_node_from_starting() {
     let mut chance = Chance(seed);
     let world = World::new();
     let (mut node, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    node.configure("messages_per_minute = 1200", "messages_per_minute = 1000000");
     node.publish(DATASET, b"a,b\n1,2\n", &["--automation", "manual"]);
     node.publish("urn:test:auto", b"a,b\n1,2\n", &[]);
     let peer = crate::support::Peer::serving(&world, |_| axum::Router::new().fallback(|| async { "{}" }));

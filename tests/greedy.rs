@@ -14,7 +14,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_rustls::client::TlsStream;
+use trust::DidDocument;
 use trust::did::segment;
+use trust::jose::{Algorithm, PrivateKey};
 
 use crate::hostile;
 use crate::streams::door;
@@ -279,7 +281,9 @@ async fn push_addresses_that_never_answer_stop_nobody() {
 async fn requests_with_a_callback_that_never_answers_stop_nobody() {
     const REQUESTS: usize = 1500;
     let world = World::new();
-    let honest = Honest::new(&world, &[]).await;
+    // As many as it likes: the places are what holds it.
+    let fast = ("messages_per_minute = 1200", "messages_per_minute = 1000000");
+    let honest = Honest::new(&world, &[fast]).await;
     let stranger = Stranger::new(&world);
     let (deaf, _heard) = silent(&world);
     let offer = hostile::offer(&stranger, &honest.provider).await;
@@ -379,6 +383,93 @@ async fn who_is_nowhere_takes_no_place_among_those_who_are_told() {
     }
     node.stop();
     assert_eq!(node.records("watcher/").len(), 0);
+}
+
+/// A participant that says where it is.
+fn with_a_place(world: &World) -> (Peer, Stranger) {
+    let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    let mut did = String::new();
+    let peer = Peer::serving(world, |address| {
+        did = trust::did::web(address.strip_prefix("https://").unwrap());
+        let services = [("ds", "DataService", format!("{address}/.well-known/dspace-version"))];
+        let document = DidDocument::of_node(&did, &format!("{did}#key"), key.public_jwk(), &services);
+        let document = document.json().to_string();
+        axum::Router::new().route("/.well-known/did.json", axum::routing::get(|| async { document }))
+    });
+    let kid = format!("{did}#key");
+    (peer, Stranger { key, did, kid, client: world.client() })
+}
+
+#[tokio::test]
+async fn strangers_take_the_places_of_no_member_among_those_who_are_told() {
+    let world = World::new();
+    let mut node = world.local_node("provider");
+    node.configure("watchers = 1000", "watchers = 8");
+    node.client = world.client();
+    let watch =
+        json!({"@context": [CONTEXT], "@type": "CatalogRequestMessage", "urn:concordat:notify": true});
+    let watched = async |node: &Node, who: &Stranger| {
+        let (status, answer) = who.send(node, "POST", "/catalog/request", &watch).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    let strangers: Vec<_> = (0..5).map(|_| with_a_place(&world)).collect();
+    for (_, stranger) in &strangers {
+        watched(&node, stranger).await;
+    }
+    let (_peer, member) = with_a_place(&world);
+    let agreement = json!({"@id": "urn:test:made-elsewhere", "@type": "Agreement", "target": DATASET,
+        "assigner": node.did, "assignee": member.did, "timestamp": "2026-01-01T00:00:00Z",
+        "permission": [{"action": "use"}]});
+    let import = json!({"agreement": agreement, "counterPartyAddress": "https://localhost:1"});
+    node.post("/v4/contractagreements/import", import).await;
+    watched(&node, &member).await;
+    node.stop();
+    let of = |did: &str| node.records(&format!("watcher/{}", segment(did))).len();
+    assert_eq!(strangers.iter().map(|(_, one)| of(&one.did)).collect::<Vec<_>>(), [1, 1, 0, 0, 0]);
+    assert_eq!(of(&member.did), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_tokens_stop_nobody() {
+    const OF_ONE: usize = 3000 / 50;
+    const OF_ALL: usize = 3000 * 2 / 5;
+    let world = World::new();
+    let few = ("used_tokens = 1000000", "used_tokens = 3000");
+    let mut honest = Honest::new(&world, &[few]).await;
+    let usual = honest.times().await;
+    let ask = json!({"@context": [CONTEXT], "@type": "CatalogRequestMessage"});
+    let provider = &honest.provider;
+    let flood = async |stranger: &Stranger, tokens: usize| {
+        let sent = futures_util::stream::iter(0..tokens);
+        let sent = sent.map(|_| async {
+            // As long as it may be good for: it stays remembered.
+            let token = stranger.odd_token(&provider.did, |claims| {
+                claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 590);
+            });
+            stranger.send_with(provider, "POST", "/catalog/request", ask.to_string(), Some(token)).await.0
+        });
+        let answers: Vec<u16> = sent.buffer_unordered(16).collect().await;
+        let taken = answers.iter().filter(|status| **status == 200).count();
+        assert!(answers.iter().all(|status| [200, 429].contains(status)), "{answers:?}");
+        taken
+    };
+    let first = Stranger::new(&world);
+    assert_eq!(flood(&first, OF_ONE + 50).await, OF_ONE, "one has its share");
+    let mut taken = OF_ONE;
+    while taken < OF_ALL {
+        taken += flood(&Stranger::new(&world), OF_ONE + 10).await;
+    }
+    assert_eq!(taken, OF_ALL, "all have theirs");
+    assert_eq!(flood(&Stranger::new(&world), 5).await, 0);
+    honest.is_as_well_off_as(&usual, "1,200 tokens of strangers").await;
+    // They are remembered over a restart, and so is who is known.
+    honest.provider.stop();
+    honest.provider.start();
+    honest.provider.client = world.client();
+    let (status, refusal) =
+        Stranger::new(&world).send(&honest.provider, "POST", "/catalog/request", &ask).await;
+    assert_eq!((status, &refusal["code"]), (429, &json!("busy")), "{refusal}");
+    honest.is_as_well_off_as(&usual, "the same after a restart").await;
 }
 
 /// The entries of the audit log about refusals, all pages of it.

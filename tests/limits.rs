@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use axum::routing::get;
 use serde_json::{Value, json};
 use trust::DidDocument;
+use trust::did::segment;
 use trust::jose::{Algorithm, PrivateKey};
 
 use crate::hostile::{offer, request};
@@ -109,8 +110,7 @@ async fn a_participant_has_so_many_transfers_open() {
     let found = consumer.json(&["negotiate", &provider.did, DATASET, "--purpose", PURPOSE]);
     let agreement = found["contractAgreementId"].as_str().unwrap();
     let asked = json!({"contractId": agreement, "transferType": "HttpData-PULL"});
-    let path =
-        |one: &Value| format!("/v4/transferprocesses/{}", trust::did::segment(one["@id"].as_str().unwrap()));
+    let path = |one: &Value| format!("/v4/transferprocesses/{}", segment(one["@id"].as_str().unwrap()));
     let mut begun = Vec::new();
     for _ in 0..2 {
         let one = consumer.post("/v4/transferprocesses", asked.clone()).await;
@@ -161,4 +161,107 @@ async fn no_negotiation_in_flight_passes_the_bound_of_those_that_are_open() {
     }
     let right = request(&terms, &nowhere);
     assert_eq!(stranger.send(&node, "POST", "/negotiations/request", &right).await.0, 201);
+}
+
+#[tokio::test]
+async fn who_sends_more_than_it_may_waits_and_others_do_not() {
+    let world = World::new();
+    let (mut provider, member) = (world.local_node("provider"), world.local_node("member"));
+    provider.publish(DATASET, b"a,b\n1,2\n", &[]);
+    provider.configure("messages_per_minute = 1200", "messages_per_minute = 50");
+    provider.client = world.client();
+    // A member by its agreement.
+    member.json(&["negotiate", &provider.did, DATASET, "--purpose", PURPOSE]);
+    let stranger = Stranger::new(&world);
+    let peer = Peer::start(&world);
+    let offer = offer(&stranger, &provider).await;
+    let mut answers = Vec::new();
+    for _ in 0..12 {
+        let asked = request(&offer, &peer.address);
+        answers.push(stranger.send(&provider, "POST", "/negotiations/request", &asked).await);
+    }
+    let taken = answers.iter().take_while(|(status, _)| *status == 201).count();
+    // A fifth, and what a few seconds allow.
+    assert!((10..12).contains(&taken), "{answers:?}");
+    let (status, refusal) = &answers[11];
+    assert_eq!((*status, &refusal["code"]), (429, &json!("busy")), "{refusal}");
+    assert!(refusal["reason"][0].as_str().unwrap().contains("messages_per_minute"), "{refusal}");
+    let (status, _) = stranger
+        .send(
+            &provider,
+            "POST",
+            "/catalog/request",
+            &json!({"@context": [CONTEXT], "@type": "CatalogRequestMessage"}),
+        )
+        .await;
+    assert_eq!(status, 200, "it may look as often as it likes");
+    member.json(&["negotiate", &provider.did, DATASET, "--purpose", PURPOSE]);
+}
+
+#[tokio::test]
+async fn of_what_is_over_the_newest_are_kept() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, b"a,b\n1,2\n", &[]);
+    provider.configure("ended_per_peer = 10000", "ended_per_peer = 3");
+    provider.client = world.client();
+    let mut stranger = Stranger::new(&world);
+    let peer = Peer::start(&world);
+    let offer = offer(&stranger, &provider).await;
+    let begin_and_end = async |stranger: &Stranger, provider: &Node| {
+        let asked = request(&offer, &peer.address);
+        let (status, begun) = stranger.send(provider, "POST", "/negotiations/request", &asked).await;
+        assert_eq!(status, 201, "{begun}");
+        let ended = json!({"@context": [CONTEXT], "@type": "ContractNegotiationTerminationMessage",
+            "consumerPid": begun["consumerPid"], "providerPid": begun["providerPid"]});
+        let pid = begun["providerPid"].as_str().unwrap().to_owned();
+        let path = format!("/negotiations/{}/termination", segment(&pid));
+        assert_eq!(stranger.send(provider, "POST", &path, &ended).await.0, 200);
+        (pid, asked)
+    };
+    let mut ended = Vec::new();
+    for _ in 0..5 {
+        ended.push(begin_and_end(&stranger, &provider).await);
+    }
+    // What is over counts after a restart too.
+    provider.stop();
+    provider.start();
+    provider.client = world.client();
+    stranger.client = world.client();
+    ended.push(begin_and_end(&stranger, &provider).await);
+    let state = async |pid: &str| {
+        stranger.send(&provider, "GET", &format!("/negotiations/{}", segment(pid)), &Value::Null).await.0
+    };
+    for (number, (pid, _)) in ended.iter().enumerate() {
+        assert_eq!(state(pid).await, if number < 3 { 404 } else { 200 }, "{number}");
+    }
+    // Nothing of it is left but the audit log.
+    let (gone, _) = &ended[0];
+    assert!(provider.events().iter().any(|line| line.contains(gone)), "the audit log");
+    // An agreement stays whatever ends, and transfers are dropped in their turn; both nodes agree about what is left.
+    let found = consumer.json(&["negotiate", &provider.did, DATASET, "--purpose", PURPOSE]);
+    let agreement = found["contractAgreementId"].as_str().unwrap();
+    let mut transfers = Vec::new();
+    for _ in 0..5 {
+        let asked = json!({"contractId": agreement, "transferType": "HttpData-PULL"});
+        let begun = consumer.post("/v4/transferprocesses", asked).await;
+        let path = format!("/v4/transferprocesses/{}", segment(begun["@id"].as_str().unwrap()));
+        let started = consumer.until(&path, |one| one["state"] == "STARTED").await;
+        let theirs = format!("/v4/transferprocesses/{}", segment(started["correlationId"].as_str().unwrap()));
+        let (status, _) = consumer
+            .ask("POST", &format!("{path}/terminate"), Some(json!({"reason": "enough"})))
+            .await
+            .unwrap();
+        assert_eq!(status, 204);
+        provider.until(&theirs, |one| one["state"] == "TERMINATED").await;
+        transfers.push(theirs);
+    }
+    assert_eq!(provider.ask("GET", &transfers[0], None).await.unwrap().0, 404);
+    assert_eq!(provider.ask("GET", &transfers[4], None).await.unwrap().0, 200);
+    let matched = consumer.json(&["audit", "match", agreement]);
+    assert_eq!(matched["differences"], json!([]), "{matched}");
+    provider.stop();
+    assert_eq!(provider.records("peer-process/").len(), 3 + 1 + 3, "open ones are none");
+    let of_it = |key: &str| key.contains(segment(gone).as_ref() as &str);
+    assert!(!provider.records("message/").iter().any(|(key, _)| of_it(key)));
 }

@@ -102,6 +102,41 @@ async fn without_room_nothing_flows_that_must_be_counted_and_what_flows_is_meter
     provider.until(&path(&open), is_read(5)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_the_count_of_a_read_that_failed_is_given_back_later() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    // It is asked, and then fails when the test says so.
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (fail, fails) = tokio::sync::watch::channel(false);
+    let source = move || {
+        let mut fails = fails.clone();
+        tell.send(()).unwrap();
+        async move {
+            fails.wait_for(|fails| *fails).await.unwrap();
+            http::StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/rows", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, axum::Router::new().fallback(source)).into_future());
+    let agreement =
+        agree_with(&world, &provider, &consumer, &url, &permission(&[c("count", "lteq", "7")]), &[]);
+    let (endpoint, token) = door(&consumer, &agreement).await;
+    let client = consumer.client.clone();
+    let reading = tokio::spawn(async move { client.get(endpoint).bearer_auth(token).send().await });
+    told.recv().await.unwrap();
+    let path = format!("/v4/contractagreements/{}", segment(&agreement));
+    let requests = |one: &Value| one["urn:concordat:requests"].as_u64();
+    provider.until(&path, |one| requests(one) == Some(1)).await;
+    limit(&provider, "1");
+    fail.send_replace(true);
+    assert_eq!(reading.await.unwrap().unwrap().status(), 502);
+    assert_eq!(requests(&provider.get(&path).await), Some(1), "there is no room to write that it failed");
+    limit(&provider, "unlimited");
+    provider.until(&path, |one| requests(one) == Some(0)).await;
+}
+
 #[tokio::test]
 async fn a_journal_that_lost_its_end_or_is_damaged_is_told_by_the_exit_code() {
     let world = World::new();

@@ -458,12 +458,27 @@ pub struct Bounds {
     pub open_negotiations: u32,
     /// Most transfers that one participant asked for and that are open; beyond, it gets 429.
     pub open_transfers: u32,
+    /// Most messages of one participant in a minute that begin something or move it on: beyond, it gets 429. One that this
+    /// node does not know has a fifth, and all of these together have as many as one that it knows.
+    pub messages_per_minute: u32,
+    /// Most negotiations without an agreement and transfers that are over and kept of one participant, and of all that this
+    /// node does not know: the oldest go.
+    pub ended_per_peer: u32,
+    /// Most agreements with one participant; beyond, no negotiation that it begins is taken.
+    pub agreements_per_peer: u32,
+    /// Most megabytes of statements about one agreement; beyond, no more are taken.
+    pub statements_megabytes: u32,
     /// Most connections to one database at once; further reads wait a little, and then get 503.
     pub database_connections: u32,
     /// Seconds after which the fetch of a DID document is given up.
     pub resolver_seconds: u32,
     /// Seconds after which a credential service, an issuer or a status list is given up that does not answer.
     pub credentials_seconds: u32,
+    /// Most used tokens that are remembered: of one participant a tenth, of one that this node does not know a fiftieth, of all
+    /// of these two fifths.
+    pub used_tokens: u32,
+    /// Most participants that are told of changes of the catalog; a quarter of them may be such as this node does not know.
+    pub watchers: u32,
     /// Longest time that a participant's self-issued token may be good for, in seconds; each is remembered for so long.
     pub token_seconds: u32,
     /// Most statements about duties that are kept of each party of an agreement.
@@ -492,9 +507,15 @@ impl Default for Bounds {
             pushes_per_peer: 8,
             open_negotiations: 1000,
             open_transfers: 1000,
+            messages_per_minute: 1200,
+            ended_per_peer: 10_000,
+            agreements_per_peer: 100_000,
+            statements_megabytes: 1024,
             database_connections: 8,
             resolver_seconds: 10,
             credentials_seconds: 10,
+            used_tokens: 1_000_000,
+            watchers: 1000,
             token_seconds: 600,
             duty_statements: 1000,
             agreement: dataplane::Limits::default(),
@@ -519,9 +540,15 @@ impl Bounds {
             self.pushes_per_peer,
             self.open_negotiations,
             self.open_transfers,
+            self.messages_per_minute,
+            self.ended_per_peer,
+            self.agreements_per_peer,
+            self.statements_megabytes,
             self.database_connections,
             self.resolver_seconds,
             self.credentials_seconds,
+            self.used_tokens,
+            self.watchers,
         ];
         if at_least_one.contains(&0) {
             bail!("[limits]: each bound must be at least 1");

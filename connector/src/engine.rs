@@ -31,11 +31,13 @@ mod negotiations;
 mod open_data;
 mod open_negotiations;
 mod open_transfers;
+mod pace;
 mod peers;
 mod personal;
 mod place;
 mod refusals;
 mod replay;
+mod retention;
 mod revocation;
 mod rotation;
 mod rulebook;
@@ -81,24 +83,27 @@ use self::gate::Verified;
 pub use self::gate::{Admission, Denial, Read, Sent};
 pub use self::keys::Holder;
 use self::levels::Promised;
-pub(crate) use self::links::next_page;
+pub use self::links::next_page;
 use self::meters::Meters;
 pub use self::negotiations::Move;
 pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 use self::open_negotiations::OpenNegotiations;
 use self::open_transfers::OpenTransfers;
+use self::pace::Pace;
 pub(crate) use self::personal::sample_persons;
 pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
 use self::personal::{Ledger, Releasing};
 use self::refusals::Refusals;
 pub(crate) use self::replay::UsedToken;
 pub use self::replay::{TokenUse, UsedTokens};
+use self::retention::Retention;
 pub(crate) use self::revocation::NOTICE_PATH;
 use self::revocation::Published;
 use self::rulebook::InForce;
 pub use self::rulebook::RulebookStanding;
 pub(crate) use self::rulebook::{RULEBOOK_NOTICE, RULEBOOK_PATH};
+pub(crate) use self::statements::Stated;
 pub use self::statements::StatementMessage;
 use self::tickets::Operators;
 use self::transfers::Pushes;
@@ -244,6 +249,12 @@ pub struct Engine {
     max_open_negotiations: u32,
     open_transfers: OpenTransfers,
     max_open_transfers: u32,
+    /// How fast participants send.
+    pace: Pace,
+    /// What is kept of each participant.
+    retention: Retention,
+    /// Most of statements about one agreement.
+    statements_megabytes: u32,
     /// The rulebooks that were accepted.
     in_force: InForce,
     /// The agreements with service levels.
@@ -315,7 +326,7 @@ impl Engine {
     /// # Errors
     /// The catalog cannot be read from the store.
     pub fn new(config: &Config, parts: Parts) -> Result<Self, EngineError> {
-        let used_tokens = UsedTokens::load(&parts.store)?;
+        let used_tokens = UsedTokens::load(&parts.store, size(config.limits.used_tokens))?;
         let known = Arc::new(parts.known);
         let ledger = Ledger::new(&parts.personal_key, parts.subject_keys)
             .map_err(|error| EngineError::Vault(format!("{error:#}")))?;
@@ -358,6 +369,9 @@ impl Engine {
             max_open_negotiations: config.limits.open_negotiations,
             open_transfers: OpenTransfers::default(),
             max_open_transfers: config.limits.open_transfers,
+            pace: Pace::new(config.limits.messages_per_minute),
+            retention: Retention::new(&config.limits),
+            statements_megabytes: config.limits.statements_megabytes,
             in_force: InForce::default(),
             promised: Promised::default(),
             probes: tokio::sync::Notify::new(),
@@ -374,13 +388,12 @@ impl Engine {
             fairness: Fairness::new(config.limits.agreement, config.limits.participant),
             search: parts.search.map(Arc::new),
             federating: config.federation.clone(),
-            federation: Federation::default(),
+            federation: Federation::new(size(config.limits.watchers)),
             committed: watch::channel(0).0,
             revoked_keys: watch::channel(0).0,
         };
         engine.load_catalog()?;
-        engine.load_open_negotiations()?;
-        engine.load_open_transfers()?;
+        engine.count_processes()?;
         engine.load_ledger()?;
         engine.load_rulebooks()?;
         engine.refresh_scopes()?;
@@ -467,6 +480,9 @@ impl Engine {
                     let _ = self.store.try_again().await;
                 }
                 self.write_all_meters().await;
+                if let Err(error) = self.settle_handed().await {
+                    tracing::error!(%error, "who was among the rows was not written");
+                }
             }
         };
         tokio::select! {
@@ -539,6 +555,11 @@ impl Engine {
     /// Whether this node knows a participant: by an agreement, or by credentials that count. For these room is kept.
     pub(crate) fn is_known(&self, did: &str) -> bool {
         self.partners.read().unwrap_or_else(PoisonError::into_inner).contains(did) || self.has_proven(did)
+    }
+
+    /// There is an agreement with `did` in force.
+    fn is_partner(&self, did: &str) {
+        self.partners.write().unwrap_or_else(PoisonError::into_inner).insert(did.to_owned());
     }
 
     /// Tells of every commit; what changed is read from the store.
@@ -624,6 +645,10 @@ impl Engine {
             self.outbox.deliver(self, entry);
         }
     }
+}
+
+fn size(bound: u32) -> usize {
+    usize::try_from(bound).unwrap_or(usize::MAX)
 }
 
 #[derive(Debug, Default)]

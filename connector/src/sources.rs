@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use dataplane::live::Hubs;
 use dataplane::{
     FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker, MqttSource, NatsConnections, NatsServer,
-    NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient, ObjectSource, Parameter, PostgresSource,
-    Source, SourceError, TailSource, Watches, media_type_of,
+    NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient, ObjectSource, Parameter, PostgresPools,
+    PostgresSource, Source, SourceError, TailSource, Watches, media_type_of,
 };
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
@@ -25,7 +25,6 @@ pub(crate) use self::allowed::{
 };
 use crate::config::Config;
 use crate::ids;
-use crate::shares::Shares;
 
 /// Path below the public address where a context broker notifies this node.
 pub const NOTIFY_PATH: &str = "/ngsi-ld/notify";
@@ -40,7 +39,7 @@ pub struct Sources {
     notifications: Notifications,
     watches: Watches,
     /// Connections of each database, by a digest of how it is reached.
-    databases: Shares<String>,
+    databases: PostgresPools,
     /// Where others reach this node; no trailing slash.
     public_address: String,
     allowed: Allowed,
@@ -57,7 +56,9 @@ impl Sources {
             nats: NatsConnections::default(),
             notifications: Notifications::default(),
             watches: Watches::default(),
-            databases: Shares::new(config.limits.database_connections),
+            databases: PostgresPools::new(
+                usize::try_from(config.limits.database_connections).unwrap_or(usize::MAX),
+            ),
             public_address: config.reached_at().to_owned(),
             allowed: Allowed::new(config),
         }
@@ -146,7 +147,7 @@ impl Sources {
                         parameters.collect(),
                         form.into(),
                         longest,
-                        self.databases.of(ids::hex(&Sha256::digest(connection.as_bytes()))),
+                        self.databases.of(&ids::hex(&Sha256::digest(connection.as_bytes()))),
                     )
                     .map_err(wrong)?,
                 )

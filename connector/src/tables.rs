@@ -126,7 +126,7 @@ pub mod prefix {
     pub const RULEBOOK: &str = "rulebook/";
     /// [`super::StatementRecord`], by agreement and id.
     pub const STATEMENT: &str = "statement/";
-    /// How many statements an agreement has.
+    /// `engine::Stated`, by agreement.
     pub const STATEMENTS: &str = "statements/";
     /// [`super::RequestRecord`], by its id.
     pub const SUBJECT_REQUEST: &str = "subject-request/";
@@ -136,6 +136,8 @@ pub mod prefix {
     pub const TRANSFER: &str = "transfer/";
     /// The transfers of an agreement.
     pub const TRANSFER_OF: &str = "transfer-of/";
+    /// That transfers of an agreement which were over are not kept any more.
+    pub const TRANSFERS_DROPPED: &str = "transfers-dropped/";
     /// [`super::UndeliveredRecord`], by participant and message.
     pub const UNDELIVERED: &str = "undelivered/";
     /// [`super::UnsureRecord`], by agreement.
@@ -652,6 +654,9 @@ pub fn load<T: DeserializeOwned>(store: &Store, key: &str) -> Result<Option<(T, 
     }
 }
 
+/// Records that are in memory at once while all are looked at: some have half a megabyte.
+const AT_ONCE: usize = 64;
+
 /// What becomes of a record that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unreadable {
@@ -740,12 +745,91 @@ fn every<T: DeserializeOwned>(
     unreadable: Unreadable,
 ) -> Result<Vec<T>, StoreError> {
     let mut all = Vec::new();
+    visit(store, prefix, unreadable, |_, one| {
+        all.push(one);
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(all)
+}
+
+/// Some of the records under a prefix.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// In the order of keys.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there may be one: the last key without the prefix of its kind.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Up to `limit` of what `pick` makes of the records of `kind` under `prefix`, after the key `kind` + `after`.
+    ///
+    /// # Errors
+    /// The store failed, or `pick` did.
+    pub fn of<R: DeserializeOwned, E: From<StoreError>>(
+        store: &Store,
+        (kind, prefix): (&str, &str),
+        after: Option<&str>,
+        limit: usize,
+        mut pick: impl FnMut(R) -> Result<Option<T>, E>,
+    ) -> Result<Self, E> {
+        let mut after = after.map(|after| key(kind, after));
+        let mut items = Vec::new();
+        loop {
+            let page = list::<R>(store, prefix, after.as_deref(), AT_ONCE)?;
+            if page.is_empty() {
+                return Ok(Self { items, next: None });
+            }
+            for (key, record) in page {
+                items.extend(pick(record)?);
+                if items.len() >= limit {
+                    let next = key.strip_prefix(kind).map(str::to_owned);
+                    return Ok(Self { items, next });
+                }
+                after = Some(key);
+            }
+        }
+    }
+}
+
+/// Shows `see` every record under `prefix` with its key, in the order of keys, a few in memory at a time; as [`list`] does.
+///
+/// # Errors
+/// The store failed, or `see` did.
+pub fn each<T: DeserializeOwned, E: From<StoreError>>(
+    store: &Store,
+    prefix: &str,
+    see: impl FnMut(String, T) -> Result<(), E>,
+) -> Result<(), E> {
+    visit(store, prefix, Unreadable::SetAside, see)
+}
+
+/// As [`each`], where one record that cannot be read must not be passed over.
+///
+/// # Errors
+/// As there, or a record cannot be read.
+pub fn each_of_whole<T: DeserializeOwned, E: From<StoreError>>(
+    store: &Store,
+    prefix: &str,
+    see: impl FnMut(String, T) -> Result<(), E>,
+) -> Result<(), E> {
+    visit(store, prefix, Unreadable::Stops, see)
+}
+
+fn visit<T: DeserializeOwned, E: From<StoreError>>(
+    store: &Store,
+    prefix: &str,
+    unreadable: Unreadable,
+    mut see: impl FnMut(String, T) -> Result<(), E>,
+) -> Result<(), E> {
     let mut after: Option<String> = None;
     loop {
-        let page = page::<T>(store, prefix, after.as_deref(), 1000, unreadable)?;
-        let Some((last, _)) = page.last() else { return Ok(all) };
+        let page = page::<T>(store, prefix, after.as_deref(), AT_ONCE, unreadable)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
-        all.extend(page.into_iter().map(|(_, one)| one));
+        for (key, one) in page {
+            see(key, one)?;
+        }
     }
 }
 

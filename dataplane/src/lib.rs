@@ -30,6 +30,6 @@ pub use requests::{Requests, Unsent};
 pub use source::{
     Body, DataRequest, DataResponse, FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker,
     MqttSource, NatsConnections, NatsServer, NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient,
-    ObjectSource, Opening, Parameter, ParameterKind, Places, PostgresSource, Source, SqlForm, Subscribing,
-    TailSource, WantedRange, Watches, extended, media_type_of, wanted_range,
+    ObjectSource, Opening, Parameter, ParameterKind, Places, PostgresPools, PostgresSource, Source, SqlForm,
+    Subscribing, TailSource, WantedRange, Watches, extended, media_type_of, wanted_range,
 };

@@ -4,6 +4,9 @@
 //! long as the source still has them. Events without an id come at most once. Where some were lost, the follower is told,
 //! and how many where that is known. A reader that is too slow loses events of its own and slows nobody else.
 
+mod event_stream;
+mod ring;
+
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,17 +17,15 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::event_stream::EventStream;
+pub use self::ring::{Ring, WAITING};
 use crate::error::StreamError;
 use crate::obligations::{Stage, Told};
 use crate::rows::{Counted, RowError, exact};
 use crate::source::Body;
 
-/// Events that wait for a slow reader; older ones are lost to it.
-pub const WAITING: usize = 1024;
 /// Largest event, in bytes.
 pub const MAX_EVENT: usize = 256 * 1024;
 /// After so much silence a sign of life is sent.
@@ -71,7 +72,9 @@ impl Framing {
         }
     }
 
-    fn write(self, event: &Event) -> Bytes {
+    /// An event as it stands on the wire.
+    #[must_use]
+    pub fn write(self, event: &Event) -> Bytes {
         let mut out = Vec::new();
         match (self, event) {
             (Self::EventStream, Event::Data { id, payload }) => {
@@ -270,7 +273,7 @@ impl http_body::Body for Live {
 /// One connection to a live source for all who follow it.
 #[derive(Debug)]
 struct Hub {
-    events: broadcast::Sender<Event>,
+    events: Ring,
     /// The connection ends with its last follower.
     _connection: AbortOnDropHandle<()>,
 }
@@ -282,28 +285,24 @@ pub struct Hubs(Arc<Mutex<HashMap<String, Weak<Hub>>>>);
 impl Hubs {
     /// Follows what `key` names; `connect` is run where nobody does yet. It sends events until it is dropped.
     #[must_use]
-    pub fn follow<F>(&self, key: &str, connect: impl FnOnce(broadcast::Sender<Event>) -> F) -> Events
+    pub fn follow<F>(&self, key: &str, connect: impl FnOnce(Ring) -> F) -> Events
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut hubs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         hubs.retain(|_, hub| hub.strong_count() > 0);
         let hub = hubs.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let (events, _) = broadcast::channel(WAITING);
+            let events = Ring::default();
             let connection = AbortOnDropHandle::new(tokio::spawn(connect(events.clone())));
             let hub = Arc::new(Hub { events, _connection: connection });
             hubs.insert(key.to_owned(), Arc::downgrade(&hub));
             hub
         });
         drop(hubs);
-        let waiting = hub.events.subscribe();
-        Box::pin(stream::unfold((waiting, hub), |(mut waiting, hub)| async move {
-            let event = match waiting.recv().await {
-                Ok(event) => event,
-                Err(RecvError::Lagged(count)) => Event::Lost { count: Some(count) },
-                Err(RecvError::Closed) => return None,
-            };
-            Some((Ok(event), (waiting, hub)))
+        let follower = hub.events.follow();
+        Box::pin(stream::unfold((follower, hub), |(mut follower, hub)| async move {
+            let event = follower.next().await;
+            Some((Ok(event), (follower, hub)))
         }))
     }
 }
@@ -322,11 +321,11 @@ mod tests {
     async fn a_slow_reader_loses_its_own_and_slows_nobody() {
         let hubs = Hubs::default();
         let (go, mut wait) = tokio::sync::watch::channel(false);
-        let connect = |events: broadcast::Sender<Event>| async move {
+        let connect = |events: Ring| async move {
             let _ = wait.wait_for(|go| *go).await;
             for n in 0..WAITING + 10 {
                 let payload = Bytes::from(n.to_string());
-                let _ = events.send(Event::Data { id: None, payload });
+                events.send(Event::Data { id: None, payload });
                 tokio::task::yield_now().await;
             }
             std::future::pending::<()>().await;
@@ -343,7 +342,7 @@ mod tests {
         assert_eq!(slow.next().await.unwrap().unwrap(), expected, "the rest it has");
         drop((quick, slow));
         let mut again = hubs.follow("topic", |events| async move {
-            let _ = events.send(Event::Lost { count: None });
+            events.send(Event::Lost { count: None });
             std::future::pending::<()>().await;
         });
         assert_eq!(

@@ -29,7 +29,7 @@ pub use self::nats::{NatsConnections, NatsServer, NatsSource};
 pub use self::ngsi::{NgsiQuery, NgsiSource, Notifications};
 pub use self::object::{ObjectClient, ObjectSource};
 pub use self::place::Places;
-pub use self::postgres::{Parameter, ParameterKind, PostgresSource, SqlForm};
+pub use self::postgres::{Parameter, ParameterKind, PostgresPools, PostgresSource, SqlForm};
 pub use self::tail::{TailSource, Watches};
 use crate::error::{SourceError, StreamError};
 use crate::live::Events;

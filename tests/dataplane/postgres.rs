@@ -92,6 +92,23 @@ async fn a_query_is_shared_with_typed_parameters_and_nothing_else() {
         assert_eq!(answer.text().await.unwrap(), "n\n1\n");
     }
     assert!(began.elapsed() >= std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+    // A connection is kept for the next read, which finds nothing of the one before; one that the database ended is not used.
+    let mut which = slow.clone();
+    which["query"] = json!(
+        "SELECT pg_backend_pid() AS process, current_setting('x.y', true) AS before, set_config('x.y', 'z', false) AS now"
+    );
+    publish(&provider, "urn:which", &which, &[]);
+    take(&consumer, &provider, "urn:which", "which");
+    let which = async || {
+        let text = read(&consumer, &key, "/d/which.json").await.text().await.unwrap();
+        let rows: Value = serde_json::from_str(&text).unwrap();
+        assert!(rows[0]["before"].is_null() || rows[0]["before"] == "", "{rows}");
+        rows[0]["process"].clone()
+    };
+    let process = which().await;
+    assert_eq!(which().await, process);
+    postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'");
+    assert_ne!(which().await, process);
     drop(postgres);
     assert_eq!(read(&consumer, &key, "/d/csv").await.status(), 502, "the database is gone");
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, Failed};
 use crate::config::Config;
+use crate::engine::next_page;
 use crate::network::describe;
 use crate::secrets;
 
@@ -47,6 +48,20 @@ impl Api {
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, None, ANSWER).await
+    }
+
+    /// All of a list that comes in pages.
+    pub(super) async fn all(&self, path: &str) -> anyhow::Result<Value> {
+        let (mut all, mut page) = (Vec::new(), Some(path.to_owned()));
+        while let Some(path) = page.take() {
+            let response = self.send(self.request(Method::GET, &path).timeout(ANSWER)).await?;
+            let asked = format!("{}{path}", self.base);
+            let next = next_page(response.headers(), &asked).map_err(anyhow::Error::msg)?;
+            page = next.as_deref().and_then(|next| Some(next.strip_prefix(&self.base)?.to_owned()));
+            let items: Vec<Value> = response.json().await.context("reading the node's answer")?;
+            all.extend(items);
+        }
+        Ok(Value::Array(all))
     }
 
     pub(super) async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {

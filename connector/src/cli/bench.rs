@@ -171,7 +171,8 @@ async fn tokens(testbed: &Testbed) -> anyhow::Result<Vec<Figure>> {
         if algorithm == Algorithm::Ed25519 {
             let folder = testbed.folder().join("tokens");
             let (store, _) = store::Store::open(&folder, &store::Options::default())?;
-            let memory = UsedTokens::load(&store)?;
+            let memory =
+                UsedTokens::load(&store, usize::try_from(crate::config::Bounds::default().used_tokens)?)?;
             let few = callers.get(..300).unwrap_or(&callers);
             let began = Instant::now();
             for (caller, token) in few.iter().zip(&tokens) {

@@ -100,15 +100,15 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                     query.append_pair(name, value);
                 }
             }
-            let found = api.get(&format!("/v4/personal/accesses?{}", query.finish())).await?;
+            let found = api.all(&format!("/v4/personal/accesses?{}", query.finish())).await?;
             output.result(&found, || accesses(&found));
         }
         Command::Deletions => {
-            let found = api.get("/v4/personal/deletions").await?;
+            let found = api.all("/v4/personal/deletions").await?;
             output.result(&found, || deletions(&found));
         }
         Command::Deleted { notice, statement } => {
-            let all = api.get("/v4/personal/deletions").await?;
+            let all = api.all("/v4/personal/deletions").await?;
             let found = rows(&all).iter().find(|one| text(one, "notice") == *notice);
             let agreement = found.map(|one| text(one, "agreement")).unwrap_or_default();
             let path = format!("/v4/contractagreements/{}/deletions", segment(&agreement));

@@ -29,6 +29,15 @@ pub(super) struct Testbed {
     keep: bool,
 }
 
+/// A measurement begins more in a minute than a participant usually may.
+fn as_fast_as_it_can(dir: &Path) -> anyhow::Result<()> {
+    let file = dir.join(config::FILE);
+    let usual = format!("messages_per_minute = {}", config::Bounds::default().messages_per_minute);
+    let text = std::fs::read_to_string(&file)?;
+    anyhow::ensure!(text.contains(&usual), "{} does not say `{usual}`", file.display());
+    Ok(std::fs::write(&file, text.replacen(&usual, "messages_per_minute = 4000000000", 1))?)
+}
+
 impl Testbed {
     /// A fresh folder below the system's temporary one.
     pub(super) fn new(purpose: &str, keep: bool) -> anyhow::Result<Self> {
@@ -114,6 +123,7 @@ impl Testbed {
         // Benchmarks and demos share files of the testbed's own folder; what of it is a node's own stays closed.
         let named = Named { path: self.folder.clone(), purpose: Purpose::Data };
         crate::sources::write_allowed(&config, &[named], "Files of this testbed")?;
+        as_fast_as_it_can(&dir)?;
         prepare(&dir)?;
         let child = spawn(&dir).await?;
         let api = Api::open(&dir)?;

@@ -106,6 +106,7 @@ impl Engine {
         self.commit(batch).await?;
         self.claims.expect(record.agreement.policy(), &self.known);
         self.expect_duties(&record);
+        self.retention.agreed(&record.peer);
         self.agreement(&id)
     }
 

@@ -18,6 +18,11 @@ use crate::tables::{self, AgreementRecord, DutyLedger, PeriodState, prefix};
 /// Largest answer of a peer, in bytes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
+/// In the log of an agreement: transfers that were over are not kept any more.
+const DROPPED: &str = "transfers dropped";
+/// Deletions that are looked at together.
+const DELETIONS: usize = 1000;
+
 /// How strongly a line of the report is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -110,8 +115,16 @@ impl Engine {
                 });
             }
         }
-        let deletions = self.deletions()?;
-        for one in deletions.iter().filter(|one| one["agreement"] == agreement) {
+        let (mut deletions, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.deletions(Some(agreement), after.as_deref(), DELETIONS)?;
+            deletions.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        for one in &deletions {
             let confirmed = !one["confirmed"].is_null();
             let late = one["due"]
                 .as_str()
@@ -285,14 +298,15 @@ impl Engine {
                 json!({"state": state, "format": transfer.format}),
             );
         }
-        for one in self.statements(&agreement)? {
-            let text = self.statement_text(&one)?;
-            let sha256 = hex(&Sha256::digest(text));
-            log.insert(
-                format!("statement {}", one.id),
-                json!({"kind": one.kind, "by": one.by, "sha256": sha256}),
-            );
+        if self.store.get(&tables::key(prefix::TRANSFERS_DROPPED, &agreement))?.is_some() {
+            log.insert(DROPPED.to_owned(), Json::Bool(true));
         }
+        self.each_statement(&agreement, |one| {
+            let sha256 = hex(&Sha256::digest(self.statement_text(&one)?));
+            let shown = json!({"kind": one.kind, "by": one.by, "sha256": sha256});
+            log.insert(format!("statement {}", one.id), shown);
+            Ok(())
+        })?;
         if let Some((ledger, _)) =
             tables::load::<DutyLedger>(&self.store, &tables::key(prefix::DUTY, &agreement))?
         {
@@ -327,7 +341,19 @@ impl Engine {
         let (record, _) = self.load_agreement(agreement)?;
         let ours = self.log_of(&record)?;
         let ids: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).cloned().collect();
-        let same = |id: &String| ours.get(id) == theirs.get(id);
+        let dropped = |of: &BTreeMap<String, Json>, id: &str| {
+            of.contains_key(DROPPED) && id.starts_with("transfer ") && !of.contains_key(id)
+        };
+        let is_over = |of: &BTreeMap<String, Json>, id: &str| {
+            let state = of.get(id).and_then(|one| one["state"].as_str());
+            state.is_some_and(|state| ["COMPLETED", "TERMINATED"].contains(&state))
+        };
+        let same = |id: &String| {
+            ours.get(id) == theirs.get(id)
+                || id == DROPPED
+                || dropped(&ours, id) && is_over(&theirs, id)
+                || dropped(&theirs, id) && is_over(&ours, id)
+        };
         let differences: Vec<_> = ids
             .iter()
             .filter(|id| !same(id))

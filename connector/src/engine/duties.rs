@@ -365,7 +365,7 @@ impl Engine {
 
     /// Waits for the deadlines of an agreement that is in force from now on.
     pub(super) fn expect_duties(&self, record: &AgreementRecord) {
-        self.partners.write().unwrap_or_else(PoisonError::into_inner).insert(record.peer.clone());
+        self.is_partner(&record.peer);
         if let Err(error) = self.expect_levels(record) {
             tracing::error!(%error, agreement = %record.agreement.id(), "the periods of an agreement are not known");
         }

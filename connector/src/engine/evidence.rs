@@ -124,9 +124,13 @@ impl Engine {
             }
             None => Vec::new(),
         };
-        let statements = self.statements(id)?;
-        let statements = statements.iter().filter(|one| one.kind != governance::notice::WITHDRAWAL);
-        let statements = statements.map(|one| self.statement_text(one)).collect::<Result<Vec<_>, _>>()?;
+        let mut statements = Vec::new();
+        self.each_statement(id, |one| {
+            if one.kind != governance::notice::WITHDRAWAL {
+                statements.push(self.statement_text(&one)?);
+            }
+            Ok(())
+        })?;
         let credentials = [(record.peer, shown)].into_iter().filter(|(_, shown)| !shown.is_empty()).collect();
         let dossier = Dossier {
             format: Dossier::FORMAT.to_owned(),

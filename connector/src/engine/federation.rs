@@ -35,10 +35,8 @@ const MAX_PAGE: usize = 16 * 1024 * 1024;
 const MAX_DATASETS: u64 = 500_000;
 /// Deepest nesting of catalogs that is followed.
 const MAX_DEPTH: usize = 3;
-/// Most participants that are told of changes.
-const MAX_WATCHERS: usize = 1000;
-/// Most of them that this node does not know otherwise.
-const MAX_STRANGERS: usize = 250;
+/// Of the participants that are told of changes, one in so many may be one that this node does not know otherwise.
+const STRANGERS: usize = 4;
 /// A participant that has not read for so long is told no more.
 const WATCHES: SignedDuration = SignedDuration::from_hours(24 * 14);
 /// A change is told after so long without another, so that a hundred changes are told once.
@@ -58,6 +56,8 @@ pub(crate) const CHANGED_PATH: &str = "changed";
 /// What is to be read, and what has changed here.
 #[derive(Debug)]
 pub(super) struct Federation {
+    /// Most participants that are told of changes.
+    watchers: usize,
     /// Participants to be read now.
     urgent: Mutex<BTreeSet<String>>,
     /// Those being read.
@@ -79,9 +79,11 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Default for Federation {
-    fn default() -> Self {
+impl Federation {
+    /// At most `watchers` are told of changes.
+    pub(super) fn new(watchers: usize) -> Self {
         Self {
+            watchers,
             urgent: Mutex::default(),
             running: Mutex::default(),
             members: AtomicBool::default(),
@@ -198,11 +200,12 @@ impl Engine {
         if !document.is_ok_and(|document| document.service("DataService").is_some()) {
             return Ok(());
         }
-        let watchers = tables::list::<Watcher>(&self.store, prefix::WATCHER, None, MAX_WATCHERS)?;
+        let most = self.federation.watchers;
+        let watchers = tables::list::<Watcher>(&self.store, prefix::WATCHER, None, most)?;
         let strangers: Vec<_> = watchers.iter().filter(|(_, one)| !self.is_known(&one.peer)).collect();
         let is_known = self.is_known(peer);
         let mut batch = Batch::new();
-        if watchers.len() >= MAX_WATCHERS || !is_known && strangers.len() >= MAX_STRANGERS {
+        if watchers.len() >= most || !is_known && strangers.len() >= (most / STRANGERS).max(1) {
             // Those that this node knows find room before those that it does not.
             let others = (!is_known || strangers.is_empty()).then_some(SignedDuration::from_hours(24));
             let oldest = match strangers.is_empty() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dataplane::{Grant, Judge, Metered, Obligations, OfPersons, PseudonymKey, Signal, Ticket, TooMuch};
+use governance::levels::Measured;
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::{
@@ -24,12 +25,23 @@ use tokio::sync::watch;
 use trust::{AgreementSignature, DidDocument, SignerRole};
 
 use super::claims::{Claims, missing};
-use super::meters::{Ended, Meters};
+use super::meters::{Ended, Meters, Unwritten};
 use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::config::Signatures;
 use crate::tables::{self, AgreementRecord, Event, Running, TransferRecord, Usage, prefix};
+
+/// It is as if the read had not been counted.
+fn take_back(usage: &mut Usage, agreement: &str, read: &Read, batch: &mut Batch) {
+    let Some(id) = read.id.as_ref().filter(|_| read.noted) else { return };
+    batch.delete(tables::read(agreement, id));
+    usage.requests = usage.requests.saturating_sub(1);
+    if usage.last == Some(read.at) {
+        usage.last = read.before;
+    }
+    usage.first = usage.first.filter(|_| usage.requests > 0);
+}
 
 /// A read that is let through.
 #[derive(Debug)]
@@ -352,33 +364,22 @@ impl Engine {
 
     /// A source did not give its data: the read is not counted, but measured.
     pub async fn source_failed(&self, agreement: &str, read: &Read) {
-        self.give_back(agreement, read).await;
         let failed = Metered { failed: Some(String::new()), ..Metered::default() };
-        let ended = Ended { transfer: String::new(), read: read.clone(), metered: failed, at: clock::now() };
-        if let Some(measured) = ended.measured() {
-            self.measure(agreement, measured).await;
-        }
+        self.take_back(agreement, read, failed).await;
     }
 
     /// Takes back the count of a read of which no byte was handed on, since its source could not be opened.
     pub async fn give_back(&self, agreement: &str, read: &Read) {
-        let Some(id) = &read.id else { return };
-        self.meters.close(agreement, read.at);
-        if !read.noted {
+        self.take_back(agreement, read, Metered::default()).await;
+    }
+
+    async fn take_back(&self, agreement: &str, read: &Read, metered: Metered) {
+        if read.id.is_none() {
             return;
         }
-        let changed = self.change_usage(agreement, |usage, batch| {
-            batch.delete(tables::read(agreement, id));
-            usage.requests = usage.requests.saturating_sub(1);
-            if usage.last == Some(read.at) {
-                usage.last = read.before;
-            }
-            usage.first = usage.first.filter(|_| usage.requests > 0);
-            Ok(())
-        });
-        if let Err(error) = changed.await {
-            tracing::error!(%error, agreement, "the count of a read that failed was not given back");
-        }
+        let (transfer, read, at) = (String::new(), read.clone(), clock::now());
+        self.meters.ended(agreement, Ended { transfer, read, metered, at, given_back: true });
+        self.write_meters(agreement).await;
     }
 
     /// Counts what passed under an agreement. Reads that end together are written together: at once where the terms ask how
@@ -391,9 +392,11 @@ impl Engine {
             self.source_failed(agreement, read).await;
             return;
         }
-        let ended = Ended { transfer: transfer.to_owned(), read: read.clone(), metered, at: clock::now() };
+        let (transfer, read) = (transfer.to_owned(), read.clone());
+        let noted = read.noted;
+        let ended = Ended { transfer, read, metered, at: clock::now(), given_back: false };
         let is_first = self.meters.ended(agreement, ended);
-        if !read.noted {
+        if !noted {
             if !is_first {
                 // Whoever waits already writes this too.
                 return;
@@ -410,13 +413,24 @@ impl Engine {
         }
     }
 
+    /// Records a measurement of its own.
+    pub(crate) async fn measure(&self, agreement: &str, measured: Measured) {
+        self.meters.measured(agreement, measured);
+        self.write_meters(agreement).await;
+    }
+
     pub(super) async fn write_meters(&self, agreement: &str) {
         let mut taken = None;
         let changed = self.change_usage(agreement, |usage, batch| {
             let mut whole: HashMap<String, (u64, u64, Timestamp)> = HashMap::new();
-            let ended = &*taken.insert(self.meters.take_ended(agreement));
-            self.put_measured(agreement, ended.iter().filter_map(Ended::measured).collect(), batch)?;
+            let Unwritten { ended, measured } = &*taken.insert(self.meters.take(agreement));
+            let measured = measured.iter().cloned().chain(ended.iter().filter_map(Ended::measured));
+            self.put_measured(agreement, measured.collect(), batch)?;
             for one in ended {
+                if one.given_back {
+                    take_back(usage, agreement, &one.read, batch);
+                    continue;
+                }
                 usage.count(&one.metered);
                 if one.read.id.is_some() && !one.read.noted {
                     usage.requests += 1;
@@ -449,7 +463,7 @@ impl Engine {
             Ok(())
         });
         let changed = changed.await;
-        let Some(ended) = taken else {
+        let Some(taken) = taken else {
             if let Err(error) = changed {
                 tracing::error!(%error, agreement, "reads are not metered yet");
             }
@@ -458,7 +472,7 @@ impl Engine {
         if let Err(error) = changed {
             tracing::error!(%error, agreement, "reads are not metered yet");
             // A store that fails takes back what it wrote before it writes again, so that nothing is counted twice.
-            self.meters.put_back(agreement, ended);
+            self.meters.put_back(agreement, taken);
         }
         self.meters.written(agreement);
     }

@@ -182,19 +182,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Records a measurement of its own.
-    pub(crate) async fn measure(&self, agreement: &str, measured: Measured) {
-        let mut batch = Batch::new();
-        let written = match self.put_measured(agreement, vec![measured], &mut batch) {
-            Ok(()) if batch.is_empty() => return,
-            Ok(()) => self.commit(batch).await.map(|_| ()),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, agreement, "a measurement was not written");
-        }
-    }
-
     /// What this node measured in a period, with what both know from statements.
     fn own_measured(&self, record: &AgreementRecord, number: u64) -> Result<Vec<Measured>, EngineError> {
         let agreement = record.agreement.id().to_string();
@@ -208,15 +195,17 @@ impl Engine {
     /// Deletions and attributions: both parties have the statements.
     fn stated_facts(&self, record: &AgreementRecord) -> Result<Vec<Measured>, EngineError> {
         let agreement = record.agreement.id().to_string();
-        let statements = self.statements(&agreement)?;
-        let confirmed: HashMap<_, _> = statements
-            .iter()
-            .filter_map(|one| Some((one.answers.as_deref()?, one.at.as_millisecond())))
-            .collect();
-        let notices = statements.iter().filter(|one| one.kind == notice::WITHDRAWAL);
-        let deletions = notices.filter_map(|one| {
-            let done = confirmed.get(one.id.as_str()).copied();
-            Some(Measured::Deletion { id: one.id.clone(), due: one.due?.as_millisecond(), done })
+        let (mut confirmed, mut notices) = (HashMap::new(), Vec::new());
+        self.each_statement(&agreement, |one| {
+            confirmed.extend(one.answers.map(|notice| (notice, one.at.as_millisecond())));
+            if one.kind == notice::WITHDRAWAL {
+                notices.extend(one.due.map(|due| (one.id, due.as_millisecond())));
+            }
+            Ok(())
+        })?;
+        let deletions = notices.into_iter().map(|(id, due)| {
+            let done = confirmed.get(&id).copied();
+            Measured::Deletion { id, due, done }
         });
         let mut all: Vec<_> = deletions.collect();
         let duties = tables::load::<DutyLedger>(&self.store, &tables::key(prefix::DUTY, &agreement))?;

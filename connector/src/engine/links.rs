@@ -11,7 +11,7 @@ use url::Url;
 ///
 /// # Errors
 /// There is a next page, but its address cannot be read.
-pub(crate) fn next_page(headers: &HeaderMap, asked: &str) -> Result<Option<String>, String> {
+pub fn next_page(headers: &HeaderMap, asked: &str) -> Result<Option<String>, String> {
     let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let Some(target) = links.flat_map(links_of).find(|link| link.is_next()).map(|link| link.target) else {
         return Ok(None);

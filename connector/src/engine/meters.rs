@@ -17,6 +17,8 @@ pub(super) struct Ended {
     pub(super) read: Read,
     pub(super) metered: Metered,
     pub(super) at: Timestamp,
+    /// Nothing of it was handed on: it is as if it had not begun.
+    pub(super) given_back: bool,
 }
 
 impl Ended {
@@ -27,7 +29,7 @@ impl Ended {
     /// What it says of the provider's service levels; `None` for one that was cut, or that is not counted.
     pub(super) fn measured(&self) -> Option<Measured> {
         let id = self.read.id.as_ref()?;
-        if self.metered.cut.is_some() {
+        if self.metered.cut.is_some() || self.given_back && self.metered.failed.is_none() {
             return None;
         }
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -65,6 +67,19 @@ pub(super) struct Meters {
     agreements: Mutex<HashMap<String, Meter>>,
 }
 
+/// What is to be written about an agreement.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    pub(super) ended: Vec<Ended>,
+    pub(super) measured: Vec<Measured>,
+}
+
+impl Unwritten {
+    const fn is_empty(&self) -> bool {
+        self.ended.is_empty() && self.measured.is_empty()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Meter {
     running: usize,
@@ -72,15 +87,20 @@ struct Meter {
     starts: i128,
     /// For how long the reads that have ended had run.
     settled: SignedDuration,
-    /// Ended, and not yet taken to be written.
-    ended: Vec<Ended>,
+    /// Not yet taken to be written.
+    unwritten: Unwritten,
     /// How many are writing.
     writing: usize,
 }
 
 impl Meter {
+    /// Nothing here is ahead of the store.
+    const fn is_settled(&self) -> bool {
+        self.running == 0 && self.writing == 0 && self.unwritten.ended.is_empty()
+    }
+
     const fn is_idle(&self) -> bool {
-        self.running == 0 && self.writing == 0 && self.ended.is_empty()
+        self.is_settled() && self.unwritten.is_empty()
     }
 
     fn leave(&mut self, at: Timestamp) {
@@ -103,7 +123,7 @@ impl Meters {
     /// A read begins, where the store knows of `stored`; how many run now.
     pub(super) fn open(&self, agreement: &str, at: Timestamp, stored: SignedDuration) -> usize {
         self.with(agreement, |meter| {
-            if meter.is_idle() {
+            if meter.is_settled() {
                 meter.settled = stored;
             }
             meter.running += 1;
@@ -117,39 +137,47 @@ impl Meters {
         self.with(agreement, |meter| meter.leave(at));
     }
 
+    /// This node measured something as a reader.
+    pub(super) fn measured(&self, agreement: &str, measured: Measured) {
+        self.with(agreement, |meter| meter.unwritten.measured.push(measured));
+    }
+
     /// A read has ended; whether nothing else waits to be written.
     pub(super) fn ended(&self, agreement: &str, ended: Ended) -> bool {
         self.with(agreement, |meter| {
-            let is_first = meter.ended.is_empty();
+            let is_first = meter.unwritten.ended.is_empty();
             if ended.read.id.is_some() {
                 meter.leave(ended.read.at);
-                meter.settled = meter.settled.saturating_add(ended.lasted());
+                if !ended.given_back {
+                    meter.settled = meter.settled.saturating_add(ended.lasted());
+                }
             }
-            meter.ended.push(ended);
+            meter.unwritten.ended.push(ended);
             is_first
         })
     }
 
-    /// Agreements under which something has ended that is not written yet.
+    /// Agreements under which something has ended or was measured that is not written yet.
     pub(super) fn unwritten(&self) -> Vec<String> {
         let agreements = self.agreements.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = agreements.iter().filter(|(_, meter)| !meter.ended.is_empty());
+        let all = agreements.iter().filter(|(_, meter)| !meter.unwritten.is_empty());
         all.map(|(agreement, _)| agreement.clone()).collect()
     }
 
     /// What is to be written; [`Self::written`] follows.
-    pub(super) fn take_ended(&self, agreement: &str) -> Vec<Ended> {
+    pub(super) fn take(&self, agreement: &str) -> Unwritten {
         self.with(agreement, |meter| {
             meter.writing += 1;
-            std::mem::take(&mut meter.ended)
+            std::mem::take(&mut meter.unwritten)
         })
     }
 
     /// What was taken could not be written: it is to be written still.
-    pub(super) fn put_back(&self, agreement: &str, mut taken: Vec<Ended>) {
+    pub(super) fn put_back(&self, agreement: &str, mut taken: Unwritten) {
         self.with(agreement, |meter| {
-            taken.append(&mut meter.ended);
-            meter.ended = taken;
+            taken.ended.append(&mut meter.unwritten.ended);
+            taken.measured.append(&mut meter.unwritten.measured);
+            meter.unwritten = taken;
         });
     }
 
@@ -159,7 +187,7 @@ impl Meters {
 
     /// How many reads run, or have ended and are not written yet.
     pub(super) fn unsettled(&self, agreement: &str) -> usize {
-        self.with(agreement, |meter| meter.running + meter.ended.len() + meter.writing)
+        self.with(agreement, |meter| meter.running + meter.unwritten.ended.len() + meter.writing)
     }
 
     /// How many reads run, and for how long data was streamed until `now`, where the store knows of `stored`.
@@ -170,7 +198,7 @@ impl Meters {
         stored: SignedDuration,
     ) -> (usize, SignedDuration) {
         self.with(agreement, |meter| {
-            if meter.is_idle() {
+            if meter.is_settled() {
                 return (0, stored);
             }
             let reads = i128::try_from(meter.running).unwrap_or_default();

@@ -644,11 +644,15 @@ impl Engine {
             if is_ending(negotiation) { self.end_concluded(negotiation, &mut batch)? } else { None };
         let after = self.plan(KIND, &pid, &peer, &negotiation.peer_address, effects, &mut batch)?;
         tables::put(&mut batch, key, &record)?;
+        if self.rests_on_nothing(negotiation)? {
+            self.another_ended(KIND, &pid, &peer, &mut batch)?;
+        }
         self.commit(batch).await?;
         self.open_negotiations.note(negotiation, is_ending(negotiation));
         if let Some(record) = &concluded {
             self.claims.expect(record.agreement.policy(), &self.known);
             self.expect_duties(record);
+            self.retention.agreed(&record.peer);
         }
         self.follow(after);
         if let Some(agreement) = overtaken {

@@ -8,7 +8,6 @@ use protocol::{Failure, MessageId, RefusalKind};
 
 use super::place::Place;
 use super::{Engine, EngineError};
-use crate::tables::{self, NegotiationRecord, prefix};
 
 /// The open negotiations, by participant and our pid.
 #[derive(Debug, Default)]
@@ -89,12 +88,13 @@ impl Engine {
     /// them, the oldest whose message it does not take is ended, as after a delivery that was given up.
     ///
     /// # Errors
-    /// There are too many, and it has taken what this node sent it in all of them.
+    /// There are as many agreements with it as may be, or too many of those are open, and it has taken what this node sent it in all of them.
     pub(super) async fn place_for_negotiation(
         self: &Arc<Self>,
         peer: &str,
         new: &str,
     ) -> Result<Place<'_>, EngineError> {
+        self.retention.has_room(peer)?;
         let most = usize::try_from(self.max_open_negotiations).unwrap_or(usize::MAX);
         let begun = self.open_negotiations.begin(peer, new, most);
         let oldest = begun.map_err(|open| {
@@ -115,20 +115,5 @@ impl Engine {
             untaken = self.negotiation(&pid)?.negotiation.progress.pending.map(|pending| pending.message);
         }
         Ok(place)
-    }
-
-    /// Counts the negotiations that are open.
-    pub(super) fn load_open_negotiations(&self) -> Result<(), EngineError> {
-        let mut after: Option<String> = None;
-        loop {
-            let page =
-                tables::list::<NegotiationRecord>(&self.store, prefix::NEGOTIATION, after.as_deref(), 500)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (_, record) in page {
-                let ending = super::negotiations::is_ending(&record.negotiation);
-                self.open_negotiations.note(&record.negotiation, ending);
-            }
-        }
     }
 }

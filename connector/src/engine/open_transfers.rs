@@ -8,7 +8,6 @@ use protocol::{RefusalKind, Role};
 
 use super::place::Place;
 use super::{Engine, EngineError};
-use crate::tables::{self, TransferRecord, prefix};
 
 /// The open transfers that participants asked for, by participant and our pid.
 #[derive(Debug, Default)]
@@ -68,16 +67,5 @@ impl Engine {
             );
             EngineError::refused(RefusalKind::Busy, reason)
         })
-    }
-
-    /// Counts the transfers that are open.
-    pub(super) fn load_open_transfers(&self) -> Result<(), EngineError> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = tables::list::<TransferRecord>(&self.store, prefix::TRANSFER, after.as_deref(), 500)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            page.iter().for_each(|(_, record)| self.open_transfers.note(&record.transfer));
-        }
     }
 }

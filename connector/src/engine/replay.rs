@@ -20,21 +20,20 @@ use crate::clock;
 use crate::ids::hex;
 use crate::tables::{self, prefix};
 
-/// Most tokens remembered. Beyond it new ones are refused, rather than old ones forgotten too early.
-const MAX: usize = 1_000_000;
-/// Most of them of participants that this node does not know, of whom there are as many as somebody makes keys.
-const MAX_OF_STRANGERS: usize = 400_000;
-/// Most of them of one participant that this node knows.
-const MAX_OF_ONE: u32 = 200_000;
-/// Most of them of one that it does not know.
-const MAX_OF_STRANGER: u32 = 20_000;
+/// So many of all the tokens remembered may be of participants that this node does not know, of whom there are as many as
+/// somebody makes keys: two in so many.
+const OF_STRANGERS: usize = 5;
+/// One in so many may be of one participant that this node knows.
+const OF_ONE: usize = 10;
+/// One in so many may be of one that it does not know.
+const OF_STRANGER: usize = 50;
 /// Uses that are kept although they are too old by the clock: only beyond these it is forgotten.
 const KEEP: usize = 16_384;
 /// Most old ones that one new one takes with it.
 const SWEEP: usize = 1024;
 
 /// The tokens that were used and are not too old yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UsedTokens {
     seen: Mutex<Seen>,
     /// Held by the one that forgets until that is written, so that what is remembered of it never goes back.
@@ -74,15 +73,17 @@ impl UsedToken {
 }
 
 /// How many of a sender's tokens are too old at each time.
-type Share = BTreeMap<i64, u32>;
+type Share = BTreeMap<i64, usize>;
 
 /// How many of them are not too old at `now`.
-fn left(share: &Share, now: i64) -> u32 {
+fn left(share: &Share, now: i64) -> usize {
     share.range(now..).map(|(_, count)| count).sum()
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    /// Most that are remembered. Beyond it new ones are refused, rather than old ones forgotten too early.
+    most: usize,
     used: HashMap<String, UsedToken>,
     order: BTreeSet<(i64, String)>,
     of: HashMap<u64, Share>,
@@ -92,6 +93,17 @@ struct Seen {
 }
 
 impl Seen {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            used: HashMap::new(),
+            order: BTreeSet::new(),
+            of: HashMap::new(),
+            strangers: 0,
+            forgotten: None,
+        }
+    }
+
     fn insert(&mut self, key: String, used: UsedToken) {
         let (by, stranger) = used.sender();
         self.order.insert((used.until(), key.clone()));
@@ -129,12 +141,13 @@ impl Seen {
 
     /// When there is room again for another token of a sender, if there is none at `now`.
     fn full_until(&self, (by, stranger): (u64, bool), now: i64) -> Option<i64> {
-        let most = if stranger { MAX_OF_STRANGER } else { MAX_OF_ONE };
+        let most = (self.most / if stranger { OF_STRANGER } else { OF_ONE }).max(1);
         let share = self.of.get(&by).filter(|share| left(share, now) >= most);
         if let Some((first, _)) = share.and_then(|share| share.range(now..).next()) {
             return Some(*first);
         }
-        let is_full = self.used.len() >= MAX || stranger && self.strangers >= MAX_OF_STRANGERS;
+        let is_full =
+            self.used.len() >= self.most || stranger && self.strangers >= 2 * self.most / OF_STRANGERS;
         is_full.then(|| self.order.range((now, String::new())..).next().map_or(now, |(first, _)| *first))
     }
 }
@@ -165,18 +178,24 @@ impl Noted {
 }
 
 impl UsedTokens {
-    /// What the store remembers.
+    /// Nothing is remembered yet, and at most `most` tokens will be.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { seen: Mutex::new(Seen::new(most)), sweeping: tokio::sync::Mutex::default() }
+    }
+
+    /// What the store remembers; at most `most` tokens, but for those that it has.
     ///
     /// # Errors
     /// The store failed.
-    pub fn load(store: &Store) -> Result<Self, StoreError> {
+    pub fn load(store: &Store, most: usize) -> Result<Self, StoreError> {
         let forgotten = tables::load::<i64>(store, tables::REPLAY_FORGOTTEN)?.map(|(until, _)| until);
-        let mut seen = Seen { forgotten, ..Seen::default() };
+        let mut seen = Seen { forgotten, ..Seen::new(most) };
         let mut after: Option<String> = None;
         loop {
             let page = store.scan(prefix::REPLAY, after.as_deref(), 1000)?;
             let Some((last, _)) = page.last() else {
-                return Ok(Self { seen: Mutex::new(seen), ..Self::default() });
+                return Ok(Self { seen: Mutex::new(seen), sweeping: tokio::sync::Mutex::default() });
             };
             after = Some(last.clone());
             for (key, found) in page.into_iter().filter(|(key, _)| key != tables::form::FENCE) {
@@ -282,6 +301,8 @@ mod tests {
     use super::*;
 
     const MANY: i64 = 17_408;
+    const MOST: usize = 1_000_000;
+    const MOST_OF_STRANGER: usize = MOST / OF_STRANGER;
 
     const fn first(old: Vec<String>, forgotten: Option<i64>) -> Noted {
         Noted { is: TokenUse::First, old, forgotten }
@@ -298,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_jumps_there_and_back_makes_no_used_token_good_again() {
         let store = Store::memory();
-        let replays = UsedTokens::default();
+        let replays = UsedTokens::new(MOST);
         let future = clock::now().as_second() + 100_000;
         let a = ("a", true);
         assert_eq!(
@@ -315,7 +336,7 @@ mod tests {
             TokenUse::Again,
             "the clock is back"
         );
-        let again = UsedTokens::load(&store).unwrap();
+        let again = UsedTokens::load(&store, MOST).unwrap();
         assert_eq!(
             again.first_use(&store, a, "j", 100).await.unwrap(),
             TokenUse::Again,
@@ -334,14 +355,14 @@ mod tests {
             tables::put(&mut batch, named(one), &(1000 + one)).unwrap();
         }
         store.commit(batch).await.unwrap();
-        let replays = UsedTokens::load(&store).unwrap();
+        let replays = UsedTokens::load(&store, MOST).unwrap();
         assert_eq!(replays.note(&named(5), until(1005), 1000, true), Noted::AGAIN, "it was used");
         let later = clock::now().as_second() + 60;
         let used = replays.first_use(&store, ("a", true), "later", later).await.unwrap();
         assert_eq!(used, TokenUse::First);
         assert!(store.get(&named(1023)).unwrap().is_none(), "forgotten");
         assert!(store.get(&named(1024)).unwrap().is_some(), "kept, although it is too old");
-        let again = UsedTokens::load(&store).unwrap();
+        let again = UsedTokens::load(&store, MOST).unwrap();
         for memory in [&replays, &again] {
             for n in [0, 1023] {
                 let noted = memory.note(&named(n), until(1000 + n), 1000, true);
@@ -355,12 +376,14 @@ mod tests {
 
     #[test]
     fn who_fills_its_share_leaves_that_of_others() {
-        let memory = UsedTokens::default();
+        let memory = UsedTokens::new(MOST);
         let of = |by: u64, stranger: bool| UsedToken::Of { until: 2000, by, stranger };
-        let note = |number: u32, used: UsedToken| memory.note(&named(i64::from(number)), used, 1000, true);
+        let note = |number: usize, used: UsedToken| {
+            memory.note(&named(i64::try_from(number).unwrap()), used, 1000, true)
+        };
         let is_first = |noted: Noted| noted.is == TokenUse::First;
-        assert!((0..MAX_OF_STRANGER).all(|number| is_first(note(number, of(1, true)))));
-        let next = MAX_OF_STRANGER;
+        assert!((0..MOST_OF_STRANGER).all(|number| is_first(note(number, of(1, true)))));
+        let next = MOST_OF_STRANGER;
         assert_eq!(note(next, of(1, true)).is, TokenUse::TooMany(1000));
         // What is forgotten of others makes no room for it, and its own is too old later than theirs.
         let of_another = memory.note("old", UsedToken::Of { until: 900, by: 7, stranger: true }, 800, true);
@@ -375,7 +398,7 @@ mod tests {
         // Strangers in all, as many as somebody makes keys.
         let mut number = next + 2;
         for by in 4.. {
-            let full = (0..MAX_OF_STRANGER - 1).any(|_| {
+            let full = (0..MOST_OF_STRANGER - 1).any(|_| {
                 number += 1;
                 !is_first(note(number, of(by, true)))
             });
@@ -383,7 +406,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(memory.seen.lock().unwrap().strangers, MAX_OF_STRANGERS);
+        assert_eq!(memory.seen.lock().unwrap().strangers, 2 * MOST / OF_STRANGERS);
         assert_eq!(note(number + 1, of(99, true)).is, TokenUse::TooMany(1000));
         assert!(is_first(note(number + 1, of(3, false))), "room is kept for those that are known");
         // Once what is remembered is too old, there is room again.

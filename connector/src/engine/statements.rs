@@ -12,13 +12,13 @@ use trust::Statement;
 use trust::statement::Claimed;
 
 use super::{Engine, EngineError};
-use crate::tables::{self, AgreementRecord, Event, OutboxEntry, ProcessKind, StatementRecord, Told, prefix};
+use crate::tables::{
+    self, AgreementRecord, Event, OutboxEntry, Page, ProcessKind, StatementRecord, Told, prefix,
+};
 use crate::{clock, ids};
 
 /// Longest statement, in bytes.
 const MAX_STATEMENT: usize = 512 * 1024;
-/// Most statements about one agreement.
-const MAX_STATEMENTS: u64 = 1_000_000;
 
 /// A statement as it is sent: `POST {base}/agreements/{id}/statements`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,7 +42,57 @@ pub(super) struct Made {
     pub text: String,
 }
 
+/// How much is stated about an agreement.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Stated {
+    /// How many statements there are; as older releases wrote it.
+    Count(u64),
+    /// The same with the size of those that were written since.
+    Sums {
+        /// How many there are.
+        count: u64,
+        /// The bytes of their records.
+        bytes: u64,
+    },
+}
+
+impl Stated {
+    const fn sums(self) -> (u64, u64) {
+        match self {
+            Self::Count(count) => (count, 0),
+            Self::Sums { count, bytes } => (count, bytes),
+        }
+    }
+}
+
+/// The room for further statements about an agreement; its lock is held.
+struct Room {
+    key: String,
+    version: Option<u64>,
+    count: u64,
+    bytes: u64,
+}
+
+impl Room {
+    /// What was added counts once `batch` is written.
+    fn take(self, batch: &mut Batch) -> Result<(), EngineError> {
+        batch.expect(self.key.clone(), self.version);
+        let stated = Stated::Sums { count: self.count, bytes: self.bytes };
+        Ok(tables::put(batch, self.key, &stated)?)
+    }
+}
+
 impl Engine {
+    fn room_for_statements(&self, agreement: &str) -> Result<Room, EngineError> {
+        let key = tables::key(prefix::STATEMENTS, agreement);
+        let found = tables::load::<Stated>(&self.store, &key)?;
+        let (stated, version) =
+            found.map_or((Stated::Count(0), None), |(stated, version)| (stated, Some(version)));
+        let (count, bytes) = stated.sums();
+        Ok(Room { key, version, count, bytes })
+    }
+
     /// Signs a statement of this node for the other party of an agreement, records it with what else is in `batch`, and
     /// sends it.
     ///
@@ -71,7 +121,8 @@ impl Engine {
         let _lock = self.locks.lock(&tables::key(prefix::STATEMENTS, &agreement)).await;
         let now = clock::now();
         let mut entries = Vec::new();
-        for (before, made) in (0..).zip(all) {
+        let mut room = self.room_for_statements(&agreement)?;
+        for made in all {
             let statement = Statement {
                 by: self.did().to_owned(),
                 to: record.peer.clone(),
@@ -93,7 +144,7 @@ impl Engine {
                 told: Told::Pending,
                 sealed: String::new(),
             };
-            self.keep_statement(kept, &compact, &made.text, &record.peer, before, &mut batch)?;
+            self.keep_statement(kept, &compact, &made.text, &record.peer, &mut room, &mut batch)?;
             let entry = OutboxEntry {
                 kind: ProcessKind::Statement,
                 pid: agreement.clone(),
@@ -109,6 +160,7 @@ impl Engine {
             tables::put(&mut batch, tables::outbox(entry.message.id.as_str()), &entry)?;
             entries.push(entry);
         }
+        room.take(&mut batch)?;
         self.commit(batch).await?;
         for entry in entries {
             self.outbox.deliver(self, entry);
@@ -116,36 +168,34 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts a statement into a batch that has `before` others already; its text is sealed, for it may be about a person.
+    /// Puts a statement into a batch; its text is sealed, for it may be about a person.
     fn keep_statement(
         &self,
         record: StatementRecord,
         compact: &str,
         text: &str,
         peer: &str,
-        before: u64,
+        room: &mut Room,
         batch: &mut Batch,
     ) -> Result<(), EngineError> {
-        let counter = tables::key(prefix::STATEMENTS, &record.agreement);
-        let found = tables::load::<u64>(&self.store, &counter)?;
-        let (count, version) = found.map_or((0, None), |(count, version)| (count, Some(version)));
-        if count + before >= MAX_STATEMENTS {
+        let key = tables::statement(&record.agreement, &record.id);
+        let record = StatementRecord { sealed: self.vault.seal(&key, compact)?, ..record };
+        let bytes = tables::encode(&key, &record)?;
+        room.count += 1;
+        room.bytes += u64::try_from(bytes.len() + key.len()).unwrap_or(u64::MAX);
+        let megabytes = self.statements_megabytes;
+        if room.bytes > u64::from(megabytes) << 20 {
             let reason = format!(
-                "{MAX_STATEMENTS} statements about `{}` are kept; no more are taken",
+                "{megabytes} megabytes of statements about `{}` are kept here, which is the most \
+                 (limits.statements_megabytes of this node); no more are taken",
                 record.agreement
             );
             return Err(EngineError::refused(RefusalKind::TooMuch, reason));
         }
-        if before == 0 {
-            batch.expect(counter.clone(), version);
-        }
-        tables::put(batch, counter, &(count + before + 1))?;
-        let key = tables::statement(&record.agreement, &record.id);
-        let record = StatementRecord { sealed: self.vault.seal(&key, compact)?, ..record };
         let event = Event::new("statement", record.recorded_at, format!("{}: {text}", record.by));
         tables::append_event(batch, &event.about(&record.agreement).with(peer))?;
         batch.expect(key.clone(), None);
-        tables::put(batch, key, &record)?;
+        batch.put(key, bytes);
         Ok(())
     }
 
@@ -199,7 +249,9 @@ impl Engine {
         };
         let mut batch = Batch::new();
         let (kept, text) = self.understand(&record, kept, &statement)?;
-        self.keep_statement(kept, &message.statement, &text, caller, 0, &mut batch)?;
+        let mut room = self.room_for_statements(agreement)?;
+        self.keep_statement(kept, &message.statement, &text, caller, &mut room, &mut batch)?;
+        room.take(&mut batch)?;
         self.commit(batch).await?;
         drop(lock);
         self.follow_statement(&record, &statement, kind).await
@@ -275,13 +327,34 @@ impl Engine {
         self.commit(batch).await.map(|_| ())
     }
 
-    /// The statements about an agreement, of both parties, in the order of their ids.
+    /// Shows `see` the statements about an agreement, of both parties, in the order of their ids; a few in memory at a time.
     ///
     /// # Errors
-    /// The store failed.
-    pub fn statements(&self, agreement: &str) -> Result<Vec<StatementRecord>, EngineError> {
+    /// The store failed, or `see` did.
+    pub(super) fn each_statement(
+        &self,
+        agreement: &str,
+        mut see: impl FnMut(StatementRecord) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         let prefix = tables::within(prefix::STATEMENT, agreement);
-        Ok(tables::whole(&self.store, &prefix)?)
+        tables::each_of_whole(&self.store, &prefix, |_, record| see(record))
+    }
+
+    /// Up to `limit` statements about an agreement with their signed texts, in the order of their ids.
+    ///
+    /// # Errors
+    /// The store failed, or one was sealed with another key.
+    pub fn statements(
+        &self,
+        agreement: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<(StatementRecord, String)>, EngineError> {
+        let prefix = tables::within(prefix::STATEMENT, agreement);
+        Page::of(&self.store, (prefix::STATEMENT, &prefix), after, limit, |record: StatementRecord| {
+            let text = self.statement_text(&record)?;
+            Ok(Some((record, text)))
+        })
     }
 
     /// The signed text of a statement.

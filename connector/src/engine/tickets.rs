@@ -22,7 +22,7 @@ use trust::{PublicKey, Statement};
 use super::gate::Denial;
 use super::{Engine, EngineError, TokenUse};
 use crate::network::{bounded_body, describe};
-use crate::tables::{self, AccessOutcome, AccessRecord, AgreementRecord, Event, Told, prefix};
+use crate::tables::{self, AccessOutcome, AccessRecord, AgreementRecord, Event, Page, Told, prefix};
 use crate::{clock, ids};
 
 /// Longest time an operator may take to answer an introspection.
@@ -575,11 +575,13 @@ impl Engine {
         &self,
         operator: Option<&str>,
         service: Option<&str>,
-    ) -> Result<Vec<AccessRecord>, EngineError> {
-        let prefix = operator.map_or_else(|| prefix::ACCESS.to_owned(), |one| tables::access(one, ""));
-        let mut all: Vec<AccessRecord> = tables::all(&self.store, &prefix)?;
-        all.retain(|one| service.is_none_or(|service| one.service == service));
-        Ok(all)
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<AccessRecord>, EngineError> {
+        let under = operator.map_or_else(|| prefix::ACCESS.to_owned(), |one| tables::access(one, ""));
+        Page::of(&self.store, (prefix::ACCESS, &under), after, limit, |one: AccessRecord| {
+            Ok(Some(one).filter(|one| service.is_none_or(|service| one.service == service)))
+        })
     }
 }
 

@@ -452,6 +452,9 @@ impl Engine {
         let after = self.plan(KIND, &pid, &peer, &transfer.peer_address, effects, &mut batch)?;
         let record = TransferRecord { transfer, last_start };
         tables::put(&mut batch, key, &record)?;
+        if is_over(&record.transfer) && record.transfer.progress.pending.is_none() {
+            self.another_ended(KIND, &pid, &peer, &mut batch)?;
+        }
         self.commit(batch).await?;
         self.open_transfers.note(&record.transfer);
         self.follow(after);

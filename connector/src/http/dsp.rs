@@ -112,6 +112,10 @@ impl<'a> Exchange<'a> {
         let visitor = admit(self.faces, headers).await?;
         let caller = self.caller.insert(visitor.did).clone();
         self.token = visitor.token;
+        // A catalog request leaves nothing behind.
+        if body.is_some() && self.protocol != Protocol::Catalog {
+            self.faces.engine.keep_pace(&caller)?;
+        }
         if let Some(body) = body {
             let bytes = read_body(body, MAX_MESSAGE).await?;
             self.message = wire::normalise_message(wire::json(&bytes)?);

@@ -15,6 +15,7 @@ mod levels;
 mod mim;
 mod officer;
 mod operations;
+mod paging;
 mod personal;
 mod processes;
 mod pull;

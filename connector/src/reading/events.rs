@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use dataplane::live::{Event, Events, MAX_EVENT};
+use dataplane::live::{Event, EventStream, Events};
 use dataplane::{Signal, StreamError};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, header};
@@ -36,7 +35,7 @@ pub async fn follow(
         query,
         last: after,
         chunks: None,
-        parser: Parser::default(),
+        parser: EventStream::default(),
         ready: VecDeque::new(),
         cut,
     };
@@ -58,7 +57,7 @@ struct Follower {
     /// The last event that came whole.
     last: Option<String>,
     chunks: Option<Chunks>,
-    parser: Parser,
+    parser: EventStream,
     ready: VecDeque<Event>,
     cut: watch::Receiver<Signal>,
 }
@@ -72,7 +71,7 @@ impl Follower {
         }
         let wanted = Wanted { query: self.query.clone(), headers, ..Wanted::default() };
         let mut answer = read(&self.engine, &self.transfer, wanted).await?;
-        self.parser = Parser::default();
+        self.parser = EventStream::default();
         self.chunks = Some(std::mem::replace(&mut answer.body, Box::pin(stream::empty())));
         Ok(answer)
     }
@@ -117,99 +116,5 @@ impl Follower {
                 }
             }
         }
-    }
-}
-
-/// Reads server-sent events (WHATWG HTML, section 9.2) as far as providers write them.
-#[derive(Debug, Default)]
-struct Parser {
-    line: Vec<u8>,
-    id: Option<String>,
-    kind: String,
-    data: Vec<u8>,
-    any: bool,
-}
-
-impl Parser {
-    fn push(&mut self, bytes: &[u8], events: &mut VecDeque<Event>) -> Result<(), String> {
-        for byte in bytes {
-            match byte {
-                b'\n' => {
-                    let line = std::mem::take(&mut self.line);
-                    self.line(&line, events);
-                }
-                b'\r' => {}
-                byte => self.line.push(*byte),
-            }
-            if self.line.len() + self.data.len() > 2 * MAX_EVENT {
-                return Err(format!("an event is larger than {} bytes", 2 * MAX_EVENT));
-            }
-        }
-        Ok(())
-    }
-
-    fn line(&mut self, line: &[u8], events: &mut VecDeque<Event>) {
-        if line.is_empty() {
-            if std::mem::take(&mut self.any) {
-                let payload = Bytes::from(std::mem::take(&mut self.data));
-                events.push_back(if std::mem::take(&mut self.kind) == "lost" {
-                    let told: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
-                    Event::Lost { count: told.get("lost").and_then(serde_json::Value::as_u64) }
-                } else {
-                    Event::Data { id: self.id.clone(), payload }
-                });
-            }
-            self.data.clear();
-            return;
-        }
-        let (field, value) = match line.iter().position(|byte| *byte == b':') {
-            None => (line, &[][..]),
-            Some(at) => {
-                let (field, value) = line.split_at(at);
-                let value = value.get(1..).unwrap_or_default();
-                (field, value.strip_prefix(b" ").unwrap_or(value))
-            }
-        };
-        match field {
-            b"data" => {
-                if self.any {
-                    self.data.push(b'\n');
-                }
-                self.any = true;
-                self.data.extend_from_slice(value);
-            }
-            b"event" => self.kind = String::from_utf8_lossy(value).into_owned(),
-            b"id" => self.id = Some(String::from_utf8_lossy(value).into_owned()),
-            _ => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_read_in_whatever_pieces_they_come() {
-        let text = b": still here\n\nid: a:1\ndata: {\"x\":1}\n\nevent: lost\ndata: {\"lost\":3}\n\nid: a:2\ndata: one\ndata: two\n\ndata: half";
-        for step in [1, 3, text.len()] {
-            let (mut parser, mut events) = (Parser::default(), VecDeque::new());
-            for chunk in text.chunks(step) {
-                parser.push(chunk, &mut events).unwrap();
-            }
-            let data = |id: &str, payload: &'static str| Event::Data {
-                id: Some(id.to_owned()),
-                payload: Bytes::from_static(payload.as_bytes()),
-            };
-            let expected =
-                [data("a:1", "{\"x\":1}"), Event::Lost { count: Some(3) }, data("a:2", "one\ntwo")];
-            assert_eq!(Vec::from(events), expected);
-        }
-    }
-
-    #[test]
-    fn an_event_without_end_is_not_kept() {
-        let (mut parser, mut events) = (Parser::default(), VecDeque::new());
-        assert!(parser.push(&vec![b'x'; 3 * MAX_EVENT], &mut events).is_err());
     }
 }

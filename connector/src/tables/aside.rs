@@ -45,7 +45,7 @@ fn reads<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<(), StoreError>
 }
 
 /// Every kind of records with more than one of it, but for the audit log, which is a chain, and its seals.
-const KINDS: [(&str, Reads); 51] = [
+const KINDS: [(&str, Reads); 52] = [
     (prefix::ACCEPTANCE, reads::<Accepted>),
     (prefix::ACCESS, reads::<AccessRecord>),
     (prefix::AGREEMENT, reads::<AgreementRecord>),
@@ -85,10 +85,11 @@ const KINDS: [(&str, Reads); 51] = [
     (prefix::REPLAY, reads::<crate::engine::UsedToken>),
     (prefix::RULEBOOK, reads::<RulebookRecord>),
     (prefix::STATEMENT, reads::<StatementRecord>),
-    (prefix::STATEMENTS, reads::<u64>),
+    (prefix::STATEMENTS, reads::<crate::engine::Stated>),
     (prefix::SUBJECT_REQUEST, reads::<RequestRecord>),
     (prefix::TRANSFER, reads::<TransferRecord>),
     (prefix::TRANSFER_OF, reads::<Json>),
+    (prefix::TRANSFERS_DROPPED, reads::<()>),
     (prefix::TRUSTED, reads::<Trusted>),
     (prefix::UNDELIVERED, reads::<UndeliveredRecord>),
     (prefix::UNSURE, reads::<UnsureRecord>),

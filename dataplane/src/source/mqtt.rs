@@ -14,12 +14,11 @@ use rumqttc::mqttbytes::{Error as PacketError, QoS};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::broadcast;
 use tokio_rustls::TlsConnector;
 
 use super::{Source, Subscribing};
 use crate::error::SourceError;
-use crate::live::{Event, Hubs, MAX_EVENT, back_off};
+use crate::live::{Event, Hubs, MAX_EVENT, Ring, back_off};
 
 /// Silence after which the broker is asked for a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -86,12 +85,7 @@ impl Source for MqttSource {
     }
 }
 
-async fn stay_connected(
-    broker: MqttBroker,
-    topic: String,
-    with_topic: bool,
-    events: broadcast::Sender<Event>,
-) {
+async fn stay_connected(broker: MqttBroker, topic: String, with_topic: bool, events: Ring) {
     let mut attempt = 0;
     loop {
         let mut heard = false;
@@ -100,7 +94,7 @@ async fn stay_connected(
             tracing::warn!(%error, broker = ?broker.address, "the MQTT broker is not heard; it is tried again");
         }
         // Nobody needs to hear it where there is no follower any more.
-        let _ = events.send(Event::Lost { count: None });
+        events.send(Event::Lost { count: None });
         attempt = if heard { 0 } else { attempt + 1 };
         back_off(attempt).await;
     }
@@ -126,7 +120,7 @@ async fn follow(
     broker: &MqttBroker,
     topic: &str,
     with_topic: bool,
-    events: &broadcast::Sender<Event>,
+    events: &Ring,
     heard: &mut bool,
 ) -> Result<(), MqttError> {
     let (host, port) = &broker.address;
@@ -187,7 +181,7 @@ async fn follow(
                     publish.payload
                 };
                 // Without a follower this connection is about to end.
-                let _ = events.send(Event::Data { id: None, payload });
+                events.send(Event::Data { id: None, payload });
             }
             Packet::PingReq => link.send(&Packet::PingResp).await?,
             Packet::Disconnect => return Err(MqttError::Closed),

@@ -11,11 +11,11 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::{Client, ConnectOptions, Event as Told};
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::Mutex;
 
 use super::{Source, Subscribing};
 use crate::error::{SourceError, StreamError};
-use crate::live::{Event, Hubs, MAX_EVENT, WAITING, back_off};
+use crate::live::{Event, Hubs, MAX_EVENT, Ring, back_off};
 
 /// Where NATS is and how one gets in.
 #[derive(Clone)]
@@ -33,6 +33,10 @@ impl std::fmt::Debug for NatsServer {
         f.debug_struct("NatsServer").field("url", &self.url).finish_non_exhaustive()
     }
 }
+
+/// Messages of a subscription that wait until they are passed on, which is at once; a server sends a megabyte each at most,
+/// unless it is told otherwise.
+const FROM_SERVER: usize = 128;
 
 /// One connection to each server for all who follow something there.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +61,7 @@ impl NatsConnections {
             .name("concordat")
             .require_tls(server.url.starts_with("tls:"))
             .tls_client_config(server.tls.clone())
-            .subscription_capacity(WAITING)
+            .subscription_capacity(FROM_SERVER)
             .event_callback(move |told| {
                 if !matches!(told, Told::Connected) {
                     tracing::warn!(url, event = %told, "NATS");
@@ -180,7 +184,7 @@ impl Source for NatsSource {
 }
 
 /// The client connects anew by itself, and takes its subscriptions along.
-async fn listen(client: Client, subject: String, events: broadcast::Sender<Event>) {
+async fn listen(client: Client, subject: String, events: Ring) {
     let mut attempt = 0;
     loop {
         match client.subscribe(subject.clone()).await {
@@ -194,7 +198,7 @@ async fn listen(client: Client, subject: String, events: broadcast::Sender<Event
                         Event::Data { id: None, payload: message.payload }
                     };
                     // Without a follower this subscription is about to end.
-                    let _ = events.send(event);
+                    events.send(event);
                 }
             }
         }

@@ -14,11 +14,10 @@ use http::header::{ACCEPT, CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
-use tokio::sync::broadcast;
 
 use super::{DataRequest, DataResponse, Opening, Source, Subscribing, nothing, refused, streamed};
 use crate::error::{SourceError, StreamError};
-use crate::live::{Event, Hubs, MAX_EVENT, back_off};
+use crate::live::{Event, Hubs, MAX_EVENT, Ring, back_off};
 
 /// Entities asked for at once.
 const PAGE: usize = 200;
@@ -349,7 +348,7 @@ impl Source for NgsiSource {
     }
 }
 
-async fn stay_subscribed(broker: Broker, notifications: Notifications, events: broadcast::Sender<Event>) {
+async fn stay_subscribed(broker: Broker, notifications: Notifications, events: Ring) {
     let awaited = notifications.expect(events.clone());
     let endpoint = format!("{}/{}", broker.query.notify_at, awaited.secret);
     let mut known = None;
@@ -361,7 +360,7 @@ async fn stay_subscribed(broker: Broker, notifications: Notifications, events: b
                     known.as_ref().is_some_and(|known| *known != url) || (known.is_none() && attempt > 0);
                 if anew {
                     // Nobody needs to hear it where there is no follower any more.
-                    let _ = events.send(Event::Lost { count: None });
+                    events.send(Event::Lost { count: None });
                 }
                 known = Some(url);
                 attempt = 0;
@@ -378,7 +377,7 @@ async fn stay_subscribed(broker: Broker, notifications: Notifications, events: b
 
 /// The notifications that are awaited, by the secret in their address.
 #[derive(Debug, Clone, Default)]
-pub struct Notifications(Arc<Mutex<HashMap<String, broadcast::Sender<Event>>>>);
+pub struct Notifications(Arc<Mutex<HashMap<String, Ring>>>);
 
 /// Ends the wait when it is dropped.
 struct Awaited {
@@ -393,11 +392,11 @@ impl Drop for Awaited {
 }
 
 impl Notifications {
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, broadcast::Sender<Event>>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Ring>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expect(&self, events: broadcast::Sender<Event>) -> Awaited {
+    fn expect(&self, events: Ring) -> Awaited {
         let secret = super::fresh_name();
         self.all().insert(secret.clone(), events);
         Awaited { secret, notifications: self.clone() }
@@ -429,7 +428,7 @@ impl Notifications {
                 Event::Data { id: None, payload: payload.into() }
             };
             // Without a follower the subscription is about to end.
-            let _ = events.send(event);
+            events.send(event);
         }
         Ok(true)
     }

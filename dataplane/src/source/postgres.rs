@@ -3,8 +3,9 @@
 //! The session is read-only and its statements are bounded in time; a superuser is refused. The database writes each row
 //! as JSON, so that every type it knows is told as it tells it.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, Row, RowStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -33,6 +35,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(10);
 /// When a reader that found no place may ask again, in seconds.
 const AGAIN: HeaderValue = HeaderValue::from_static("10");
+/// How long a connection is kept that nobody needs.
+const KEPT: Duration = Duration::from_secs(60);
 /// Rows that are written together.
 const TOGETHER: usize = 32 * 1024;
 
@@ -85,6 +89,127 @@ pub struct Parameter {
     pub default: Option<String>,
 }
 
+/// The connections to one database: so many at once, and those that no read needs are kept for the next one for a while.
+/// Clones share them.
+#[derive(Debug, Clone)]
+pub struct PostgresPool(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    places: Arc<Semaphore>,
+    unused: Mutex<Unused>,
+}
+
+#[derive(Debug, Default)]
+struct Unused {
+    open: Vec<(Instant, Open)>,
+    /// Closes what nobody needs.
+    closing: Option<AbortOnDropHandle<()>>,
+}
+
+/// A connection.
+struct Open {
+    client: Client,
+    _driver: AbortOnDropHandle<()>,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Open")
+    }
+}
+
+/// A connection that a read has, with its place.
+struct Connection {
+    open: Open,
+    place: OwnedSemaphorePermit,
+}
+
+impl PostgresPool {
+    /// At most `most` connections at once.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        let places = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Pool { places, unused: Mutex::default() }))
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, SourceError> {
+        let place = tokio::time::timeout(WAIT, Arc::clone(&self.0.places).acquire_owned()).await;
+        place
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(SourceError::Busy { status: StatusCode::SERVICE_UNAVAILABLE, retry_after: Some(AGAIN) })
+    }
+
+    fn unused(&self) -> std::sync::MutexGuard<'_, Unused> {
+        self.0.unused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one that was used last.
+    fn kept(&self) -> Option<Open> {
+        self.unused().open.pop().map(|(_, open)| open)
+    }
+
+    fn keep(&self, Connection { open, place }: Connection) {
+        let mut unused = self.unused();
+        if open.client.is_closed() {
+            return;
+        }
+        unused.open.push((Instant::now(), open));
+        // Only now: whoever takes the place finds the connection.
+        drop(place);
+        if unused.closing.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+            let pool = Arc::downgrade(&self.0);
+            unused.closing = Some(AbortOnDropHandle::new(tokio::spawn(close_unused(pool))));
+        }
+    }
+}
+
+/// The pools of databases, by how each is reached.
+#[derive(Debug)]
+pub struct PostgresPools {
+    most: usize,
+    pools: Mutex<HashMap<String, PostgresPool>>,
+}
+
+impl PostgresPools {
+    /// Pools of at most `most` connections each.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most, pools: Mutex::default() }
+    }
+
+    /// The pool of the database that is reached as `key` says.
+    pub fn of(&self, key: &str) -> PostgresPool {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if !pools.contains_key(key) {
+            // Those of databases that are reached otherwise by now.
+            pools.retain(|_, pool| Arc::strong_count(&pool.0) > 1 || !pool.unused().open.is_empty());
+        }
+        pools.entry(key.to_owned()).or_insert_with(|| PostgresPool::new(self.most)).clone()
+    }
+}
+
+/// Closes connections that nobody has needed for [`KEPT`], until there are none.
+async fn close_unused(pool: Weak<Pool>) {
+    loop {
+        let next = {
+            let Some(pool) = pool.upgrade() else { return };
+            let mut unused = pool.unused.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            unused.open.retain(|(since, _)| *since + KEPT > now);
+            // The oldest stands first.
+            let Some((since, _)) = unused.open.first() else {
+                // Whoever keeps another one from here on begins anew.
+                unused.closing = None;
+                return;
+            };
+            *since + KEPT
+        };
+        tokio::time::sleep_until(next).await;
+    }
+}
+
 /// A query of a database.
 #[derive(Debug)]
 pub struct PostgresSource {
@@ -94,12 +219,12 @@ pub struct PostgresSource {
     parameters: Vec<Parameter>,
     form: SqlForm,
     longest: Duration,
-    places: Arc<Semaphore>,
+    pool: PostgresPool,
 }
 
 impl PostgresSource {
     /// The rows of `query` in the database that `connection` names (`postgres://…`). A statement may take `longest`; each read
-    /// takes one of `places`, which the sources of one database share, for as long as it lasts.
+    /// takes a connection of `pool`, which the sources of one database share, for as long as it lasts.
     ///
     /// # Errors
     /// The connection or the query cannot be used.
@@ -110,7 +235,7 @@ impl PostgresSource {
         parameters: Vec<Parameter>,
         form: SqlForm,
         longest: Duration,
-        places: Arc<Semaphore>,
+        pool: PostgresPool,
     ) -> Result<Self, SourceError> {
         // The error may repeat the password.
         let mut config: Config = connection
@@ -124,7 +249,7 @@ impl PostgresSource {
             }
         }
         let query = query.trim().trim_end_matches(';').to_owned();
-        Ok(Self { config, tls, query, parameters, form, longest, places })
+        Ok(Self { config, tls, query, parameters, form, longest, pool })
     }
 
     fn bind(&self, asked: &[(String, String)]) -> Result<Vec<Bound>, SourceError> {
@@ -137,7 +262,22 @@ impl PostgresSource {
         self.parameters.iter().map(given).collect()
     }
 
-    async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), SourceError> {
+    /// A connection that is as if it were new.
+    async fn connect(&self) -> Result<Connection, SourceError> {
+        let place = self.pool.place().await?;
+        let setup = format!(
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET default_transaction_read_only = on; \
+             SET statement_timeout = {}; SET TimeZone = 'UTC'",
+            self.longest.as_millis()
+        );
+        let clear = format!("DISCARD ALL; {setup}");
+        while let Some(kept) = self.pool.kept() {
+            // The database may have ended it meanwhile.
+            let cleared = tokio::time::timeout(CONNECT, kept.client.batch_execute(&clear));
+            if let Ok(Ok(())) = cleared.await {
+                return Ok(Connection { open: reads_only(kept).await?, place });
+            }
+        }
         let connecting = self.config.connect(MakeRustlsConnect::new(self.tls.clone()));
         let connected = tokio::time::timeout(CONNECT, connecting).await;
         let connected =
@@ -148,21 +288,21 @@ impl PostgresSource {
                 tracing::warn!(%error, "a connection to a database ended");
             }
         }));
-        let setup = format!(
-            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET default_transaction_read_only = on; \
-             SET statement_timeout = {}; SET TimeZone = 'UTC'",
-            self.longest.as_millis()
-        );
         client.batch_execute(&setup).await.map_err(|error| failed(&error))?;
-        let role = client.query_one("SELECT current_setting('is_superuser') = 'on'", &[]).await;
-        if role.map_err(|error| failed(&error))?.get::<_, bool>(0) {
-            return Err(SourceError::Address(
-                "the database is reached as a superuser; make a role that may only read what is shared"
-                    .to_owned(),
-            ));
-        }
-        Ok((client, driver))
+        Ok(Connection { open: reads_only(Open { client, _driver: driver }).await?, place })
     }
+}
+
+/// Who could do more than read is not used.
+async fn reads_only(open: Open) -> Result<Open, SourceError> {
+    let role = open.client.query_one("SELECT current_setting('is_superuser') = 'on'", &[]).await;
+    if role.map_err(|error| failed(&error))?.get::<_, bool>(0) {
+        return Err(SourceError::Address(
+            "the database is reached as a superuser; make a role that may only read what is shared"
+                .to_owned(),
+        ));
+    }
+    Ok(open)
 }
 
 /// Without the text of the query: readers do not see it.
@@ -195,12 +335,8 @@ impl Source for PostgresSource {
             let bound = self.bind(&request.query)?;
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.form.view().media_type()));
-            let place = tokio::time::timeout(WAIT, Arc::clone(&self.places).acquire_owned()).await;
-            let place = place.ok().and_then(Result::ok).ok_or(SourceError::Busy {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                retry_after: Some(AGAIN),
-            })?;
-            let (client, driver) = self.connect().await?;
+            let connection = self.connect().await?;
+            let client = &connection.open.client;
             let query = format!("SELECT row_to_json(shared)::text FROM ({}) AS shared", self.query);
             let statement = client.prepare(&query).await.map_err(|error| failed(&error))?;
             if statement.params().len() != bound.len() {
@@ -226,8 +362,8 @@ impl Source for PostgresSource {
                 // A query that fails before its first row has given nothing: that is said in place of data.
                 let first = rows.next().await.transpose().map_err(|error| failed_with(&error, asked))?;
                 let ended = first.is_none().then_some(None);
-                let lines = Lines { rows, first, ended, _client: client, _driver: driver, _place: place }
-                    .boxed_unsync();
+                let at_its_end = Some((self.pool.clone(), connection));
+                let lines = Lines { rows, first, ended, at_its_end }.boxed_unsync();
                 match self.form {
                     SqlForm::JsonLines => lines,
                     form => in_form(lines, form.view()),
@@ -243,16 +379,14 @@ fn in_form(lines: Body, to: View) -> Body {
     pipe(lines, laid, Arc::default())
 }
 
-/// Rows as lines; the connection is held as long.
+/// Rows as lines; the connection is held as long, and kept for another read if it came to its end.
 struct Lines {
     rows: Pin<Box<RowStream>>,
     /// Read already.
     first: Option<Row>,
     /// How it ended, to be told once what was read is handed on.
     ended: Option<Option<SourceError>>,
-    _client: Client,
-    _driver: AbortOnDropHandle<()>,
-    _place: OwnedSemaphorePermit,
+    at_its_end: Option<(PostgresPool, Connection)>,
 }
 
 impl http_body::Body for Lines {
@@ -272,6 +406,9 @@ impl http_body::Body for Lines {
                 None => {}
                 Some(None) => {
                     self.ended = Some(None);
+                    if let Some((pool, connection)) = self.at_its_end.take() {
+                        pool.keep(connection);
+                    }
                     return Poll::Ready(None);
                 }
                 Some(Some(error)) => {

@@ -36,6 +36,27 @@ fn malformed(reason: impl Into<String>) -> EngineError {
     EngineError::refused(RefusalKind::Malformed, reason)
 }
 
+/// The parts of a period's measurements that a party has stated.
+#[derive(Debug, Default)]
+struct Parts {
+    expected: Option<u32>,
+    parts: HashMap<u32, Vec<Measured>>,
+}
+
+impl Parts {
+    fn add(&mut self, part: MeasuredPart) {
+        self.expected = Some(part.parts);
+        self.parts.entry(part.part).or_insert(part.measured);
+    }
+
+    /// All of them; `None` where some are missing.
+    fn whole(self) -> Option<Vec<Measured>> {
+        let have = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+        self.expected.filter(|expected| have >= *expected)?;
+        Some(self.parts.into_values().flatten().collect())
+    }
+}
+
 impl Engine {
     /// A period is over: what was measured is stated.
     pub(in crate::engine) async fn period_is_over(
@@ -138,33 +159,6 @@ impl Engine {
         self.compute(record, number, false).await
     }
 
-    /// The parts of a period's measurements that a party has stated; `None` where some are missing.
-    fn stated_measured(
-        &self,
-        statements: &[StatementRecord],
-        by: &str,
-        number: u64,
-        not_before: Timestamp,
-    ) -> Result<Option<Vec<Measured>>, EngineError> {
-        let mut parts: HashMap<u32, Vec<Measured>> = HashMap::new();
-        let mut expected = None;
-        let of_party = statements.iter().filter(|one| one.kind == notice::MEASURED && one.by == by);
-        // Nothing is stated before the period is over: what came earlier need not be opened.
-        for one in of_party.filter(|one| one.recorded_at >= not_before) {
-            let part: MeasuredPart = match serde_json::from_value(self.stated(one)?) {
-                Ok(part) => part,
-                Err(_) => continue,
-            };
-            if part.period == number {
-                expected = Some(part.parts);
-                parts.entry(part.part).or_insert(part.measured);
-            }
-        }
-        let complete =
-            expected.is_some_and(|expected| u32::try_from(parts.len()).is_ok_and(|have| have >= expected));
-        Ok(complete.then(|| parts.into_values().flatten().collect()))
-    }
-
     /// Computes a period once both have stated what they measured; or from what this node has, where the other party's
     /// time is `over`.
     async fn compute(
@@ -183,12 +177,24 @@ impl Engine {
         if !matches!(period.state, PeriodState::Waiting | PeriodState::OneSided) {
             return Ok(());
         }
-        let statements = self.statements(&agreement)?;
         let (_, end) = promise.levels.bounds(promise.since, number).unwrap_or_default();
         let skew = SignedDuration::from_secs(promise.levels.clock_skew);
         let not_before = end.checked_sub(skew).unwrap_or(Timestamp::MIN);
-        let ours = self.stated_measured(&statements, self.did(), number, not_before)?.unwrap_or_default();
-        let theirs = self.stated_measured(&statements, &record.peer, number, not_before)?;
+        let (mut ours, mut theirs) = (Parts::default(), Parts::default());
+        self.each_statement(&agreement, |one| {
+            // Nothing is stated before the period is over: what came earlier need not be opened.
+            if one.kind == notice::MEASURED && one.recorded_at >= not_before {
+                let parts = if one.by == self.did() { &mut ours } else { &mut theirs };
+                if let Ok(part) = serde_json::from_value::<MeasuredPart>(self.stated(&one)?)
+                    && part.period == number
+                {
+                    parts.add(part);
+                }
+            }
+            Ok(())
+        })?;
+        let ours = ours.whole().unwrap_or_default();
+        let theirs = theirs.whole();
         let alone = theirs.is_none();
         if alone && (!over || period.state == PeriodState::OneSided) {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Consents: given and withdrawn by operators on behalf of persons; recipients are told what they must delete.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -24,7 +24,8 @@ use crate::engine::statements::Made;
 use crate::engine::{Engine, EngineError, TokenUse};
 use crate::http::PERSONAL_PATH;
 use crate::tables::{
-    self, AgreementRecord, ConsentRecord, Event, PersonRecord, StatementRecord, Told, UntoldRecord, prefix,
+    self, AgreementRecord, ConsentRecord, Event, Page, PersonRecord, StatementRecord, Told, UntoldRecord,
+    prefix,
 };
 
 /// Longest statement of an operator, in bytes.
@@ -540,28 +541,59 @@ impl Engine {
         Ok((StatementRecord { answers: Some(deletion.notice), ..kept }, text))
     }
 
-    /// What others want deleted here: each notice with what it is about, and whether it was confirmed.
+    /// What is to be deleted, here and at others, under one agreement or all: each notice with what it is about, and whether it
+    /// was confirmed.
     ///
     /// # Errors
     /// The store failed.
-    pub fn deletions(&self) -> Result<Vec<Json>, EngineError> {
-        let all: Vec<StatementRecord> = tables::all(&self.store, prefix::STATEMENT)?;
-        let answered: HashMap<_, _> =
-            all.iter().filter_map(|one| Some((one.answers.clone()?, one))).collect();
-        let notices = all.iter().filter(|one| one.kind == notice::WITHDRAWAL);
-        notices
-            .map(|one| {
-                let ours = one.by != self.did();
-                let confirmed = answered.get(&one.id);
-                // Whose rows they are is shown to who must delete them, until that is done.
-                let about = if ours && confirmed.is_none() { self.stated(one)? } else { Json::Null };
-                Ok(json!({
-                    "notice": one.id, "agreement": one.agreement, "by": one.by, "at": one.recorded_at, "due": one.due,
-                    "ours": ours, "told": one.told, "confirmed": confirmed.map(|one| one.recorded_at),
-                    "confirmationTold": confirmed.map(|one| &one.told), "about": about,
-                }))
-            })
-            .collect()
+    pub fn deletions(
+        &self,
+        agreement: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Json>, EngineError> {
+        let under = agreement
+            .map_or_else(|| prefix::STATEMENT.to_owned(), |one| tables::within(prefix::STATEMENT, one));
+        let notice = |one: StatementRecord| {
+            let is_notice = one.kind == notice::WITHDRAWAL;
+            // The text is read again where it is shown.
+            Ok::<_, EngineError>(is_notice.then_some(StatementRecord { sealed: String::new(), ..one }))
+        };
+        let found = Page::of(&self.store, (prefix::STATEMENT, &under), after, limit, notice)?;
+        let mut confirmed = HashMap::new();
+        for agreement in found.items.iter().map(|one| one.agreement.as_str()).collect::<BTreeSet<_>>() {
+            let here: HashSet<_> = found
+                .items
+                .iter()
+                .filter(|one| one.agreement == agreement)
+                .map(|one| one.id.as_str())
+                .collect();
+            self.each_statement(agreement, |one| {
+                if let Some(notice) = one.answers.filter(|notice| here.contains(notice.as_str())) {
+                    confirmed.insert(notice, (one.recorded_at, one.told));
+                }
+                Ok(())
+            })?;
+        }
+        let shown = |one: &StatementRecord| {
+            let ours = one.by != self.did();
+            let confirmed = confirmed.get(&one.id);
+            // Whose rows they are is shown to who must delete them, until that is done.
+            let about = if ours && confirmed.is_none() {
+                let key = tables::statement(&one.agreement, &one.id);
+                let whole = tables::load::<StatementRecord>(&self.store, &key)?;
+                whole.map_or(Ok(Json::Null), |(whole, _)| self.stated(&whole))?
+            } else {
+                Json::Null
+            };
+            Ok(json!({
+                "notice": one.id, "agreement": one.agreement, "by": one.by, "at": one.recorded_at, "due": one.due,
+                "ours": ours, "told": one.told, "confirmed": confirmed.map(|(at, _)| at),
+                "confirmationTold": confirmed.map(|(_, told)| told), "about": about,
+            }))
+        };
+        let items = found.items.iter().map(shown).collect::<Result<_, EngineError>>()?;
+        Ok(Page { items, next: found.next })
     }
 
     /// Confirms that what a notice asked for was deleted; the provider is told.
@@ -575,15 +607,20 @@ impl Engine {
         words: &str,
     ) -> Result<(), EngineError> {
         let (record, _) = self.load_agreement(agreement)?;
-        let all = self.statements(agreement)?;
-        let asked =
-            all.iter().find(|one| one.id == id && one.kind == notice::WITHDRAWAL && one.by == record.peer);
-        if asked.is_none() {
+        let key = tables::statement(agreement, id);
+        let asked = tables::load::<StatementRecord>(&self.store, &key)?.map(|(asked, _)| asked);
+        if !asked.is_some_and(|asked| asked.kind == notice::WITHDRAWAL && asked.by == record.peer) {
             return Err(EngineError::NotFound { kind: "notice", id: id.to_owned() });
         }
-        let sent = all.iter().find(|one| one.answers.as_deref() == Some(id));
-        if let Some(sent) = sent.filter(|sent| !matches!(sent.told, Told::Not(_))) {
-            let reason = format!("the deletion was confirmed on {} already", sent.at);
+        let mut sent = None;
+        self.each_statement(agreement, |one| {
+            if one.answers.as_deref() == Some(id) && !matches!(one.told, Told::Not(_)) {
+                sent = Some(one.at);
+            }
+            Ok(())
+        })?;
+        if let Some(at) = sent {
+            let reason = format!("the deletion was confirmed on {at} already");
             return Err(EngineError::refused(RefusalKind::IllegalTransition, reason));
         }
         if words.is_empty() || words.len() > notice::MAX_WORDS {

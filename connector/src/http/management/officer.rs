@@ -19,6 +19,8 @@ use crate::http::sessions::hand_over;
 
 /// The session's cookie.
 const COOKIE: &str = "concordat-officer";
+/// Most lines of a table of the page; the command line shows all.
+const SHOWN: usize = 500;
 const STYLE_AT: &str = "/officer/style.css";
 
 pub(super) fn routes() -> Router<Arc<Management>> {
@@ -82,7 +84,8 @@ fn body(management: &Management) -> Result<maud::Markup, EngineError> {
     let engine = &management.faces.engine;
     let text = |one: &Value, name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let deletions: Vec<_> = engine
-        .deletions()?
+        .deletions(None, None, SHOWN)?
+        .items
         .iter()
         .map(|one| {
             let who = if one.get("ours") == Some(&Value::Bool(true)) { "this node" } else { "the consumer" };
@@ -96,7 +99,8 @@ fn body(management: &Management) -> Result<maud::Markup, EngineError> {
         })
         .collect();
     let accesses: Vec<_> = engine
-        .accesses(None, None)?
+        .accesses(None, None, None, SHOWN)?
+        .items
         .iter()
         .map(|one| {
             let outcome = one.outcome.as_ref().map(|outcome| outcome.response.clone()).unwrap_or_default();

@@ -7,13 +7,14 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::paging::{Paging, paged};
 use super::{Management, Shared, answer, read, respond};
 use crate::clock;
-use crate::tables::ConsentRecord;
+use crate::tables::{ConsentRecord, Page, StatementRecord};
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
@@ -85,28 +86,34 @@ struct Which {
     service: Option<String>,
 }
 
-async fn accesses(State(management): Shared, Query(which): Query<Which>) -> Response {
-    answer(management.faces.engine.accesses(which.operator.as_deref(), which.service.as_deref()))
+async fn accesses(
+    State(management): Shared,
+    uri: Uri,
+    Query(which): Query<Which>,
+    Query(paging): Query<Paging>,
+) -> Response {
+    let (operator, service) = (which.operator.as_deref(), which.service.as_deref());
+    let found = management.faces.engine.accesses(operator, service, paging.after(), paging.limit());
+    paged(&uri, found)
 }
 
 async fn contract_token(State(management): Shared, Path(id): Path<String>) -> Response {
     answer(management.faces.engine.contract_token(&id).map(|token| json!({"contract_token": token})))
 }
 
-async fn deletions(State(management): Shared) -> Response {
-    answer(management.faces.engine.deletions())
+async fn deletions(State(management): Shared, uri: Uri, Query(paging): Query<Paging>) -> Response {
+    paged(&uri, management.faces.engine.deletions(None, paging.after(), paging.limit()))
 }
 
-async fn statements(State(management): Shared, Path(id): Path<String>) -> Response {
-    let engine = &management.faces.engine;
-    let shown = engine.statements(&id).and_then(|all| {
-        let one = |record| {
-            let text = engine.statement_text(record)?;
-            Ok(json!({"record": record, "statement": text}))
-        };
-        all.iter().map(one).collect::<Result<Vec<_>, _>>()
-    });
-    answer(shown)
+async fn statements(
+    State(management): Shared,
+    uri: Uri,
+    Path(id): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Response {
+    let found = management.faces.engine.statements(&id, paging.after(), paging.limit());
+    let shown = |(record, text): &(StatementRecord, String)| json!({"record": record, "statement": text});
+    paged(&uri, found.map(|page| Page { items: page.items.iter().map(shown).collect(), next: page.next }))
 }
 
 /// That something was deleted.

@@ -102,11 +102,8 @@ fn check_protocol(protocol: Option<&str>) -> Result<(), EngineError> {
 async fn negotiations(State(management): Shared, body: Body) -> Response {
     let result = async {
         let query: Query = read(body).await?;
-        let found = query.run::<NegotiationRecord>(
-            &management.faces.engine,
-            prefix::NEGOTIATION,
-            views::negotiation,
-        )?;
+        let show = |record: &NegotiationRecord| Some(views::negotiation(record));
+        let found = query.run(&management.faces.engine, prefix::NEGOTIATION, show)?;
         Ok(ok(&Value::Array(found)))
     };
     respond(result.await)
@@ -277,7 +274,7 @@ async fn agreements(State(management): Shared, body: Body) -> Response {
         let show = |record: &AgreementRecord| {
             let id = record.agreement.id();
             // The usage stands in a record of its own; without one nothing was read yet.
-            engine.agreement(id.as_str()).map_or(Value::Null, |standing| views::agreement(&standing))
+            Some(views::agreement(&engine.agreement(id.as_str()).ok()?))
         };
         Ok(ok(&Value::Array(query.run(engine, prefix::AGREEMENT, show)?)))
     };
@@ -340,8 +337,8 @@ async fn start(State(management): Shared, body: Body) -> Response {
 async fn transfers(State(management): Shared, body: Body) -> Response {
     let result = async {
         let query: Query = read(body).await?;
-        let found =
-            query.run::<TransferRecord>(&management.faces.engine, prefix::TRANSFER, views::transfer)?;
+        let show = |record: &TransferRecord| Some(views::transfer(record));
+        let found = query.run(&management.faces.engine, prefix::TRANSFER, show)?;
         Ok(ok(&Value::Array(found)))
     };
     respond(result.await)
@@ -388,16 +385,15 @@ async fn data_references(State(management): Shared, body: Body) -> Response {
         let entry = |record: &TransferRecord| {
             let transfer = &record.transfer;
             if transfer.role != Role::Consumer || !transfer.is_open() || transfer.data_address.is_none() {
-                return Value::Null;
+                return None;
             }
-            json!({
+            Some(json!({
                 "@context": [views::CONTEXT], "@type": "EndpointDataReferenceEntry", "@id": transfer.pid(),
                 "transferProcessId": transfer.pid(), "agreementId": transfer.agreement, "assetId": transfer.dataset,
                 "providerId": transfer.peer, "createdAt": transfer.progress.created.as_millisecond(),
-            })
+            }))
         };
-        let found = query.run(engine, prefix::TRANSFER, entry)?;
-        Ok(ok(&Value::Array(found.into_iter().filter(|one| !one.is_null()).collect())))
+        Ok(ok(&Value::Array(query.run(engine, prefix::TRANSFER, entry)?)))
     };
     respond(result.await)
 }

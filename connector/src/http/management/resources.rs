@@ -113,7 +113,8 @@ async fn remove<T: Managed>(State(management): Shared, Path(id): Path<String>) -
 async fn query<T: Managed>(State(management): Shared, body: Body) -> Response {
     let result = async {
         let query: Query = read(body).await?;
-        let found = query.run(&management.faces.engine, T::PREFIX, |record: &T| views::managed(record))?;
+        let show = |record: &T| Some(views::managed(record));
+        let found = query.run(&management.faces.engine, T::PREFIX, show)?;
         Ok(json_answer(StatusCode::OK, &Value::Array(found)))
     };
     respond(result.await)

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::malformed;
 use crate::clock;
 use crate::engine::{Engine, EngineError, Managed, Standing};
-use crate::tables::{self, NegotiationRecord, TransferRecord};
+use crate::tables::{self, NegotiationRecord, Page, TransferRecord};
 
 /// The context of every document of this API.
 pub(super) const CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
@@ -19,6 +19,8 @@ pub(super) const CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
 pub(super) const PROTOCOL: &str = "dataspace-protocol-http:2025-1";
 /// `profile` of every process.
 const PROFILE: &str = "dsp-2025-1";
+/// Characters of a text by which it is sorted.
+const MAX_SORTED: usize = 256;
 /// Most records one query returns.
 const MAX_LIMIT: usize = 1000;
 
@@ -165,35 +167,48 @@ enum Order {
 }
 
 impl Query {
-    /// The records under `prefix` that match, as shown by `view`, sorted and cut to the page.
+    /// The records under `prefix` that match, as shown by `view`, sorted and cut to the page; those for which it has nothing to
+    /// show are none. However many there are, only their keys and what they are sorted by are in memory together.
     pub(super) fn run<T: DeserializeOwned>(
         &self,
         engine: &Engine,
         prefix: &str,
-        view: impl Fn(&T) -> Value,
+        view: impl Fn(&T) -> Option<Value>,
     ) -> Result<Vec<Value>, EngineError> {
         if self.limit == 0 || self.limit > MAX_LIMIT {
             return Err(malformed(format!("limit: must be 1 to {MAX_LIMIT}")));
         }
-        let mut found = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = tables::list::<T>(engine.store(), prefix, after.as_deref(), 1000)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            found.extend(page.iter().map(|(_, record)| view(record)).filter(|shown| self.matches(shown)));
-            let unsorted = self.sort_field.is_none() && self.sort_order == Order::Asc;
-            if unsorted && found.len() >= self.offset.saturating_add(self.limit) {
-                break;
-            }
+        let shown = |record: &T| view(record).filter(|shown| self.matches(shown));
+        let store = engine.store();
+        if self.sort_field.is_none() && self.sort_order == Order::Asc {
+            let mut passed = 0;
+            let page = Page::of(store, (prefix, prefix), None, self.limit, |record: T| {
+                let shown = shown(&record);
+                passed += usize::from(shown.is_some());
+                Ok::<_, EngineError>(shown.filter(|_| passed > self.offset))
+            })?;
+            return Ok(page.items);
         }
-        if let Some(field) = &self.sort_field {
-            found.sort_by(|a, b| compare(look_up(a, field).as_ref(), look_up(b, field).as_ref()));
-        }
+        let mut found: Vec<(Option<Value>, String)> = Vec::new();
+        tables::each(store, prefix, |key, record: T| {
+            found.extend(shown(&record).map(|shown| (self.sorted_by(&shown), key)));
+            Ok::<_, EngineError>(())
+        })?;
+        found.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
         if self.sort_order == Order::Desc {
             found.reverse();
         }
-        Ok(found.into_iter().skip(self.offset).take(self.limit).collect())
+        let page = found.into_iter().skip(self.offset).take(self.limit);
+        // What has gone meanwhile is left out.
+        let read = |key: String| Ok(tables::load::<T>(store, &key)?.and_then(|(record, _)| view(&record)));
+        page.filter_map(|(_, key)| read(key).transpose()).collect()
+    }
+
+    fn sorted_by(&self, shown: &Value) -> Option<Value> {
+        Some(match look_up(shown, self.sort_field.as_deref()?)? {
+            Value::String(text) => Value::String(text.chars().take(MAX_SORTED).collect()),
+            other => other,
+        })
     }
 
     fn matches(&self, shown: &Value) -> bool {
