@@ -13,6 +13,7 @@ mod dataplane;
 mod deliveries;
 mod demo;
 mod documents;
+mod edc;
 mod faults;
 mod federation;
 mod feed;

@@ -21,6 +21,7 @@ pub struct World {
     pub folder: tempfile::TempDir,
     /// The program that its nodes run: this one, or one of another release.
     pub program: String,
+    is_older: bool,
 }
 
 /// Where a node listens, and where it is reached.
@@ -39,14 +40,16 @@ impl Ports {
 }
 
 impl World {
+    /// A world whose nodes run the program under test: what cargo built, or `CONCORDAT_UNDER_TEST`, such as a release build.
     pub fn new() -> Self {
-        Self::of(PROGRAM)
+        let program = std::env::var("CONCORDAT_UNDER_TEST").unwrap_or_else(|_| PROGRAM.to_owned());
+        Self { is_older: false, ..Self::of(&program) }
     }
 
-    /// A world whose nodes run `program`.
+    /// A world whose nodes run `program`, of an older release.
     pub fn of(program: &str) -> Self {
         connector::tls::install_provider();
-        Self { folder: tempfile::tempdir().unwrap(), program: program.to_owned() }
+        Self { folder: tempfile::tempdir().unwrap(), program: program.to_owned(), is_older: true }
     }
 
     /// Makes a node with further arguments of `init`, and starts it.
@@ -68,7 +71,7 @@ impl World {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        if self.program == PROGRAM {
+        if !self.is_older {
             // Whatever a test puts beside its nodes may be shared.
             let beside = self.folder.path().display();
             let allowed = format!(

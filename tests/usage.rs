@@ -613,7 +613,10 @@ async fn a_thousand_streams_under_fifty_agreements_that_end_in_one_instant_are_c
             "1,000 streams under 50 agreements were cut {took:#} after their end; 1,000 plain connections: {plain:#}"
         );
         // Others share the machine: the best of the rounds counts.
-        if took <= SignedDuration::from_millis(100).max(plain * 10) {
+        // An unoptimised build takes a multiple of what a release does, which must keep to the promise itself.
+        let slow =
+            if std::env::var("CONCORDAT_UNDER_TEST").is_ok() { SignedDuration::ZERO } else { plain * 10 };
+        if took <= SignedDuration::from_millis(100).max(slow) {
             return;
         }
     }

@@ -24,7 +24,7 @@ mod vocabulary;
 
 pub use description::{Description, Form, NamedForm, Split};
 pub use error::CatalogError;
-pub use filter::Filter;
+pub use filter::{Filter, Window};
 pub use inventory::Inventory;
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
 pub use offer::Offer;

@@ -33,6 +33,8 @@ pub enum Cursor {
     After(String),
     /// With the page that ends before the dataset with this id.
     Before(String),
+    /// Behind so many, as whoever counts asks for it.
+    Skip(usize),
     /// At the beginning.
     Start,
 }
@@ -99,6 +101,7 @@ impl<'a> View<'a> {
             ids.sort_unstable();
             let (begin, end) = match cursor {
                 Cursor::Start => (0, ids.len()),
+                Cursor::Skip(passed) => (ids.len().min(*passed), ids.len()),
                 Cursor::After(last) => (ids.partition_point(|id| id.as_ref() <= last.as_str()), ids.len()),
                 Cursor::Before(first) => (0, ids.partition_point(|id| id.as_ref() < first.as_str())),
             };
@@ -107,6 +110,11 @@ impl<'a> View<'a> {
         let fitting = |(id, place): (&'a Arc<str>, &u32)| fits.contains(*place).then_some(id);
         match cursor {
             Cursor::Start => cut(places.by_id.iter().filter_map(fitting), cursor, most, total),
+            Cursor::Skip(passed) => {
+                let behind = places.by_id.iter().filter_map(fitting).skip(*passed);
+                let these: Vec<_> = behind.take(most.saturating_add(1)).collect();
+                cut(these.into_iter(), cursor, most, total)
+            }
             Cursor::After(last) => {
                 let range = places.by_id.range::<str, _>((Bound::Excluded(last.as_str()), Bound::Unbounded));
                 cut(range.filter_map(fitting), cursor, most, total)
@@ -199,7 +207,7 @@ fn cut<'a>(
     let before = ids.first().map(|id| Cursor::Before(id.to_string()));
     let after = ids.last().map(|id| Cursor::After(id.to_string()));
     let (previous, next) = match cursor {
-        Cursor::Start => (None, after.filter(|_| more)),
+        Cursor::Skip(_) | Cursor::Start => (None, after.filter(|_| more)),
         Cursor::After(_) => (before, after.filter(|_| more)),
         Cursor::Before(_) => (before.filter(|_| more), after),
     };

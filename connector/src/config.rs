@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, typed; unknown keys are refused with the nearest known one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,12 @@ pub struct Config {
     /// What makes an agreement binding.
     #[serde(default)]
     pub agreements: Agreements,
+    /// How far this node meets peers that bend the standards.
+    #[serde(default)]
+    pub interoperability: Interoperability,
+    /// What is special about single participants, by DID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: BTreeMap<String, PeerSettings>,
     /// What policies are read with.
     #[serde(default)]
     pub policy: Policy,
@@ -215,6 +222,63 @@ pub enum Signatures {
     /// Both signatures.
     #[default]
     Required,
+}
+
+/// `[interoperability]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Interoperability {
+    /// For whom checks may be loosened.
+    pub loosen: Loosen,
+}
+
+/// For whom a check may be loosened that a peer does not pass as it is: keys without a declared use, agreements without its
+/// signature.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loosen {
+    /// For participants under `[peers]` whose lines say so.
+    #[default]
+    Listed,
+    /// For nobody, whatever stands under `[peers]`.
+    Never,
+    /// Also for whoever is recognised as Eclipse EDC.
+    Recognised,
+}
+
+/// `[peers."DID"]`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerSettings {
+    /// What it speaks, whatever it is recognised as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<PeerProfile>,
+    /// What makes an agreement with it binding, in place of `agreements.signatures`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Signatures>,
+    /// Whether a key counts of which its DID document does not say what it is for, where it says so of no key.
+    pub undeclared_keys: bool,
+}
+
+/// What a peer speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerProfile {
+    /// The Dataspace Protocol as it is written.
+    Dsp,
+    /// The same as Eclipse EDC speaks it.
+    Edc,
+}
+
+impl PeerProfile {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dsp => "dsp",
+            Self::Edc => "edc",
+        }
+    }
 }
 
 /// `[policy]`
@@ -743,6 +807,14 @@ impl Config {
                 "management.listen must be a loopback address unless management.tls.client_roots makes callers show a \
                  certificate: whoever reaches it and has the key acts for you"
             );
+        }
+        for (did, peer) in &self.peers {
+            if trust::did::document_url(did).is_err() {
+                bail!("[peers]: `{did}` is no DID that this node can find");
+            }
+            if peer.signatures == Some(Signatures::None) {
+                bail!("peers.\"{did}\".signatures must be \"required\" or \"accept-peer-token\"");
+            }
         }
         match &self.closed_test_network {
             None if self.agreements.signatures == Signatures::None => {

@@ -108,14 +108,13 @@ pub use self::statements::StatementMessage;
 use self::tickets::Operators;
 use self::transfers::Pushes;
 pub use self::uses::InUse;
-use crate::config::{
-    Authority, Config, Dialect, Federation as FederationSettings, Mim4, Signatures, TrustedIssuer,
-};
+use crate::config::{Authority, Config, Dialect, Federation as FederationSettings, Mim4, TrustedIssuer};
 use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::locks::Locks;
 use crate::network::{Guard, PeerClient};
 use crate::outbox::Outbox;
+use crate::peer_rules::PeerRules;
 use crate::resolver::Resolver;
 use crate::search::{SearchError, SearchIndex};
 use crate::streams::Streams;
@@ -219,7 +218,7 @@ pub struct Engine {
     max_duty_statements: u32,
     locks: Locks,
     /// What makes an agreement binding here.
-    signatures: Signatures,
+    rules: Arc<PeerRules>,
     own_address: String,
     public_address: String,
     /// Address of the public catalogue.
@@ -298,6 +297,8 @@ pub struct Parts {
     pub identity: Arc<Identity>,
     /// Who others are.
     pub resolver: Arc<Resolver>,
+    /// What single peers speak, and what is loosened for them.
+    pub rules: Arc<PeerRules>,
     /// The way to peers.
     pub client: PeerClient,
     /// What it refuses to reach.
@@ -334,6 +335,7 @@ impl Engine {
             store: parts.store,
             identity: parts.identity,
             resolver: parts.resolver,
+            rules: parts.rules,
             client: parts.client,
             guard: parts.guard,
             outbox: parts.outbox,
@@ -345,7 +347,6 @@ impl Engine {
             streams: Arc::default(),
             used_tokens,
             locks: Locks::default(),
-            signatures: config.agreements.signatures,
             own_address: config.dsp_address(),
             public_address: config.reached_at().to_owned(),
             open_address: format!("{}{}", config.reached_at(), crate::http::OPEN_PATH),
@@ -394,6 +395,7 @@ impl Engine {
         };
         engine.load_catalog()?;
         engine.count_processes()?;
+        engine.load_profiles()?;
         engine.load_ledger()?;
         engine.load_rulebooks()?;
         engine.refresh_scopes()?;
@@ -441,6 +443,12 @@ impl Engine {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.own_address
+    }
+
+    /// What single peers speak, and what is loosened for them.
+    #[must_use]
+    pub fn rules(&self) -> &PeerRules {
+        &self.rules
     }
 
     /// This node's identity.

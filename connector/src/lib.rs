@@ -15,6 +15,7 @@ mod locks;
 pub mod network;
 pub mod node;
 pub mod outbox;
+pub mod peer_rules;
 mod probing;
 mod pushing;
 mod reading;

@@ -18,6 +18,7 @@ use crate::http::{self, Authentication, Faces};
 use crate::identity::Identity;
 use crate::network::{self, Guard};
 use crate::outbox::Outbox;
+use crate::peer_rules::PeerRules;
 use crate::resolver::Resolver;
 use crate::search::SearchIndex;
 use crate::sources::Sources;
@@ -82,11 +83,13 @@ impl Node {
         let guard = if config.closed_test_network.is_some() { guard.with_plain() } else { guard };
         let client = network::PeerClient::new(&guard, certificates.client())?;
         let upstream = network::upstream_client(certificates.client())?;
+        let rules = Arc::new(PeerRules::new(config));
         let resolver = Arc::new(Resolver::new(
             client.clone(),
             Arc::clone(&identity),
             config.closed_test_network.is_some(),
             config.credentials.dialect,
+            Arc::clone(&rules),
             Duration::from_secs(config.limits.resolver_seconds.into()),
         ));
         let stop = CancellationToken::new();
@@ -101,6 +104,7 @@ impl Node {
             store,
             identity,
             resolver,
+            rules,
             client,
             guard,
             outbox: outbox.clone(),

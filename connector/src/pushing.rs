@@ -79,7 +79,7 @@ const NOT_CREDENTIALS: [&str; 6] =
 /// It is no address that this node pushes to; says why.
 pub fn check(guard: &Guard, destination: Option<&DataAddress>) -> Result<(), String> {
     let destination = destination.ok_or("/dataAddress: data is pushed to an address, and there is none")?;
-    let endpoint = destination.endpoint.as_deref().ok_or("/dataAddress/endpoint: there is none")?;
+    let endpoint = destination.address().ok_or("/dataAddress/endpoint: there is none")?;
     let mut url = Some(endpoint);
     if let Some(store) = STORES.iter().find(|store| store.scheme == scheme(endpoint)) {
         let given = |keys: &&[&str]| keys.iter().all(|key| destination.property(key).is_some());
@@ -112,7 +112,7 @@ fn scheme(address: &str) -> &str {
 /// Where the data of a transfer goes.
 fn sink(engine: &Engine, pid: &str, destination: &DataAddress) -> Result<Sink, String> {
     check(engine.guard(), Some(destination))?;
-    let endpoint = destination.endpoint.as_deref().unwrap_or_default();
+    let endpoint = destination.address().unwrap_or_default();
     let url: url::Url =
         endpoint.parse().map_err(|error| format!("`{endpoint}` is not an address: {error}"))?;
     if let Some(store) = STORES.iter().find(|store| store.scheme == url.scheme()) {

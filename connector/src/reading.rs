@@ -185,10 +185,9 @@ fn started(engine: &Engine, id: &str) -> Result<(Transfer, String, String), Unre
         let text = "the data of that transfer is pushed to where it was asked for; nothing is read here";
         return Err(Unread::Conflict(text.to_owned()));
     }
-    let found = transfer
-        .data_address
-        .as_ref()
-        .and_then(|address| Some((address.endpoint.clone()?, address.property("authorization")?.to_owned())));
+    let found = transfer.data_address.as_ref().and_then(|address| {
+        Some((address.address()?.to_owned(), address.property("authorization")?.to_owned()))
+    });
     let Some((endpoint, token)) = found else {
         return Err(Unread::Conflict(
             "the provider's start message names no endpoint with a token".to_owned(),
@@ -197,7 +196,27 @@ fn started(engine: &Engine, id: &str) -> Result<(Transfer, String, String), Unre
     Ok((transfer, endpoint, token))
 }
 
-/// Asks the provider once; an answer that is no data is an error.
+/// How the token of a data address is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TokenForm {
+    Bare,
+    Bearer,
+}
+
+/// Why a provider gives no data, in its own words.
+fn said(body: &[u8]) -> String {
+    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    // The protocol's form; those of EDC's APIs; a plain text.
+    let reason =
+        ["/reason/0", "/0/message", "/errors/0", "/message"].iter().find_map(|at| said.pointer(at)?.as_str());
+    let text = std::str::from_utf8(body)
+        .ok()
+        .map(str::trim)
+        .filter(|text| said.is_null() && !text.is_empty() && text.len() <= 500 && !text.starts_with('<'));
+    reason.or(text).unwrap_or("no reason given").to_owned()
+}
+
+/// Asks the provider once, or twice where it does not take the token in its first form; an answer that is no data is an error.
 async fn ask(
     engine: &Engine,
     id: &str,
@@ -216,8 +235,13 @@ async fn ask(
     if !wanted.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&wanted.query);
     }
-    let request = || {
-        let mut request = engine.client().request(wanted.method.clone(), url.clone()).bearer_auth(&token);
+    let request = |form: TokenForm| {
+        let authorization = match form {
+            TokenForm::Bearer => format!("Bearer {token}"),
+            TokenForm::Bare => token.clone(),
+        };
+        let mut request = engine.client().request(wanted.method.clone(), url.clone());
+        request = request.header(header::AUTHORIZATION, authorization);
         for name in ASKED.iter().chain([&dataplane::WANT_REPR_DIGEST]) {
             if let Some(value) = wanted.headers.get(name) {
                 request = request.header(name, value.clone());
@@ -232,22 +256,32 @@ async fn ask(
         request
     };
     // What changes something is for the reader to ask again.
-    let sent = async {
-        match wanted.method {
-            Method::GET | Method::HEAD => network::send_again(request).await,
-            _ => request().send().await,
+    let send = async |form: TokenForm| {
+        let sent = async {
+            match wanted.method {
+                Method::GET | Method::HEAD => network::send_again(|| request(form)).await,
+                _ => request(form).send().await,
+            }
+        };
+        match tokio::time::timeout(SILENCE, sent).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(problem)) => Err(EngineError::Peer(format!("{endpoint}: {}", describe(&problem)))),
+            Err(_) => Err(EngineError::Peer(format!("{endpoint}: no answer within {} s", SILENCE.as_secs()))),
         }
     };
-    let answer = match tokio::time::timeout(SILENCE, sent).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(problem)) => {
-            return Err(EngineError::Peer(format!("{endpoint}: {}", describe(&problem))).into());
-        }
-        Err(_) => {
-            let text = format!("{endpoint}: no answer within {} s", SILENCE.as_secs());
-            return Err(EngineError::Peer(text).into());
-        }
+    let (usual, other) = match engine.rules().wants_bare_tokens(url.origin().ascii_serialization().as_str()) {
+        true => (TokenForm::Bare, TokenForm::Bearer),
+        false => (TokenForm::Bearer, TokenForm::Bare),
     };
+    let mut answer = send(usual).await?;
+    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status()) {
+        // The data plane of Eclipse EDC says that the token is a bearer's, and takes it bare.
+        let again = send(other).await?;
+        if !again.status().is_client_error() {
+            engine.rules().note_tokens(url.origin().ascii_serialization(), other == TokenForm::Bare);
+            answer = again;
+        }
+    }
     let status = answer.status();
     if status.is_success() || [StatusCode::NOT_MODIFIED, StatusCode::RANGE_NOT_SATISFIABLE].contains(&status)
     {
@@ -255,9 +289,7 @@ async fn ask(
     }
     let retry_after = answer.headers().get(header::RETRY_AFTER).cloned();
     let body = bounded_body(answer, MAX_ERROR).await.unwrap_or_default();
-    let said = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
-    let reason = said.pointer("/reason/0").and_then(serde_json::Value::as_str).unwrap_or("no reason given");
-    Err(Unread::Refused { status, reason: reason.to_owned(), retry_after })
+    Err(Unread::Refused { status, reason: said(&body), retry_after })
 }
 
 /// How what breaks off is taken up again: only what has a length and a strong validator can be.

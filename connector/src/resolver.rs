@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use trust::DidDocument;
 
-use crate::config::Dialect;
+use crate::config::{Dialect, PeerProfile};
 use crate::identity::Identity;
 use crate::network::{self, PeerClient};
+use crate::peer_rules::{PeerRules, is_edcs_document};
 
 /// How long a document is used before it is fetched again.
 const FRESH: Duration = Duration::from_secs(300);
@@ -34,6 +35,7 @@ pub struct Resolver {
     /// In a closed test network documents come by plain HTTP.
     plain: bool,
     dialect: Dialect,
+    rules: Arc<PeerRules>,
     /// Longest fetch.
     longest: Duration,
     cache: Mutex<HashMap<String, Entry>>,
@@ -47,9 +49,10 @@ impl Resolver {
         identity: Arc<Identity>,
         plain: bool,
         dialect: Dialect,
+        rules: Arc<PeerRules>,
         longest: Duration,
     ) -> Self {
-        Self { client, identity, plain, dialect, longest, cache: Mutex::default() }
+        Self { client, identity, plain, dialect, rules, longest, cache: Mutex::default() }
     }
 
     /// The document of `did`. Failures are kept for a few seconds, so that a stranger cannot make this node fetch
@@ -127,11 +130,14 @@ impl Resolver {
             Err(reason) => return failed(reason),
         };
         match protocol::wire::json(&body) {
-            Ok(json) => match (DidDocument::parse(json, did), self.dialect) {
-                (Ok(document), Dialect::Draft) => Ok(Arc::new(document.with_undeclared_keys())),
-                (Ok(document), Dialect::One) => Ok(Arc::new(document)),
-                (Err(error), _) => Err(error.to_string()),
-            },
+            Ok(json) => {
+                let document = DidDocument::parse(json, did).map_err(|error| error.to_string())?;
+                if is_edcs_document(&document) {
+                    self.rules.recognise(did, PeerProfile::Edc);
+                }
+                let loosened = self.dialect == Dialect::Draft || self.rules.undeclared_keys(did);
+                Ok(Arc::new(if loosened { document.with_undeclared_keys() } else { document }))
+            }
             Err(refusal) => failed(refusal.reason),
         }
     }

@@ -102,6 +102,8 @@ pub mod prefix {
     pub const PEER: &str = "peer/";
     /// Our pid for a peer's first message: makes those idempotent.
     pub const PEER_PROCESS: &str = "peer-process/";
+    /// `config::PeerProfile`: as what a participant that this node knows was recognised, by its DID.
+    pub const PEER_PROFILE: &str = "peer-profile/";
     /// [`super::PeriodRecord`], by agreement and number.
     pub const PERIOD: &str = "period/";
     /// [`super::PersonRecord`], by the name in the ledger.

@@ -27,7 +27,7 @@ use crate::fair::Ticket;
 use crate::grant::Grant;
 use crate::live::{self, Framing};
 use crate::rows::{Counted, Form, Pipe, pipe};
-use crate::source::{Body, DataRequest, DataResponse, Source};
+use crate::source::{Body, DataRequest, DataResponse, Source, nothing};
 
 /// Longest wait before the time is looked at again.
 const LONGEST_NAP: Duration = Duration::from_secs(600);
@@ -352,6 +352,15 @@ impl Lines {
     }
 }
 
+/// Closes a source of which nothing more is wanted once whoever was ready before has had a turn: where many are cut at the same
+/// time, all readers are told before connections to sources are closed.
+fn close_later(source: Body) {
+    tokio::spawn(async move {
+        tokio::task::yield_now().await;
+        drop(source);
+    });
+}
+
 struct Guarded {
     lines: Option<Lines>,
     inner: Body,
@@ -379,6 +388,7 @@ impl http_body::Body for Guarded {
         }
         if let Poll::Ready(reason) = this.stop.as_mut().poll(cx) {
             this.metered.cut = Some(reason.clone());
+            close_later(std::mem::replace(&mut this.inner, nothing()));
             return Poll::Ready(Some(Err(StreamError::Cut(reason))));
         }
         if let Some(pause) = &mut this.pause {
@@ -419,7 +429,7 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
             let mut metered = std::mem::take(&mut self.metered);
-            metered.complete |= self.inner.is_end_stream();
+            metered.complete |= metered.cut.is_none() && self.inner.is_end_stream();
             metered.rows = self.lines.map_or_else(|| self.counted.handed_on(), Lines::rows);
             metered.left_out = self.counted.read().saturating_sub(self.counted.handed_on());
             ended(metered);

@@ -14,7 +14,7 @@ mod words;
 
 pub use catalog::{
     AccessService, Catalog, CatalogError, CatalogRequestMessage, DataService, Dataset, DatasetRequestMessage,
-    Distribution,
+    Distribution, UNREADABLE, read_catalog,
 };
 pub use negotiation::{
     ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation,

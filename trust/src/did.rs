@@ -244,6 +244,16 @@ impl DidDocument {
         self
     }
 
+    /// Whether it says of any key what it is for.
+    #[must_use]
+    pub fn declares_uses(&self) -> bool {
+        Relationship::ALL.into_iter().any(|one| !self.uses(one).is_empty())
+    }
+
+    fn uses(&self, relationship: Relationship) -> &[Json] {
+        self.json.get(relationship.name()).and_then(Json::as_array).map_or(&[][..], Vec::as_slice)
+    }
+
     /// Whose it is.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -288,15 +298,14 @@ impl DidDocument {
             },
         };
         let id = id_of(method).ok_or_else(|| refuse("a key of it has no `id`".to_owned()))?;
-        let uses = |relationship: Relationship| {
-            self.json.get(relationship.name()).and_then(Json::as_array).map_or(&[][..], Vec::as_slice)
-        };
         let is_it = |one: &Json| {
             let named = one.as_str().or_else(|| one.get("id").and_then(Json::as_str));
             named.is_some_and(|named| self.absolute(named) == id)
         };
-        let related = uses(relationship).iter().any(is_it)
-            || self.undeclared && Relationship::ALL.into_iter().all(|one| uses(one).is_empty());
+        let related = self.uses(relationship).iter().any(is_it) || self.undeclared && !self.declares_uses();
+        if !related && !self.declares_uses() {
+            return Err(TrustError::UndeclaredKeys(self.id.clone()));
+        }
         if !related {
             return Err(refuse(format!("its key `{id}` is not under `{}`", relationship.name())));
         }

@@ -23,6 +23,9 @@ pub enum TrustError {
         /// Why.
         reason: String,
     },
+    /// A DID document that says of no key what it is for: nothing is known to be signed by it.
+    #[error("the DID document of `{0}` says of no key what it is for")]
+    UndeclaredKeys(String),
     /// A dossier that cannot be read.
     #[error("the dossier cannot be read: {0}")]
     Dossier(String),

@@ -105,6 +105,15 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             shown.push(format!("offered by {} {}", text(one, "participantId"), text(one, catalog::TITLE)));
             shown.push(table(&HEADER, rows(one)));
         }
+        let unreadable =
+            found.get(protocol::wire::UNREADABLE).and_then(Value::as_array).into_iter().flatten();
+        let unreadable: Vec<_> = unreadable.filter_map(Value::as_str).map(plain).collect();
+        if !unreadable.is_empty() {
+            shown.push(format!(
+                "left out, for the provider does not describe them as the protocol asks:\n  {}",
+                unreadable.join("\n  ")
+            ));
+        }
         shown.join("\n")
     });
     Ok(Exit::Success)

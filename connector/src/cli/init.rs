@@ -149,6 +149,8 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         mim4: crate::config::Mim4::default(),
         federation: Federation::default(),
         limits: crate::config::Bounds::default(),
+        interoperability: crate::config::Interoperability::default(),
+        peers: std::collections::BTreeMap::new(),
         gateway: crate::config::Gateway::default(),
         delivery: Delivery::default(),
         sources: crate::config::SourceSettings::default(),

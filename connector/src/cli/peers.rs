@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::api::Api;
-use super::output::{Output, plain, table, text};
+use super::api::{Api, segment};
+use super::output::{Output, fields, plain, table, text};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Events {
@@ -29,12 +29,28 @@ pub(super) struct Peers {
     /// First ask the authorities who the members are, and read the catalogs of all.
     #[arg(long)]
     refresh: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Command {
+    /// One participant: what it speaks, and which checks are loosened for it.
+    Show {
+        /// Its DID.
+        did: String,
+    },
 }
 
 pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     if arguments.refresh {
         api.post_within("/v4/peers/refresh", json!({}), REFRESH).await?;
+    }
+    if let Some(Command::Show { did }) = &arguments.command {
+        let found = api.get(&format!("/v4/peers/{}", segment(did))).await?;
+        output.result(&found, || shown(&found));
+        return Ok(Exit::Success);
     }
     let found = api.get("/v4/peers").await?;
     output.result(&found, || {
@@ -66,6 +82,32 @@ pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> any
         )
     });
     Ok(Exit::Success)
+}
+
+fn shown(found: &Value) -> String {
+    let is = |name: &str| found.get(name) == Some(&json!(true));
+    let profile = match (is("pinned"), text(found, "recognisedAs")) {
+        (true, _) => "as the configuration says",
+        (false, recognised) if recognised.is_empty() => "nothing special was recognised",
+        (false, _) => "recognised by what it sent",
+    };
+    let keys = match is("undeclaredKeys") {
+        true => "count although its DID document does not say what they are for",
+        false => "count for what its DID document says",
+    };
+    let signatures = match text(found, "signatures").as_str() {
+        "required" => "both parties must sign".to_owned(),
+        "accept-peer-token" => "its authenticated message is enough".to_owned(),
+        other => other.to_owned(),
+    };
+    fields(&[
+        ("participant", text(found, "did")),
+        ("address", text(found, "address")),
+        ("last seen", text(found, "lastSeen")),
+        ("speaks", format!("{} ({profile})", text(found, "profile"))),
+        ("agreements", signatures),
+        ("keys", keys.to_owned()),
+    ])
 }
 
 pub(super) async fn events(dir: &Path, arguments: &Events, output: &Output) -> anyhow::Result<Exit> {

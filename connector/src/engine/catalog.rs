@@ -183,6 +183,8 @@ pub enum Write {
 
 /// Datasets in one page of the catalog.
 const PAGE: usize = 100;
+/// Most datasets of a page whose size the asker chooses.
+const MAX_WINDOW: usize = 1000;
 /// Before the keys of others' datasets in a cursor; ids have no control characters.
 const OTHERS: &str = "\u{1}";
 /// Datasets of which so many are read from the store at once.
@@ -457,7 +459,14 @@ impl Engine {
         let is_broker = self.federating.brokers.iter().any(|broker| broker == asker.did);
         let view = inventory.view(asker, clock::now());
         let mut view = if is_broker { view.of_all() } else { view };
-        let page = view.page(filter, cursor, PAGE);
+        let (from, most) = match filter.window() {
+            Some(window) if *cursor == Cursor::Start => {
+                (Cursor::Skip(window.offset), window.limit.min(MAX_WINDOW))
+            }
+            Some(window) => (cursor.clone(), window.limit.min(MAX_WINDOW)),
+            None => (cursor.clone(), PAGE),
+        };
+        let page = view.page(filter, &from, most);
         for asset in self.assets(page.ids.iter().map(AsRef::as_ref))? {
             let mut offers = view.offers(&asset);
             for offer in offers.iter_mut().filter(|_| is_broker) {

@@ -131,6 +131,7 @@ impl Engine {
             }
             Ok(())
         })?;
+        let undeclared_keys = self.dialect == Dialect::Draft || self.rules.undeclared_keys(&record.peer);
         let credentials = [(record.peer, shown)].into_iter().filter(|(_, shown)| !shown.is_empty()).collect();
         let dossier = Dossier {
             format: Dossier::FORMAT.to_owned(),
@@ -144,7 +145,7 @@ impl Engine {
             statements,
             periods: self.periods(id)?.iter().map(|period| json!(period)).collect(),
             compromised_keys: self.identity.compromised_keys(),
-            undeclared_keys: self.dialect == Dialect::Draft,
+            undeclared_keys,
             concluded_at: record.concluded_at,
             exported_at: clock::now(),
             exported_by: self.did().to_owned(),

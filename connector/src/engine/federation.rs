@@ -11,8 +11,8 @@ use futures_util::StreamExt as _;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH};
 use jiff::{SignedDuration, Timestamp};
+use protocol::RefusalKind;
 use protocol::wire::{Catalog, CatalogRequestMessage, Dataset};
-use protocol::{Refusal, RefusalKind};
 use serde_json::Value as Json;
 use store::Batch;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -484,10 +484,7 @@ impl Engine {
         if !status.is_success() {
             return Err(problem(url, status, &body));
         }
-        let catalog = protocol::wire::parse::<Catalog>(&body).map_err(|Refusal { reason, .. }| {
-            EngineError::Peer(format!("the answer of {url} is not a Catalog: {reason}"))
-        })?;
-        let catalog = catalog.message;
+        let catalog = super::peers::catalog_of(url, &body)?;
         match &catalog.participant_id {
             Some(id) if id == peer => Ok(Answer::Page { catalog: Box::new(catalog), next: next?, tag }),
             other => {

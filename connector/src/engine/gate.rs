@@ -30,6 +30,7 @@ use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::config::Signatures;
+use crate::peer_rules::ACCEPT_PEER_TOKEN;
 use crate::tables::{self, AgreementRecord, Event, Running, TransferRecord, Usage, prefix};
 
 /// It is as if the read had not been counted.
@@ -563,9 +564,12 @@ impl Engine {
             (SignerRole::Consumer, &record.consumer_signature),
         ] {
             let Some(signature) = signature else {
-                match self.signatures {
+                match self.rules.signatures(&record.peer) {
                     Signatures::AcceptPeerToken | Signatures::None => continue,
-                    Signatures::Required => return Err("the agreement is not signed by both".to_owned()),
+                    Signatures::Required => {
+                        let line = self.rules.line_for(&record.peer, ACCEPT_PEER_TOKEN);
+                        return Err(format!("the agreement is not signed by both{line}"));
+                    }
                 }
             };
             let agreement = record.agreement.json();

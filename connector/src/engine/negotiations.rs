@@ -22,6 +22,7 @@ use super::{Engine, EngineError, Heard, data_requests, message_id};
 use crate::clock;
 use crate::config::Signatures;
 use crate::ids;
+use crate::peer_rules::ACCEPT_PEER_TOKEN;
 use crate::tables::{
     self, AgreementRecord, AnswerKind, Event, NegotiationRecord, OutboxEntry, ProcessKind, prefix,
 };
@@ -515,7 +516,7 @@ impl Engine {
                     documents.insert(did.to_string(), document.json().clone());
                 }
                 // Without a document a signature cannot hold; where none is demanded, none is needed.
-                Err(reason) if self.signatures == Signatures::Required => {
+                Err(reason) if self.rules.signatures(negotiation.peer.as_str()) == Signatures::Required => {
                     return Err(EngineError::Peer(reason));
                 }
                 Err(_) => {}
@@ -537,12 +538,13 @@ impl Engine {
             SignerRole::Provider => (&negotiation.provider_signature, negotiation.assigner()),
         };
         let Some(signature) = signature else {
-            return match self.signatures {
+            let peer = negotiation.peer.as_str();
+            return match self.rules.signatures(peer) {
                 Signatures::AcceptPeerToken | Signatures::None => Ok(()),
-                Signatures::Required => Err(refuse(
-                    "/urn:concordat:signature: is missing; this node makes agreements only with both signatures"
-                        .to_owned(),
-                )),
+                Signatures::Required => Err(refuse(format!(
+                    "/urn:concordat:signature: is missing; this node makes agreements only with both signatures{}",
+                    self.rules.line_for(peer, ACCEPT_PEER_TOKEN)
+                ))),
             };
         };
         let agreement = negotiation.agreement.as_ref().map(Agreement::json);

@@ -6,16 +6,19 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use protocol::wire::{
-    Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, VersionResponse, reason_text,
+    Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, UNREADABLE, VersionResponse,
+    read_catalog, reason_text,
 };
 use protocol::{Refusal, RefusalKind};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use store::Batch;
 
 use super::links::next_page;
 use super::{Engine, EngineError};
 use crate::clock;
+use crate::config::PeerProfile;
 use crate::network::{PeerRequest, bounded_body, describe};
+use crate::peer_rules::profile_of_message;
 use crate::tables::{self, Peer, prefix};
 
 /// Longest answer of a peer that is asked directly.
@@ -41,9 +44,18 @@ impl Engine {
             return Ok(checked.as_str().trim_end_matches('/').to_owned());
         }
         let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
-        let versions_url = document
-            .service("DataService")
-            .ok_or_else(|| EngineError::Peer(format!("the DID document of `{peer}` names no DataService")))?;
+        // What demonstrations of Eclipse EDC name is the base itself, which has the metadata below it.
+        let endpoint = || {
+            let base = document.service("ProtocolEndpoint")?.trim_end_matches('/');
+            Some(format!("{base}/.well-known/dspace-version"))
+        };
+        let versions_url = document.service("DataService").map(str::to_owned).or_else(endpoint);
+        let versions_url = versions_url.ok_or_else(|| {
+            EngineError::Peer(format!(
+                "the DID document of `{peer}` names neither a DataService nor a ProtocolEndpoint; give its address"
+            ))
+        })?;
+        let versions_url = versions_url.as_str();
         let root = versions_url.strip_suffix("/.well-known/dspace-version").ok_or_else(|| {
             EngineError::Peer(format!(
                 "the DataService of `{peer}` is `{versions_url}`, which is no dspace-version address"
@@ -100,6 +112,36 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes note of what a message or an answer shows of its sender. It is written down for participants that this node
+    /// knows.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn recognise(&self, did: &str, message: &Json) -> Result<(), EngineError> {
+        let profile = profile_of_message(message);
+        // What says nothing special says nothing of one that spoke otherwise before.
+        if profile == PeerProfile::Dsp {
+            return Ok(());
+        }
+        self.rules.recognise(did, profile);
+        let key = tables::key(prefix::PEER_PROFILE, did);
+        if !self.is_known(did) || self.store.get(&key)?.is_some() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        tables::put(&mut batch, key, &profile)?;
+        self.commit(batch).await.map(|_| ())
+    }
+
+    /// What participants were recognised as before this start.
+    pub(super) fn load_profiles(&self) -> Result<(), EngineError> {
+        tables::each(&self.store, prefix::PEER_PROFILE, |key, profile: PeerProfile| {
+            let did = key.strip_prefix(prefix::PEER_PROFILE).unwrap_or_default();
+            self.rules.recognise(did, profile);
+            Ok::<_, EngineError>(())
+        })
+    }
+
     /// Everything `peer` offers to this node.
     ///
     /// # Errors
@@ -124,11 +166,15 @@ impl Engine {
                 self.client.post(&url).header(AUTHORIZATION, authorization).json(&message).timeout(ASK);
             let (body, following) = answer(&url, request, MAX_CATALOG.saturating_sub(size)).await?;
             size += body.len();
-            let page: Catalog = read(&url, &body)?;
+            if let Ok(answer) = protocol::wire::json(&body) {
+                self.recognise(peer, &answer).await?;
+            }
+            let page = catalog_of(&url, &body)?;
             match &mut catalog {
                 None => catalog = Some(page),
                 Some(whole) => {
                     whole.dataset.extend(page.dataset);
+                    add_unreadable(whole, page.properties);
                     whole.catalog.extend(page.catalog);
                 }
             }
@@ -195,6 +241,29 @@ fn read<T: DspMessage>(url: &str, body: &[u8]) -> Result<T, EngineError> {
     received.map(|received| received.message).map_err(|Refusal { reason, .. }| {
         EngineError::Peer(format!("the answer of {url} is not a {}: {reason}", T::TYPE))
     })
+}
+
+/// A page of a peer's catalog.
+///
+/// # Errors
+/// It is none.
+pub(super) fn catalog_of(url: &str, body: &[u8]) -> Result<Catalog, EngineError> {
+    let catalog = read_catalog(body).map_err(|Refusal { reason, .. }| {
+        EngineError::Peer(format!("the answer of {url} is not a {}: {reason}", Catalog::TYPE))
+    })?;
+    for one in catalog.properties.get(UNREADABLE).and_then(Json::as_array).into_iter().flatten() {
+        tracing::warn!(url, dataset = one.as_str(), "a dataset of a catalog cannot be read and is left out");
+    }
+    Ok(catalog)
+}
+
+/// Names what of a further page could not be read together with what of those before.
+fn add_unreadable(whole: &mut Catalog, mut page: Map<String, Json>) {
+    let Some(Json::Array(more)) = page.remove(UNREADABLE) else { return };
+    match whole.properties.entry(UNREADABLE).or_insert_with(|| Json::Array(Vec::new())) {
+        Json::Array(named) => named.extend(more),
+        other => *other = Json::Array(more),
+    }
 }
 
 /// The body of an answer, and the address of the next page.

@@ -7,13 +7,16 @@ use catalog::{Automation, HTTP_PULL, HTTP_PUSH};
 use protocol::transfer::{self, Decision, Input, Message, Parties, State, Transfer};
 use protocol::wire::{DataAddress, EndpointProperty, Received, TransferProcess, TransferRequestMessage};
 use protocol::{
-    AgreementId, ConsumerPid, Effect, Failure, MessageId, ParticipantId, ProviderPid, RefusalKind, Role,
+    AgreementId, ConsumerPid, Effect, Failure, MessageId, Outgoing, ParticipantId, ProviderPid, RefusalKind,
+    Role,
 };
+use serde_json::json;
 use store::Batch;
 use tokio::sync::Notify;
 
 use super::{Engine, EngineError, message_id};
 use crate::clock;
+use crate::config::PeerProfile;
 use crate::ids;
 use crate::tables::{
     self, AgreementRecord, Event, NegotiationRecord, OutboxEntry, ProcessKind, TransferRecord, prefix,
@@ -57,6 +60,11 @@ impl Engine {
             Some(_) => self.peer_address(&record.peer, address).await?,
         };
         let parties = self.transfer_parties(&record, peer_address, format);
+        let destination = destination.map(|destination| match self.rules.profile(&record.peer) {
+            // It chooses what pushes by the type, and finds the address among the properties only.
+            PeerProfile::Edc => destination.as_edc_pushes(),
+            PeerProfile::Dsp => destination,
+        });
         let step =
             transfer::begin(ConsumerPid::new(ids::urn()), parties, destination, message_id(), clock::now());
         self.save_under(agreement, agreed, step.next, None, step.effects).await
@@ -151,9 +159,30 @@ impl Engine {
     /// A consumer that asks once more for a transfer that runs has lost its start: it gets the same message again
     /// (Transfer Process Protocol, Transfer Request Message). One that has it knows it by its id.
     async fn start_again(self: &Arc<Self>, record: TransferRecord) -> Result<(), EngineError> {
-        let transfer = record.transfer;
+        let start = record.last_start.clone();
+        self.send_start(&record.transfer, start).await
+    }
+
+    /// A consumer that runs Eclipse EDC has resumed, and stays so until it gets a start of the provider's own.
+    async fn answer_with_start(self: &Arc<Self>, record: TransferRecord) -> Result<(), EngineError> {
+        let start = record.last_start.map(|start| {
+            let id = message_id();
+            let mut body = start.body;
+            if let Some(body) = body.as_object_mut() {
+                body.insert("@id".to_owned(), json!(id));
+            }
+            Outgoing { id, body, ..start }
+        });
+        self.send_start(&record.transfer, start).await
+    }
+
+    async fn send_start(
+        self: &Arc<Self>,
+        transfer: &Transfer,
+        start: Option<Outgoing>,
+    ) -> Result<(), EngineError> {
         let runs = transfer.progress.state == Some(State::Started) && transfer.progress.pending.is_none();
-        let Some(start) = record.last_start.filter(|_| runs) else { return Ok(()) };
+        let Some(start) = start.filter(|_| runs) else { return Ok(()) };
         let (pid, peer) = (transfer.pid(), transfer.peer.as_str());
         let mut batch = Batch::new();
         let after =
@@ -184,7 +213,10 @@ impl Engine {
             let id = step.next.agreement.to_string();
             let (agreement, agreed) = self.load_agreement(&id)?;
             in_force(&agreement)?;
-            self.save_under(&id, agreed, step.next, Some(version), step.effects).await?;
+            let record = self.save_under(&id, agreed, step.next, Some(version), step.effects).await?;
+            if self.rules.profile(caller) == PeerProfile::Edc {
+                self.answer_with_start(record).await?;
+            }
         } else {
             self.save_transfer(step.next, Some(version), step.effects).await?;
         }
@@ -352,14 +384,15 @@ impl Engine {
         let pid = transfer.pid();
         let property = |name: &str, value: String| EndpointProperty { name: name.to_owned(), value };
         let token = self.stream_token(transfer, generation)?;
-        Ok(Some(DataAddress {
+        let address = DataAddress {
             endpoint_type: ENDPOINT_TYPE.to_owned(),
             endpoint: Some(format!("{}{}/{pid}", self.public_address, crate::http::DATA_PATH)),
             endpoint_properties: vec![
                 property("authorization", token),
                 property("authType", "bearer".to_owned()),
             ],
-        }))
+        };
+        Ok(Some(address.in_both_forms()))
     }
 
     fn transfer_parties(&self, agreement: &AgreementRecord, peer_address: String, format: &str) -> Parties {

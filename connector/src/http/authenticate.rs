@@ -10,6 +10,7 @@ use super::problem::Problem;
 use crate::clock;
 use crate::config::FixedParticipant;
 use crate::engine::{Engine, TokenUse};
+use crate::peer_rules::UNDECLARED_KEYS;
 
 /// How callers show who they are.
 #[derive(Debug)]
@@ -127,15 +128,21 @@ async fn verify(engine: &Engine, claimed: &Claimed) -> Result<Caller, String> {
     let (did, own) = (claimed.did(), engine.did());
     let document = engine.resolver().document(did).await?;
     let longest = engine.token_seconds();
+    let said = |error: trust::TrustError| match error {
+        trust::TrustError::UndeclaredKeys(_) => {
+            format!("{error}{}", engine.rules().line_for(did, UNDECLARED_KEYS))
+        }
+        _ => error.to_string(),
+    };
     match claimed.verify(&document, own, clock::now(), longest) {
         Ok(caller) => Ok(caller),
         Err(first) => {
             // The key may have been rotated since the document was fetched.
             let fresh = engine.resolver().refreshed(did).await?;
             if fresh == document {
-                return Err(first.to_string());
+                return Err(said(first));
             }
-            claimed.verify(&fresh, own, clock::now(), longest).map_err(|error| error.to_string())
+            claimed.verify(&fresh, own, clock::now(), longest).map_err(said)
         }
     }
 }

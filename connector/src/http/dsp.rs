@@ -82,7 +82,7 @@ fn link(address: &str, cursor: &Cursor, filter: &[Json]) -> Option<HeaderValue> 
     let (relation, token) = match cursor {
         Cursor::After(id) => ("next", format!(">{id}")),
         Cursor::Before(id) => ("previous", format!("<{id}")),
-        Cursor::Start => return None,
+        Cursor::Skip(_) | Cursor::Start => return None,
     };
     let token = URL_SAFE_NO_PAD.encode(format!("{token}\n{}", json!(filter)));
     HeaderValue::try_from(format!(
@@ -118,7 +118,9 @@ impl<'a> Exchange<'a> {
         }
         if let Some(body) = body {
             let bytes = read_body(body, MAX_MESSAGE).await?;
-            self.message = wire::normalise_message(wire::json(&bytes)?);
+            let message = wire::json(&bytes)?;
+            self.faces.engine.recognise(&caller, &message).await?;
+            self.message = wire::normalise_message(message);
         }
         Ok(caller)
     }

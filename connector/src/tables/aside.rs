@@ -45,7 +45,7 @@ fn reads<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<(), StoreError>
 }
 
 /// Every kind of records with more than one of it, but for the audit log, which is a chain, and its seals.
-const KINDS: [(&str, Reads); 52] = [
+const KINDS: [(&str, Reads); 53] = [
     (prefix::ACCEPTANCE, reads::<Accepted>),
     (prefix::ACCESS, reads::<AccessRecord>),
     (prefix::AGREEMENT, reads::<AgreementRecord>),
@@ -74,6 +74,7 @@ const KINDS: [(&str, Reads); 52] = [
     (prefix::OUTBOX, reads::<OutboxEntry>),
     (prefix::PEER, reads::<Peer>),
     (prefix::PEER_PROCESS, reads::<String>),
+    (prefix::PEER_PROFILE, reads::<crate::config::PeerProfile>),
     (prefix::PERIOD, reads::<PeriodRecord>),
     (prefix::PERSON, reads::<PersonRecord>),
     (prefix::POLICY_DEFINITION, reads::<PolicyDefinition>),

@@ -6,7 +6,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::DspMessage;
+use super::{DspMessage, normalise_message};
+use crate::refusal::Refusal;
 
 /// Asks for the catalog.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -107,6 +108,52 @@ impl Catalog {
             catalog: Vec::new(),
             distribution: Vec::new(),
             properties: Map::new(),
+        }
+    }
+}
+
+/// In a catalog that was read: what of it could not be, and why.
+pub const UNREADABLE: &str = "urn:concordat:unreadable";
+/// Most datasets that are named there.
+const MAX_UNREADABLE: usize = 100;
+/// Deepest catalogs within catalogs that are looked through.
+const MAX_CATALOGS: usize = 8;
+
+/// Reads a catalog of a peer. A dataset that lacks what the schema demands does not spoil the others: it is left out and named
+/// under [`UNREADABLE`].
+///
+/// # Errors
+/// As [`super::parse`], for what is around the datasets.
+pub fn read_catalog(body: &[u8]) -> Result<Catalog, Refusal> {
+    let mut json = normalise_message(super::json(body)?);
+    let mut unreadable = Vec::new();
+    leave_out(&mut json, "", 0, &mut unreadable);
+    let mut catalog = super::from_json::<Catalog>(json)?.message;
+    if !unreadable.is_empty() {
+        catalog.properties.insert(UNREADABLE.to_owned(), Json::Array(unreadable));
+    }
+    Ok(catalog)
+}
+
+fn leave_out(catalog: &mut Json, path: &str, depth: usize, unreadable: &mut Vec<Json>) {
+    if let Some(Json::Array(datasets)) = catalog.get_mut("dataset") {
+        let mut number = 0;
+        datasets.retain(|one| {
+            let read = serde_json::from_value::<Dataset>(one.clone());
+            if let Err(error) = &read
+                && unreadable.len() < MAX_UNREADABLE
+            {
+                let id = one.get("@id").and_then(Json::as_str);
+                let name = id.map_or_else(|| format!("{path}/dataset/{number}"), str::to_owned);
+                unreadable.push(Json::String(format!("{name}: {error}")));
+            }
+            number += 1;
+            read.is_ok()
+        });
+    }
+    if let Some(Json::Array(within)) = catalog.get_mut("catalog").filter(|_| depth < MAX_CATALOGS) {
+        for (number, one) in within.iter_mut().enumerate() {
+            leave_out(one, &format!("{path}/catalog/{number}"), depth + 1, unreadable);
         }
     }
 }

@@ -42,14 +42,53 @@ pub struct DataAddress {
     pub endpoint_properties: Vec<EndpointProperty>,
 }
 
+/// The namespace under which Eclipse EDC names the properties of a data address.
+const EDC: &str = "https://w3id.org/edc/v0.0.1/ns/";
+
 impl DataAddress {
-    /// The value of the endpoint property `name`.
+    /// The value of the endpoint property `name`, as the protocol names it or as EDC does.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.endpoint_properties
-            .iter()
-            .find(|property| property.name == name)
-            .map(|property| property.value.as_str())
+        let value = |wanted: &dyn Fn(&str) -> bool| {
+            self.endpoint_properties
+                .iter()
+                .find(|property| wanted(&property.name))
+                .map(|property| property.value.as_str())
+        };
+        value(&|found| found == name).or_else(|| value(&|found| found.strip_prefix(EDC) == Some(name)))
+    }
+
+    /// Where the endpoint is: its address, or what EDC gives in its place, which is a property.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        let property = || self.property("endpoint").or_else(|| self.property("baseUrl"));
+        self.endpoint.as_deref().or_else(property)
+    }
+
+    /// Where to push to, as EDC reads it.
+    #[must_use]
+    pub fn as_edc_pushes(mut self) -> Self {
+        let base = self.endpoint.clone();
+        self = self.in_both_forms();
+        let property = |value| EndpointProperty { name: format!("{EDC}baseUrl"), value };
+        self.endpoint_properties.extend(base.map(property));
+        self.endpoint_type = "HttpData".to_owned();
+        self
+    }
+
+    /// The address with its parts under EDC's names too: it reads nothing else. What the protocol knows stays as it is.
+    #[must_use]
+    pub fn in_both_forms(mut self) -> Self {
+        let named = |name: &str, value: &str| EndpointProperty {
+            name: format!("{EDC}{name}"),
+            value: value.to_owned(),
+        };
+        let mut further = vec![named("endpointType", &self.endpoint_type)];
+        further.extend(self.endpoint.as_deref().map(|endpoint| named("endpoint", endpoint)));
+        let short = self.endpoint_properties.iter().filter(|one| !one.name.contains(':'));
+        further.extend(short.map(|one| named(&one.name, &one.value)));
+        self.endpoint_properties.extend(further);
+        self
     }
 }
 
@@ -141,4 +180,44 @@ pub struct TransferProcess {
 
 impl DspMessage for TransferProcess {
     const TYPE: &'static str = "TransferProcess";
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_data_address_is_read_and_written_in_both_forms() {
+        let edcs = json!({"@type": "DataAddress", "endpointType": "https://w3id.org/idsa/v4.1/HTTP",
+            "endpointProperties": [
+                {"@type": "EndpointProperty", "name": "https://w3id.org/edc/v0.0.1/ns/endpoint", "value": "https://peer.example/public"},
+                {"@type": "EndpointProperty", "name": "https://w3id.org/edc/v0.0.1/ns/authorization", "value": "TOKEN"}]});
+        let edcs: DataAddress = serde_json::from_value(edcs).unwrap();
+        assert_eq!(
+            (edcs.address(), edcs.property("authorization")),
+            (Some("https://peer.example/public"), Some("TOKEN"))
+        );
+        assert_eq!(
+            edcs.property("https://w3id.org/edc/v0.0.1/ns/endpoint"),
+            Some("https://peer.example/public")
+        );
+
+        let ours = DataAddress {
+            endpoint_type: "https://w3id.org/idsa/v4.1/HTTP".to_owned(),
+            endpoint: Some("https://node.example/data/1".to_owned()),
+            endpoint_properties: vec![EndpointProperty {
+                name: "authorization".to_owned(),
+                value: "T".to_owned(),
+            }],
+        };
+        let both = ours.clone().in_both_forms();
+        for name in ["endpoint", "endpointType", "authorization"] {
+            let named = format!("https://w3id.org/edc/v0.0.1/ns/{name}");
+            assert!(both.endpoint_properties.iter().any(|one| one.name == named), "{name}");
+        }
+        assert_eq!((both.address(), both.property("authorization")), (ours.address(), Some("T")));
+        assert_eq!(ours.as_edc_pushes().property("baseUrl"), Some("https://node.example/data/1"));
+    }
 }

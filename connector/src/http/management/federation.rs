@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/search", post(search))
         .route("/peers", get(peers))
         .route("/peers/refresh", post(refresh))
+        .route("/peers/{did}", get(peer))
         .route("/offers", post(offers))
         .route("/datarequests", get(requests).post(publish))
         .route("/datarequests/{id}", delete(withdraw))
@@ -67,6 +68,27 @@ async fn peers(State(management): Shared) -> Response {
             .participants()
             .map(|all| all.iter().map(|(did, one)| participant(did, one)).collect::<Vec<_>>()),
     )
+}
+
+/// What is known of one participant, and what it speaks.
+async fn peer(State(management): Shared, Path(did): Path<String>) -> Response {
+    let (engine, rules) = (&management.faces.engine, management.faces.engine.rules());
+    let found = engine.participants().and_then(|all| {
+        let (known, unknown) = (all.get(&did), Participant::default());
+        if known.is_none() && rules.recognised(&did).is_none() && !rules.is_listed(&did) {
+            return Err(EngineError::NotFound { kind: "participant", id: did.clone() });
+        }
+        let mut shown = participant(&did, known.map_or(&unknown, |known| known));
+        if let Some(map) = shown.as_object_mut() {
+            map.insert("profile".to_owned(), json!(rules.profile(&did)));
+            map.insert("recognisedAs".to_owned(), json!(rules.recognised(&did)));
+            map.insert("pinned".to_owned(), json!(rules.is_pinned(&did)));
+            map.insert("signatures".to_owned(), json!(rules.signatures(&did)));
+            map.insert("undeclaredKeys".to_owned(), json!(rules.undeclared_keys(&did)));
+        }
+        Ok(shown)
+    });
+    answer(found)
 }
 
 fn participant(did: &str, one: &Participant) -> Value {

@@ -339,6 +339,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ours(GET, "/audit/seals", Read, "This node's seals of the audit log", JSON),
     ours(GET, "/store/aside", Admin, "Records that cannot be read and are set aside", JSON),
     done(POST, "/store/aside/remove", Admin, "Remove a record that is set aside"),
+    ours(GET, "/peers/{did}", Read, "One participant, what it speaks, and what is loosened for it", JSON),
     ours(GET, "/deliveries", Read, "Messages that others do not have: waiting, given up or refused", JSON),
     ours(
         POST,
