@@ -4,4 +4,5 @@ mod catalog;
 mod common;
 mod negotiation;
 mod peer;
+mod processes;
 mod transfer;

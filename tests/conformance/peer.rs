@@ -17,6 +17,9 @@ use crate::support::{CONTEXT, Node, World, free_port};
 
 pub const PEER: &str = "urn:test:peer";
 pub const HEADER: &str = "peer-header";
+/// A third participant.
+const OTHER: &str = "urn:test:other-peer";
+pub const OTHERS_HEADER: &str = "other-peer-header";
 pub const DATASET: &str = "urn:test:rows";
 const ROWS: &[u8] = b"a,b\n1,2\n";
 const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
@@ -81,7 +84,12 @@ impl Peer {
         let world = World::new();
         let mut node = world.local_node("node");
         let plain = free_port();
-        node.close_network(plain, &format!("http://localhost:{plain}"), "node-header", &[(PEER, HEADER)]);
+        node.close_network(
+            plain,
+            &format!("http://localhost:{plain}"),
+            "node-header",
+            &[(PEER, HEADER), (OTHER, OTHERS_HEADER)],
+        );
         node.publish(DATASET, ROWS, &["--automation", automation]);
         let (sender, sent) = mpsc::unbounded_channel();
         let refusing = Arc::new(Mutex::new((0, http::StatusCode::CONFLICT)));
@@ -96,13 +104,24 @@ impl Peer {
     }
 
     pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        crate::support::answer(self.send_as(HEADER, method, path, body).await).await
+    }
+
+    /// As the participant with this header.
+    pub async fn send_as(
+        &self,
+        header: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> reqwest::Response {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let mut request =
-            self.client.request(method, format!("{}{path}", self.base)).header("authorization", HEADER);
+            self.client.request(method, format!("{}{path}", self.base)).header("authorization", header);
         if let Some(body) = body {
             request = request.json(body);
         }
-        crate::support::answer(request.send().await.unwrap()).await
+        request.send().await.unwrap()
     }
 
     /// The next message of the node.
@@ -149,6 +168,7 @@ impl Peer {
         let (path, body) = self.next().await;
         assert_eq!(path, "/negotiations/request");
         assert_eq!(body["offer"]["@id"], "urn:test:offer", "the offer's id as given");
+        assert_eq!(body["offer"]["target"], "urn:test:theirs");
         self.known("negotiations", &body, false).await
     }
 
@@ -190,6 +210,7 @@ impl Peer {
         self.node.post("/v4/transferprocesses", request).await;
         let (path, body) = self.next().await;
         assert_eq!(path, "/transfers/request");
+        assert_eq!(body.get("dataAddress"), None, "where to pull from is for the provider to say");
         self.known("transfers", &body, false).await
     }
 
