@@ -77,3 +77,44 @@ fn the_parts_of_the_tests_have_ceilings_that_leave_ci_room() {
         assert!(listed.lines().any(|line| line.starts_with(part)), "{listed}");
     }
 }
+
+/// The table of the protocol's statements: all of them, each with tests that exist, or with the reason why none does.
+#[test]
+fn every_statement_of_the_protocol_names_a_test_or_says_why_none() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let table = std::fs::read_to_string(root.join("docs/dsp.md")).unwrap();
+    let mut sources = std::collections::HashMap::new();
+    let mut number = 0;
+    for line in table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| # ") && !line.starts_with("| ---"))
+    {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [count, .., tests] = cells.as_slice() else { panic!("{line}") };
+        number += 1;
+        assert_eq!(*count, number.to_string(), "{line}");
+        assert_eq!(cells.len(), 5, "{line}");
+        if let Some(reason) = tests.strip_prefix("none: ") {
+            assert!(reason.len() > 20, "{line}");
+            continue;
+        }
+        for test in tests.split(", ") {
+            let (file, name) = test.trim_matches('`').split_once("::").unwrap_or_else(|| panic!("{line}"));
+            let source = sources.entry(file.to_owned()).or_insert_with(|| {
+                std::fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("no {file}: {line}"))
+            });
+            let (before, after) = source
+                .split_once(&format!("fn {name}("))
+                .unwrap_or_else(|| panic!("{file} has no `{name}`: {line}"));
+            let before = before.trim_end().trim_end_matches("async").trim_end();
+            let mut attributes = before.lines().rev().take_while(|line| line.trim_start().starts_with("#["));
+            // The tests of proptest take their input.
+            let is_property = after.lines().next().unwrap().contains(" in ");
+            assert!(
+                is_property || attributes.any(|line| line.contains("test")),
+                "`{name}` is no test: {line}"
+            );
+        }
+    }
+    assert_eq!(number, 176, "statements of the Dataspace Protocol 2025-1");
+}

@@ -1075,6 +1075,16 @@ mod tests {
     }
 
     #[test]
+    fn the_term_that_the_schema_lists_is_an_operator() {
+        let with = |operator: &str| {
+            let constraint = json!({"leftOperand": "count", "operator": operator, "rightOperand": 5});
+            Policy::parse(&with_constraint(constraint)).unwrap()
+        };
+        assert_eq!(with("term-lteq"), with("lteq"));
+        assert_ne!(with("lt"), with("lteq"));
+    }
+
+    #[test]
     fn errors_name_path_and_reason() {
         assert_eq!(refused(json!([])), "/: must be an object");
         assert_eq!(
