@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SystemClock;
+use crate::clock::{self, SystemClock};
 use crate::config::Bounds;
 use crate::engine::{Denial, Engine, EngineError};
 use crate::http::Faces;
@@ -281,12 +281,13 @@ async fn once(faces: &Arc<Faces>, stalled: Duration, pid: &str) -> Result<(), At
     let held = engine.tasks().hold();
     let (metering, given_back) = (Arc::clone(engine), (agreement.clone(), read.clone()));
     let ended = move |metered: dataplane::Metered| {
+        let at = clock::now();
         held.carry_through(async move {
             // What was not delivered at all was not used: there will be another attempt, or an end.
             if metered.bytes == 0 && !metered.complete && metered.failed.is_none() {
                 metering.give_back(&agreement, &read).await;
             } else {
-                metering.meter(&agreement, &transfer, &read, metered).await;
+                metering.meter(&agreement, &transfer, &read, metered, at).await;
             }
         });
     };

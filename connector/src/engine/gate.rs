@@ -383,9 +383,9 @@ impl Engine {
         self.write_meters(agreement).await;
     }
 
-    /// Counts what passed under an agreement. Reads that end together are written together: at once where the terms ask how
+    /// Counts what passed under an agreement in a read that ended `at`. Reads that end together are written together: at once where the terms ask how
     /// much was used, within a tenth of a second otherwise.
-    pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered) {
+    pub async fn meter(&self, agreement: &str, transfer: &str, read: &Read, metered: Metered, at: Timestamp) {
         if let Some(why) = metered.failed.as_ref().filter(|_| metered.bytes == 0) {
             // Nothing was handed on: it is as if the source had not been opened.
             let text = format!("the source failed before its first byte, and the read is not counted: {why}");
@@ -395,7 +395,7 @@ impl Engine {
         }
         let (transfer, read) = (transfer.to_owned(), read.clone());
         let noted = read.noted;
-        let ended = Ended { transfer, read, metered, at: clock::now(), given_back: false };
+        let ended = Ended { transfer, read, metered, at, given_back: false };
         let is_first = self.meters.ended(agreement, ended);
         if !noted {
             if !is_first {

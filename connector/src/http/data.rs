@@ -187,6 +187,7 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
     let was_unused = Arc::clone(&unused);
     let held = engine.tasks().hold();
     let ended = move |metered: Metered| {
+        let at = clock::now();
         held.carry_through(async move {
             if let Some(access) = &access {
                 engine.access_ended(access, Ok(&metered)).await;
@@ -194,7 +195,7 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
             if was_unused.load(Ordering::SeqCst) {
                 engine.give_back(&agreement, &read).await;
             } else {
-                engine.meter(&agreement, &transfer, &read, metered).await;
+                engine.meter(&agreement, &transfer, &read, metered, at).await;
             }
         });
     };
