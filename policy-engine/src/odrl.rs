@@ -1077,7 +1077,7 @@ mod tests {
     #[test]
     fn the_term_that_the_schema_lists_is_an_operator() {
         let with = |operator: &str| {
-            let constraint = json!({"leftOperand": "count", "operator": operator, "rightOperand": 5});
+            let constraint = json!({"leftOperand": "count", "operator": operator, "rightOperand": "5"});
             Policy::parse(&with_constraint(constraint)).unwrap()
         };
         assert_eq!(with("term-lteq"), with("lteq"));

@@ -128,7 +128,11 @@ impl Engine {
             let page = tables::list::<UndeliveredRecord>(&self.store, &within, cursor.as_deref(), PAGE)?;
             let Some((last, _)) = page.last() else { break };
             cursor = Some(last.clone());
-            found.extend(page.into_iter().map(|(_, record)| Delivery::Undelivered(record)));
+            for (_, record) in page {
+                // What was given up between the two looks does not wait.
+                found.retain(|one| one.entry().message.id != record.entry.message.id);
+                found.push(Delivery::Undelivered(record));
+            }
         }
         found.truncate(limit);
         Ok(found)

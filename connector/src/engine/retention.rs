@@ -190,7 +190,7 @@ mod tests {
         }
         assert_eq!(ended.add("a", one(10), 10), [one(0)]);
         assert!(ended.add("b", one(11), 10).is_empty());
-        assert_eq!(ended.add("a", one(12), 5), (1..8).map(one).collect::<Vec<_>>());
+        assert_eq!(ended.add("a", one(12), 5), (1..7).map(one).collect::<Vec<_>>());
     }
 
     #[test]

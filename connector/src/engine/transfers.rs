@@ -392,7 +392,10 @@ impl Engine {
                 property("authType", "bearer".to_owned()),
             ],
         };
-        Ok(Some(address.in_both_forms()))
+        Ok(Some(match self.rules.profile(transfer.peer.as_str()) {
+            PeerProfile::Edc => address.in_both_forms(),
+            PeerProfile::Dsp => address,
+        }))
     }
 
     fn transfer_parties(&self, agreement: &AgreementRecord, peer_address: String, format: &str) -> Parties {
