@@ -105,10 +105,15 @@ async fn a_query_is_shared_with_typed_parameters_and_nothing_else() {
         assert!(rows[0]["before"].is_null() || rows[0]["before"] == "", "{rows}");
         rows[0]["process"].clone()
     };
-    let process = which().await;
-    assert_eq!(which().await, process);
+    let mut processes = Vec::new();
+    for _ in 0..6 {
+        processes.push(which().await.as_u64().unwrap());
+    }
+    processes.sort_unstable();
+    processes.dedup();
+    assert!(processes.len() <= 2, "so many connections there are: {processes:?}");
     postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'reader'");
-    assert_ne!(which().await, process);
+    assert!(!processes.contains(&which().await.as_u64().unwrap()));
     drop(postgres);
     assert_eq!(read(&consumer, &key, "/d/csv").await.status(), 502, "the database is gone");
 }

@@ -34,9 +34,9 @@ impl std::fmt::Debug for NatsServer {
     }
 }
 
-/// Messages of a subscription that wait until they are passed on, which is at once; a server sends a megabyte each at most,
-/// unless it is told otherwise.
-const FROM_SERVER: usize = 128;
+/// Messages of a subscription that wait until they are passed on: no fewer than a stream sends in one batch, for what finds no
+/// room is dropped.
+const FROM_SERVER: usize = 1024;
 
 /// One connection to each server for all who follow something there.
 #[derive(Debug, Clone, Default)]
