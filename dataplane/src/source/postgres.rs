@@ -270,11 +270,14 @@ impl PostgresSource {
              SET statement_timeout = {}; SET TimeZone = 'UTC'",
             self.longest.as_millis()
         );
-        let clear = format!("DISCARD ALL; {setup}");
         while let Some(kept) = self.pool.kept() {
             // The database may have ended it meanwhile.
-            let cleared = tokio::time::timeout(CONNECT, kept.client.batch_execute(&clear));
-            if let Ok(Ok(())) = cleared.await {
+            let clear = async {
+                // By itself: it runs in no transaction, and several statements together are one.
+                kept.client.batch_execute("DISCARD ALL").await?;
+                kept.client.batch_execute(&setup).await
+            };
+            if let Ok(Ok(())) = tokio::time::timeout(CONNECT, clear).await {
                 return Ok(Connection { open: reads_only(kept).await?, place });
             }
         }
