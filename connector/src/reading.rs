@@ -19,6 +19,7 @@ use tokio::sync::watch;
 pub use self::events::follow;
 use self::measuring::Measuring;
 pub use self::measuring::READ;
+use crate::config::PeerProfile;
 use crate::engine::{Engine, EngineError};
 use crate::network::{self, bounded_body, describe};
 
@@ -223,7 +224,7 @@ async fn ask(
     wanted: &Wanted,
     name: Option<&str>,
 ) -> Result<reqwest::Response, Unread> {
-    let (_, endpoint, token) = started(engine, id)?;
+    let (transfer, endpoint, token) = started(engine, id)?;
     let mut url =
         engine.guard().check_url(&endpoint).map_err(|problem| Unread::Conflict(problem.to_string()))?;
     if !wanted.path.is_empty() {
@@ -274,7 +275,8 @@ async fn ask(
         false => (TokenForm::Bearer, TokenForm::Bare),
     };
     let mut answer = send(usual).await?;
-    if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status()) {
+    let is_edc = engine.rules().profile(transfer.peer.as_str()) == PeerProfile::Edc;
+    if is_edc && [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status()) {
         // The data plane of Eclipse EDC says that the token is a bearer's, and takes it bare.
         let again = send(other).await?;
         if !again.status().is_client_error() {

@@ -240,3 +240,58 @@ async fn a_repeated_request_of_a_running_transfer_gets_its_start_again() {
     );
     assert_eq!(peer.node.get(&resource).await["state"], "STARTED", "no change of state");
 }
+
+/// The data plane of Eclipse EDC says that its token is a bearer's, and takes it bare; nobody else is asked twice.
+#[tokio::test]
+async fn a_data_plane_of_edc_gets_its_token_bare() {
+    let peer = Peer::new("manual").await;
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&asked);
+    let serve = move |headers: http::HeaderMap| async move {
+        let shown = headers["authorization"].to_str().unwrap().to_owned();
+        seen.lock().unwrap().push(shown.clone());
+        match shown.as_str() {
+            "TOKEN" => (http::StatusCode::OK, "a,b\n1,2\n"),
+            _ => (http::StatusCode::FORBIDDEN, "not like this"),
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://localhost:{}/public", listener.local_addr().unwrap().port());
+    tokio::spawn(axum::serve(listener, axum::Router::new().fallback(serve)).into_future());
+    let start = |context: serde_json::Value, process: &super::peer::Process| {
+        let property = |name: &str, value: &str| {
+            let name = format!("https://w3id.org/edc/v0.0.1/ns/{name}");
+            json!({"@type": "EndpointProperty", "name": name, "value": value})
+        };
+        let mut body = message(
+            "TransferStartMessage",
+            json!({"providerPid": process.provider_pid, "consumerPid": process.consumer_pid,
+            "dataAddress": {"@type": "DataAddress", "endpointType": "https://w3id.org/idsa/v4.1/HTTP",
+            "endpointProperties": [property("endpoint", &endpoint), property("authorization", "TOKEN")]}}),
+        );
+        body["@context"] = context;
+        body
+    };
+    let read = async |context: serde_json::Value| {
+        let process = peer.be_asked_transfer().await;
+        let path = format!("/transfers/{}/start", process.own);
+        let (status, answer) = peer.send("POST", &path, Some(&start(context, &process))).await;
+        assert_eq!(status, 200, "{answer}");
+        let url = format!("{}{}/data", peer.node.management, process.resource());
+        let request = peer.client.get(url).header("x-api-key", &peer.node.key);
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        (status.as_u16(), text, std::mem::take(&mut *asked.lock().unwrap()))
+    };
+    let (status, text, shown) = read(json!([crate::support::CONTEXT])).await;
+    assert_eq!(shown, ["Bearer TOKEN"], "{status} {text}");
+    assert!(status >= 400 && text.contains("not like this"), "{status} {text}");
+    let edcs = json!([crate::support::CONTEXT, "https://w3id.org/edc/dspace/v0.0.1"]);
+    let (status, text, shown) = read(edcs.clone()).await;
+    assert_eq!(
+        (status, text.as_str(), shown),
+        (200, "a,b\n1,2\n", vec!["Bearer TOKEN".to_owned(), "TOKEN".to_owned()])
+    );
+    assert_eq!(read(edcs).await.2, ["TOKEN"], "the form that was taken is remembered");
+}
