@@ -96,7 +96,7 @@ async fn from_offer_to_rows_and_back_to_no() {
     let verified =
         Command::new(PROGRAM).args(["agreement", "verify", printed.to_str().unwrap()]).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
-    let altered = std::fs::read_to_string(&dossier).unwrap().replace("\"distribute\"", "\"sell\"");
+    let altered = std::fs::read_to_string(&dossier).unwrap().replace("odrl:distribute", "odrl:sell");
     std::fs::write(&dossier, altered).unwrap();
     let verified =
         Command::new(PROGRAM).args(["agreement", "verify", dossier.to_str().unwrap()]).output().unwrap();
@@ -141,8 +141,9 @@ async fn what_a_message_overtook_is_in_the_dossier() {
     let said = hears.recv().await.unwrap();
     let agreement = &said["agreement"];
     let role = trust::SignerRole::Consumer;
+    let bound = trust::Bound { agreement, parts: &std::collections::BTreeMap::new() };
     let signature =
-        trust::agreement::sign(&consumer.key, &consumer.kid, role, agreement, 1, connector::clock::now());
+        trust::agreement::sign(&consumer.key, &consumer.kid, role, bound, 1, connector::clock::now());
     let verification = json!({"@context": [CONTEXT], "@type": "ContractAgreementVerificationMessage",
         "@id": connector::ids::urn(), "providerPid": said["providerPid"], "consumerPid": said["consumerPid"],
         "urn:concordat:signature": signature.unwrap()});
@@ -665,8 +666,8 @@ async fn two_sides_meet_at_the_largest_terms_within_both() {
     let file = world.folder.path().join("dossier.json");
     consumer.text(&["agreements", "export", &agreement, "-o", file.to_str().unwrap()]);
     let mut dossier: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    assert!(dossier["agreement"]["urn:concordat:words"][0].as_str().unwrap().contains("at most 3"));
-    dossier["agreement"]["urn:concordat:words"][0] = json!("allowed: everything");
+    assert!(dossier["parts"]["urn:concordat:words"][0].as_str().unwrap().contains("at most 3"));
+    dossier["parts"]["urn:concordat:words"][0] = json!("allowed: everything");
     std::fs::write(&file, dossier.to_string()).unwrap();
     let checked = consumer.run(&["agreements", "verify", file.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(5));

@@ -277,7 +277,7 @@ async fn v3_takes_any_form_and_answers_with_inline_contexts() {
     assert_eq!(
         stored["policy"]["permission"],
         json!([{"action": "use", "constraint": [
-        {"leftOperand": "purpose", "operator": "eq", "rightOperand": PURPOSE}]}])
+        {"leftOperand": "odrl:purpose", "operator": "eq", "rightOperand": PURPOSE}]}])
     );
     let shown = node.get("/v3/policydefinitions/p").await;
     assert_eq!(shown["@context"]["@vocab"], EDC);

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use policy_engine::{Policy, TERMS};
-use serde_json::{Map, Value as Json};
+use policy_engine::{Policy, spelled, terms_of};
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::model::{Automation, ContractDefinition};
@@ -19,7 +19,8 @@ pub(crate) struct Terms {
     pub(crate) access: Policy,
     pub(crate) access_text: Json,
     pub(crate) access_digest: String,
-    pub(crate) terms: Map<String, Json>,
+    /// Spelled for the Dataspace Protocol.
+    pub(crate) terms: Json,
     pub(crate) contract: Option<Policy>,
     pub(crate) digest: String,
 }
@@ -43,12 +44,14 @@ impl Terms {
     pub(crate) fn offer(&self, definition: &ContractDefinition, asset: &str) -> Offer {
         let id = offer_id(&definition.id, asset, &self.digest);
         let mut policy = self.terms.clone();
-        policy.insert("@id".to_owned(), Json::String(id.clone()));
-        policy.insert("@type".to_owned(), Json::String("Offer".to_owned()));
+        if let Json::Object(policy) = &mut policy {
+            policy.insert("@id".to_owned(), Json::String(id.clone()));
+            policy.insert("@type".to_owned(), Json::String("Offer".to_owned()));
+        }
         Offer {
             id,
             asset: asset.to_owned(),
-            policy: Json::Object(policy),
+            policy,
             access: self.access_text.clone(),
             automation: definition.automation,
         }
@@ -59,16 +62,12 @@ pub(crate) fn resolve(policies: &BTreeMap<String, Json>, definition: &ContractDe
     let access_text = policies.get(&definition.access_policy_id)?.clone();
     let access_digest = digest(&access_text.to_string());
     let access = Policy::parse(&access_text).ok()?;
-    let terms = policies.get(&definition.contract_policy_id)?.as_object()?;
-    let terms: Map<String, Json> = TERMS
-        .into_iter()
-        .filter_map(|key| terms.get_key_value(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let contract = Policy::parse(&Json::Object(terms.clone())).ok();
+    let terms = policies.get(&definition.contract_policy_id)?;
+    let terms = Json::Object(terms_of(terms));
+    let contract = Policy::parse(&terms).ok();
     // serde_json sorts the keys of a map, so the same terms always have the same text.
-    let digest = digest(&Json::Object(terms.clone()).to_string());
-    Some(Terms { access, access_text, access_digest, terms, contract, digest })
+    let digest = digest(&terms.to_string());
+    Some(Terms { access, access_text, access_digest, terms: spelled(&terms), contract, digest })
 }
 
 pub(crate) fn digest(text: &str) -> String {

@@ -286,19 +286,19 @@ impl Identity {
         trust::credential::issue(&signer.key, &self.kid(&signer), &self.did, statement, profile)
     }
 
-    /// Signs an agreement in `role`, with a statement of `version`.
+    /// Signs an agreement with what stands beside it in `role`, with a statement of `version`.
     ///
     /// # Errors
     /// There is no such version, or the key could not sign.
     pub fn sign_agreement(
         &self,
         role: SignerRole,
-        agreement: &serde_json::Value,
+        bound: trust::Bound<'_>,
         version: u32,
         now: Timestamp,
     ) -> Result<String, TrustError> {
         let signer = self.signer()?;
-        trust::agreement::sign(&signer.key, &self.kid(&signer), role, agreement, version, now)
+        trust::agreement::sign(&signer.key, &self.kid(&signer), role, bound, version, now)
     }
 
     /// Seals a dossier.

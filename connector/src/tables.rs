@@ -13,7 +13,7 @@ use catalog::Automation;
 use jiff::Timestamp;
 use protocol::negotiation::Negotiation;
 use protocol::transfer::Transfer;
-use protocol::wire::{Agreement, Offer};
+use protocol::wire::{Agreement, Offer, Parts};
 use protocol::{Outgoing, Role};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -187,6 +187,9 @@ pub struct TransferRecord {
 pub struct AgreementRecord {
     /// As sent.
     pub agreement: Agreement,
+    /// What stood beside it in its message and is agreed with it.
+    #[serde(default, skip_serializing_if = "Parts::is_empty")]
+    pub parts: Parts,
     /// Our side.
     pub role: Role,
     /// The other party.
@@ -213,6 +216,26 @@ pub struct AgreementRecord {
     pub concluded_at: Timestamp,
     /// Set when this side ended it.
     pub ended: Option<Ended>,
+}
+
+impl AgreementRecord {
+    /// What was signed.
+    #[must_use]
+    pub const fn bound(&self) -> trust::Bound<'_> {
+        trust::Bound { agreement: self.agreement.json(), parts: self.parts.as_map() }
+    }
+
+    /// The agreement with all that stands beside it.
+    #[must_use]
+    pub fn whole(&self) -> Json {
+        self.parts.with(&self.agreement)
+    }
+
+    /// What is agreed to by this name, inside the agreement or beside it.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<&Json> {
+        self.parts.find(&self.agreement, name)
+    }
 }
 
 /// The end of an agreement.

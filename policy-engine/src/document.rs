@@ -11,7 +11,7 @@ use crate::model::Policy;
 pub const SERVICE_LEVELS: &str = "urn:concordat:serviceLevels";
 
 /// What of a policy's JSON is its terms, and goes from a definition into the offer and from there into the agreement.
-pub const TERMS: [&str; 6] =
+pub(crate) const TERMS: [&str; 6] =
     ["profile", "conflict", "permission", "prohibition", "obligation", SERVICE_LEVELS];
 
 /// A policy in the compact form that the Dataspace Protocol has, with prefixes that its own context declares written out

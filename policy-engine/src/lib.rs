@@ -35,6 +35,7 @@ mod report;
 mod satisfy;
 mod serves;
 mod spaces;
+mod spelling;
 mod transform;
 mod treatment;
 mod world;
@@ -48,7 +49,7 @@ pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
 pub use decimal::Decimal;
 pub use difference::difference;
-pub use document::{Document, SERVICE_LEVELS, TERMS, compacted};
+pub use document::{Document, SERVICE_LEVELS, compacted};
 pub use duty::{DutyState, due, is_due_later, state as duty_state};
 pub use error::PolicyError;
 pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};
@@ -65,6 +66,7 @@ pub use proposal::propose;
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
 pub use serves::Purpose;
+pub use spelling::{in_protocol_context, spelled, terms_of};
 pub use transform::{
     MINIMUM_GROUP, PREFIX as DATA_PREFIX, Summary, Transform, transforms, transforms_of_each,
 };

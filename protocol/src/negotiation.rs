@@ -27,7 +27,8 @@ use crate::role::Role;
 use crate::wire::{
     Agreement, ContractAgreementMessage, ContractAgreementVerificationMessage, ContractNegotiation,
     ContractNegotiationEventMessage, ContractNegotiationTerminationMessage, ContractOfferMessage,
-    ContractRequestMessage, EventType, Offer, Received, SignatureVersions, reason_text, reasons, to_json,
+    ContractRequestMessage, EventType, Offer, Parts, Received, SignatureVersions, reason_text, reasons,
+    to_json,
 };
 
 /// The states of the specification.
@@ -188,6 +189,9 @@ pub struct Negotiation {
     pub offer_by: Role,
     /// What the provider agreed to.
     pub agreement: Option<Agreement>,
+    /// What stands beside the agreement.
+    #[serde(default, skip_serializing_if = "Parts::is_empty")]
+    pub parts: Parts,
     /// Provider: the newest version of the agreement's signature that the consumer has shown to know.
     #[serde(default = "first_version")]
     pub signature_version: u32,
@@ -258,7 +262,9 @@ pub enum Decision {
     Agree {
         /// Built from the offer on the table.
         agreement: Agreement,
-        /// Ours, over its canonical form.
+        /// What stands beside it.
+        parts: Parts,
+        /// Ours, over both.
         signature: Option<String>,
     },
     /// Provider: make the agreement usable.
@@ -271,7 +277,7 @@ pub enum Decision {
     Terminate(String),
     /// Consumer: confirm the agreement.
     Verify {
-        /// Ours, over its canonical form.
+        /// Ours, over the agreement and what stands beside it.
         signature: Option<String>,
     },
 }
@@ -306,7 +312,7 @@ pub fn begin(
     message: MessageId,
     now: Timestamp,
 ) -> Step {
-    let mut next = create(role, parties, offer, role, now);
+    let mut next = create(role, parties, offer.spelled(), role, now);
     let body = match role {
         Role::Consumer => {
             next.consumer_pid = Some(ConsumerPid::new(pid));
@@ -411,6 +417,7 @@ fn create(role: Role, parties: Parties, offer: Offer, offer_by: Role, now: Times
         offer,
         offer_by,
         agreement: None,
+        parts: Parts::default(),
         signature_version: first_version(),
         provider_signature: None,
         consumer_signature: None,
@@ -517,10 +524,10 @@ impl Negotiation {
                 self.progress.note(now, format!("{} answered with an offer of its own", self.peer));
             }
             Message::Agreement(agreed) => {
-                self.check_agreement(&agreed.agreement)?;
+                self.check_agreement(&agreed.agreement, &agreed.parts)?;
                 self.provider_pid = Some(agreed.provider_pid);
                 self.progress.note(now, format!("{} agreed: {}", self.peer, agreed.agreement.id()));
-                self.agreement = Some(agreed.agreement);
+                (self.agreement, self.parts) = (Some(agreed.agreement), agreed.parts);
                 self.provider_signature = agreed.signature;
             }
             Message::Verification(verification) => {
@@ -583,7 +590,7 @@ impl Negotiation {
     }
 
     /// The consumer's checks of an agreement before it is taken (ContractAgreementMessage).
-    fn check_agreement(&self, agreement: &Agreement) -> Result<(), Refusal> {
+    fn check_agreement(&self, agreement: &Agreement, parts: &Parts) -> Result<(), Refusal> {
         let refuse = |path: &str, expected: &str, got: &str| {
             Err(Refusal::new(
                 RefusalKind::Disagreement,
@@ -608,9 +615,10 @@ impl Negotiation {
                 ),
             ));
         }
-        agreement
-            .check_words()
-            .map_err(|reason| Refusal::new(RefusalKind::Disagreement, format!("/agreement{reason}")))
+        let place = if parts.is_empty() { "/agreement" } else { "" };
+        parts
+            .check(agreement, self.offer.service_levels())
+            .map_err(|reason| Refusal::new(RefusalKind::Disagreement, format!("{place}{reason}")))
     }
 
     fn decided(mut self, decision: Decision, message: MessageId, now: Timestamp) -> Result<Step, Refusal> {
@@ -639,7 +647,7 @@ impl Negotiation {
         let (leaf, body) = match decision {
             Decision::Request(offer) => {
                 self.check_target(&offer)?;
-                self.offer = offer.with_target(&self.dataset);
+                self.offer = offer.with_target(&self.dataset).spelled();
                 self.offer_by = Role::Consumer;
                 self.progress.note(now, "you made a counter-offer");
                 let body = ContractRequestMessage {
@@ -653,7 +661,7 @@ impl Negotiation {
             }
             Decision::Offer(offer) => {
                 self.check_target(&offer)?;
-                self.offer = offer.with_target(&self.dataset);
+                self.offer = offer.with_target(&self.dataset).spelled();
                 self.offer_by = Role::Provider;
                 self.progress.note(now, "you answered with an offer of your own");
                 let body = ContractOfferMessage {
@@ -674,12 +682,13 @@ impl Negotiation {
                 };
                 ("events", to_json(&body, Some(&message)))
             }
-            Decision::Agree { agreement, signature } => {
-                self.check_agreement(&agreement)?;
+            Decision::Agree { agreement, parts, signature } => {
+                self.check_agreement(&agreement, &parts)?;
                 self.progress.note(now, format!("you agreed: {}", agreement.id()));
-                self.agreement = Some(agreement.clone());
+                (self.agreement, self.parts) = (Some(agreement.clone()), parts.clone());
                 self.provider_signature.clone_from(&signature);
-                let body = ContractAgreementMessage { provider_pid, consumer_pid, agreement, signature };
+                let body =
+                    ContractAgreementMessage { provider_pid, consumer_pid, agreement, signature, parts };
                 ("agreement", to_json(&body, Some(&message)))
             }
             Decision::Verify { signature } => {

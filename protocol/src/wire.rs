@@ -7,6 +7,7 @@
 mod catalog;
 mod negotiation;
 mod normal;
+mod parts;
 mod policy;
 mod transfer;
 mod version;
@@ -22,6 +23,7 @@ pub use negotiation::{
     ContractOfferMessage, ContractRequestMessage, EventType, SignatureVersions,
 };
 pub use normal::{normalise, normalise_message};
+pub use parts::Parts;
 pub use policy::{Agreement, Offer};
 pub use transfer::{
     DataAddress, EndpointProperty, TransferCompletionMessage, TransferError, TransferProcess,

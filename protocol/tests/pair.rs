@@ -111,14 +111,17 @@ fn decide_negotiation(sides: &mut Sides<Negotiation>, role: Role, which: u8) {
     let agreement = process.offer.agreement(
         &agreement_id,
         &process.dataset,
-        process.assigner(),
-        process.assignee(),
+        (process.assigner(), process.assignee()),
         NOW,
         serde_json::Map::new(),
+        2,
     );
     let decision = match which % 8 {
         0 => negotiation::Decision::Accept,
-        1 | 2 => negotiation::Decision::Agree { agreement: agreement.unwrap(), signature: None },
+        1 | 2 => {
+            let (agreement, parts) = agreement.unwrap();
+            negotiation::Decision::Agree { agreement, parts, signature: None }
+        }
         3 | 4 => negotiation::Decision::Finalize,
         5 => negotiation::Decision::Verify { signature: None },
         6 => match role {

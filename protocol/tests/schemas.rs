@@ -243,14 +243,14 @@ fn negotiation_decisions(role: Role, now: Timestamp) -> Vec<(negotiation::State,
     use negotiation::{Decision, State};
     let (provider, consumer) =
         (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
-    let agreement = offer()
+    let (agreement, parts) = offer()
         .agreement(
             &AgreementId::new("urn:a"),
             &DatasetId::new("urn:d"),
-            &provider,
-            &consumer,
+            (&provider, &consumer),
             now,
             serde_json::Map::new(),
+            2,
         )
         .unwrap();
     let end = Decision::Terminate("enough".to_owned());
@@ -264,8 +264,11 @@ fn negotiation_decisions(role: Role, now: Timestamp) -> Vec<(negotiation::State,
         ],
         Role::Provider => vec![
             (State::Requested, Decision::Offer(offer())),
-            (State::Requested, Decision::Agree { agreement: agreement.clone(), signature: None }),
-            (State::Accepted, Decision::Agree { agreement, signature: Some("jws".to_owned()) }),
+            (
+                State::Requested,
+                Decision::Agree { agreement: agreement.clone(), parts: parts.clone(), signature: None },
+            ),
+            (State::Accepted, Decision::Agree { agreement, parts, signature: Some("jws".to_owned()) }),
             (State::Verified, Decision::Finalize),
             (State::Offered, end),
         ],

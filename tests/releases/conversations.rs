@@ -193,6 +193,8 @@ impl Names {
     /// Learns from two documents of one form which text stands for which.
     fn learn(&mut self, recorded: &Value, now: &Value) {
         match (recorded, now) {
+            // The same term of ODRL; the earlier node reads either and says it as before.
+            (Value::String(recorded), Value::String(now)) if now.strip_prefix("odrl:") == Some(recorded) => {}
             (Value::String(recorded), Value::String(now)) if recorded.len() > 7 && recorded != now => {
                 self.0.entry(recorded.clone()).or_insert_with(|| now.clone());
             }
@@ -237,6 +239,21 @@ impl Names {
 
 /// The terms in plain words, a list of sentences.
 const WORDS: &str = "/urn:concordat:words";
+
+/// What an agreement of release 0.1.0 has in itself and one of today beside it, which that release does not ask for.
+const MOVED: [&str; 3] = ["urn:concordat:rulebook", "urn:concordat:words", "urn:concordat:words-digest"];
+
+/// What was said, with what stands beside an agreement today.
+fn as_today(mut recorded: Value) -> Value {
+    let Some(agreement) = recorded.get_mut("agreement").and_then(Value::as_object_mut) else {
+        return recorded;
+    };
+    let moved: Vec<_> = MOVED.iter().filter_map(|name| agreement.remove_entry(*name)).collect();
+    if let Value::Object(message) = &mut recorded {
+        message.extend(moved);
+    }
+    recorded
+}
 
 /// Members that both have are of one form; the node of today may say only what is [`ADDED`] beyond that, and leaves nothing out.
 fn same_form(recorded: &Value, now: &Value, place: &str) {
@@ -328,7 +345,8 @@ impl Earlier {
         }
         let role = if self.part == Part::Provider { SignerRole::Provider } else { SignerRole::Consumer };
         let (key, now) = (&self.stranger.key, connector::clock::now());
-        let made = trust::agreement::sign(key, &self.stranger.kid, role, &self.agreement, 1, now).unwrap();
+        let bound = trust::Bound { agreement: &self.agreement, parts: &BTreeMap::new() };
+        let made = trust::agreement::sign(key, &self.stranger.kid, role, bound, 1, now).unwrap();
         body["urn:concordat:signature"] = json!(made);
     }
 
@@ -360,7 +378,7 @@ impl Earlier {
         let Ok(Some((method, path, body, reply))) = arrived else {
             panic!("the node never said {} {}", exchange.method, exchange.path)
         };
-        same_form(&exchange.body, &body, &path);
+        same_form(&as_today(exchange.body.clone()), &body, &path);
         self.names.learn(&exchange.body, &body);
         let expected = self.names.text(&exchange.path);
         assert_eq!((method.as_str(), path.as_str()), (exchange.method.as_str(), expected.as_str()), "{body}");

@@ -4,14 +4,20 @@
 //!
 //! | version | the statement |
 //! | --- | --- |
-//! | 1 | `agreement`, `sha-256`, `role`, `iat`; names no version |
-//! | 2 | further `version`, `signer`, and `parts`: the digests of what stands beside the agreement and is bound to it, by name |
+//! | 1 | `agreement`, `sha-256`, `role`, `iat`; names no version; `parts` where something stands beside the agreement |
+//! | 2 | further `version`, `signer`, and always `parts` |
+//!
+//! `parts` holds the digests of what stands beside the agreement in its message and is bound to it, by name. Releases that know
+//! version 1 alone put nothing beside it, and pass over what they do not know in a statement: a consumer that runs one of them
+//! binds the agreement alone, also where the provider has put something beside it.
+
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use crate::did::{self, DidDocument, Relationship};
@@ -42,6 +48,14 @@ impl SignerRole {
         }
     }
 
+    /// The message in which it signs.
+    pub(crate) const fn message(self) -> &'static str {
+        match self {
+            Self::Consumer => "ContractAgreementVerificationMessage",
+            Self::Provider => "ContractAgreementMessage",
+        }
+    }
+
     /// Who must sign in this role, by the agreement itself.
     pub(crate) fn party(self, agreement: &Json) -> Option<&str> {
         let property = match self {
@@ -65,6 +79,24 @@ pub struct AgreementSignature {
     pub signed_at: Timestamp,
     /// The version of the statement.
     pub version: u32,
+    /// What stands beside the agreement is not bound by it: a consumer's of version 1.
+    pub agreement_alone: bool,
+}
+
+/// What is signed: an agreement as sent, with what stands beside it in its message.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound<'a> {
+    /// The agreement.
+    pub agreement: &'a Json,
+    /// What stands beside it, by name.
+    pub parts: &'a BTreeMap<String, Json>,
+}
+
+impl Bound<'_> {
+    /// The digest of each part.
+    fn digests(&self) -> Result<BTreeMap<&str, String>, TrustError> {
+        self.parts.iter().map(|(name, part)| Ok((name.as_str(), digest(part)?))).collect()
+    }
 }
 
 /// SHA-256 of the canonical form, base64url without padding.
@@ -77,7 +109,7 @@ pub fn digest(agreement: &Json) -> Result<String, TrustError> {
     Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(canonical)))
 }
 
-/// Signs an agreement as sent, with a statement of `version`.
+/// Signs what is `bound`, with a statement of `version`.
 ///
 /// # Errors
 /// There is no such version, or the key could not sign.
@@ -85,10 +117,11 @@ pub fn sign(
     key: &PrivateKey,
     kid: &str,
     role: SignerRole,
-    agreement: &Json,
+    bound: Bound<'_>,
     version: u32,
     now: Timestamp,
 ) -> Result<String, TrustError> {
+    let (agreement, parts) = (bound.agreement, bound.digests()?);
     let mut statement = json!({
         "agreement": agreement.get("@id"),
         "sha-256": digest(agreement)?,
@@ -96,11 +129,12 @@ pub fn sign(
         "iat": now.as_second(),
     });
     match (version, &mut statement) {
-        (1, _) => {}
+        (1, _) if parts.is_empty() => {}
+        (1, Json::Object(members)) => drop(members.insert("parts".to_owned(), json!(parts))),
         (NEWEST, Json::Object(members)) => {
             members.insert("version".to_owned(), json!(NEWEST));
             members.insert("signer".to_owned(), json!(role.party(agreement)));
-            members.insert("parts".to_owned(), json!({}));
+            members.insert("parts".to_owned(), json!(parts));
         }
         _ => return Err(TrustError::Signature(format!("there is no version {version} of it"))),
     }
@@ -123,16 +157,17 @@ fn version(statement: &Json) -> Option<u32> {
     }
 }
 
-/// Checks that `compact` is the signature of the party in `role` over exactly this agreement.
+/// Checks that `compact` is the signature of the party in `role` over exactly this agreement and what stands beside it.
 ///
 /// # Errors
-/// Another signer, another agreement, another role, or a signature that does not hold.
+/// Another signer, another agreement, another part, another role, or a signature that does not hold.
 pub fn verify(
     compact: &str,
     role: SignerRole,
-    agreement: &Json,
+    bound: Bound<'_>,
     document: &DidDocument,
 ) -> Result<AgreementSignature, TrustError> {
+    let agreement = bound.agreement;
     let refuse = |reason: String| TrustError::Signature(reason);
     let party =
         role.party(agreement).ok_or_else(|| refuse(format!("the agreement names no {}", role.name())))?;
@@ -165,8 +200,10 @@ pub fn verify(
         if said.get("signer").and_then(Json::as_str) != Some(party) {
             return Err(refuse(format!("its statement is not that of `{party}`")));
         }
-        if said.get("parts").and_then(Json::as_object).is_none_or(|parts| !parts.is_empty()) {
-            return Err(refuse("it binds parts that do not stand beside the agreement (`parts`)".to_owned()));
+        if !said.get("parts").is_some_and(Json::is_object) {
+            return Err(refuse(
+                "its statement does not say what it binds beside the agreement (`parts`)".to_owned(),
+            ));
         }
     }
     if said.get("agreement") != agreement.get("@id") {
@@ -174,6 +211,11 @@ pub fn verify(
     }
     if said.get("sha-256").and_then(Json::as_str) != Some(digest(agreement)?.as_str()) {
         return Err(refuse("the agreement was altered after it was signed".to_owned()));
+    }
+    let agreement_alone =
+        said.get("parts").is_none() && !bound.parts.is_empty() && role == SignerRole::Consumer;
+    if !agreement_alone {
+        check_parts(&said, &bound.digests()?).map_err(refuse)?;
     }
     if said.get("role").and_then(Json::as_str) != Some(role.name()) {
         return Err(refuse(format!("it was made in another role than {}", role.name())));
@@ -183,7 +225,25 @@ pub fn verify(
         .and_then(Json::as_i64)
         .and_then(|at| Timestamp::from_second(at).ok())
         .ok_or_else(|| refuse("it does not say when it was made (`iat`)".to_owned()))?;
-    Ok(AgreementSignature { signer: party.to_owned(), key_id: kid.to_owned(), role, signed_at, version })
+    let (signer, key_id) = (party.to_owned(), kid.to_owned());
+    Ok(AgreementSignature { signer, key_id, role, signed_at, version, agreement_alone })
+}
+
+/// Whether a statement binds exactly what stands beside the agreement.
+fn check_parts(said: &Json, parts: &BTreeMap<&str, String>) -> Result<(), String> {
+    let none = Map::new();
+    let bound = said.get("parts").and_then(Json::as_object).unwrap_or(&none);
+    for (name, digest) in parts {
+        match bound.get(*name) {
+            Some(Json::String(stated)) if stated == digest => {}
+            Some(_) => return Err(format!("`{name}` beside the agreement was altered after it was signed")),
+            None => return Err(format!("it does not bind `{name}`, which stands beside the agreement")),
+        }
+    }
+    match bound.keys().find(|name| !parts.contains_key(name.as_str())) {
+        Some(name) => Err(format!("it binds `{name}`, which does not stand beside the agreement")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -199,22 +259,28 @@ mod tests {
         let document = DidDocument::of_node(did, kid, key.public_jwk(), &[]);
         let agreement =
             json!({"@id": "urn:a", "assigner": did, "assignee": did, "permission": [{"action": "use"}]});
-        for version in 1..=NEWEST {
-            let signature = sign(&key, kid, SignerRole::Provider, &agreement, version, now).unwrap();
+        let beside = BTreeMap::from([("urn:concordat:words".to_owned(), json!(["allowed: use"]))]);
+        for (version, parts) in
+            (1..=NEWEST).flat_map(|version| [(version, BTreeMap::new()), (version, beside.clone())])
+        {
+            let bound = Bound { agreement: &agreement, parts: &parts };
+            let signature = sign(&key, kid, SignerRole::Provider, bound, version, now).unwrap();
             assert_eq!(version_of(&signature), version);
-            check_changes(&agreement, &document, &signature, (kid, version, now));
+            check_changes(bound, &document, &signature, (kid, version, now));
         }
-        assert!(sign(&key, kid, SignerRole::Provider, &agreement, NEWEST + 1, now).is_err());
+        let bound = Bound { agreement: &agreement, parts: &beside };
+        assert!(sign(&key, kid, SignerRole::Provider, bound, NEWEST + 1, now).is_err());
         assert_eq!((version_of("x"), version_of("a.b.c")), (1, 1));
     }
 
     fn check_changes(
-        agreement: &Json,
+        bound: Bound<'_>,
         document: &DidDocument,
         signature: &str,
         (kid, version, now): (&str, u32, Timestamp),
     ) {
-        let check = |agreement: &Json, role| verify(signature, role, agreement, document);
+        let agreement = bound.agreement;
+        let check = |agreement: &Json, role| verify(signature, role, Bound { agreement, ..bound }, document);
         let held = check(agreement, SignerRole::Provider).unwrap();
         assert_eq!((held.key_id.as_str(), held.signed_at, held.version), (kid, now, version));
         let reordered: Json = serde_json::from_str(&agreement.to_string()).unwrap();
@@ -234,6 +300,43 @@ mod tests {
         );
         other["assigner"] = json!("did:web:q.example");
         assert!(check(&other, SignerRole::Provider).is_err());
+        let beside = |parts: &BTreeMap<String, Json>| {
+            verify(signature, SignerRole::Provider, Bound { parts, ..bound }, document)
+                .unwrap_err()
+                .to_string()
+        };
+        let mut parts = bound.parts.clone();
+        parts.insert("urn:concordat:rulebook".to_owned(), json!([]));
+        assert!(beside(&parts).contains("does not bind `urn:concordat:rulebook`"));
+        if let Some(name) = bound.parts.keys().next() {
+            parts = BTreeMap::from([(name.clone(), json!(["allowed: everything"]))]);
+            assert!(beside(&parts).contains("was altered after it was signed"));
+            assert!(
+                beside(&BTreeMap::new()).contains("it binds `urn:concordat:words`, which does not stand")
+            );
+        }
+    }
+
+    /// A consumer of release 0.1.0 signs the agreement and knows nothing of what stands beside it; a provider binds all it sends.
+    #[test]
+    fn a_consumer_of_version_1_binds_the_agreement_alone() {
+        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let (did, kid) = ("did:web:p.example", "did:web:p.example#k");
+        let document = DidDocument::of_node(did, kid, key.public_jwk(), &[]);
+        let agreement = json!({"@id": "urn:a", "assigner": did, "assignee": did});
+        let (none, parts) =
+            (BTreeMap::new(), BTreeMap::from([("urn:concordat:words".to_owned(), json!([]))]));
+        for (version, role, holds) in [
+            (1, SignerRole::Consumer, true),
+            (1, SignerRole::Provider, false),
+            (2, SignerRole::Consumer, false),
+        ] {
+            let alone = Bound { agreement: &agreement, parts: &none };
+            let signature = sign(&key, kid, role, alone, version, Timestamp::UNIX_EPOCH).unwrap();
+            assert!(!verify(&signature, role, alone, &document).unwrap().agreement_alone);
+            let held = verify(&signature, role, Bound { parts: &parts, ..alone }, &document);
+            assert_eq!(held.is_ok_and(|held| held.agreement_alone), holds, "{version} {role:?}");
+        }
     }
 
     #[test]
@@ -247,14 +350,18 @@ mod tests {
             (json!({"version": "2"}), "is of version \"2\""),
             (json!({"version": 0}), "is of version 0"),
             (json!({"version": 2, "signer": "did:web:q.example", "parts": {}}), "is not that of"),
-            (json!({"version": 2, "signer": did}), "binds parts"),
-            (json!({"version": 2, "signer": did, "parts": {"words": "x"}}), "binds parts"),
+            (json!({"version": 2, "signer": did}), "does not say what it binds"),
+            (
+                json!({"version": 2, "signer": did, "parts": {"words": "x"}}),
+                "binds `words`, which does not stand",
+            ),
         ] {
             let mut statement = json!({"agreement": "urn:a", "sha-256": digest(&agreement).unwrap(),
                 "role": "provider", "iat": 1_800_000_000});
             statement.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
             let signature = key.sign(kid, TYPE, statement.to_string().as_bytes()).unwrap();
-            let error = verify(&signature, SignerRole::Provider, &agreement, &document).unwrap_err();
+            let bound = Bound { agreement: &agreement, parts: &BTreeMap::new() };
+            let error = verify(&signature, SignerRole::Provider, bound, &document).unwrap_err();
             assert!(error.to_string().contains(reason), "{change}: {error}");
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::agreement::{self, AgreementSignature, SignerRole};
+use crate::agreement::{self, AgreementSignature, Bound, SignerRole};
 use crate::credential;
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
@@ -25,8 +25,6 @@ use crate::token;
 const TYPE: &str = "concordat-dossier+jws";
 /// The member of a message that carries the signature over the agreement.
 const SIGNATURE: &str = "urn:concordat:signature";
-/// What makes up the terms.
-const RULES: [&str; 3] = ["permission", "prohibition", "obligation"];
 
 /// A message of the negotiation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,10 +59,14 @@ pub struct CredentialEvidence {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dossier {
-    /// Format of this file: `concordat-dossier/2`.
+    /// Format of this file: `concordat-dossier/3`, or `concordat-dossier/2`, in which nothing stands beside the agreement.
     pub format: String,
     /// As sent by the provider.
     pub agreement: Json,
+    /// What stood beside it in its message and is bound to it by the signatures, by name: the terms in words, service levels,
+    /// rulebooks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, Json>,
     /// The provider's signature.
     pub provider_signature: Option<String>,
     /// The consumer's signature.
@@ -121,13 +123,18 @@ pub struct Finding {
     pub part: String,
     /// Whether it holds.
     pub holds: bool,
+    /// It is not there, and something else in the file stands for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
     /// What it says, or what is wrong.
     pub text: String,
 }
 
 impl Dossier {
     /// The value of `format`.
-    pub const FORMAT: &'static str = "concordat-dossier/2";
+    pub const FORMAT: &'static str = "concordat-dossier/3";
+    /// The one before it.
+    const BEFORE: &'static str = "concordat-dossier/2";
 
     /// Reads a dossier file.
     ///
@@ -136,7 +143,7 @@ impl Dossier {
     pub fn parse(text: &[u8]) -> Result<Self, TrustError> {
         let dossier: Self =
             serde_json::from_slice(text).map_err(|error| TrustError::Dossier(error.to_string()))?;
-        if dossier.format != Self::FORMAT {
+        if ![Self::FORMAT, Self::BEFORE].contains(&dossier.format.as_str()) {
             return Err(TrustError::Dossier(format!(
                 "its format is `{}`, expected `{}`",
                 dossier.format,
@@ -201,9 +208,14 @@ impl Dossier {
         let mut findings = Findings::default();
         findings.add("file", self.check_form(file));
         self.check_seal(&mut findings);
-        findings.add("agreement", self.check_offer());
         for role in [SignerRole::Provider, SignerRole::Consumer] {
-            findings.add(&format!("{}Signature", role.name()), self.check_signature(role));
+            let (part, found) = (format!("{}Signature", role.name()), self.check_signature(role));
+            findings.add(&part, found);
+            if self.signature(role).is_none()
+                && let Some(finding) = findings.0.last_mut()
+            {
+                finding.absent = true;
+            }
         }
         for (index, message) in self.messages.iter().enumerate() {
             findings.add(&format!("messages/{index}"), self.check_message(message));
@@ -311,32 +323,45 @@ impl Dossier {
         Ok(kid.to_owned())
     }
 
-    fn check_offer(&self) -> Result<String, TrustError> {
-        let Some(offer) = &self.offer else {
-            return Ok("it was made elsewhere; there is no offer to compare with".to_owned());
-        };
-        for rules in RULES {
-            let of = |document: &Json| digest(document.get(rules).unwrap_or(&Json::Null));
-            if of(offer)? != of(&self.agreement)? {
-                return Err(TrustError::Dossier(format!("its {rules}s are not those of the offer")));
-            }
+    /// What the parties signed.
+    #[must_use]
+    pub const fn bound(&self) -> Bound<'_> {
+        Bound { agreement: &self.agreement, parts: &self.parts }
+    }
+
+    const fn signature(&self, role: SignerRole) -> Option<&String> {
+        match role {
+            SignerRole::Consumer => self.consumer_signature.as_ref(),
+            SignerRole::Provider => self.provider_signature.as_ref(),
         }
-        Ok("its terms are those of the offer".to_owned())
+    }
+
+    /// What stands for a signature that was never made: the message by which its party agreed, with its token.
+    fn check_unsigned(&self, role: SignerRole) -> Result<String, TrustError> {
+        let kind = role.message();
+        let of_kind = |one: &&MessageEvidence| {
+            one.body.get("@type").and_then(Json::as_str) == Some(kind)
+                && Some(one.from.as_str()) == role.party(&self.agreement)
+        };
+        let message = self.messages.iter().find(of_kind).filter(|one| one.token.is_some());
+        let absent = || {
+            let text =
+                format!("the {} did not sign, and no {kind} of it with a token is in the file", role.name());
+            TrustError::Signature(text)
+        };
+        let said = self.check_message(message.ok_or_else(absent)?)?;
+        Ok(format!("absent; what stands for it: {said}"))
     }
 
     fn check_signature(&self, role: SignerRole) -> Result<String, TrustError> {
-        let compact = match role {
-            SignerRole::Consumer => &self.consumer_signature,
-            SignerRole::Provider => &self.provider_signature,
-        };
-        let compact = compact
-            .as_deref()
-            .ok_or_else(|| TrustError::Signature(format!("the {} did not sign", role.name())))?;
+        let Some(compact) = self.signature(role) else { return self.check_unsigned(role) };
         let party = role
             .party(&self.agreement)
             .ok_or_else(|| TrustError::Dossier(format!("the agreement names no {}", role.name())))?;
-        let signature = agreement::verify(compact, role, &self.agreement, &self.document(party)?)?;
-        let said = format!("signed by {} on {}", signature.key_id, signature.signed_at);
+        let signature = agreement::verify(compact, role, self.bound(), &self.document(party)?)?;
+        let alone =
+            if signature.agreement_alone { ", the agreement without what stands beside it" } else { "" };
+        let said = format!("signed by {} on {}{alone}", signature.key_id, signature.signed_at);
         let Some(key) = self.compromised(&signature) else { return Ok(said) };
         // The record is under the seal of a key that counts; what the signature says of its time is the key's own word.
         if self.concluded_at < key.since {
@@ -365,12 +390,16 @@ impl Dossier {
         {
             return Err(refuse(&format!("this {kind} carries another agreement")));
         }
-        let signature = match kind {
-            "ContractAgreementMessage" => &self.provider_signature,
-            "ContractAgreementVerificationMessage" => &self.consumer_signature,
-            _ => &None,
-        };
-        if signature.is_some() && message.body.get(SIGNATURE).and_then(Json::as_str) != signature.as_deref() {
+        if message.body.get("agreement").is_some()
+            && let Some((name, _)) =
+                self.parts.iter().find(|(name, part)| message.body.get(*name) != Some(*part))
+        {
+            return Err(refuse(&format!("this {kind} carries another `{name}` beside the agreement")));
+        }
+        let mut roles = [SignerRole::Provider, SignerRole::Consumer].into_iter();
+        if let Some(role) = roles.find(|role| role.message() == kind)
+            && message.body.get(SIGNATURE).and_then(Json::as_str) != self.signature(role).map(String::as_str)
+        {
             return Err(refuse(&format!("this {kind} carries another signature")));
         }
         let said = format!("{kind} of {} on {}", message.from, message.at);
@@ -461,7 +490,7 @@ impl Findings {
             Ok(text) => (true, text),
             Err(error) => (false, error.to_string()),
         };
-        self.0.push(Finding { part: part.to_owned(), holds, text });
+        self.0.push(Finding { part: part.to_owned(), holds, absent: false, text });
     }
 }
 

@@ -21,7 +21,7 @@ pub mod statement;
 pub mod status;
 pub mod token;
 
-pub use agreement::{AgreementSignature, SignerRole};
+pub use agreement::{AgreementSignature, Bound, SignerRole};
 pub use credential::{Credential, Profile, StatusEntry};
 pub use did::{DidDocument, Relationship};
 pub use dossier::{CompromisedKey, CredentialEvidence, Dossier, Finding, MessageEvidence, json_escape};

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use serde_json::{Map, json};
 use trust::credential::{self, Statement};
 use trust::{
-    Algorithm, CredentialEvidence, DidDocument, Dossier, MessageEvidence, PrivateKey, Profile, SignerRole,
-    StatusEntry, StatusList, agreement, token,
+    Algorithm, Bound, CredentialEvidence, DidDocument, Dossier, MessageEvidence, PrivateKey, Profile,
+    SignerRole, StatusEntry, StatusList, agreement, token,
 };
 
 const PROVIDER: &str = "did:web:provider.example";
 const CONSUMER: &str = "did:web:consumer.example";
 const ISSUER: &str = "did:web:authority.example";
+const WORDS: &str = "urn:concordat:words";
 const LIST: &str = "https://authority.example/status";
 
 struct Party {
@@ -85,8 +86,9 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
     let rules = json!([{"action": "use"}]);
     let agreement = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": PROVIDER,
         "assignee": CONSUMER, "timestamp": "2027-01-15T08:00:00Z", "permission": rules});
-    let sign =
-        |party: &Party, role| agreement::sign(&party.key, &party.kid, role, &agreement, 1, at(20)).unwrap();
+    let parts = BTreeMap::from([(WORDS.to_owned(), json!(["allowed: use"]))]);
+    let bound = Bound { agreement: &agreement, parts: &parts };
+    let sign = |party: &Party, role| agreement::sign(&party.key, &party.kid, role, bound, 2, at(20)).unwrap();
     let (by_provider, by_consumer) =
         (sign(provider, SignerRole::Provider), sign(&consumer, SignerRole::Consumer));
     let messages = vec![
@@ -96,7 +98,7 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
             CONSUMER,
             20,
             json!({"@type": "ContractAgreementMessage", "agreement": agreement,
-            "urn:concordat:signature": by_provider}),
+            WORDS: parts.get(WORDS), "urn:concordat:signature": by_provider}),
         ),
         message(
             &consumer,
@@ -126,6 +128,7 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
         exporter_document: provider.document.json().clone(),
         seal: None,
         agreement,
+        parts,
     };
     dossier.sealed(&provider.key, &provider.kid).unwrap()
 }
@@ -145,7 +148,6 @@ fn what_was_not_altered_holds_and_is_explained() {
     let all = read.check(text.as_bytes()).into_iter().map(|one| one.text).collect::<Vec<_>>().join("\n");
     for said in [
         "every byte is as it was exported",
-        "its terms are those of the offer",
         "signed by did:web:provider.example#key-1",
         "ContractRequestMessage of did:web:consumer.example",
         "with its token",
@@ -240,13 +242,25 @@ fn what_is_removed_added_or_exchanged_is_named() {
     has(&names(&|one| one.credentials.clear()), &format!("credentials/{CONSUMER}/0"), "removed");
     has(&names(&|one| one.seal = None), "seal", "it has no seal");
     has(&names(&|one| one.exported_by = ISSUER.to_owned()), "seal", "no party of the agreement");
-    has(&names(&|one| one.consumer_signature = None), "consumerSignature", "did not sign");
+    // A signature that was taken away is missed in its message.
+    has(&names(&|one| one.consumer_signature = None), "messages/2", "carries another signature");
     has(
         &names(&|one| std::mem::swap(&mut one.provider_signature, &mut one.consumer_signature)),
         "providerSignature",
         "does not hold",
     );
-    has(&names(&|one| one.agreement["permission"] = json!([])), "agreement", "not those of the offer");
+    has(
+        &names(&|one| one.agreement["permission"] = json!([])),
+        "providerSignature",
+        "altered after it was signed",
+    );
+    let reworded = names(&|one| drop(one.parts.insert(WORDS.to_owned(), json!(["allowed: everything"]))));
+    has(
+        &reworded,
+        "providerSignature",
+        "`urn:concordat:words` beside the agreement was altered after it was signed",
+    );
+    has(&reworded, "messages/1", "carries another `urn:concordat:words`");
 
     // Whoever has the exporter's key can seal a lie, but not sign for the others.
     let mut lie = good.clone();
@@ -260,6 +274,34 @@ fn what_is_removed_added_or_exchanged_is_named() {
     let revoked = dossier(&provider, true);
     let found = wrong(&revoked, revoked.write().as_bytes());
     has(&found, &format!("credentials/{CONSUMER}/0"), "was under revocation then");
+}
+
+/// A peer that signs no agreements: its message with its token stands for the signature, and is said to.
+#[test]
+fn a_signature_that_was_never_made_is_absent_and_the_message_stands_for_it() {
+    let provider = party(PROVIDER);
+    let mut unsigned = dossier(&provider, false);
+    unsigned.consumer_signature = None;
+    unsigned.messages[2].body = json!({"@type": "ContractAgreementVerificationMessage"});
+    let unsigned = unsigned.sealed(&provider.key, &provider.kid).unwrap();
+    let found = unsigned.check(unsigned.write().as_bytes());
+    assert!(found.iter().all(|one| one.holds), "{found:?}");
+    let absent: Vec<_> = found.iter().filter(|one| one.absent).collect();
+    assert_eq!(absent.iter().map(|one| one.part.as_str()).collect::<Vec<_>>(), ["consumerSignature"]);
+    assert!(
+        absent[0]
+            .text
+            .contains("absent; what stands for it: ContractAgreementVerificationMessage of did:web:consumer")
+    );
+    // Without its token it stands for nothing.
+    let mut bare = unsigned;
+    bare.messages[2].token = None;
+    let bare = bare.sealed(&provider.key, &provider.kid).unwrap();
+    let found = wrong(&bare, bare.write().as_bytes());
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].1.contains("did not sign, and no ContractAgreementVerificationMessage of it with a token")
+    );
 }
 
 #[test]

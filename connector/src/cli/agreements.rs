@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use protocol::wire::Agreement;
+use policy_engine::same_terms;
+use protocol::wire::{Agreement, Offer, Parts};
 use serde_json::{Value, json};
 use trust::{Dossier, Finding};
 
@@ -211,14 +212,33 @@ fn verify(file: &Path, output: &Output) -> anyhow::Result<Exit> {
 
 /// Everything that can be checked in a dossier, the words of the agreement among it.
 pub(super) fn checked(dossier: &Dossier, file: &[u8]) -> Vec<Finding> {
-    let words = Agreement::parse(dossier.agreement.clone()).and_then(|agreement| agreement.check_words());
     let mut findings = dossier.check(file);
-    let (holds, text) = match words {
-        Ok(()) => (true, "what both signed says what its rules say".to_owned()),
-        Err(error) => (false, error),
-    };
-    findings.push(Finding { part: "agreement".to_owned(), holds, text });
+    let agreement = Agreement::parse(dossier.agreement.clone());
+    let offer =
+        agreement.as_ref().map_err(Clone::clone).and_then(|agreement| check_offer(dossier, agreement));
+    let parts = Parts::of(dossier.parts.clone().into_iter().collect());
+    let words = agreement.and_then(|agreement| parts.check_words(&agreement));
+    let words = words.map(|()| "the words that go with it say what its rules say".to_owned());
+    findings.extend([offer, words].map(|found| Finding {
+        part: "agreement".to_owned(),
+        holds: found.is_ok(),
+        absent: false,
+        text: found.unwrap_or_else(|wrong| wrong),
+    }));
     findings
+}
+
+/// Whether the terms agreed to are those of the offer, however either is written.
+fn check_offer(dossier: &Dossier, agreement: &Agreement) -> Result<String, String> {
+    let Some(offer) = &dossier.offer else {
+        return Ok("it was made elsewhere; there is no offer to compare with".to_owned());
+    };
+    let offer = Offer::parse(offer.clone()).map_err(|error| format!("the offer cannot be read: {error}"))?;
+    if same_terms(agreement.policy(), offer.policy()) {
+        Ok("its terms are those of the offer".to_owned())
+    } else {
+        Err("its terms are not those of the offer".to_owned())
+    }
 }
 
 fn report(dossier: &Dossier, findings: &[Finding], holds: bool) -> String {
@@ -232,12 +252,21 @@ fn report(dossier: &Dossier, findings: &[Finding], holds: bool) -> String {
         String::new(),
     ];
     let line = |one: &Finding| {
-        let word = if one.holds { "holds" } else { "WRONG" };
+        let word = match one {
+            Finding { holds: false, .. } => "WRONG",
+            Finding { absent: true, .. } => "absent",
+            Finding { .. } => "holds",
+        };
         format!("{word} {:24} {}", plain(&one.part), plain(&one.text))
     };
     lines.extend(findings.iter().map(line));
     let wrong = findings.iter().filter(|one| !one.holds).count();
-    lines.push(if holds {
+    let absent = findings.iter().filter(|one| one.absent).count();
+    lines.push(if holds && absent > 0 {
+        "\nEverything in this file holds, but not both parties signed the agreement: for who did not, its message stands with the \
+         token that it was sent with, and the word of who exported the file that this message came with it."
+            .to_owned()
+    } else if holds {
         "\nEverything holds: both parties signed exactly these terms. Compare the thumbprints of their keys with what you \
          know of them from elsewhere."
             .to_owned()

@@ -164,12 +164,13 @@ pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<Be
 
 /// States `operand` as `value` in every permission, in place of what the offer says of it.
 fn narrow(offer: &mut Value, operand: &str, value: &str) {
-    let stated = json!({"leftOperand": operand, "operator": "eq", "rightOperand": value});
+    let prefixed = format!("odrl:{operand}");
+    let stated = json!({"leftOperand": prefixed, "operator": "eq", "rightOperand": value});
     for permission in offer.get_mut("permission").and_then(Value::as_array_mut).into_iter().flatten() {
         let Some(permission) = permission.as_object_mut() else { continue };
         let constraints = permission.entry("constraint").or_insert_with(|| json!([]));
         if let Some(list) = constraints.as_array_mut() {
-            list.retain(|one| text(one, "leftOperand") != operand);
+            list.retain(|one| ![operand, &prefixed].contains(&text(one, "leftOperand").as_str()));
             list.push(stated.clone());
         }
     }

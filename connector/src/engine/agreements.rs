@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use catalog::Automation;
 use protocol::negotiation::Negotiation;
-use protocol::wire::Agreement;
+use protocol::wire::{Agreement, Parts};
 use protocol::{RefusalKind, Role};
 use serde_json::Value as Json;
 use store::{Batch, CommitError, StoreError};
@@ -31,6 +31,8 @@ pub struct Standing {
 pub struct Import {
     /// As both know it.
     pub agreement: Agreement,
+    /// What stands beside it and is agreed with it.
+    pub parts: Parts,
     /// Base address of the other party's endpoints.
     pub peer_address: String,
     /// The provider's signature, if there is one.
@@ -62,10 +64,11 @@ impl Engine {
                 self.did()
             )));
         };
-        agreement.check_words().map_err(|reason| refuse(format!("agreement{reason}")))?;
+        import.parts.check_words(agreement).map_err(|reason| refuse(format!("agreement{reason}")))?;
         self.guard
             .check_url(&import.peer_address)
             .map_err(|error| refuse(format!("counterPartyAddress: {error}")))?;
+        let bound = trust::Bound { agreement: agreement.json(), parts: import.parts.as_map() };
         for (role, signature, party) in [
             (SignerRole::Provider, &import.provider_signature, &assigner),
             (SignerRole::Consumer, &import.consumer_signature, &assignee),
@@ -73,7 +76,7 @@ impl Engine {
             let Some(signature) = signature else { continue };
             let document = import.did_documents.get(party.as_str()).cloned().unwrap_or_default();
             DidDocument::parse(document, party.as_str())
-                .and_then(|document| trust::agreement::verify(signature, role, agreement.json(), &document))
+                .and_then(|document| trust::agreement::verify(signature, role, bound, &document))
                 .map_err(|error| refuse(error.to_string()))?;
         }
         let id = agreement.id().to_string();
@@ -84,6 +87,7 @@ impl Engine {
         let now = clock::now();
         let record = AgreementRecord {
             agreement: import.agreement,
+            parts: import.parts,
             role,
             peer: peer.clone(),
             peer_address: import.peer_address.trim_end_matches('/').to_owned(),

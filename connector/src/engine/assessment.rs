@@ -370,14 +370,16 @@ impl Engine {
     /// Signs something as an agreement is signed, and verifies it.
     fn check_signing(&self) -> Result<Finding, EngineError> {
         let sample = json!({"@id": "urn:concordat:sample", "@type": "Agreement", "assigner": self.did(), "assignee": self.did()});
+        let parts = BTreeMap::from([("urn:concordat:sample".to_owned(), json!("beside it"))]);
+        let sample = trust::Bound { agreement: &sample, parts: &parts };
         let signature = self.identity.sign_agreement(
             SignerRole::Provider,
-            &sample,
+            sample,
             trust::agreement::NEWEST,
             clock::now(),
         )?;
         let document = self.identity.document()?;
-        let held = trust::agreement::verify(&signature, SignerRole::Provider, &sample, &document);
+        let held = trust::agreement::verify(&signature, SignerRole::Provider, sample, &document);
         let (mut signed, mut all) = (0, 0);
         self.each_agreement(|record| {
             all += 1;

@@ -148,7 +148,7 @@ impl Engine {
                 evidence: one["notice"].as_str().into_iter().map(str::to_owned).collect(),
             });
         }
-        let conflicts = self.rulebook_conflicts(record.agreement.json(), Some(&record.peer), clock::now());
+        let conflicts = self.rulebook_conflicts(&record.whole(), Some(&record.peer), clock::now());
         looks.extend(conflicts.into_iter().map(|conflict| Look {
             what: "rulebook",
             kept: Some(false),
@@ -161,7 +161,7 @@ impl Engine {
         Ok(json!({
             "agreement": agreement, "provider": record.agreement.assigner(), "consumer": record.agreement.assignee(),
             "dataset": record.agreement.target(), "role": record.role, "ended": record.ended,
-            "madeUnder": record.agreement.json().get(RULEBOOK), "at": clock::now(), "broken": broken, "open": open,
+            "madeUnder": record.part(RULEBOOK), "at": clock::now(), "broken": broken, "open": open,
             "kept": broken == 0, "looks": looks,
             "beyond": "what happens beyond the other party's node is not seen here; `stated` lines are its signed word",
         }))

@@ -136,6 +136,7 @@ impl Engine {
         let dossier = Dossier {
             format: Dossier::FORMAT.to_owned(),
             agreement: record.agreement.json().clone(),
+            parts: record.parts.as_map().clone(),
             provider_signature: record.provider_signature,
             consumer_signature: record.consumer_signature,
             offer,

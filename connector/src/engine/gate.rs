@@ -572,14 +572,14 @@ impl Engine {
                     }
                 }
             };
-            let agreement = record.agreement.json();
+            let bound = record.bound();
             let party = match role {
                 SignerRole::Consumer => record.agreement.assignee(),
                 SignerRole::Provider => record.agreement.assigner(),
             };
             let document = record.did_documents.get(party.as_str()).cloned().unwrap_or_default();
             DidDocument::parse(document, party.as_str())
-                .and_then(|document| trust::agreement::verify(signature, role, agreement, &document))
+                .and_then(|document| trust::agreement::verify(signature, role, bound, &document))
                 .map_err(|error| format!("a signature under the agreement does not hold: {error}"))
                 .and_then(|held| self.not_compromised(record, &held))?;
         }

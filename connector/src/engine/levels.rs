@@ -68,7 +68,7 @@ const fn side(role: Role) -> Side {
 impl Engine {
     /// Measures from now on what an agreement promises, if it promises anything.
     pub(super) fn expect_levels(&self, record: &AgreementRecord) -> Result<(), EngineError> {
-        let levels = match ServiceLevels::of(record.agreement.json()) {
+        let levels = match ServiceLevels::of(&record.whole()) {
             Ok(Some(levels)) => levels,
             Ok(None) => return Ok(()),
             Err(error) => {

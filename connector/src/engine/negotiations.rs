@@ -485,23 +485,25 @@ impl Engine {
         let id = AgreementId::new(ids::urn());
         let (assigner, assignee) = (negotiation.assigner(), negotiation.assignee());
         let beside = self.named_rulebooks(now);
-        let agreement = negotiation
-            .offer
-            .agreement(&id, &negotiation.dataset, assigner, assignee, now, beside)
-            .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
         let version = negotiation.signature_version;
-        let signature = self.identity.sign_agreement(SignerRole::Provider, agreement.json(), version, now)?;
-        Ok(Decision::Agree { agreement, signature: Some(signature) })
+        let (agreement, parts) = negotiation
+            .offer
+            .agreement(&id, &negotiation.dataset, (assigner, assignee), now, beside, version)
+            .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
+        let bound = trust::Bound { agreement: agreement.json(), parts: parts.as_map() };
+        let signature = self.identity.sign_agreement(SignerRole::Provider, bound, version, now)?;
+        Ok(Decision::Agree { agreement, parts, signature: Some(signature) })
     }
 
     fn verify(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {
-        let agreement = negotiation.agreement.as_ref().map(Agreement::json);
-        let agreement =
-            agreement.ok_or_else(|| EngineError::refused(RefusalKind::Disagreement, "no agreement yet"))?;
-        self.fits_rulebook(agreement, Some(negotiation.peer.as_str()), now)?;
+        let none = || EngineError::refused(RefusalKind::Disagreement, "no agreement yet");
+        let agreement = negotiation.agreement.as_ref().ok_or_else(none)?;
+        let whole = negotiation.parts.with(agreement);
+        self.fits_rulebook(&whole, Some(negotiation.peer.as_str()), now)?;
         // What the provider has made itself it can check.
         let version = negotiation.provider_signature.as_deref().map_or(1, trust::agreement::version_of);
-        let signature = self.identity.sign_agreement(SignerRole::Consumer, agreement, version, now)?;
+        let bound = trust::Bound { agreement: agreement.json(), parts: negotiation.parts.as_map() };
+        let signature = self.identity.sign_agreement(SignerRole::Consumer, bound, version, now)?;
         Ok(Decision::Verify { signature: Some(signature) })
     }
 
@@ -549,9 +551,10 @@ impl Engine {
         };
         let agreement = negotiation.agreement.as_ref().map(Agreement::json);
         let agreement = agreement.ok_or_else(|| refuse("there is no agreement to sign".to_owned()))?;
+        let bound = trust::Bound { agreement, parts: negotiation.parts.as_map() };
         let document = documents.get(signer.as_str()).cloned().unwrap_or_default();
         trust::DidDocument::parse(document, signer.as_str())
-            .and_then(|document| trust::agreement::verify(signature, role, agreement, &document))
+            .and_then(|document| trust::agreement::verify(signature, role, bound, &document))
             .map_err(|error| refuse(format!("/urn:concordat:signature: {error}")))?;
         Ok(())
     }
@@ -619,6 +622,7 @@ impl Engine {
             let shown = self.shown_by(negotiation, agreement.id().as_str(), &mut documents).await?;
             let conclusion = AgreementRecord {
                 agreement: agreement.clone(),
+                parts: negotiation.parts.clone(),
                 role: negotiation.role,
                 peer: peer.clone(),
                 peer_address: negotiation.peer_address.clone(),

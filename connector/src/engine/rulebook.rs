@@ -550,9 +550,9 @@ impl Engine {
         let mut agreements = Vec::new();
         self.each_agreement(|record| {
             if record.ended.is_none() {
-                let conflicts = self.rulebook_conflicts(record.agreement.json(), Some(&record.peer), now);
+                let conflicts = self.rulebook_conflicts(&record.whole(), Some(&record.peer), now);
                 if !conflicts.is_empty() {
-                    let named = record.agreement.json().get(PROPERTY);
+                    let named = record.part(PROPERTY);
                     agreements.push(json!({"agreement": record.agreement.id(), "madeUnder": named, "conflicts": conflicts}));
                 }
             }

@@ -76,17 +76,17 @@ fn negotiation(role: Role, state: Option<State>) -> Negotiation {
     made
 }
 
-fn agreement() -> Agreement {
+fn agreement() -> (Agreement, Parts) {
     let (provider, consumer) =
         (ParticipantId::new("did:web:provider"), ParticipantId::new("did:web:consumer"));
     offer()
         .agreement(
             &crate::AgreementId::new("urn:a"),
             &DatasetId::new("urn:d"),
-            &provider,
-            &consumer,
+            (&provider, &consumer),
             NOW,
             serde_json::Map::new(),
+            2,
         )
         .unwrap()
 }
@@ -109,7 +109,8 @@ fn message(act: Act) -> Message {
         Act::Agree => Message::Agreement(ContractAgreementMessage {
             provider_pid,
             consumer_pid,
-            agreement: agreement(),
+            agreement: agreement().0,
+            parts: agreement().1,
             signature: None,
         }),
         Act::Offer => Message::Offer(ContractOfferMessage {
@@ -142,7 +143,7 @@ fn message(act: Act) -> Message {
 fn decision(act: Act) -> Decision {
     match act {
         Act::Accept => Decision::Accept,
-        Act::Agree => Decision::Agree { agreement: agreement(), signature: None },
+        Act::Agree => Decision::Agree { agreement: agreement().0, parts: agreement().1, signature: None },
         Act::Finalize => Decision::Finalize,
         Act::Offer => Decision::Offer(offer()),
         Act::Request => Decision::Request(offer()),
@@ -217,7 +218,7 @@ fn a_repeated_message_is_answered_as_then_and_changes_nothing() {
 fn a_message_that_proves_arrival_counts_as_acknowledgement() {
     let mut provider = negotiation(Role::Provider, Some(State::Requested));
     provider.progress.pending = Some(Pending { message: MessageId::new("urn:agree"), act: Act::Agree });
-    provider.agreement = Some(agreement());
+    provider.agreement = Some(agreement().0);
     let made = step(provider, receive(Act::Verify, "urn:m"), NOW).unwrap();
     assert_eq!(made.next.progress.state, Some(State::Verified));
     assert_eq!(made.effects, [Effect::Withdraw(MessageId::new("urn:agree"))]);
@@ -243,7 +244,7 @@ fn pids_terms_and_parties_must_fit() {
         ("permission", json!([{"action": "use"}, {"action": "sell"}]), "/agreement: its rules"),
         ("prohibition", json!([{"action": "read"}]), "/agreement: its rules"),
     ] {
-        let mut json = agreement().json().clone();
+        let mut json = agreement().0.json().clone();
         json[key] = value;
         let mut forged = message(Act::Agree);
         let Message::Agreement(agreed) = &mut forged else { panic!() };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
-use super::{Agreement, DspMessage, Offer};
+use super::{Agreement, DspMessage, Offer, Parts};
 use crate::ids::{ConsumerPid, ProviderPid};
 use crate::negotiation::State;
 
@@ -131,9 +131,12 @@ pub struct ContractAgreementMessage {
     pub consumer_pid: ConsumerPid,
     /// What is agreed.
     pub agreement: Agreement,
-    /// The provider's signature over the canonical agreement (compact JWS); an extension, may be absent.
+    /// The provider's signature over the canonical agreement and the parts (compact JWS); an extension, may be absent.
     #[serde(rename = "urn:concordat:signature", default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// What stands beside the agreement and is agreed with it; an extension.
+    #[serde(flatten)]
+    pub parts: Parts,
 }
 
 impl DspMessage for ContractAgreementMessage {
@@ -148,7 +151,7 @@ pub struct ContractAgreementVerificationMessage {
     pub provider_pid: ProviderPid,
     /// The consumer's.
     pub consumer_pid: ConsumerPid,
-    /// The consumer's signature over the canonical agreement (compact JWS); an extension, may be absent.
+    /// The consumer's signature over the same (compact JWS); an extension, may be absent.
     #[serde(rename = "urn:concordat:signature", default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }

@@ -4,19 +4,21 @@
 //! A small normaliser over the vocabularies that the protocol uses; contexts are never fetched. A message in the
 //! compact form comes out as it went in, so that what was signed stays what was sent.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value as Json};
+
+use policy_engine::in_protocol_context;
 
 use crate::CONTEXT;
 
+/// ODRL, whose terms keep its prefix where the protocol's context does not define them by their bare names.
+const ODRL: [&str; 2] = ["http://www.w3.org/ns/odrl/2/", "odrl:"];
 /// Namespaces whose terms are known by their local name.
-const NAMESPACES: [&str; 4] = [
-    "https://w3id.org/dspace/2025/1/",
-    "https://w3id.org/dspace/v0.8/",
-    "http://www.w3.org/ns/odrl/2/",
-    "https://w3id.org/edc/v0.0.1/ns/",
-];
+const NAMESPACES: [&str; 3] =
+    ["https://w3id.org/dspace/2025/1/", "https://w3id.org/dspace/v0.8/", "https://w3id.org/edc/v0.0.1/ns/"];
 /// Prefixes that usually stand for them.
-const PREFIXES: [&str; 3] = ["dspace:", "odrl:", "edc:"];
+const PREFIXES: [&str; 2] = ["dspace:", "edc:"];
 /// DCAT, of which the protocol has taken some terms.
 const DCAT: [&str; 2] = ["http://www.w3.org/ns/dcat#", "dcat:"];
 /// These.
@@ -164,22 +166,30 @@ fn uses_known_terms(json: &Json) -> bool {
 }
 
 /// The local name of a known term; anything else as written: what peers say in DCAT beyond the protocol's own terms
-/// (keywords, media types) keeps its full name.
-fn local(name: &str) -> &str {
+/// (keywords, media types) keeps its full name, and ODRL's other terms keep its prefix.
+fn local(name: &str) -> Cow<'_, str> {
     if let Some((_, term)) = TERMS.iter().find(|(long, _)| *long == name) {
-        return term;
+        return Cow::Borrowed(term);
     }
     if let Some(term) = DCAT.iter().find_map(|prefix| name.strip_prefix(prefix)) {
-        return if DCAT_TERMS.contains(&term) { term } else { name };
+        return Cow::Borrowed(if DCAT_TERMS.contains(&term) { term } else { name });
+    }
+    let is_plain = |rest: &&str| !rest.is_empty() && !rest.contains(['/', '#']);
+    if let Some(term) = ODRL.iter().find_map(|prefix| name.strip_prefix(prefix)).filter(is_plain) {
+        return if in_protocol_context(term) {
+            Cow::Borrowed(term)
+        } else {
+            Cow::Owned(format!("odrl:{term}"))
+        };
     }
     let known = NAMESPACES.iter().chain(PREFIXES.iter()).find_map(|prefix| name.strip_prefix(prefix));
-    known.filter(|rest| !rest.is_empty() && !rest.contains(['/', '#'])).unwrap_or(name)
+    Cow::Borrowed(known.filter(is_plain).unwrap_or(name))
 }
 
 fn object(map: Map<String, Json>, depth: usize) -> Map<String, Json> {
     let mut out = Map::new();
     for (key, value) in map {
-        let name = local(&key).to_owned();
+        let name = local(&key).into_owned();
         if OPAQUE.contains(&name.as_str()) {
             out.insert(name, value);
             continue;
@@ -188,7 +198,7 @@ fn object(map: Map<String, Json>, depth: usize) -> Map<String, Json> {
             "@type" => kind(value),
             "@id" => value,
             // Of other vocabularies: kept as it is.
-            _ if name.contains(':') => value,
+            _ if name.contains(':') && !name.starts_with("odrl:") => value,
             _ => member(&name, value, depth + 1),
         };
         out.insert(name, value);
@@ -203,7 +213,7 @@ fn kind(value: Json) -> Json {
         other => other,
     };
     match one {
-        Json::String(text) => Json::String(local(&text).to_owned()),
+        Json::String(text) => Json::String(local(&text).into_owned()),
         other => other,
     }
 }
@@ -240,10 +250,10 @@ fn member(name: &str, value: Json, depth: usize) -> Json {
     };
     if NAMES.contains(&name) {
         return match plain(single) {
-            Json::String(text) => Json::String(local(&text).to_owned()),
+            Json::String(text) => Json::String(local(&text).into_owned()),
             // ODRL's `{"type": "use"}` form of an action.
             Json::Object(map) if name == "action" => match map.get("type").or_else(|| map.get("odrl:type")) {
-                Some(Json::String(text)) if map.len() == 1 => Json::String(local(text).to_owned()),
+                Some(Json::String(text)) if map.len() == 1 => Json::String(local(text).into_owned()),
                 _ => Json::Object(map),
             },
             other => other,
@@ -308,7 +318,7 @@ mod tests {
             normalise_message(peer),
             json!({"@context": [CONTEXT], "@type": "ContractRequestMessage", "@id": "urn:m", "consumerPid": "urn:c",
                 "callbackAddress": "https://c.example", "offer": {"@id": "urn:o", "@type": "Offer", "target": "urn:d",
-                    "permission": [{"action": "use", "constraint": [{"leftOperand": "purpose", "operator": "eq",
+                    "permission": [{"action": "use", "constraint": [{"leftOperand": "http://www.w3.org/ns/odrl/2/purpose", "operator": "eq",
                         "rightOperand": {"@value": "p", "@type": "xsd:string"}}]}]}})
         );
     }

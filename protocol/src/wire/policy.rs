@@ -1,11 +1,12 @@
 //! Offers and agreements as messages carry them (contract-schema.json).
 
 use jiff::Timestamp;
-use policy_engine::{Document, Kind, Policy, SERVICE_LEVELS, TERMS};
+use policy_engine::{Document, Kind, Policy, SERVICE_LEVELS, spelled, terms_of};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::Parts;
 use crate::ids::{AgreementId, DatasetId, OfferId, ParticipantId};
 
 /// An offer in a message: has `@id` and `@type`, and a `target` unless the offer id alone tells it.
@@ -70,8 +71,16 @@ impl Offer {
         Document::parse(json).map_or_else(|_| self.clone(), Self)
     }
 
-    /// The agreement that binds both to these terms (contract negotiation protocol, ContractAgreementMessage), with what
-    /// else is to stand `beside` them.
+    /// The same offer with the terms of ODRL as the protocol's context has them.
+    #[must_use]
+    pub fn spelled(&self) -> Self {
+        // It says the same, so the policy stays valid.
+        Document::parse(spelled(self.0.json())).map_or_else(|_| self.clone(), Self)
+    }
+
+    /// The agreement that binds both to these terms (contract negotiation protocol, ContractAgreementMessage), and what stands
+    /// beside it: what is given, the service levels of the offer, and the terms in words. For a consumer that knows only
+    /// `version` 1 of the signature the levels stay where the offer has them, since it looks for them there.
     ///
     /// # Errors
     /// The terms and the parties do not make a valid agreement.
@@ -79,12 +88,18 @@ impl Offer {
         &self,
         id: &AgreementId,
         target: &DatasetId,
-        assigner: &ParticipantId,
-        assignee: &ParticipantId,
+        (assigner, assignee): (&ParticipantId, &ParticipantId),
         timestamp: Timestamp,
-        beside: Map<String, Json>,
-    ) -> Result<Agreement, String> {
-        let mut map = beside;
+        mut beside: Map<String, Json>,
+        version: u32,
+    ) -> Result<(Agreement, Parts), String> {
+        // The rules are written as the offer has them: the other side compares.
+        let mut map = terms_of(self.0.json());
+        if version > 1
+            && let Some(levels) = map.remove(SERVICE_LEVELS)
+        {
+            beside.insert(SERVICE_LEVELS.to_owned(), levels);
+        }
         for (key, value) in [
             ("@id", id.to_string()),
             ("@type", "Agreement".to_owned()),
@@ -95,15 +110,10 @@ impl Offer {
         ] {
             map.insert(key.to_owned(), Json::String(value));
         }
-        for key in TERMS {
-            if let Some(value) = self.0.json().get(key) {
-                map.insert(key.to_owned(), value.clone());
-            }
-        }
+        let agreement = Agreement::parse(Json::Object(map))?;
         // The words are those of the agreement, which names parties and dataset.
-        let policy = Policy::parse(&Json::Object(map.clone())).map_err(|error| error.to_string())?;
-        super::words::bind(&mut map, &policy);
-        Agreement::parse(Json::Object(map))
+        beside.extend(super::words::of(&agreement));
+        Ok((agreement, Parts::of(beside)))
     }
 }
 
@@ -170,15 +180,7 @@ impl Agreement {
         self.0.policy()
     }
 
-    /// Whether the plain words that the agreement carries are those of its rules.
-    ///
-    /// # Errors
-    /// One sentence: the words were altered, or say something else.
-    pub fn check_words(&self) -> Result<(), String> {
-        super::words::check(self.json(), self.policy())
-    }
-
-    /// As sent: what is signed.
+    /// As sent: what is signed, with the [`Parts`] beside it.
     #[must_use]
     pub const fn json(&self) -> &Json {
         self.0.json()

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use catalog::Automation;
 use http::StatusCode;
 use protocol::Role;
-use protocol::wire::{Agreement, Offer};
+use protocol::wire::{Agreement, Offer, Parts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -199,6 +199,8 @@ async fn make_move(
 #[serde(rename_all = "camelCase")]
 struct ImportRequest {
     agreement: Agreement,
+    #[serde(default)]
+    parts: Parts,
     counter_party_address: String,
     #[serde(default)]
     provider_signature: Option<String>,
@@ -215,6 +217,7 @@ async fn import(State(management): Shared, body: Body) -> Response {
         let request: ImportRequest = read(body).await?;
         let import = Import {
             agreement: request.agreement,
+            parts: request.parts,
             peer_address: request.counter_party_address,
             provider_signature: request.provider_signature,
             consumer_signature: request.consumer_signature,

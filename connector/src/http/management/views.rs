@@ -114,7 +114,7 @@ pub(super) fn transfer(record: &TransferRecord) -> Value {
 
 pub(super) fn agreement(standing: &Standing) -> Value {
     let record = &standing.record;
-    let map = object(json!({
+    let mut map = object(json!({
         "assetId": record.agreement.target(),
         "providerId": record.agreement.assigner(),
         "consumerId": record.agreement.assignee(),
@@ -135,6 +135,7 @@ pub(super) fn agreement(standing: &Standing) -> Value {
         "urn:concordat:worstFirstByteSeconds": standing.usage.worst_latency.as_secs_f64(),
         "urn:concordat:meteredSeconds": standing.usage.metered.as_secs_f64(),
     }));
+    map.extend(record.parts.as_map().clone());
     document("ContractAgreement", record.agreement.id().as_str(), map)
 }
 
