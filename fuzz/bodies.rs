@@ -298,7 +298,8 @@ pub fn signed_credential(data: &[u8]) {
 
 /// Presentations.
 pub fn jwt_presentation(data: &[u8]) {
-    let held = presentation::open(&text(data), document(), "did:web:b", Timestamp::UNIX_EPOCH);
+    let held =
+        presentation::open(&serde_json::json!(text(data)), document(), "did:web:b", Timestamp::UNIX_EPOCH);
     assert!(held.is_err(), "nobody has signed it");
     // One that is signed, with anything in it.
     let (key, document) = signer();
@@ -306,7 +307,8 @@ pub fn jwt_presentation(data: &[u8]) {
     for profile in Profile::ALL {
         let shown = [text(data)];
         if let Ok(compact) = presentation::make(key, KID, &to, &shown, profile, Timestamp::UNIX_EPOCH) {
-            let _ = presentation::open(&compact, document, "did:web:b", Timestamp::UNIX_EPOCH);
+            let _ =
+                presentation::open(&serde_json::json!(compact), document, "did:web:b", Timestamp::UNIX_EPOCH);
         }
     }
 }

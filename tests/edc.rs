@@ -1,5 +1,8 @@
 //! Peers that run Eclipse EDC: what it sends, as it was seen on the wire, and what is loosened for it.
 
+mod live;
+mod runtime;
+
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};

@@ -178,8 +178,7 @@ async fn a_member_shows_what_it_allowed_to_whom_it_allowed() {
     let types = |message: &Value| -> Vec<String> {
         let shown = message["presentation"].as_array().unwrap().iter();
         let opened = shown.flat_map(|one| {
-            trust::presentation::open(one.as_str().unwrap(), &own, &verifier.did, connector::clock::now())
-                .unwrap()
+            trust::presentation::open(one, &own, &verifier.did, connector::clock::now()).unwrap()
         });
         let kind = |compact: String| {
             let (_, payload) = trust::jose::peek(&compact).unwrap();

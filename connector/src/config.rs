@@ -258,6 +258,19 @@ pub struct PeerSettings {
     pub signatures: Option<Signatures>,
     /// Whether a key counts of which its DID document does not say what it is for, where it says so of no key.
     pub undeclared_keys: bool,
+    /// In which words it is asked for credentials, whatever its access tokens say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<ScopeAlias>,
+}
+
+/// The words for credentials of a type, in a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeAlias {
+    /// `org.eclipse.dspace.dcp.vc.type` (DCP 1.0.1, section 5.4.1.2).
+    Dcp,
+    /// `org.eclipse.edc.vc.type`, all that Eclipse EDC up to 0.15 knows.
+    Edc,
 }
 
 /// What a peer speaks.

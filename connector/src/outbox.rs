@@ -14,9 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use protocol::wire::{
-    ContractNegotiation, ContractNegotiationError, TransferError, TransferProcess, reason_text,
-};
+use protocol::wire::{ContractNegotiation, TransferProcess, refusal_text};
 use protocol::{Failure, MessageId};
 use reqwest::StatusCode;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -445,7 +443,7 @@ impl Outbox {
                 Err(reason) => Attempt::Later(Trouble::Message, reason),
             };
         }
-        let said = said(&body.unwrap_or_default());
+        let said = refusal_text(&body.unwrap_or_default());
         let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
         match status {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -534,16 +532,4 @@ fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>
                 .map(|state| state.to_string())
         }
     })
-}
-
-/// What an error body of either protocol says.
-fn said(body: &[u8]) -> String {
-    let negotiation = protocol::wire::parse::<ContractNegotiationError>(body)
-        .map(|error| reason_text(error.message.code.as_deref(), &error.message.reason));
-    negotiation
-        .or_else(|_| {
-            protocol::wire::parse::<TransferError>(body)
-                .map(|error| reason_text(error.message.code.as_deref(), &error.message.reason))
-        })
-        .unwrap_or_default()
 }

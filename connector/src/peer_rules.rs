@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use serde_json::Value as Json;
 use trust::DidDocument;
 
-use crate::config::{Config, Loosen, PeerProfile, PeerSettings, Signatures};
+use crate::config::{Config, Loosen, PeerProfile, PeerSettings, ScopeAlias, Signatures};
 
 /// Every message of Eclipse EDC has this among its contexts.
 const EDC_CONTEXT: &str = "https://w3id.org/edc/dspace/v0.0.1";
@@ -60,6 +60,12 @@ impl PeerRules {
         } else {
             bare.remove(&origin);
         }
+    }
+
+    /// In which words `did` is asked for credentials, where the configuration says so.
+    #[must_use]
+    pub fn scopes(&self, did: &str) -> Option<ScopeAlias> {
+        self.listed(did).scopes
     }
 
     fn listed(&self, did: &str) -> PeerSettings {

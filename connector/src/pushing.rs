@@ -124,7 +124,9 @@ fn sink(engine: &Engine, pid: &str, destination: &DataAddress) -> Result<Sink, S
         let object = ObjectSource::new(&url, options.collect(), client, None);
         return object.map(Sink::Object).map_err(|error| error.to_string());
     }
-    let method = match destination.property("method").unwrap_or("PUT") {
+    // A receiver that is named in EDC's form expects what EDC's own data plane does.
+    let usual = if destination.endpoint_type == "HttpData" { "POST" } else { "PUT" };
+    let method = match destination.property("method").unwrap_or(usual) {
         "PUT" => Method::PUT,
         "POST" => Method::POST,
         other => return Err(format!("data is pushed with PUT or POST, not with `{other}`")),

@@ -57,6 +57,11 @@ const REASON: Duration = Duration::from_secs(3);
 /// How often a stream that breaks off is taken up again without a byte in between, and how long it waits before.
 const ATTEMPTS: u32 = 8;
 
+/// How a token that does not count is answered.
+const REFUSING: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+/// How long a start that a provider owes is waited for.
+const RENEWED_WITHIN: Duration = Duration::from_secs(10);
+
 /// What is read.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -204,21 +209,36 @@ enum TokenForm {
     Bearer,
 }
 
-/// Why a provider gives no data, in its own words.
-fn said(body: &[u8]) -> String {
-    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    // The protocol's form; those of EDC's APIs; a plain text.
-    let reason =
-        ["/reason/0", "/0/message", "/errors/0", "/message"].iter().find_map(|at| said.pointer(at)?.as_str());
-    let text = std::str::from_utf8(body)
-        .ok()
-        .map(str::trim)
-        .filter(|text| said.is_null() && !text.is_empty() && text.len() <= 500 && !text.starts_with('<'));
-    reason.or(text).unwrap_or("no reason given").to_owned()
+/// Asks the provider; where it answers a resumption with a start of its own, as Eclipse EDC does, and refuses the token from
+/// before, once more with the token of that start.
+async fn ask(
+    engine: &Engine,
+    id: &str,
+    wanted: &Wanted,
+    name: Option<&str>,
+) -> Result<reqwest::Response, Unread> {
+    let mut commits = engine.commits();
+    let (before, ..) = started(engine, id)?;
+    let first = ask_once(engine, id, wanted, name).await;
+    let refused = matches!(&first, Err(Unread::Refused { status, .. }) if REFUSING.contains(status));
+    let is_edc = engine.rules().profile(before.peer.as_str()) == PeerProfile::Edc;
+    if !(refused && is_edc && before.awaits_start) {
+        return first;
+    }
+    let renewed = async {
+        while engine.transfer(id).is_ok_and(|record| record.transfer.generation == before.generation) {
+            commits.changed().await.ok()?;
+        }
+        Some(())
+    };
+    match tokio::time::timeout(RENEWED_WITHIN, renewed).await {
+        Ok(Some(())) => ask_once(engine, id, wanted, name).await,
+        Ok(None) | Err(_) => first,
+    }
 }
 
 /// Asks the provider once, or twice where it does not take the token in its first form; an answer that is no data is an error.
-async fn ask(
+async fn ask_once(
     engine: &Engine,
     id: &str,
     wanted: &Wanted,
@@ -276,7 +296,7 @@ async fn ask(
     };
     let mut answer = send(usual).await?;
     let is_edc = engine.rules().profile(transfer.peer.as_str()) == PeerProfile::Edc;
-    if is_edc && [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status()) {
+    if is_edc && REFUSING.contains(&answer.status()) {
         // The data plane of Eclipse EDC says that the token is a bearer's, and takes it bare.
         let again = send(other).await?;
         if !again.status().is_client_error() {
@@ -291,7 +311,9 @@ async fn ask(
     }
     let retry_after = answer.headers().get(header::RETRY_AFTER).cloned();
     let body = bounded_body(answer, MAX_ERROR).await.unwrap_or_default();
-    Err(Unread::Refused { status, reason: said(&body), retry_after })
+    let said = protocol::wire::refusal_text(&body);
+    let reason = if said.is_empty() { "no reason given".to_owned() } else { said };
+    Err(Unread::Refused { status, reason, retry_after })
 }
 
 /// How what breaks off is taken up again: only what has a length and a strong validator can be.

@@ -328,6 +328,9 @@ pub struct HeldCredential {
     pub received_at: Timestamp,
     /// The compact JWT, sealed by the vault under the record's key.
     pub sealed: String,
+    /// The same in the data model 1.1, where `sealed` is of 2.0 and the issuer gave both: verifiers differ in what they take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_v1: Option<String>,
 }
 
 /// What an issuer said that it would issue.

@@ -9,6 +9,7 @@ mod negotiation;
 mod normal;
 mod parts;
 mod policy;
+mod reasons;
 mod transfer;
 mod version;
 mod words;
@@ -25,6 +26,7 @@ pub use negotiation::{
 pub use normal::{normalise, normalise_message};
 pub use parts::Parts;
 pub use policy::{Agreement, Offer};
+pub use reasons::{reason_text, refusal_text};
 pub use transfer::{
     DataAddress, EndpointProperty, TransferCompletionMessage, TransferError, TransferProcess,
     TransferRequestMessage, TransferStartMessage, TransferSuspensionMessage, TransferTerminationMessage,
@@ -180,21 +182,4 @@ pub fn to_text<T: DspMessage>(document: &T) -> Vec<u8> {
 /// `reason` is omitted rather than empty.
 pub(crate) fn reasons(reasons: &[String]) -> Vec<Json> {
     reasons.iter().cloned().map(Json::String).collect()
-}
-
-/// All reasons of a peer as one line, cut to a bounded length.
-#[must_use]
-pub fn reason_text(code: Option<&str>, reason: &[Json]) -> String {
-    let mut text = reason
-        .iter()
-        .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
-        .collect::<Vec<_>>()
-        .join("; ");
-    if text.is_empty() {
-        text = code.map_or_else(|| "no reason given".to_owned(), |code| format!("code {code}"));
-    }
-    if text.len() > 2000 {
-        text = text.chars().take(2000).collect();
-    }
-    text
 }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use crate::dcp::Selector;
+use crate::dcp::{EDC_TYPE_SCOPE, Selector};
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
 use crate::jose::{self, PrivateKey};
@@ -67,6 +67,16 @@ pub fn check(
     Ok(text("scope").unwrap_or_default().split(' ').filter_map(Selector::of_scope).collect())
 }
 
+/// Whether another holder's access token is in the scopes of Eclipse EDC up to 0.15. It is for the holder alone to check; what it
+/// says only tells in which words its holder is asked.
+#[must_use]
+pub fn is_in_edc_scopes(compact: &str) -> bool {
+    let payload = jose::peek(compact).map(|(_, payload)| payload).unwrap_or_default();
+    let claims: Json = serde_json::from_slice(&payload).unwrap_or_default();
+    let scopes = claims.get("scope").and_then(Json::as_str).unwrap_or_default();
+    scopes.split(' ').any(|scope| scope.starts_with(EDC_TYPE_SCOPE))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +96,9 @@ mod tests {
         assert!(
             check(&token, &document, "did:web:w", now).unwrap_err().to_string().contains("another verifier")
         );
+        assert!(!is_in_edc_scopes(&token) && !is_in_edc_scopes("opaque"));
+        let edcs = issue(&key, kid, holder, "did:web:v", &[crate::dcp::edc_scope_of("X")], now).unwrap();
+        assert!(is_in_edc_scopes(&edcs));
         let later = Timestamp::from_second(1_800_000_000 + LIFETIME + SKEW).unwrap();
         assert!(check(&token, &document, "did:web:v", later).unwrap_err().to_string().contains("expired"));
         let id_token = crate::token::issue(&key, kid, holder, "did:web:v", "j", None, now).unwrap();

@@ -16,11 +16,13 @@ use crate::token::SKEW;
 pub(crate) const V1: &str = "https://www.w3.org/2018/credentials/v1";
 /// First context of the data model 2.0.
 pub(crate) const V2: &str = "https://www.w3.org/ns/credentials/v2";
+/// Claims of a JWT around a credential of the data model 2.0.
+const ENVELOPE: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 /// Most types of one credential.
 const MAX_TYPES: usize = 32;
 
 /// Which data model a credential is written in, with the status list that goes with it (DCP 1.0.1, appendix).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Profile {
     /// `vc11-sl2021/jwt`.
     V1,
@@ -199,14 +201,26 @@ impl Claimed {
     /// The data model it is written in, and its id: what a holder may know of its own credentials.
     #[must_use]
     pub fn described(&self) -> (Profile, Option<String>) {
-        let payload = jose::peek_within(&self.compact, self.limit).map(|(_, payload)| payload);
-        let claims: Json =
-            payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let (profile, credential) = match claims.get("vc") {
-            Some(credential) => (Profile::V1, credential),
-            None => (Profile::V2, &claims),
-        };
+        let (profile, credential) = self.document();
         (profile, credential.get("id").and_then(Json::as_str).map(str::to_owned))
+    }
+
+    /// The credential without its signature, and the data model it is written in.
+    #[must_use]
+    pub fn document(&self) -> (Profile, Json) {
+        let payload = jose::peek_within(&self.compact, self.limit).map(|(_, payload)| payload);
+        let mut claims: Json =
+            payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        match claims.get_mut("vc") {
+            Some(credential) => (Profile::V1, credential.take()),
+            None => {
+                // What belongs to the envelope alone.
+                if let Json::Object(map) = &mut claims {
+                    map.retain(|name, _| !ENVELOPE.contains(&name.as_str()));
+                }
+                (Profile::V2, claims)
+            }
+        }
     }
 
     /// Checks signature, form and validity at `now`.
@@ -220,9 +234,14 @@ impl Claimed {
         let key = document.key(self.kid.as_deref(), Relationship::AssertionMethod)?;
         let payload = key.verify_within(&self.compact, self.limit)?;
         let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
-        let json = claims.get("vc").cloned().unwrap_or_else(|| claims.clone());
+        let json = decoded(&claims);
         if issuer_of(&json) != Some(self.issuer.as_str()) {
             return Err(refuse("its `issuer` is not who signed it"));
+        }
+        if json.get("credentialSubject").is_some_and(Json::is_array) {
+            return Err(refuse(
+                "it is about none or several (`credentialSubject`); one of each holder is taken",
+            ));
         }
         let subject = json
             .pointer("/credentialSubject/id")
@@ -345,10 +364,41 @@ fn status_entry(entry: &Json) -> Result<StatusEntry, TrustError> {
     })
 }
 
+/// The credential in a JWT's claims: what stands only around it is put where the data model has it (VC 1.1, section 6.3.1), and
+/// a subject that is a list of one is that one (sections 4.4 and 4.8).
+fn decoded(claims: &Json) -> Json {
+    let mut json = claims.get("vc").unwrap_or(claims).clone();
+    let Json::Object(map) = &mut json else { return json };
+    if let Some(Json::Array(all)) = map.get_mut("credentialSubject")
+        && all.len() == 1
+        && let Some(only) = all.pop()
+    {
+        map.insert("credentialSubject".to_owned(), only);
+    }
+    let claim = |name: &str| claims.get(name).filter(|one| one.is_string());
+    if let Some(issuer) = claim("iss") {
+        map.entry("issuer").or_insert_with(|| issuer.clone());
+    }
+    if let (Some(subject), Some(Json::Object(about))) = (claim("sub"), map.get_mut("credentialSubject")) {
+        about.entry("id").or_insert_with(|| subject.clone());
+    }
+    if let Some(id) = claim("jti") {
+        map.entry("id").or_insert_with(|| id.clone());
+    }
+    json
+}
+
 fn issuer_of(credential: &Json) -> Option<&str> {
     let credential = credential.get("vc").unwrap_or(credential);
     let issuer = credential.get("issuer")?;
     issuer.as_str().or_else(|| issuer.get("id")?.as_str())
+}
+
+/// A date with time; UTC where it names no zone.
+fn instant(text: &str) -> Option<Timestamp> {
+    let without_zone = || text.parse::<jiff::civil::DateTime>().ok().filter(|_| text.contains('T'));
+    let in_utc = || without_zone()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    text.parse().ok().or_else(|| in_utc().map(|zoned| zoned.timestamp()))
 }
 
 /// Checks every date that stands in the credential or around it; returns the earliest end.
@@ -358,9 +408,9 @@ fn validity(credential: &Json, claims: &Json, now: Timestamp) -> Result<Option<T
             None | Some(Json::Null) => Ok(None),
             Some(value) => value
                 .as_str()
-                .and_then(|text| text.parse().ok())
+                .and_then(instant)
                 .map(Some)
-                .ok_or_else(|| refuse(&format!("its `{name}` is not a date with time and zone"))),
+                .ok_or_else(|| refuse(&format!("its `{name}` is not a date with time"))),
         }
     };
     let claim = |name: &str| {
@@ -439,6 +489,35 @@ mod tests {
             assert!(claimed.verify(&document, at(1000)).unwrap_err().to_string().contains("expired"));
             assert!(claimed.verify(&document, at(-60)).unwrap_err().to_string().contains("not valid yet"));
         }
+    }
+
+    /// `cases/interop/vc2-subject-list.json`, and what stands only around a credential.
+    #[test]
+    fn a_credential_is_read_as_its_issuer_may_write_it() {
+        let (key, document) = setup();
+        let check = |claims: Json| {
+            let compact = key.sign(KID, "JWT", claims.to_string().as_bytes()).unwrap();
+            let credential = Claimed::read(&compact)?.verify(&document, at(0))?;
+            Ok::<_, TrustError>((
+                credential.issuer().to_owned(),
+                credential.subject().to_owned(),
+                credential.until(),
+            ))
+        };
+        let holder = "did:web:holder.example";
+        let types = json!(["VerifiableCredential", "X"]);
+        let read = (ISSUER.to_owned(), holder.to_owned(), None);
+        let listed = json!({"@context": [V2], "id": "urn:c", "type": types, "issuer": ISSUER, "validFrom": "2026-01-01T00:00:00",
+            "credentialSubject": [{"id": holder, "memberOf": "https://space.example"}], "iss": ISSUER, "sub": holder});
+        assert_eq!(check(listed.clone()).unwrap(), read);
+        let around = json!({"iss": ISSUER, "sub": holder, "jti": "urn:c", "vc": {"type": types, "credentialSubject": {"memberOf": "x"}}});
+        assert_eq!(check(around.clone()).unwrap(), read);
+        let mut several = listed;
+        several["credentialSubject"] = json!([{"id": holder}, {"id": "did:web:other"}]);
+        assert!(check(several).unwrap_err().to_string().contains("none or several"));
+        let mut nobody = around;
+        nobody.as_object_mut().unwrap().remove("sub");
+        assert!(check(nobody).unwrap_err().to_string().contains("nobody's"));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::error::TrustError;
 pub const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
 /// What begins the scope of a credential type (DCP, section 5.4.1.2); `:read` may end it.
 const TYPE_SCOPE: &str = "org.eclipse.dspace.dcp.vc.type:";
+/// The same in Eclipse EDC up to 0.15.
+pub(crate) const EDC_TYPE_SCOPE: &str = "org.eclipse.edc.vc.type:";
 /// What begins the scope of a credential's id.
 const ID_SCOPE: &str = "org.eclipse.dspace.dcp.vc.id:";
 /// Most entries in one list of a message.
@@ -29,12 +31,13 @@ pub trait DcpMessage: Serialize + DeserializeOwned {
     }
 }
 
-/// Reads a message.
+/// Reads a message, in any form of JSON-LD that needs no context to be fetched.
 ///
 /// # Errors
 /// Names what is wrong: no context of the protocol, another type, a property missing or mistyped.
 pub fn parse<T: DcpMessage>(json: Json) -> Result<T, TrustError> {
     let refuse = |reason: String| TrustError::Message(reason);
+    let json = crate::dcp_normal::normalise(json);
     let context = match json.get("@context") {
         Some(Json::Array(all)) => all.iter().any(|one| one.as_str() == Some(CONTEXT)),
         Some(one) => one.as_str() == Some(CONTEXT),
@@ -72,12 +75,18 @@ pub fn scope_of(kind: &str) -> String {
     format!("{TYPE_SCOPE}{kind}:read")
 }
 
+/// The same as Eclipse EDC up to 0.15 has it, which knows no other.
+#[must_use]
+pub fn edc_scope_of(kind: &str) -> String {
+    format!("{EDC_TYPE_SCOPE}{kind}:read")
+}
+
 /// What a scope stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
     /// The credential with this id (section 5.4.1.2, `org.eclipse.dspace.dcp.vc.id`).
     Id(String),
-    /// Credentials of this type (`org.eclipse.dspace.dcp.vc.type`).
+    /// Credentials of this type (`org.eclipse.dspace.dcp.vc.type`; `org.eclipse.edc.vc.type` of EDC up to 0.15).
     Kind(String),
 }
 
@@ -85,13 +94,14 @@ impl Selector {
     /// Reads a scope; `None` for one of another alias, or one that asks for more than to read.
     #[must_use]
     pub fn of_scope(scope: &str) -> Option<Self> {
-        let (alias, rest) = match (scope.strip_prefix(TYPE_SCOPE), scope.strip_prefix(ID_SCOPE)) {
+        let of_type = scope.strip_prefix(TYPE_SCOPE).or_else(|| scope.strip_prefix(EDC_TYPE_SCOPE));
+        let (alias, rest) = match (of_type, scope.strip_prefix(ID_SCOPE)) {
             (Some(rest), _) => (Self::Kind as fn(String) -> Self, rest),
             (None, Some(rest)) => (Self::Id as fn(String) -> Self, rest),
             (None, None) => return None,
         };
         let name = rest.strip_suffix(":read").unwrap_or(rest);
-        let is_type = scope.starts_with(TYPE_SCOPE);
+        let is_type = of_type.is_some();
         // What else follows a type would be another right; ids have colons of their own.
         let fine = !name.is_empty() && name.len() <= 256 && !(is_type && name.contains(':'));
         fine.then(|| alias(name.to_owned()))
@@ -399,6 +409,7 @@ mod tests {
         }
         let of = |text: &str| Selector::of_scope(text);
         assert_eq!(of("org.eclipse.dspace.dcp.vc.type:Member"), Some(kind("Member")));
+        assert_eq!(of(&edc_scope_of("Member")), Some(kind("Member")));
         assert_eq!(of("org.eclipse.dspace.dcp.vc.type:Member:write"), None);
         let by_id = of("org.eclipse.dspace.dcp.vc.id:urn:uuid:1").unwrap();
         assert!(by_id.admits("Member", Some("urn:uuid:1")) && !by_id.admits("Member", Some("urn:uuid:2")));

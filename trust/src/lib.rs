@@ -11,6 +11,7 @@ pub mod agreement;
 pub mod audit;
 pub mod credential;
 pub mod dcp;
+mod dcp_normal;
 pub mod did;
 pub mod dossier;
 mod error;

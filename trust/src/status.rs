@@ -50,7 +50,7 @@ impl StatusList {
             .get("encodedList")
             .and_then(Json::as_str)
             .ok_or_else(|| refuse("it has no `encodedList`"))?;
-        // Multibase base64url in the newer standard, plain base64 or base64url in the older.
+        // Multibase base64url in the newer standard, plain base64 or base64url in the older; gzip never begins with `u`.
         let plain = encoded.strip_prefix('u').unwrap_or(encoded);
         let plain = plain.trim_end_matches('=');
         let packed = URL_SAFE_NO_PAD
@@ -101,15 +101,15 @@ impl StatusList {
         let mut packer = GzEncoder::new(Vec::new(), Compression::default());
         let packed = packer.write_all(&self.bits).and_then(|()| packer.finish());
         let packed = packed.map_err(|error| refuse(&format!("it cannot be packed: {error}")))?;
-        let encoded = URL_SAFE_NO_PAD.encode(packed);
         Ok(match profile {
             Profile::V1 => json!({
                 "id": format!("{address}#list"), "type": "StatusList2021", "statusPurpose": "revocation",
-                "encodedList": encoded,
+                // The older standard says no more than base64; EDC takes the plain alphabet only.
+                "encodedList": STANDARD.encode(&packed),
             }),
             Profile::V2 => json!({
                 "id": format!("{address}#list"), "type": "BitstringStatusList", "statusPurpose": "revocation",
-                "encodedList": format!("u{encoded}"), "ttl": ttl.as_millis(),
+                "encodedList": format!("u{}", URL_SAFE_NO_PAD.encode(&packed)), "ttl": ttl.as_millis(),
             }),
         })
     }
@@ -156,6 +156,9 @@ mod tests {
             assert_eq!(read.is_set(1), Ok(false));
             assert!(read.is_set(MIN_BITS).is_err(), "beyond its end nobody knows");
         }
+        let older = list.subject("https://x/1", Profile::V1, SignedDuration::from_secs(60)).unwrap();
+        let older = older["encodedList"].as_str().unwrap();
+        assert!(STANDARD.decode(older).is_ok() && older.len().is_multiple_of(4), "plain base64, padded");
         list.set(7, false);
         assert_eq!(list.is_set(7), Ok(false));
     }

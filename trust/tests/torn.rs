@@ -179,7 +179,7 @@ fn what_is_torn_is_refused_and_never_believed() {
                 torn_jwt(&seeds.presentation, &tears).iter().filter(|text| **text != seeds.presentation)
             {
                 prop_assert!(
-                    presentation::open(text, &seeds.document, PEER, now()).is_err(),
+                    presentation::open(&serde_json::json!(text), &seeds.document, PEER, now()).is_err(),
                     "presentation {text}"
                 );
             }

@@ -18,11 +18,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use trust::CredentialEvidence;
 use trust::credential::Claimed;
-use trust::dcp::{self, PresentationQueryMessage, PresentationResponseMessage, scope_of};
+use trust::dcp::{self, PresentationQueryMessage, PresentationResponseMessage, edc_scope_of, scope_of};
 
 use super::credential_check::{BELIEVED, Checked, Doubt};
 use super::{Engine, EngineError};
 use crate::clock::{self, SystemClock};
+use crate::config::ScopeAlias;
 use crate::tables::{self, Event, ProvenRecord, prefix};
 
 /// Most participants whose claims are remembered.
@@ -264,7 +265,7 @@ impl Engine {
 
     /// Asks `did` for credentials of `kinds` and checks every one that it shows. Passing is only that it cannot be asked.
     async fn prove(
-        &self,
+        self: &Arc<Self>,
         did: &str,
         access: &str,
         kinds: &BTreeSet<String>,
@@ -276,32 +277,67 @@ impl Engine {
             .service("CredentialService")
             .ok_or_else(|| wrong(format!("the DID document of `{did}` names no CredentialService")))?;
         let url = format!("{}/presentations/query", service.trim_end_matches('/'));
+        let answer = self.query(did, &url, access, kinds).await;
+        let answer = answer.map_err(|error| Doubt::Passing(error.to_string()))?;
+        let answer: PresentationResponseMessage =
+            dcp::parse(answer).map_err(|error| wrong(format!("its presentation: {error}")))?;
+        // One that is odd, expired or another's does not spoil those beside it.
+        let (mut counted, mut doubts) = (Vec::new(), Vec::new());
+        for presentation in answer.presentation.iter().take(MAX_PRESENTATIONS) {
+            let shown = match trust::presentation::open(presentation, &document, self.did(), now) {
+                Ok(shown) => shown,
+                Err(error) => {
+                    doubts.push(Doubt::from(error));
+                    continue;
+                }
+            };
+            for compact in shown {
+                match self.take_shown(did, &compact, now).await {
+                    Ok(checked) => counted.extend(checked),
+                    Err(doubt) => doubts.push(doubt),
+                }
+            }
+        }
+        let first = doubts.iter().map(ToString::to_string).next();
+        let Some(first) = first else { return Ok(counted) };
+        if counted.is_empty() {
+            return Err(wrong(first));
+        }
+        let kind = "a credential that it shows does not count";
+        self.record_refusal(kind, Event::new("refusal", now, format!("{kind}: {first}")).with(did)).await;
+        Ok(counted)
+    }
+
+    /// What a credential that `did` shows is worth here; `None` where it is nothing, before anything is fetched for it.
+    async fn take_shown(&self, did: &str, compact: &str, now: Timestamp) -> Result<Option<Checked>, Doubt> {
+        let stored = |error: EngineError| Doubt::Wrong(error.to_string());
+        if !self.is_trusted(Claimed::read(compact)?.issuer()).map_err(stored)? {
+            return Ok(None);
+        }
+        let checked = self.check_credential(did, compact, now, now).await?;
+        Ok(self.counts_as(&checked.credential).map_err(stored)?.then_some(checked))
+    }
+
+    /// Asks the credential service of `did` for credentials of `kinds`: in the words of its access token, for Eclipse EDC up to
+    /// 0.15 knows the scopes of the protocol under another name, and refuses what it does not know.
+    async fn query(
+        &self,
+        did: &str,
+        url: &str,
+        access: &str,
+        kinds: &BTreeSet<String>,
+    ) -> Result<Json, EngineError> {
+        let in_token =
+            || if trust::access::is_in_edc_scopes(access) { ScopeAlias::Edc } else { ScopeAlias::Dcp };
+        let scope_of = match self.rules.scopes(did).unwrap_or_else(in_token) {
+            ScopeAlias::Dcp => scope_of,
+            ScopeAlias::Edc => edc_scope_of,
+        };
         let query = PresentationQueryMessage {
             scope: Some(kinds.iter().map(|kind| scope_of(kind)).collect()),
             presentation_definition: None,
         };
-        let answer = self.ask_peer(did, &url, Some(dcp::write(&query)), Some(access)).await;
-        let answer = answer.map_err(|error| Doubt::Passing(error.to_string()))?.0;
-        let answer: PresentationResponseMessage =
-            dcp::parse(answer).map_err(|error| wrong(format!("its presentation: {error}")))?;
-        let mut counted = Vec::new();
-        for presentation in answer.presentation.iter().take(MAX_PRESENTATIONS) {
-            let compact =
-                presentation.as_str().ok_or_else(|| wrong("its presentation is not a JWT".to_owned()))?;
-            for compact in trust::presentation::open(compact, &document, self.did(), now)? {
-                // What counts for nothing here is left out, before anything is fetched for it; what is wrong is refused.
-                let claimed = Claimed::read(&compact)?;
-                if !self.is_trusted(claimed.issuer()).map_err(|error| wrong(error.to_string()))? {
-                    continue;
-                }
-                let checked = self.check_credential(did, &compact, now, now).await;
-                let checked = checked.map_err(|doubt| wrong(doubt.to_string()))?;
-                if self.counts_as(&checked.credential).map_err(|error| wrong(error.to_string()))? {
-                    counted.push(checked);
-                }
-            }
-        }
-        Ok(counted)
+        Ok(self.ask_peer(did, url, Some(dcp::write(&query)), Some(access)).await?.0)
     }
 
     /// Whether `did` has shown credentials that count now.

@@ -1,19 +1,19 @@
 //! The credential service: this node as a holder (DCP 1.0.1, sections 5 and 6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::RefusalKind;
 use serde_json::{Value as Json, json};
 use store::Batch;
-use trust::Profile;
 use trust::credential::Claimed;
 use trust::dcp::{
     self, CredentialMessage, CredentialOfferMessage, CredentialRequestMessage, IssuerMetadata, Outcome,
     PresentationQueryMessage, PresentationResponseMessage, Reference, scope_of,
 };
+use trust::{Credential, Profile};
 
 use super::{Engine, EngineError};
-use crate::config::Dialect;
+use crate::config::{Dialect, PeerProfile};
 use crate::network::{bounded_body, describe};
 use crate::tables::{self, CredentialOffer, CredentialRequest, Event, HeldCredential, prefix};
 use crate::{clock, ids};
@@ -22,6 +22,8 @@ use crate::{clock, ids};
 const MAX_HELD: usize = 256;
 /// Most offers and requests that are kept; the oldest make way.
 const MAX_KEPT: usize = 200;
+/// The type of every credential.
+const ANY_CREDENTIAL: &str = "VerifiableCredential";
 /// Longest answer of an issuer, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -32,6 +34,8 @@ pub struct Held {
     pub record: HeldCredential,
     /// The compact JWT.
     pub compact: String,
+    /// The same in the data model 1.1, where `compact` is of 2.0.
+    pub compact_v1: Option<String>,
 }
 
 impl Engine {
@@ -68,41 +72,50 @@ impl Engine {
             batch.expect(request_key.clone(), Some(*version));
             tables::put(&mut batch, request_key, &changed)?;
         }
-        let held = self.store.scan(prefix::CREDENTIAL, None, MAX_HELD + 1)?.len();
+        let mut came: BTreeMap<String, BTreeMap<Profile, Credential>> = BTreeMap::new();
         let with_document = message.credentials.iter().zip(document.iter().cycle());
         for (container, document) in with_document {
-            let kind = &container.credential_type;
+            let named = &container.credential_type;
             let claimed = Claimed::read(&container.payload).map_err(|error| refuse(error.to_string()))?;
             if claimed.issuer() != issuer {
                 return Err(refuse(format!(
-                    "a `{kind}` in it was issued by `{}`, not by you",
+                    "a `{named}` in it was issued by `{}`, not by you",
                     claimed.issuer()
                 )));
             }
-            if request.is_none() && !self.counts(issuer, kind)? {
-                return Err(refuse(format!("nobody here asked `{issuer}` for a `{kind}`")));
-            }
             let credential = claimed.verify(document, now).map_err(|error| refuse(error.to_string()))?;
             if credential.subject() != self.did() {
-                return Err(refuse(format!("a `{kind}` in it is of `{}`", credential.subject())));
+                return Err(refuse(format!("a `{named}` in it is of `{}`", credential.subject())));
             }
-            if !credential.types().contains(kind) {
-                return Err(refuse(format!("what it calls a `{kind}` is a `{}`", credential.kind())));
+            if !credential.types().contains(named) {
+                return Err(refuse(format!("what it calls a `{named}` is a `{}`", credential.kind())));
             }
-            let key = held_key(issuer, kind);
+            // Some issuers name what every credential is; it is filed by what it says that it is.
+            let kind = if named == ANY_CREDENTIAL { credential.kind() } else { named }.to_owned();
+            if request.is_none() && !self.counts(issuer, &kind)? {
+                return Err(refuse(format!("nobody here asked `{issuer}` for a `{kind}`")));
+            }
+            came.entry(kind).or_default().insert(claimed.described().0, credential);
+        }
+        let held = self.store.scan(prefix::CREDENTIAL, None, MAX_HELD + 1)?.len();
+        for (kind, mut forms) in came {
+            let key = held_key(issuer, &kind);
             if held >= MAX_HELD && self.store.get(&key)?.is_none() {
                 return Err(EngineError::refused(
                     RefusalKind::TooMuch,
                     format!("{MAX_HELD} credentials are kept"),
                 ));
             }
-            let sealed = self.vault.seal(&key, &container.payload)?;
+            // The newest data model first.
+            let Some((_, credential)) = forms.pop_last() else { continue };
+            let seal = |credential: &Credential| self.vault.seal(&key, credential.compact());
             let record = HeldCredential {
                 kind: kind.clone(),
                 issuer: issuer.to_owned(),
                 until: credential.until(),
                 received_at: now,
-                sealed,
+                sealed: seal(&credential)?,
+                sealed_v1: forms.get(&Profile::V1).map(seal).transpose()?,
             };
             tables::put(&mut batch, key, &record)?;
             let event = Event::new("credential", now, format!("a {kind} came")).with(issuer);
@@ -153,11 +166,9 @@ impl Engine {
             };
             batch.delete(tables::key(prefix::CREDENTIAL_OFFER, &trust::did::segment(&oldest.issuer)));
         }
-        let names = offer
-            .credentials
-            .into_iter()
-            .map(|one| one.credential_type.unwrap_or(one.id))
-            .collect::<Vec<_>>();
+        // One in both data models is one.
+        let names = offer.credentials.into_iter().map(|one| one.credential_type.unwrap_or(one.id));
+        let names: Vec<_> = names.collect::<BTreeSet<_>>().into_iter().collect();
         let now = clock::now();
         let event =
             Event::new("credential", now, format!("{} can be requested", names.join(", "))).with(caller);
@@ -189,16 +200,19 @@ impl Engine {
         {
             return Err(unauthenticated(format!("the access token does not allow to ask for {beyond:?}")));
         }
+        // EDC takes presentations of the data model 2.0 in a form of its own alone.
+        let prefers_v1 = self.rules.profile(verifier) == PeerProfile::Edc;
         let mut shown = Vec::new();
         for held in self.held()? {
-            let (profile, id) = Claimed::read(&held.compact)?.described();
+            let compact = held.compact_v1.filter(|_| prefers_v1).unwrap_or(held.compact);
+            let (profile, id) = Claimed::read(&compact)?.described();
             let (kind, id) = (held.record.kind.as_str(), id.as_deref());
             let place = asked.iter().position(|one| one.admits(kind, id));
             if let Some(place) = place
                 && allowed.iter().any(|one| one.admits(kind, id))
                 && held.record.until.is_none_or(|until| until > now)
             {
-                shown.push(Shown { place, profile, compact: held.compact });
+                shown.push(Shown { place, profile, compact });
             }
         }
         let mut presentation = Vec::new();
@@ -229,7 +243,9 @@ impl Engine {
             .into_iter()
             .map(|(key, record)| {
                 let compact = self.vault.open_sealed(&key, &record.sealed)?;
-                Ok(Held { record, compact })
+                let v1 = record.sealed_v1.as_ref().map(|sealed| self.vault.open_sealed(&key, sealed));
+                let compact_v1 = v1.transpose()?;
+                Ok(Held { record, compact, compact_v1 })
             })
             .collect()
     }
@@ -295,16 +311,22 @@ impl Engine {
         let metadata = self.ask_peer(issuer, &format!("{base}/metadata"), None, None).await?.0;
         let metadata: IssuerMetadata =
             dcp::parse(metadata).map_err(|error| EngineError::Peer(format!("{base}/metadata: {error}")))?;
-        // One of each type, in the newest profile that is offered.
-        let mut chosen: BTreeMap<String, (String, String)> = BTreeMap::new();
+        // One of each type, in both data models where they are offered: verifiers differ in what they take.
+        let mut chosen: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for object in metadata.credentials_supported {
             let (Some(kind), profile) = (object.credential_type, object.profile.unwrap_or_default()) else {
                 continue;
             };
-            if (kinds.is_empty() || kinds.contains(&kind))
-                && chosen.get(&kind).is_none_or(|(_, best)| *best < profile)
-            {
-                chosen.insert(kind, (object.id, profile));
+            if kinds.is_empty() || kinds.contains(&kind) {
+                chosen.entry(kind).or_default().entry(profile).or_insert(object.id);
+            }
+        }
+        let known = |profile: &String| Profile::ALL.iter().any(|known| known.name() == profile);
+        for profiles in chosen.values_mut() {
+            if profiles.keys().any(known) {
+                profiles.retain(|profile, _| known(profile));
+            } else if let Some(newest) = profiles.pop_last() {
+                *profiles = BTreeMap::from([newest]);
             }
         }
         if let Some(missing) = kinds.iter().find(|kind| !chosen.contains_key(*kind)) {
@@ -337,7 +359,8 @@ impl Engine {
             &Event::new("credential", request.at, text).about(&id).with(issuer),
         )?;
         self.commit(batch).await?;
-        let references = chosen.into_values().map(|(id, _)| Reference { id }).collect();
+        let references = chosen.into_values().flat_map(BTreeMap::into_values);
+        let references = references.map(|id| Reference { id }).collect();
         let message = CredentialRequestMessage { holder_pid: id, credentials: references };
         let answered =
             self.ask_peer(issuer, &format!("{base}/credentials"), Some(dcp::write(&message)), None).await;
@@ -415,9 +438,8 @@ impl Engine {
         let location = location.filter(|text| text.len() <= 2048).map(str::to_owned);
         let body = bounded_body(response, MAX_ANSWER).await.map_err(&failed)?;
         if !status.is_success() {
-            let said: String =
-                String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(300).collect();
-            return Err(failed(format!("the answer is {status} {said}")));
+            let said = protocol::wire::refusal_text(&body);
+            return Err(failed(format!("the answer is {status} {said}").trim_end().to_owned()));
         }
         if body.is_empty() {
             return Ok((Json::Null, location));

@@ -1,8 +1,9 @@
 //! The issuer service: this node as the data space's authority (DCP 1.0.1, section 6).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use protocol::{Failure, Outgoing, RefusalKind};
 use serde_json::{Map, Value as Json, json};
 use store::Batch;
@@ -15,7 +16,7 @@ use trust::dcp::{
 
 use super::revocation::issued_key;
 use super::{Engine, EngineError, message_id};
-use crate::config::{Authority, Dialect};
+use crate::config::{Authority, Dialect, PeerProfile};
 use crate::tables::{self, Event, Invitation, Issuance, IssuedCredential, OutboxEntry, ProcessKind, prefix};
 use crate::{clock, ids};
 
@@ -212,12 +213,20 @@ impl Engine {
         let mut batch = Batch::new();
         batch.delete(invitation_key(&issuance.holder));
         let mut credentials = Vec::new();
-        let mut taken = Vec::new();
+        // One credential of each type, in each data model that is wanted: under one id, and taken back at once.
+        let mut made: BTreeMap<String, (String, usize)> = BTreeMap::new();
         for object in &issuance.wanted {
             let Some((kind, profile)) = object_of(object, &authority) else { continue };
-            let index = self.free_index(&taken)?;
-            taken.push(index);
-            let credential_id = ids::urn();
+            let (credential_id, index) = match made.get(&kind) {
+                Some(made) => made.clone(),
+                None => {
+                    let taken: Vec<_> = made.values().map(|(_, index)| *index).collect();
+                    let fresh = (ids::urn(), self.free_index(&taken)?);
+                    made.insert(kind.clone(), fresh.clone());
+                    self.keep_issued(&issuance, (&kind, &fresh), &claims, (now, until), &mut batch)?;
+                    fresh
+                }
+            };
             let status = StatusEntry {
                 list: self.status_list_address(profile),
                 index,
@@ -233,24 +242,13 @@ impl Engine {
                 status: Some(&status),
             };
             let payload = self.identity.issue(&statement, profile)?;
-            let record = IssuedCredential {
-                id: credential_id,
-                kind: kind.clone(),
-                holder: issuance.holder.clone(),
-                role: claims.get("role").and_then(Json::as_str).map(str::to_owned),
-                index,
-                at: now,
-                until,
-                revoked_at: None,
-                reason: None,
-            };
-            tables::put(&mut batch, issued_key(index), &record)?;
-            let event = Event::new("issuance", now, format!("a {kind} was issued until {until}"));
-            tables::append_event(&mut batch, &event.about(&record.id).with(&issuance.holder))?;
-            let format = match (self.dialect, profile) {
-                (Dialect::One, _) => profile.name(),
-                (Dialect::Draft, Profile::V1) => "VC1_0_JWT",
-                (Dialect::Draft, Profile::V2) => "VC2_0_JOSE",
+            // EDC knows the formats by the names of the drafts.
+            let by_profile =
+                self.dialect == Dialect::One && self.rules.profile(&issuance.holder) == PeerProfile::Dsp;
+            let format = match profile {
+                _ if by_profile => profile.name(),
+                Profile::V1 => "VC1_0_JWT",
+                Profile::V2 => "VC2_0_JOSE",
             };
             credentials.push(CredentialContainer {
                 credential_type: kind,
@@ -266,6 +264,31 @@ impl Engine {
             credentials,
         };
         self.answer_issuance((issuance, version), address, "ISSUED", &message, batch).await
+    }
+
+    /// Puts a credential that is issued into `batch`.
+    fn keep_issued(
+        &self,
+        issuance: &Issuance,
+        (kind, (id, index)): (&str, &(String, usize)),
+        claims: &Map<String, Json>,
+        (now, until): (Timestamp, Timestamp),
+        batch: &mut Batch,
+    ) -> Result<(), EngineError> {
+        let record = IssuedCredential {
+            id: id.clone(),
+            kind: kind.to_owned(),
+            holder: issuance.holder.clone(),
+            role: claims.get("role").and_then(Json::as_str).map(str::to_owned),
+            index: *index,
+            at: now,
+            until,
+            revoked_at: None,
+            reason: None,
+        };
+        tables::put(batch, issued_key(*index), &record)?;
+        let event = Event::new("issuance", now, format!("a {kind} was issued until {until}"));
+        Ok(tables::append_event(batch, &event.about(&record.id).with(&issuance.holder))?)
     }
 
     /// Refuses a request.

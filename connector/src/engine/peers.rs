@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use protocol::wire::{
-    Catalog, CatalogError, CatalogRequestMessage, Dataset, DspMessage, UNREADABLE, VersionResponse,
-    read_catalog, reason_text,
+    Catalog, CatalogRequestMessage, Dataset, DspMessage, UNREADABLE, VersionResponse, read_catalog,
+    refusal_text,
 };
 use protocol::{Refusal, RefusalKind};
 use serde_json::{Map, Value as Json};
@@ -287,9 +287,6 @@ async fn answer(
 
 /// What a peer said instead of what it was asked for.
 pub(super) fn problem(url: &str, status: StatusCode, body: &[u8]) -> EngineError {
-    let said = protocol::wire::parse::<CatalogError>(body).map_or_else(
-        |_| String::new(),
-        |error| reason_text(error.message.code.as_deref(), &error.message.reason),
-    );
+    let said = refusal_text(body);
     EngineError::Peer(format!("{url} answered {status} {said}").trim_end().to_owned())
 }

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use protocol::{Refusal, RefusalKind};
 use trust::Profile;
+use trust::credential::Claimed;
 use trust::dcp::{self, DcpMessage};
 
 use super::authenticate::{Visitor, authenticate};
@@ -205,11 +206,59 @@ async fn schema(State(faces): Shared, Path(kind): Path<String>) -> Response {
     close(&faces, "a look at a credential's schema", None, result.map_err(Problem::from)).await
 }
 
-async fn status_list(State(faces): Shared, Path(name): Path<String>) -> Response {
+/// Signed, as a JWT; as plain JSON for who asks for that alone, as Eclipse EDC does, which takes the word of TLS for it.
+async fn status_list(State(faces): Shared, Path(name): Path<String>, headers: HeaderMap) -> Response {
     let profile = if name == "2021" { Profile::V1 } else { Profile::V2 };
-    let result = faces.engine.status_list(profile).await.map(|list| {
+    let result = faces.engine.status_list(profile).await.and_then(|list| {
         let kind = if profile == Profile::V1 { "application/jwt" } else { "application/vc+jwt" };
-        ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=60")], list).into_response()
+        let (kind, body) = if prefers_json(&headers) {
+            ("application/json", Claimed::read_list(&list)?.document().1.to_string())
+        } else {
+            (kind, list)
+        };
+        let headers =
+            [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=60"), (header::VARY, "Accept")];
+        Ok((headers, body).into_response())
     });
     close(&faces, "a look at the status list", None, result.map_err(Problem::from)).await
+}
+
+/// Whether JSON is accepted, and rather than anything else (RFC 9110, section 12.5.1).
+fn prefers_json(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let (mut json, mut other) = (0.0_f32, 0.0_f32);
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|one| one.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0_f32);
+        match kind.as_str() {
+            "application/json" | "application/ld+json" | "application/vc" | "application/vc+ld+json" => {
+                json = json.max(weight);
+            }
+            _ => other = other.max(weight),
+        }
+    }
+    json > other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_for_who_asks_for_it() {
+        for (accept, expected) in [
+            ("application/json", true),
+            ("application/ld+json;q=0.9, application/jwt;q=0.5", true),
+            ("application/json;q=0.5, */*", false),
+            ("application/vc+jwt, application/json", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(prefers_json(&headers), expected, "{accept}");
+        }
+        assert!(!prefers_json(&HeaderMap::new()));
+    }
 }

@@ -69,9 +69,14 @@ impl DataAddress {
     #[must_use]
     pub fn as_edc_pushes(mut self) -> Self {
         let base = self.endpoint.clone();
+        let says_how = self.property("method").is_some();
         self = self.in_both_forms();
-        let property = |value| EndpointProperty { name: format!("{EDC}baseUrl"), value };
-        self.endpoint_properties.extend(base.map(property));
+        let property = |name: &str, value| EndpointProperty { name: format!("{EDC}{name}"), value };
+        self.endpoint_properties.extend(base.map(|base| property("baseUrl", base)));
+        if !says_how {
+            // EDC would post.
+            self.endpoint_properties.push(property("method", "PUT".to_owned()));
+        }
         self.endpoint_type = "HttpData".to_owned();
         self
     }
