@@ -1,7 +1,7 @@
 //! Two nodes with a bad network between them: messages are delayed, repeated, reordered and lost, answers too, while
 //! operators on both sides do what they please. When the network heals, both sides agree on everything.
 //!
-//! `CONCORDAT_SOAK_SECONDS` sets the length (`./test soak` runs two minutes), `CONCORDAT_SOAK_SEED` repeats the choices.
+//! `CONCORDAT_SOAK_SECONDS` sets the length (`./test soak` runs ninety seconds), `CONCORDAT_SOAK_SEED` repeats the choices.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
