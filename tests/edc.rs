@@ -233,6 +233,15 @@ async fn whoever_is_recognised_needs_no_line_where_the_operator_says_so() {
     node.configure("loosen = \"listed\"", "loosen = \"recognised\"");
     let (status, catalog) = edc.catalog(&node, 50, 0).await;
     assert_eq!(status, 200, "{catalog}");
+    // It cannot accept an offer that answers its request, so it is agreed with at once.
+    node.publish("urn:test:first", b"a\n1\n", &["--automation", "offer-first"]);
+    let mut edc = edc;
+    let (_, catalog) = edc.catalog(&node, 50, 0).await;
+    let first =
+        catalog["dataset"].as_array().unwrap().iter().find(|one| one["@id"] == "urn:test:first").unwrap();
+    let mut offer = first["hasPolicy"][0].clone();
+    offer["target"] = json!("urn:test:first");
+    assert_eq!(edc.agrees(&node, &offer).await.1, 200);
     // A document that only lacks the uses of its keys is no EDC's.
     let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
     let mut did = String::new();

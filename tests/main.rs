@@ -23,6 +23,7 @@ mod gateway;
 mod greedy;
 mod hostile;
 mod identity;
+mod interop;
 mod levels;
 mod limits;
 mod live;

@@ -93,6 +93,19 @@ async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
     let shown = member.json(&["credentials", "show", &authority.did, "RoleCredential"]);
     assert_eq!(shown["credential"]["credentialSubject"]["role"], "air-quality-agency");
     assert_eq!(shown["credential"]["credentialSubject"]["id"], member.did);
+    // In both data models, of which a verifier gets the one that it takes; at the authority it is one.
+    assert_eq!(shown["profiles"], json!(["vc20-bssl/jwt", "vc11-sl2021/jwt"]));
+    assert_eq!(issued(&authority, &member).len(), 2);
+    // The list of its status is signed, and plain JSON for who takes nothing else.
+    let list = shown["credential"]["credentialStatus"]["statusListCredential"].as_str().unwrap();
+    let fetch = async |accept: &str| {
+        let answer = world.client().get(list).header("accept", accept).send().await.unwrap();
+        answer.text().await.unwrap()
+    };
+    assert!(fetch("*/*").await.starts_with("eyJ"));
+    let plain: Value = serde_json::from_str(&fetch("application/json").await).unwrap();
+    assert_eq!(plain["issuer"], authority.did);
+    assert!(plain["credentialSubject"]["encodedList"].is_string() && plain.get("iat").is_none(), "{plain}");
 
     let agreement = agree(&member, &provider);
     let door = door(&member, &agreement).await;

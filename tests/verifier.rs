@@ -232,6 +232,11 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
     let (own, other) = (played.did.clone(), "did:web:other.example");
     let mut altered = played.good(None);
     altered.replace_range(altered.len() - 4.., "AAAA");
+    // One that is odd spoils nothing beside it, and is told.
+    played.show(&node, &[altered.clone(), played.good(None)]);
+    assert_eq!(played.visit(&world, &node).await, 200);
+    let told = "a credential that it shows does not count";
+    assert!(node.events().iter().any(|event| event.contains(told)), "{:?}", node.events());
     let cases = [
         (
             "of another holder",

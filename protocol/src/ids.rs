@@ -4,6 +4,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// What stands for itself in no segment of a path (RFC 3986, section 3.3).
 const NO_SEGMENT: &AsciiSet = &CONTROLS
@@ -73,4 +74,23 @@ ids! {
     ParticipantId,
     /// The provider's id of a negotiation or transfer process.
     ProviderPid,
+}
+
+/// What begins the id of a message that came without one.
+const OF_CONTENT: &str = "urn:concordat:content:sha-256:";
+
+impl MessageId {
+    /// An id for a message that came without one, made of what it says: a repetition says the same.
+    #[must_use]
+    pub fn of_content(message: &serde_json::Value) -> Option<Self> {
+        let text = serde_json_canonicalizer::to_vec(message).ok()?;
+        let digest: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(Self(format!("{OF_CONTENT}{digest}")))
+    }
+
+    /// Whether it was made of what the message says. Two messages of one process may say the same.
+    #[must_use]
+    pub fn is_of_content(&self) -> bool {
+        self.0.starts_with(OF_CONTENT)
+    }
 }

@@ -144,10 +144,13 @@ impl<A: Act> Progress<A> {
     /// # Errors
     /// The move is not allowed now, or the process took too many messages.
     pub fn receive(&mut self, peer: Role, act: A, id: Option<&MessageId>) -> Result<Receipt, Refusal> {
-        if id.is_some_and(|id| self.seen.contains(id)) {
+        let next = self.after(peer, act);
+        // What came without an id says the same as before: it is a repetition where it is no new move.
+        let is_repeat = |id: &MessageId| self.seen.contains(id) && (!id.is_of_content() || next.is_err());
+        if id.is_some_and(is_repeat) {
             return Ok(Receipt::Repeat);
         }
-        let next = self.after(peer, act)?;
+        let next = next?;
         if self.seen.len() >= MAX_MESSAGES && act != A::TERMINATE {
             return Err(Refusal::new(
                 RefusalKind::TooMuch,
@@ -157,7 +160,7 @@ impl<A: Act> Progress<A> {
             ));
         }
         self.state = Some(next);
-        self.seen.extend(id.cloned());
+        self.seen.extend(id.filter(|id| !self.seen.contains(id)).cloned());
         Ok(Receipt::Moved(self.pending.take().map(|pending| pending.message)))
     }
 

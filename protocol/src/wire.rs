@@ -59,7 +59,7 @@ pub trait DspMessage: Serialize + DeserializeOwned {
 /// A message with its root `@id`, if it has one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received<T> {
-    /// Root `@id`: the same when the sender repeats the message.
+    /// Root `@id`, or what stands for it: the same when the sender repeats the message.
     pub id: Option<MessageId>,
     /// The message.
     pub message: T,
@@ -127,7 +127,7 @@ pub fn from_json<T: DspMessage>(json: Json) -> Result<Received<T>, Refusal> {
         return Err(malformed(format!("/@context: must be an array that contains `{CONTEXT}`")));
     }
     let id = match map.get("@id") {
-        None => None,
+        None => MessageId::of_content(&json),
         Some(Json::String(id)) if id.len() <= 512 => Some(MessageId::new(id.clone())),
         Some(_) => return Err(malformed("/@id: must be a string of at most 512 bytes".to_owned())),
     };

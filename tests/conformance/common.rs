@@ -18,6 +18,12 @@ async fn versions_are_at_the_root_for_everybody() {
         (&json!("2025-1"), &json!("/dsp/2025-1"), &json!("HTTPS"))
     );
     assert!(found.get("@context").is_none());
+    let schema =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/specs/dsp/common/protocol-version-schema.json");
+    let schema = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    assert!(validator.is_valid(&found), "{found}");
+    assert!(!validator.is_valid(&json!({"protocolVersions": [{"version": 1}]})));
 }
 
 /// An unauthorised client gets 404 for processes, whether they exist or not.

@@ -463,3 +463,17 @@ async fn a_process_id_is_one_segment_of_a_path() {
         assert!(answer["reason"][0].as_str().unwrap().contains("/consumerPid"), "{answer}");
     }
 }
+
+/// What this node offers is named by a URI, also where its operator writes it.
+#[tokio::test]
+async fn an_offer_of_the_operator_is_named_by_a_uri() {
+    let peer = Peer::new("manual").await;
+    let process = peer.ask().await;
+    let offer = |id: &str| json!({"policy": {"@id": id, "@type": "Offer", "target": DATASET, "permission": [{"action": "use"}]}});
+    let path = format!("{}/move/offer", process.resource());
+    let (status, answer) = peer.node.ask("POST", &path, Some(offer("special price"))).await.unwrap();
+    assert!(status == 400 && answer.to_string().contains("is not a URI"), "{status} {answer}");
+    let (status, answer) = peer.node.ask("POST", &path, Some(offer("urn:test:special"))).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    peer.play(&process, "<offer;=OFFERED").await;
+}

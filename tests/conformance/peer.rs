@@ -1,7 +1,7 @@
 //! A peer that the test plays against a node in a closed test network, driven by short scripts.
 //!
 //! A script is steps separated by `;`: `>x` the peer sends x and it is taken; `!x` it is refused with 400 and the
-//! protocol's error; `<x` the node sends x; `@x` the node's operator makes the move x; `=S` both GET and the node's own
+//! protocol's error; `&x` it is sent without an id, twice, and taken as one; `<x` the node sends x; `@x` the node's operator makes the move x; `=S` both GET and the node's own
 //! record say state S.
 
 use std::sync::Arc;
@@ -232,6 +232,14 @@ impl Peer {
                     let (status, answer) = self.say(process, name).await;
                     assert_eq!(status, 200, "{step} of `{script}`: {answer}");
                 }
+                "&" => {
+                    let (path, mut body) = self.saying(process, name).await;
+                    body.as_object_mut().unwrap().remove("@id");
+                    for time in ["first", "second"] {
+                        let (status, answer) = self.send("POST", &path, Some(&body)).await;
+                        assert_eq!(status, 200, "the {time} {step} of `{script}`: {answer}");
+                    }
+                }
                 "!" => {
                     let (status, answer) = self.say(process, name).await;
                     assert_eq!(status, 400, "{step} of `{script}`: {answer}");
@@ -282,6 +290,12 @@ impl Peer {
     }
 
     async fn say(&self, process: &Process, name: &str) -> (u16, Value) {
+        let (path, body) = self.saying(process, name).await;
+        self.send("POST", &path, Some(&body)).await
+    }
+
+    /// A message of the peer, and where it goes.
+    async fn saying(&self, process: &Process, name: &str) -> (String, Value) {
         let pids = json!({"providerPid": process.provider_pid, "consumerPid": process.consumer_pid});
         let (kind, rest) = match name {
             "accept" => ("ContractNegotiationEventMessage", json!({"eventType": "ACCEPTED"})),
@@ -315,8 +329,7 @@ impl Peer {
         };
         let mut body = message(kind, pids);
         body.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
-        let path = format!("/{}/{}/{}", process.kind, process.own, leaf(name));
-        self.send("POST", &path, Some(&body)).await
+        (format!("/{}/{}/{}", process.kind, process.own, leaf(name)), body)
     }
 }
 

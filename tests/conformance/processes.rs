@@ -198,3 +198,20 @@ async fn a_slash_at_the_end_of_an_address_does_not_matter() {
     peer.node.post(&format!("{resource}/move/accept"), json!({})).await;
     assert_eq!(peer.next().await.0, "/negotiations/urn:test:slash/events");
 }
+
+/// A message without an id that says the same is the same message, but where it is a new move.
+#[tokio::test]
+async fn what_is_repeated_without_an_id_gets_the_first_answer_again() {
+    let peer = Peer::new("manual").await;
+    let asked = peer.ask().await;
+    peer.play(&asked, "@move/agree;<agreement;&verification;=VERIFIED;@move/finalize;<event:FINALIZED;&verification;=FINALIZED").await;
+    let asking = peer.be_asked().await;
+    peer.play(
+        &asking,
+        "&agreement;=AGREED;@move/verify;<verification;&finalize;=FINALIZED;&finalize;=FINALIZED",
+    )
+    .await;
+    let transfer = peer.ask_transfer().await;
+    let moves = "@resume;<start;&suspension;=SUSPENDED;&resume;=STARTED;&suspension;=SUSPENDED;&resume;=STARTED;&completion;=COMPLETED";
+    peer.play(&transfer, moves).await;
+}

@@ -74,6 +74,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                     ("type", text(&found, "type")),
                     ("issuer", text(&found, "issuer")),
                     ("valid until", text(&found, "validUntil")),
+                    ("in the forms", names_of(&found, "profiles")),
                     ("received", text(&found, "receivedAt")),
                     ("credential", credential.unwrap_or_default()),
                 ])
@@ -135,8 +136,12 @@ fn path(which: &Which) -> String {
 
 /// The types of a document, in one line.
 pub(super) fn names(document: &Value) -> String {
-    let types = document.get("types").and_then(Value::as_array).into_iter().flatten();
-    types.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(", ")
+    names_of(document, "types")
+}
+
+fn names_of(document: &Value, member: &str) -> String {
+    let all = document.get(member).and_then(Value::as_array).into_iter().flatten();
+    all.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(", ")
 }
 
 fn list(held: &Value, offers: &Value) -> String {

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::api::Api;
 use super::output::{Output, plain, table, text};
 use super::{Exit, Failed};
-use crate::config::Config;
+use crate::config::{Config, Loosen, PeerProfile};
 use crate::identity::Identity;
 use crate::network::{Guard, PeerClient, bounded_body, describe};
 use crate::tables::prefix;
@@ -62,6 +62,7 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
     if running {
         checks.push(("records", records(dir).await));
         checks.push(("deliveries", deliveries(dir).await));
+        checks.push(("credentials", credentials(dir, &config).await));
     }
     match seen_from_outside(&config).await {
         Ok(seen) => checks.extend(seen),
@@ -167,6 +168,26 @@ async fn records(dir: &Path) -> Verdict {
                 text(one, "reason")
             )),
         },
+    }
+}
+
+/// What this node can show of itself. Who has nothing sends no access token, which the protocol allows and Eclipse EDC refuses.
+async fn credentials(dir: &Path, config: &Config) -> Verdict {
+    let held = async { anyhow::Ok(Api::open(dir)?.get("/v4/credentials").await?) }.await;
+    let held = match held {
+        Ok(held) => held.as_array().map_or(0, Vec::len),
+        Err(error) => return Verdict::Wrong(format!("{error:#}")),
+    };
+    let talks_to_edc = config.interoperability.loosen == Loosen::Recognised
+        || config.peers.values().any(|peer| peer.profile == Some(PeerProfile::Edc) || peer.undeclared_keys);
+    match held {
+        0 if talks_to_edc => Verdict::Warning(
+            "none are held: Eclipse EDC answers 401 to whoever shows none (\"The 'token' claim is mandatory\"); \
+             ask an authority that it believes for one: concordat credentials request DID"
+                .to_owned(),
+        ),
+        0 => Verdict::Fine("none are held; participants that ask for some, and every Eclipse EDC, will refuse".to_owned()),
+        held => Verdict::Fine(format!("{held} held")),
     }
 }
 

@@ -20,7 +20,7 @@ use trust::{MessageEvidence, SignerRole};
 
 use super::{Engine, EngineError, Heard, data_requests, message_id};
 use crate::clock;
-use crate::config::Signatures;
+use crate::config::{PeerProfile, Signatures};
 use crate::ids;
 use crate::peer_rules::ACCEPT_PEER_TOKEN;
 use crate::tables::{
@@ -325,6 +325,10 @@ impl Engine {
             Move::Agree => self.agree(ours, now)?,
             Move::Finalize => Decision::Finalize,
             Move::Offer(offer) => Decision::Offer(match offer {
+                Some(offer) if !offer.id().as_str().contains(':') => {
+                    let reason = format!("/policy/@id: `{}` is not a URI; name the offer by one", offer.id());
+                    return Err(EngineError::refused(RefusalKind::Malformed, reason));
+                }
                 Some(offer) => offer,
                 None => self.published(ours, now)?,
             }),
@@ -451,8 +455,11 @@ impl Engine {
         }
         let decision = match (negotiation.role, negotiation.progress.state) {
             _ if record.automation == Automation::Manual => None,
+            // EDC has no way to accept an offer that answers its request, and would stay OFFERED for ever.
             (Role::Provider, Some(State::Requested))
-                if record.automation == Automation::OfferFirst && negotiation.progress.seen.len() <= 1 =>
+                if record.automation == Automation::OfferFirst
+                    && negotiation.progress.seen.len() <= 1
+                    && self.rules.profile(negotiation.peer.as_str()) != PeerProfile::Edc =>
             {
                 Some(Decision::Offer(self.published(negotiation, now)?))
             }

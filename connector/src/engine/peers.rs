@@ -44,6 +44,12 @@ impl Engine {
             return Ok(checked.as_str().trim_end_matches('/').to_owned());
         }
         let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
+        // Who names its catalog alone (Dataspace Protocol, DID service entries) has the other endpoints beside it.
+        if document.service("DataService").is_none()
+            && let Some(catalog) = document.service("CatalogService")
+        {
+            return self.base_of_catalog(peer, catalog).await;
+        }
         // What demonstrations of Eclipse EDC name is the base itself, which has the metadata below it.
         let endpoint = || {
             let base = document.service("ProtocolEndpoint")?.trim_end_matches('/');
@@ -52,7 +58,7 @@ impl Engine {
         let versions_url = document.service("DataService").map(str::to_owned).or_else(endpoint);
         let versions_url = versions_url.ok_or_else(|| {
             EngineError::Peer(format!(
-                "the DID document of `{peer}` names neither a DataService nor a ProtocolEndpoint; give its address"
+                "the DID document of `{peer}` names no DataService, CatalogService or ProtocolEndpoint; give its address"
             ))
         })?;
         let versions_url = versions_url.as_str();
@@ -69,6 +75,18 @@ impl Engine {
         let address = format!("{root}{}", version.path.trim_end_matches('/'));
         self.remember(peer, &address).await?;
         Ok(address)
+    }
+
+    /// The base address of a participant whose DID document names only its catalog.
+    async fn base_of_catalog(&self, peer: &str, catalog: &str) -> Result<String, EngineError> {
+        let checked = self.guard.check_url(catalog).map_err(|error| EngineError::Peer(error.to_string()))?;
+        let base = checked.as_str().trim_end_matches('/').strip_suffix("/catalog").ok_or_else(|| {
+            EngineError::Peer(format!(
+                "the CatalogService of `{peer}` is `{catalog}`, which does not end in /catalog"
+            ))
+        })?;
+        self.remember(peer, base).await?;
+        Ok(base.to_owned())
     }
 
     /// The participant behind an address: one that this node talked to, else the did:web of the address.

@@ -44,18 +44,24 @@ pub struct Auth {
 }
 
 impl VersionResponse {
-    /// The entry to use for 2025-1 over HTTPS.
+    /// The entry to use for 2025-1 over HTTPS: of several, one by an authentication that this program speaks, else one that
+    /// names none.
     ///
     /// # Errors
     /// Says which versions the peer speaks.
     pub fn choose(&self) -> Result<&ProtocolVersion, String> {
-        self.protocol_versions
-            .iter()
-            .find(|entry| entry.version == crate::VERSION && entry.binding.eq_ignore_ascii_case("https"))
-            .ok_or_else(|| {
-                let theirs: Vec<_> =
-                    self.protocol_versions.iter().map(|entry| entry.version.as_str()).collect();
-                format!("the peer speaks {}, this node speaks {}", theirs.join(", "), crate::VERSION)
-            })
+        let fits = |entry: &&ProtocolVersion| {
+            entry.version == crate::VERSION && entry.binding.eq_ignore_ascii_case("https")
+        };
+        let speaks = |entry: &&ProtocolVersion| match &entry.auth {
+            None => 1,
+            Some(auth) if auth.protocol.eq_ignore_ascii_case("DCP") => 0,
+            Some(_) => 2,
+        };
+        // The first among equals.
+        self.protocol_versions.iter().filter(fits).min_by_key(speaks).ok_or_else(|| {
+            let theirs: Vec<_> = self.protocol_versions.iter().map(|entry| entry.version.as_str()).collect();
+            format!("the peer speaks {}, this node speaks {}", theirs.join(", "), crate::VERSION)
+        })
     }
 }

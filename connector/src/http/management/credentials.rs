@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use trust::credential::Claimed;
 
 use super::{Management, Shared, answer, malformed, read, respond};
 use crate::engine::{EngineError, Held};
@@ -29,9 +30,12 @@ pub(super) fn routes() -> Router<Arc<Management>> {
 }
 
 fn shown(held: &Held) -> Value {
+    let forms = [Some(&held.compact), held.compact_v1.as_ref()].into_iter().flatten();
+    let profiles =
+        forms.filter_map(|compact| Claimed::read(compact).ok()).map(|one| one.described().0.name());
     json!({
         "issuer": held.record.issuer, "type": held.record.kind, "validUntil": held.record.until,
-        "receivedAt": held.record.received_at,
+        "receivedAt": held.record.received_at, "profiles": profiles.collect::<Vec<_>>(),
     })
 }
 
