@@ -42,28 +42,85 @@ async fn a_remedy_alone_or_in_a_list_is_negotiated() {
     }
 }
 
-/// The first path below a participant's address at which a node asks for its catalog; its document names `service`.
-async fn asked_at(service: (&str, &str)) -> String {
-    let world = World::new();
-    let node = world.local_node("node");
+/// Somebody whose DID document names `service`, and who answers as `answers`; its DID.
+fn somebody(world: &World, service: (&str, &str), answers: impl FnOnce(&str) -> axum::Router) -> String {
     let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let mut did = String::new();
-    let _peer = Peer::serving(&world, |address| {
+    let _peer = Peer::serving(world, |address| {
         did = trust::did::web(address.strip_prefix("https://").unwrap());
         let services = [("dsp", service.0, format!("{address}{}", service.1))];
         let document = trust::DidDocument::of_node(&did, &format!("{did}#k"), key.public_jwk(), &services);
         let (document, versions) = (document.json().to_string(), case("versions-two-profiles.json"));
-        axum::Router::new()
+        answers(&did)
             .route("/.well-known/did.json", axum::routing::get(|| async { document }))
             .route("/.well-known/dspace-version", axum::routing::get(|| async { versions }))
-            .fallback(move |uri: http::Uri| {
-                tell.send(uri.path().to_owned()).unwrap();
-                async { http::StatusCode::NOT_FOUND }
-            })
+    });
+    did
+}
+
+/// The first path below a participant's address at which a node asks for its catalog; its document names `service`.
+async fn asked_at(service: (&str, &str)) -> String {
+    let world = World::new();
+    let node = world.local_node("node");
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let did = somebody(&world, service, |_| {
+        axum::Router::new().fallback(move |uri: http::Uri| {
+            tell.send(uri.path().to_owned()).unwrap();
+            async { http::StatusCode::NOT_FOUND }
+        })
     });
     assert!(!node.run(&["catalog", &did]).status.success());
     tokio::time::timeout(std::time::Duration::from_secs(20), told.recv()).await.unwrap().unwrap()
+}
+
+/// A peer may compress what it answers (DSP 2025-1, catalog over HTTPS); what would unpack to more than a catalog may have is
+/// given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packed_catalog_is_read_within_its_bounds() {
+    let pack = |text: &[u8]| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut packer, text).unwrap();
+        packer.finish().unwrap()
+    };
+    let world = World::new();
+    let node = world.local_node("node");
+    let read = |encoding: &'static str, body: &dyn Fn(&str) -> Vec<u8>| {
+        let did = somebody(&world, ("CatalogService", "/catalog"), |did| {
+            let body = body(did);
+            let answer = move || async move {
+                ([("content-encoding", encoding), ("content-type", "application/json")], body)
+            };
+            axum::Router::new().route("/catalog/request", axum::routing::post(answer))
+        });
+        let output = node.run(&["--json", "catalog", &did]);
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let catalog = |did: &str| {
+        let titles: Vec<_> = (0..2000)
+            .map(|number| {
+                json!({"@id": format!("urn:d:{number}"), "@type": "Dataset",
+            "hasPolicy": [{"@id": "urn:o", "@type": "Offer", "permission": [{"action": "use"}]}],
+            "distribution": [{"@type": "Distribution", "format": "HttpData-PULL", "accessService": "urn:s"}]})
+            })
+            .collect();
+        json!({"@context": [crate::support::CONTEXT], "@id": "urn:c", "@type": "Catalog", "participantId": did,
+            "service": [{"@id": "urn:s", "@type": "DataService", "endpointURL": "https://p.example"}], "dataset": titles})
+        .to_string()
+        .into_bytes()
+    };
+    let (read_it, said) = read("gzip", &|did| pack(&catalog(did)));
+    assert!(read_it && said.contains("urn:d:1999"), "{}", said.chars().take(500).collect::<String>());
+    for (encoding, body, reason) in [
+        ("gzip", pack(&vec![b' '; 80 << 20]), "unpacks to more than"),
+        ("gzip", b"not packed".to_vec(), "not the gzip"),
+        ("br", b"x".to_vec(), "packed with `br`"),
+    ] {
+        let (read_it, said) = read(encoding, &|_| body.clone());
+        assert!(!read_it && said.contains(reason), "{reason}: {said}");
+    }
 }
 
 /// `versions-two-profiles.json`: of two entries of one version, the one by an authentication that this node speaks.

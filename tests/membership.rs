@@ -88,6 +88,16 @@ async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
     let refused = outsider.run(&["negotiate", &provider.did, DATASET]);
     assert_eq!(refused.status.code(), Some(1), "an outsider knows of no such dataset");
 
+    // What everybody sees and members only may use is refused where it is negotiated, and not at the first read.
+    provider.publish("urn:test:seen", b"a\n1\n", &["--members-of", SPACE]);
+    let refused =
+        outsider.run(&["negotiate", &provider.did, "urn:test:seen", "--purpose", crate::support::PURPOSE]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("you have shown no credential"), "{said}");
+    let agreed =
+        member.json(&["negotiate", &provider.did, "urn:test:seen", "--purpose", crate::support::PURPOSE]);
+    assert_eq!(agreed["state"], "FINALIZED", "{agreed}");
+
     let held = member.json(&["credentials", "list"]);
     assert_eq!(held["credentials"].as_array().unwrap().len(), 2);
     let shown = member.json(&["credentials", "show", &authority.did, "RoleCredential"]);

@@ -5,6 +5,7 @@
 //! place of a name is looked at there; of a name, the guard looks at the addresses that it resolves to at that moment, and
 //! only these are connected to, so a name that changes its address between check and use (DNS rebinding) gains nothing.
 
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -344,11 +345,46 @@ fn was_closed(error: &reqwest::Error) -> bool {
     false
 }
 
-/// A body of at most `limit` bytes.
+/// Longest compressed body that is unpacked where it was received; a longer one is unpacked beside it.
+const UNPACKED_HERE: usize = 16 * 1024;
+
+/// A body of at most `limit` bytes, as it came and unpacked.
 ///
 /// # Errors
-/// It is larger, or the connection failed.
-pub async fn bounded_body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, String> {
+/// It is larger, the connection failed, or it is packed in another way than with gzip.
+pub async fn bounded_body(response: reqwest::Response, limit: usize) -> Result<Vec<u8>, String> {
+    let packed = response
+        .headers()
+        .get(http::header::CONTENT_ENCODING)
+        .map(|value| value.to_str().unwrap_or_default().trim().to_ascii_lowercase());
+    let body = whole_body(response, limit).await?;
+    match packed.as_deref() {
+        None | Some("" | "identity") => Ok(body),
+        Some("gzip" | "x-gzip") if body.len() <= UNPACKED_HERE => unpacked(&body, limit),
+        Some("gzip" | "x-gzip") => {
+            let done = tokio::task::spawn_blocking(move || unpacked(&body, limit)).await;
+            done.map_err(|error| format!("the answer was not unpacked: {error}"))?
+        }
+        Some(other) => {
+            Err(format!("the answer is packed with `{}`, which nobody asked for", crate::shown::line(other)))
+        }
+    }
+}
+
+fn unpacked(body: &[u8], limit: usize) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    flate2::read::MultiGzDecoder::new(body)
+        .take(most)
+        .read_to_end(&mut out)
+        .map_err(|error| format!("the answer is not the gzip that it says: {error}"))?;
+    if out.len() > limit {
+        return Err(format!("the answer unpacks to more than {limit} bytes"));
+    }
+    Ok(out)
+}
+
+async fn whole_body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {

@@ -118,7 +118,7 @@ pub struct Operand {
     /// What ODRL means by `eq` here: for how long something has lasted, "at least" or "at most".
     pub(crate) equal: Operator,
     /// What may change the answer.
-    pub(crate) changes: Change,
+    pub changes: Change,
     /// What is known of it.
     pub(crate) fact: for<'w> fn(&Atomic, &Request<'_>, &'w World<'_>) -> Fact<'w>,
     /// Where the fact is a length of time: since when.

@@ -124,7 +124,13 @@ pub fn from_json<T: DspMessage>(json: Json) -> Result<Received<T>, Refusal> {
         _ => false,
     };
     if !speaks {
-        return Err(malformed(format!("/@context: must be an array that contains `{CONTEXT}`")));
+        let others = map.get("@context").and_then(Json::as_array).into_iter().flatten();
+        let others: Vec<_> = others.filter_map(Json::as_str).map(|one| format!("`{one}`")).take(8).collect();
+        let not_fetched = match others.is_empty() {
+            true => String::new(),
+            false => format!("; {} is not known here, and no context is fetched", others.join(", ")),
+        };
+        return Err(malformed(format!("/@context: must be an array that contains `{CONTEXT}`{not_fetched}")));
     }
     let id = match map.get("@id") {
         None => MessageId::of_content(&json),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use catalog::Asset;
 use futures_util::StreamExt as _;
 use http::StatusCode;
-use http::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ETAG, IF_NONE_MATCH};
 use jiff::{SignedDuration, Timestamp};
 use protocol::RefusalKind;
 use protocol::wire::{Catalog, CatalogRequestMessage, Dataset};
@@ -468,6 +468,7 @@ impl Engine {
         let authorization = self.identity.authorization(peer, clock::now())?;
         let mut request =
             self.client.post(url).header(AUTHORIZATION, authorization).json(&message).timeout(ASK);
+        request = request.header(ACCEPT_ENCODING, "gzip");
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }

@@ -140,6 +140,11 @@ impl Engine {
         {
             return Err(EngineError::refused(RefusalKind::TermsNotOffered, reason.clone()));
         }
+        if offered.automation != Automation::Manual
+            && let Some(reason) = self.not_entitled(caller, asked.policy(), now)
+        {
+            return Err(EngineError::refused(RefusalKind::TermsNotOffered, reason));
+        }
         let parties = self.negotiation_parties(caller, callback, dataset);
         let mut negotiation = negotiation::requested(ProviderPid::new(pid), parties, &received, now)?;
         if let Some(strange) = self.strange(negotiation.offer.policy()) {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::AUTHORIZATION;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
 use protocol::wire::{
     Catalog, CatalogRequestMessage, Dataset, DspMessage, UNREADABLE, VersionResponse, read_catalog,
     refusal_text,
@@ -182,6 +182,8 @@ impl Engine {
             let authorization = self.identity.authorization(peer, clock::now())?;
             let request =
                 self.client.post(&url).header(AUTHORIZATION, authorization).json(&message).timeout(ASK);
+            // Catalogs are large, and the same words come again and again in them.
+            let request = request.header(ACCEPT_ENCODING, "gzip");
             let (body, following) = answer(&url, request, MAX_CATALOG.saturating_sub(size)).await?;
             size += body.len();
             if let Ok(answer) = protocol::wire::json(&body) {

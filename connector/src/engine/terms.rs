@@ -1,7 +1,10 @@
 //! The terms of a negotiation: what this side wants, how that differs from what is on the table, and what would do.
 
 use jiff::Timestamp;
-use policy_engine::{Constraint, Policy, Rule, difference, explain, propose, within};
+use policy_engine::{
+    Atomic, Cause, Change, Constraint, Policy, Request, Rule, Usage, World, decide, difference, explain,
+    promised, propose, within,
+};
 use protocol::negotiation::Negotiation;
 use protocol::wire::Offer;
 use protocol::{RefusalKind, Role};
@@ -84,6 +87,34 @@ impl Engine {
         Some(match propose(asked.policy(), offered.policy(), &self.known) {
             Some(both) => format!("{reason}; within both would be: {}", explain::policy(&both).join("; ")),
             None => reason,
+        })
+    }
+
+    /// Why nothing could be read under terms that demand credentials which `participant` has not shown: said where they are
+    /// negotiated, and not at the first read. Terms with several ways to a permission are left to the gate.
+    pub(super) fn not_entitled(&self, participant: &str, policy: &Policy, now: Timestamp) -> Option<String> {
+        let [permission] = policy.permissions.as_slice() else { return None };
+        let asks = |atom: &&Atomic| atom.operand.is_some_and(|operand| operand.changes == Change::Credential);
+        if !permission.conditions().flat_map(Constraint::atoms).any(|atom| asks(&atom)) {
+            return None;
+        }
+        let (credentials, _) = self.claims.of(participant, now);
+        let request = Request { action: "read", party: participant, target: policy.target.as_deref() };
+        let usage = Usage { count: Some(1), ..Usage::default() };
+        let world =
+            World { usage, since: Some(now), credentials: &credentials, ..World::at(now, &self.known) };
+        let mut lacks = None;
+        for stated in &promised(policy, request.action, &self.known) {
+            let verdict = decide(policy, &request, &World { stated, ..world.clone() });
+            match verdict.cause {
+                Cause::Unmet(_, unmet) if unmet.atoms().iter().all(asks) => lacks = Some(unmet),
+                // It is permitted, or something else stands in the way for now.
+                _ => return None,
+            }
+        }
+        let terms = explain::policy(policy).join("; ");
+        lacks.map(|_| {
+            format!("you have shown no credential that these terms demand, so nothing could be read under them: {terms}")
         })
     }
 

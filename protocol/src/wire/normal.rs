@@ -5,6 +5,7 @@
 //! compact form comes out as it went in, so that what was signed stays what was sent.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
@@ -37,7 +38,17 @@ const DCAT_TERMS: [&str; 12] = [
     "service",
 ];
 /// Single terms of other vocabularies.
-const TERMS: [(&str, &str); 2] = [("dct:format", "format"), ("http://purl.org/dc/terms/format", "format")];
+const TERMS: [(&str, &str); 3] =
+    [("dct:format", "format"), ("dcterms:format", "format"), ("http://purl.org/dc/terms/format", "format")];
+/// Prefixes that descriptions of data have beyond what is known by local names, with what they stand for: those of the
+/// protocol's context, and the usual other one of its terms.
+const WRITTEN_OUT: [(&str, &str); 3] = [
+    ("dcat", "http://www.w3.org/ns/dcat#"),
+    ("dct", "http://purl.org/dc/terms/"),
+    ("dcterms", "http://purl.org/dc/terms/"),
+];
+/// Most names that an inline context declares for us.
+const MAX_NAMES: usize = 256;
 
 /// Terms whose value is a list (`@container: @set` in the context, and the logical constraints).
 const LISTS: [&str; 18] = [
@@ -83,7 +94,8 @@ pub fn normalise(json: Json) -> Json {
     let Json::Object(map) = root else { return root };
     let expanded = !map.contains_key("@context");
     let inline = map.get("@context").filter(|context| declares_prefixes(context)).cloned();
-    let mut out = object(map, 0);
+    let names = inline.as_ref().map(Declared::of).unwrap_or_default();
+    let mut out = names.object(map, false, 0);
     if let Some(inline) = inline {
         POLICIES.iter().for_each(|part| spell_out(&mut out, part, &inline));
     }
@@ -103,6 +115,61 @@ pub fn normalise(json: Json) -> Json {
         out.insert("@context".to_owned(), Json::Array(context));
     }
     Json::Object(out)
+}
+
+/// What an inline context declares: names by what they stand for, prefixes among them.
+#[derive(Default)]
+struct Declared(BTreeMap<String, String>);
+
+impl Declared {
+    fn of(context: &Json) -> Self {
+        let parts = context.as_array().map_or_else(|| std::slice::from_ref(context), Vec::as_slice);
+        let mut found = BTreeMap::new();
+        for (name, meaning) in parts.iter().filter_map(Json::as_object).flatten() {
+            let iri = match meaning {
+                Json::String(iri) => Some(iri.as_str()),
+                other => other.get("@id").and_then(Json::as_str),
+            };
+            let is_name = !name.starts_with('@') || name == "@vocab";
+            if let Some(iri) = iri.filter(|_| is_name && found.len() < MAX_NAMES) {
+                found.insert(name.clone(), iri.to_owned());
+            }
+        }
+        Self(found)
+    }
+
+    /// A name as the document means it.
+    fn meant(&self, name: &str) -> Option<String> {
+        if let Some(iri) = self.0.get(name) {
+            // What a name stands for may be written with a prefix itself.
+            return Some(self.with_prefix(iri).unwrap_or_else(|| iri.clone()));
+        }
+        self.with_prefix(name).or_else(|| {
+            let bare = !name.contains(':') && !name.starts_with('@') && !name.is_empty();
+            self.0.get("@vocab").filter(|_| bare).map(|vocabulary| format!("{vocabulary}{name}"))
+        })
+    }
+
+    /// Whether a bare name is one of the protocol's by the document's own context.
+    fn knows(&self, name: &str) -> bool {
+        self.meant(name).is_some_and(|meant| local(&meant) == name)
+    }
+
+    fn with_prefix(&self, name: &str) -> Option<String> {
+        let (prefix, rest) = name.split_once(':').filter(|(_, rest)| !rest.starts_with("//"))?;
+        self.0.get(prefix).map(|namespace| format!("{namespace}{rest}"))
+    }
+
+    /// The local name of a term that is known; what the document's own context says and nobody here knows stays as written.
+    fn local(&self, name: &str) -> String {
+        match self.meant(name) {
+            Some(meant) => match local(&meant) {
+                Cow::Borrowed(same) if same == meant && !name.contains(':') => name.to_owned(),
+                known => known.into_owned(),
+            },
+            None => local(name).into_owned(),
+        }
+    }
 }
 
 /// Whether a context declares prefixes of its own.
@@ -150,19 +217,20 @@ pub fn normalise_message(json: Json) -> Json {
     out
 }
 
-/// Whether the document's type or keys carry a known prefix or namespace.
+/// Whether the document's type or keys carry a known prefix or namespace, or one that the document declares.
 fn uses_known_terms(json: &Json) -> bool {
     let map = match json {
         Json::Array(list) => list.first().and_then(Json::as_object),
         other => other.as_object(),
     };
     let Some(map) = map else { return false };
+    let names = map.get("@context").map(Declared::of).unwrap_or_default();
     let of_kind = match map.get("@type") {
         Some(Json::Array(list)) => list.first().and_then(Json::as_str),
         Some(one) => one.as_str(),
         None => None,
     };
-    map.keys().map(String::as_str).chain(of_kind).any(|name| local(name) != name)
+    map.keys().map(String::as_str).chain(of_kind).any(|name| names.local(name) != name || names.knows(name))
 }
 
 /// The local name of a known term; anything else as written: what peers say in DCAT beyond the protocol's own terms
@@ -186,80 +254,114 @@ fn local(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(known.filter(is_plain).unwrap_or(name))
 }
 
-fn object(map: Map<String, Json>, depth: usize) -> Map<String, Json> {
-    let mut out = Map::new();
-    for (key, value) in map {
-        let name = local(&key).into_owned();
-        if OPAQUE.contains(&name.as_str()) {
+impl Declared {
+    /// `in_dcat`: it stands in a description of data, in which prefixes that the protocol's context has are written out.
+    fn object(&self, map: Map<String, Json>, in_dcat: bool, depth: usize) -> Map<String, Json> {
+        let kind = map.get("@type").cloned().map(|kind| self.kind(kind));
+        let in_dcat =
+            in_dcat || kind.as_ref().and_then(Json::as_str).is_some_and(|kind| DCAT_TERMS.contains(&kind));
+        let mut out = Map::new();
+        for (key, value) in map {
+            let mut name = self.local(&key);
+            if OPAQUE.contains(&name.as_str()) {
+                out.insert(name, value);
+                continue;
+            }
+            if in_dcat
+                && let Some((prefix, rest)) = name.split_once(':')
+                && let Some((_, namespace)) = WRITTEN_OUT.iter().find(|(known, _)| *known == prefix)
+            {
+                name = format!("{namespace}{rest}");
+            }
+            let value = match name.as_str() {
+                "@type" => self.kind(value),
+                "@id" => value,
+                // Of other vocabularies: kept as it is.
+                _ if name.contains(':') && !name.starts_with("odrl:") => value,
+                _ => {
+                    let in_dcat = in_dcat && name != "hasPolicy";
+                    self.member(&name, value, in_dcat, depth + 1)
+                }
+            };
             out.insert(name, value);
-            continue;
         }
-        let value = match name.as_str() {
-            "@type" => kind(value),
-            "@id" => value,
-            // Of other vocabularies: kept as it is.
-            _ if name.contains(':') && !name.starts_with("odrl:") => value,
-            _ => member(&name, value, depth + 1),
-        };
-        out.insert(name, value);
+        out
     }
-    out
-}
 
-/// `@type` is one short name.
-fn kind(value: Json) -> Json {
-    let one = match value {
-        Json::Array(mut list) if list.len() == 1 => list.pop().unwrap_or_default(),
-        other => other,
-    };
-    match one {
-        Json::String(text) => Json::String(local(&text).into_owned()),
-        other => other,
-    }
-}
-
-fn member(name: &str, value: Json, depth: usize) -> Json {
-    if depth > MAX_DEPTH {
-        return value;
-    }
-    if LISTS.contains(&name) {
-        let list = match value {
-            Json::Array(list) => list,
-            Json::Object(mut map) if map.len() == 1 && map.contains_key("@list") => {
-                return member(name, map.remove("@list").unwrap_or_default(), depth + 1);
+    /// `@type` is one short name: of several the first that is known.
+    fn kind(&self, value: Json) -> Json {
+        let one = match value {
+            Json::Array(list) if list.len() > 1 => {
+                let is_known = |one: &&Json| one.as_str().is_some_and(|text| !self.local(text).contains(':'));
+                match list.iter().find(is_known).cloned() {
+                    Some(known) => known,
+                    None => Json::Array(list),
+                }
             }
-            one => vec![one],
+            Json::Array(mut list) if list.len() == 1 => list.pop().unwrap_or_default(),
+            other => other,
         };
-        return Json::Array(list.into_iter().map(|one| nested(one, depth)).collect());
+        match one {
+            Json::String(text) => Json::String(self.local(&text)),
+            other => other,
+        }
     }
-    if name == "rightOperand" {
-        return match value {
-            // A list of one value, as expansion makes it; lists of strings are meant as lists.
+
+    fn member(&self, name: &str, value: Json, in_dcat: bool, depth: usize) -> Json {
+        if depth > MAX_DEPTH {
+            return value;
+        }
+        if LISTS.contains(&name) {
+            let list = match value {
+                Json::Array(list) => list,
+                Json::Object(mut map) if map.len() == 1 && map.contains_key("@list") => {
+                    return self.member(name, map.remove("@list").unwrap_or_default(), in_dcat, depth + 1);
+                }
+                one => vec![one],
+            };
+            return Json::Array(list.into_iter().map(|one| self.nested(one, in_dcat, depth)).collect());
+        }
+        if name == "rightOperand" {
+            return match value {
+                // A list of one value, as expansion makes it; lists of strings are meant as lists.
+                Json::Array(mut list) if list.len() == 1 && list.first().is_some_and(Json::is_object) => {
+                    plain(list.pop().unwrap_or_default())
+                }
+                Json::Array(list) => Json::Array(list.into_iter().map(plain).collect()),
+                other => other,
+            };
+        }
+        let single = match value {
             Json::Array(mut list) if list.len() == 1 && list.first().is_some_and(Json::is_object) => {
-                plain(list.pop().unwrap_or_default())
+                list.pop().unwrap_or_default()
             }
-            Json::Array(list) => Json::Array(list.into_iter().map(plain).collect()),
             other => other,
         };
-    }
-    let single = match value {
-        Json::Array(mut list) if list.len() == 1 && list.first().is_some_and(Json::is_object) => {
-            list.pop().unwrap_or_default()
+        if NAMES.contains(&name) {
+            return match plain(single) {
+                Json::String(text) => Json::String(self.local(&text)),
+                // ODRL's `{"type": "use"}` form of an action.
+                Json::Object(map) if name == "action" => {
+                    match map.get("type").or_else(|| map.get("odrl:type")) {
+                        Some(Json::String(text)) if map.len() == 1 => Json::String(self.local(text)),
+                        _ => Json::Object(map),
+                    }
+                }
+                other => other,
+            };
         }
-        other => other,
-    };
-    if NAMES.contains(&name) {
-        return match plain(single) {
-            Json::String(text) => Json::String(local(&text).into_owned()),
-            // ODRL's `{"type": "use"}` form of an action.
-            Json::Object(map) if name == "action" => match map.get("type").or_else(|| map.get("odrl:type")) {
-                Some(Json::String(text)) if map.len() == 1 => Json::String(local(text).into_owned()),
-                _ => Json::Object(map),
-            },
-            other => other,
-        };
+        self.nested(plain(single), in_dcat, depth)
     }
-    nested(plain(single), depth)
+
+    fn nested(&self, value: Json, in_dcat: bool, depth: usize) -> Json {
+        match value {
+            Json::Object(map) => Json::Object(self.object(map, in_dcat, depth)),
+            Json::Array(list) => {
+                Json::Array(list.into_iter().map(|one| self.nested(one, in_dcat, depth + 1)).collect())
+            }
+            other => other,
+        }
+    }
 }
 
 /// A value object or a reference as the string it stands for.
@@ -271,14 +373,6 @@ fn plain(value: Json) -> Json {
         Json::Object(map) if map.len() == 1 && map.contains_key("@id") => {
             map.get("@id").cloned().unwrap_or_default()
         }
-        other => other,
-    }
-}
-
-fn nested(value: Json, depth: usize) -> Json {
-    match value {
-        Json::Object(map) => Json::Object(object(map, depth)),
-        Json::Array(list) => Json::Array(list.into_iter().map(|one| nested(one, depth + 1)).collect()),
         other => other,
     }
 }
@@ -320,6 +414,44 @@ mod tests {
                 "callbackAddress": "https://c.example", "offer": {"@id": "urn:o", "@type": "Offer", "target": "urn:d",
                     "permission": [{"action": "use", "constraint": [{"leftOperand": "http://www.w3.org/ns/odrl/2/purpose", "operator": "eq",
                         "rightOperand": {"@value": "p", "@type": "xsd:string"}}]}]}})
+        );
+    }
+
+    /// Prefixes and terms of the document's own; a vocabulary for all that is bare; several types.
+    #[test]
+    fn what_an_inline_context_declares_is_understood() {
+        const DSPACE: &str = "https://w3id.org/dspace/2025/1/";
+        let expected = json!({"@context": [CONTEXT], "@type": "TransferRequestMessage", "agreementId": "urn:a",
+            "consumerPid": "urn:c", "format": "HttpData-PULL", "callbackAddress": "https://c.example"});
+        for peer in [
+            json!({"@context": {"ds": DSPACE, "terms": "http://purl.org/dc/terms/"}, "@type": ["ds:TransferRequestMessage"],
+                "ds:agreementId": {"@id": "urn:a"}, "ds:consumerPid": "urn:c", "terms:format": "HttpData-PULL",
+                "ds:callbackAddress": "https://c.example"}),
+            json!({"@context": {"@vocab": DSPACE, "how": {"@id": "dcterms:format"}, "dcterms": "http://purl.org/dc/terms/"},
+                "@type": ["https://other.example/Message", "TransferRequestMessage"], "agreementId": "urn:a", "consumerPid": "urn:c",
+                "how": "HttpData-PULL", "callbackAddress": "https://c.example"}),
+            json!({"@context": [CONTEXT, {"ds": DSPACE}], "@type": "TransferRequestMessage", "ds:agreementId": "urn:a",
+                "consumerPid": "urn:c", "dcterms:format": "HttpData-PULL", "callbackAddress": "https://c.example"}),
+        ] {
+            let mut out = normalise_message(peer);
+            out["@context"] = json!([CONTEXT]);
+            assert_eq!(out, expected);
+        }
+    }
+
+    #[test]
+    fn descriptions_have_their_prefixes_written_out_and_policies_stay() {
+        let policy =
+            json!({"@id": "urn:o", "@type": "Offer", "dct:title": "T", "permission": [{"action": "use"}]});
+        let catalog = json!({"@context": [CONTEXT], "@type": "Catalog", "dct:title": "C", "dataset": [{"@id": "urn:d",
+            "@type": "Dataset", "dcterms:title": "D", "dcat:keyword": ["k"], "hasPolicy": [policy]}]});
+        let out = normalise_message(catalog);
+        assert_eq!(out["http://purl.org/dc/terms/title"], "C");
+        assert_eq!(out["dataset"][0]["http://purl.org/dc/terms/title"], "D");
+        assert_eq!(out["dataset"][0]["http://www.w3.org/ns/dcat#keyword"], json!(["k"]));
+        assert_eq!(
+            out["dataset"][0]["hasPolicy"][0], policy,
+            "what may be agreed to stays as it was written"
         );
     }
 

@@ -15,7 +15,7 @@ const MEMBERS: [&str; 7] =
 #[must_use]
 pub fn reason_text(code: Option<&str>, reason: &[Json]) -> String {
     let mut said = Vec::new();
-    reason.iter().for_each(|one| collect(one, 0, &mut said));
+    reason.iter().for_each(|one| collect(one, 1, &mut said));
     let text = said.join("; ");
     if text.is_empty() {
         return code.map_or_else(|| "no reason given".to_owned(), |code| format!("code {code}"));

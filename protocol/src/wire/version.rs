@@ -44,8 +44,8 @@ pub struct Auth {
 }
 
 impl VersionResponse {
-    /// The entry to use for 2025-1 over HTTPS: of several, one by an authentication that this program speaks, else one that
-    /// names none.
+    /// The entry to use for 2025-1 over HTTPS: of several the first that asks for no authentication but the one that this program
+    /// speaks.
     ///
     /// # Errors
     /// Says which versions the peer speaks.
@@ -53,13 +53,11 @@ impl VersionResponse {
         let fits = |entry: &&ProtocolVersion| {
             entry.version == crate::VERSION && entry.binding.eq_ignore_ascii_case("https")
         };
-        let speaks = |entry: &&ProtocolVersion| match &entry.auth {
-            None => 1,
-            Some(auth) if auth.protocol.eq_ignore_ascii_case("DCP") => 0,
-            Some(_) => 2,
+        let asks_for_another = |entry: &&ProtocolVersion| {
+            entry.auth.as_ref().is_some_and(|auth| !auth.protocol.eq_ignore_ascii_case("DCP"))
         };
         // The first among equals.
-        self.protocol_versions.iter().filter(fits).min_by_key(speaks).ok_or_else(|| {
+        self.protocol_versions.iter().filter(fits).min_by_key(asks_for_another).ok_or_else(|| {
             let theirs: Vec<_> = self.protocol_versions.iter().map(|entry| entry.version.as_str()).collect();
             format!("the peer speaks {}, this node speaks {}", theirs.join(", "), crate::VERSION)
         })
