@@ -7,7 +7,20 @@ finish() {
 }
 trap finish EXIT
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# Below those that the operating system gives to connections: nothing else takes it before its program does.
+free_port() {
+    python3 -c '
+import random, socket
+while True:
+    port = random.randrange(10_000, 32_000)
+    try:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+        print(port)
+        break
+    except OSError:
+        pass'
+}
 
 # start NAME: runs the node in $work/NAME and returns when it is ready.
 start() {

@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(reason_text(None, &[json!("set {a} of {\"b")]), "set {a} of {\"b");
         assert_eq!(reason_text(Some("7"), &[]), "code 7");
         assert_eq!(reason_text(None, &[json!({"a": 1})]), "{\"a\":1}");
-        let deep = (0..50).fold(json!("x"), |inner, _| json!({"reason": inner.to_string()}));
+        let deep = (0..8).fold(json!("x"), |inner, _| json!({"reason": inner.to_string()}));
         assert!(reason_text(None, &[deep]).len() <= MAX_TEXT);
     }
 }
