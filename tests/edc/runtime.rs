@@ -253,8 +253,6 @@ impl Participant {
                      "serviceEndpoint": format!("{address}/api/credentials/v1/participants/{encoded}")},
                     {"id": format!("{did}#dsp"), "type": "DataService",
                      "serviceEndpoint": format!("{address}/api/dsp/.well-known/dspace-version")}],
-                "key": {"keyId": format!("{did}#key-1"), "privateKeyAlias": format!("{name}-key"), "active": true,
-                    "keyGeneratorParams": {"algorithm": "EC", "curve": "secp256r1"}},
                 "keys": [{"keyId": format!("{did}#key-1"), "privateKeyAlias": format!("{name}-key"), "active": true,
                     "keyGeneratorParams": {"algorithm": "EC", "curve": "secp256r1"}}]})))
             .await;
@@ -298,7 +296,6 @@ impl Participant {
         for machine in [
             "edc.negotiation.consumer.state-machine.iteration-wait-millis",
             "edc.negotiation.provider.state-machine.iteration-wait-millis",
-            "edc.negotiation.state-machine.iteration-wait-millis",
             "edc.transfer.state-machine.iteration-wait-millis",
             "edc.dataplane.state-machine.iteration-wait-millis",
             "edc.data.plane.selector.state-machine.iteration-wait-millis",
