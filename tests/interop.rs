@@ -112,6 +112,8 @@ async fn a_packed_catalog_is_read_within_its_bounds() {
         .into_bytes()
     };
     let (read_it, said) = read("gzip", &|did| pack(&catalog(did)));
+    let (as_it_is, _) = read("utf-8", &|did| catalog(did));
+    assert!(as_it_is, "what names no packer is not packed");
     assert!(read_it && said.contains("urn:d:1999"), "{}", said.chars().take(500).collect::<String>());
     for (encoding, body, reason) in [
         ("gzip", pack(&vec![b' '; 80 << 20]), "unpacks to more than"),

@@ -359,15 +359,16 @@ pub async fn bounded_body(response: reqwest::Response, limit: usize) -> Result<V
         .map(|value| value.to_str().unwrap_or_default().trim().to_ascii_lowercase());
     let body = whole_body(response, limit).await?;
     match packed.as_deref() {
-        None | Some("" | "identity") => Ok(body),
         Some("gzip" | "x-gzip") if body.len() <= UNPACKED_HERE => unpacked(&body, limit),
         Some("gzip" | "x-gzip") => {
             let done = tokio::task::spawn_blocking(move || unpacked(&body, limit)).await;
             done.map_err(|error| format!("the answer was not unpacked: {error}"))?
         }
-        Some(other) => {
-            Err(format!("the answer is packed with `{}`, which nobody asked for", crate::shown::line(other)))
+        Some(packer @ ("br" | "compress" | "deflate" | "x-compress" | "zstd")) => {
+            Err(format!("the answer is packed with `{packer}`, which nobody asked for"))
         }
+        // What packs nothing, such as the character set that some servers name there.
+        _ => Ok(body),
     }
 }
 

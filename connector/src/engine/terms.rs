@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use policy_engine::{
-    Atomic, Cause, Change, Constraint, Policy, Request, Rule, Usage, World, decide, difference, explain,
-    promised, propose, within,
+    Atomic, Cause, Change, Constraint, Facts, Policy, Request, Rule, Usage, World, decide, difference,
+    explain, promised, propose, within,
 };
 use protocol::negotiation::Negotiation;
 use protocol::wire::Offer;
@@ -103,17 +103,14 @@ impl Engine {
         let usage = Usage { count: Some(1), ..Usage::default() };
         let world =
             World { usage, since: Some(now), credentials: &credentials, ..World::at(now, &self.known) };
-        let mut lacks = None;
-        for stated in &promised(policy, request.action, &self.known) {
+        let uses = promised(policy, request.action, &self.known);
+        // Where something else stands in the way as well, it may pass.
+        let for_lack_of_it = |stated: &Facts| {
             let verdict = decide(policy, &request, &World { stated, ..world.clone() });
-            match verdict.cause {
-                Cause::Unmet(_, unmet) if unmet.atoms().iter().all(asks) => lacks = Some(unmet),
-                // It is permitted, or something else stands in the way for now.
-                _ => return None,
-            }
-        }
-        let terms = explain::policy(policy).join("; ");
-        lacks.map(|_| {
+            matches!(verdict.cause, Cause::Unmet(_, unmet) if unmet.atoms().iter().all(asks))
+        };
+        (!uses.is_empty() && uses.iter().all(for_lack_of_it)).then(|| {
+            let terms = explain::policy(policy).join("; ");
             format!("you have shown no credential that these terms demand, so nothing could be read under them: {terms}")
         })
     }

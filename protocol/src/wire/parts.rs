@@ -15,7 +15,7 @@ const OWN: &str = "urn:concordat:";
 const OF_MESSAGE: [&str; 2] = ["urn:concordat:signature", "urn:concordat:signatureVersions"];
 
 /// What stands beside an agreement and is agreed with it, by name: the terms in words with their digest, service levels,
-/// rulebooks. Releases before stood it inside, and what they agreed to is read there.
+/// rulebooks. Release 0.1.0 puts all of it inside the agreement, and what was agreed to with it is read there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Parts(BTreeMap<String, Json>);
