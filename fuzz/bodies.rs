@@ -286,9 +286,11 @@ pub fn signed_credential(data: &[u8]) {
             let Ok(compact) = credential::issue(key, KID, DID, &statement, profile) else { continue };
             for read in [credential::Claimed::read(&compact), credential::Claimed::read_list(&compact)] {
                 let Ok(credential) = read.and_then(|claimed| claimed.verify(document, now)) else { continue };
-                let _ = (credential.status(), credential.schema(), trust::status::ttl(&credential));
-                let _ = trust::status::purposes(&credential);
+                let _ = (credential.status(), credential.schemas(), trust::status::ttl(&credential));
                 if let Ok(list) = StatusList::of_credential(&credential) {
+                    for entry in credential.status().unwrap_or_default() {
+                        let _ = list.says(&entry);
+                    }
                     let _ = (list.is_set(0), list.is_set(usize::MAX));
                 }
             }

@@ -141,7 +141,11 @@ async fn what_a_message_overtook_is_in_the_dossier() {
     let said = hears.recv().await.unwrap();
     let agreement = &said["agreement"];
     let role = trust::SignerRole::Consumer;
-    let bound = trust::Bound { agreement, parts: &std::collections::BTreeMap::new() };
+    let bound = trust::Bound {
+        agreement,
+        parts: &std::collections::BTreeMap::new(),
+        names: &trust::agreement::NO_NAMES,
+    };
     let signature =
         trust::agreement::sign(&consumer.key, &consumer.kid, role, bound, 1, connector::clock::now());
     let verification = json!({"@context": [CONTEXT], "@type": "ContractAgreementVerificationMessage",

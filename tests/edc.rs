@@ -1,5 +1,6 @@
 //! Peers that run Eclipse EDC: what it sends, as it was seen on the wire, and what is loosened for it.
 
+mod equal;
 mod live;
 mod runtime;
 

@@ -310,3 +310,84 @@ async fn a_broker_keeps_to_the_access_rules_of_those_whose_catalogs_it_shows() {
     broker.text(&["peers", "--refresh"]);
     assert_eq!(seen(&member).0.len(), 2);
 }
+
+/// Pages of others' datasets lead on and back (DSP 2025-1, catalog over HTTPS), and each of them can be asked for alone: the answer
+/// names the endpoint of who offers it.
+#[tokio::test]
+async fn a_broker_pages_both_ways_and_answers_for_single_datasets_of_others() {
+    const OTHERS: usize = 230;
+    let world = World::new();
+    let (_authority, [mut provider, mut broker, _]) = space(&world, ["many", "broker", "reader"]);
+    let everybody = json!({"@type": "Set", "permission": [{"action": "use"}]});
+    provider.post("/v4/policydefinitions", json!({"@id": "open", "policy": everybody})).await;
+    let many: Vec<_> = (0..OTHERS).map(|number| format!("urn:many:{number:05}")).collect();
+    for id in &many {
+        provider.post("/v4/assets", json!({"@id": id, "properties": {}})).await;
+    }
+    let all = json!({"@id": "all", "accessPolicyId": "open", "contractPolicyId": "open",
+        "assetsSelector": [{"@type": "Criterion", "operandLeft": "id", "operator": "in", "operandRight": many}]});
+    provider.post("/v4/contractdefinitions", all).await;
+    let nobody = world.local_node("nobody");
+    provider.publish("urn:many:hidden", b"a\n", &["--only-for", &nobody.did]);
+    broker.configure("broker = false", "broker = true");
+    provider.configure("brokers = []", &format!("brokers = [\"{}\"]", broker.did));
+    broker.publish("urn:broker:own", b"a\n", &[]);
+    broker.text(&["peers", "--refresh"]);
+
+    let stranger = Stranger::new(&world);
+    let page = async |url: &str| {
+        let request = stranger.client.post(url).bearer_auth(stranger.token(&broker.did));
+        let body = json!({"@context": [crate::support::CONTEXT], "@type": "CatalogRequestMessage"});
+        let answer = request.json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{url}");
+        let links: Vec<String> =
+            answer.headers().get_all("link").iter().map(|one| one.to_str().unwrap().to_owned()).collect();
+        let find = |relation: &str| {
+            let found = links.iter().find(|link| link.ends_with(&format!("rel=\"{relation}\"")))?;
+            Some(found.split(['<', '>']).nth(1).unwrap().to_owned())
+        };
+        let body: Value = answer.json().await.unwrap();
+        let within = body["catalog"].as_array().cloned().unwrap_or_default();
+        let sets = |one: &Value| one["dataset"].as_array().cloned().unwrap_or_default();
+        let mut ids: Vec<_> = sets(&body);
+        ids.extend(within.iter().flat_map(sets));
+        let ids: Vec<_> = ids.iter().map(|one| one["@id"].as_str().unwrap().to_owned()).collect();
+        (ids, find("previous"), find("next"))
+    };
+    let mut url = Some(format!("{}/dsp/2025-1/catalog/request", broker.address));
+    let (mut forward, mut last) = (Vec::new(), None);
+    while let Some(at) = url.take() {
+        let (ids, previous, next) = page(&at).await;
+        forward.push(ids);
+        (last, url) = (previous, next);
+    }
+    let sizes: Vec<_> = forward.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 100, 100, 30]);
+    assert_eq!(forward[3].last(), many.last());
+    let mut backward = vec![forward[3].clone()];
+    let mut onward = Vec::new();
+    while let Some(at) = last.take() {
+        let (ids, previous, next) = page(&at).await;
+        backward.push(ids);
+        onward.push(next);
+        last = previous;
+    }
+    backward.reverse();
+    assert_eq!(backward, forward, "the way back shows the same pages");
+    let (again, ..) = page(onward[0].as_ref().unwrap()).await;
+    assert_eq!(again, forward[3], "and leads on again");
+
+    let single = async |id: &str| {
+        let path = format!("/catalog/datasets/{}", trust::did::segment(id));
+        stranger.send(&broker, "GET", &path, &Value::Null).await
+    };
+    let (status, found) = single("urn:many:00007").await;
+    assert_eq!((status, &found["@id"]), (200, &json!("urn:many:00007")), "{found}");
+    let service = &found["distribution"][0]["accessService"];
+    assert_eq!(service["endpointURL"], format!("{}/dsp/2025-1", provider.address), "{found}");
+    assert!(!found.to_string().contains("urn:concordat:access"), "{found}");
+    for id in ["urn:many:hidden", "urn:many:none"] {
+        let (status, refused) = single(id).await;
+        assert_eq!((status, &refused["@type"]), (404, &json!("CatalogError")), "{refused}");
+    }
+}

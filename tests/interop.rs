@@ -205,3 +205,192 @@ fn process_ids_are_one_segment_of_a_path() {
     }
     assert_eq!(segment("a%20b"), "a%2520b");
 }
+
+/// Ids of parties may differ from their DIDs (DSP 2025-1, ContractAgreementMessage): business partner numbers, by configuration. Keys
+/// stay those of the DIDs.
+#[tokio::test]
+async fn participants_stand_under_ids_that_are_no_dids() {
+    const DATASET: &str = "urn:test:rows";
+    const WRONG: &str = "BPNL00000009WRNG";
+    let (ours, theirs) = ("BPNL00000001PROV", "BPNL00000002CONS");
+    let world = World::new();
+    let (mut provider, mut consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let other = world.local_node("other");
+    provider.publish(DATASET, b"a\n1\n", &[]);
+    let id = |id: &str, peer: &str, of_peer: &str| {
+        format!("id = \"{id}\"\n\n[peers.\"{peer}\"]\nid = \"{of_peer}\"\n\n[public]")
+    };
+    provider.configure("\n[public]", &id(ours, &consumer.did, theirs));
+    consumer.configure("\n[public]", &id(theirs, &provider.did, WRONG));
+    let refused = consumer.run(&["catalog", &provider.did]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains(&format!("the catalog of `{ours}`")), "{said}");
+    consumer.configure(WRONG, ours);
+
+    assert_eq!(consumer.json(&["catalog", ours])["participantId"], ours);
+    assert_eq!(
+        other.json(&["catalog", &provider.did])["participantId"],
+        provider.did,
+        "without a line, the DID"
+    );
+    let agreed = consumer.json(&["negotiate", ours, DATASET]);
+    assert_eq!((&agreed["state"], &agreed["counterPartyId"]), (&json!("FINALIZED"), &json!(provider.did)));
+    let agreement = agreed["contractAgreementId"].as_str().unwrap();
+    for node in [&provider, &consumer] {
+        let shown = node.json(&["agreements", "show", agreement]);
+        let parties = (&shown["policy"]["assigner"], &shown["policy"]["assignee"]);
+        assert_eq!(parties, (&json!(ours), &json!(theirs)), "{shown}");
+        assert!(
+            shown["urn:concordat:signedByProvider"] == true
+                && shown["urn:concordat:signedByConsumer"] == true
+        );
+        let file = node.data().join("agreement.json");
+        let file = file.to_str().unwrap();
+        node.text(&["agreements", "export", agreement, "-o", file]);
+        let proof = node.text(&["agreements", "verify", file]);
+        assert!(proof.contains("Everything holds"), "{proof}");
+        assert!(proof.contains(&format!("stands for {}", provider.did)), "{proof}");
+        let forged = std::fs::read_to_string(file).unwrap().replace(theirs, "BPNL00000003EVIL");
+        std::fs::write(file, forged).unwrap();
+        assert_eq!(node.run(&["agreements", "verify", file]).status.code(), Some(5));
+    }
+    let pulled = consumer.run(&["pull", agreement]);
+    assert_eq!(pulled.stdout, b"a\n1\n", "{}", String::from_utf8_lossy(&pulled.stderr));
+    // Terms may name a participant either way.
+    provider.publish("urn:test:named", b"b\n", &["--only-for", theirs]);
+    assert_eq!(consumer.json(&["negotiate", ours, "urn:test:named"])["state"], "FINALIZED");
+    let started = other.json(&["negotiate", &provider.did, DATASET]);
+    let with_other = provider.json(&["agreements", "show", started["contractAgreementId"].as_str().unwrap()]);
+    assert_eq!(with_other["policy"]["assigner"], provider.did);
+}
+
+/// The catalog says where one negotiates (DSP 2025-1, DataService `endpointURL`); what cannot be reached from here (EDC behind a proxy
+/// that rewrites nothing) is passed over for the base that the DID document leads to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_negotiation_goes_where_the_catalog_says() {
+    for (endpoint, expected) in [
+        ("/elsewhere", "/elsewhere/negotiations/request"),
+        ("http://edc-controlplane:8282/protocol", "/dsp/2025-1/negotiations/request"),
+    ] {
+        let world = World::new();
+        let node = world.local_node("node");
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let did = somebody(&world, ("DataService", "/.well-known/dspace-version"), |did| {
+            let base = format!("https://{}", did.trim_start_matches("did:web:").replace("%3A", ":"));
+            let endpoint =
+                if endpoint.starts_with('/') { format!("{base}{endpoint}") } else { endpoint.to_owned() };
+            let service = json!({"@id": "urn:s", "@type": "DataService", "endpointURL": endpoint});
+            let dataset = json!({"@context": [crate::support::CONTEXT], "@id": "urn:d", "@type": "Dataset",
+                "hasPolicy": [{"@id": "urn:o", "@type": "Offer", "permission": [{"action": "use"}]}],
+                "distribution": [{"@type": "Distribution", "format": "HttpData-PULL", "accessService": service}]});
+            let answer = move || async move { axum::Json(dataset) };
+            axum::Router::new()
+                .route("/dsp/2025-1/catalog/datasets/{id}", axum::routing::get(answer))
+                .fallback(move |uri: http::Uri| {
+                    tell.send(uri.path().to_owned()).unwrap();
+                    async { http::StatusCode::NOT_FOUND }
+                })
+        });
+        node.text(&["negotiate", &did, "urn:d", "--no-wait"]);
+        let asked =
+            tokio::time::timeout(std::time::Duration::from_secs(20), told.recv()).await.unwrap().unwrap();
+        assert_eq!(asked, expected);
+    }
+}
+
+/// Transfer requests go to the provider's base (DSP 2025-1, transfer over HTTPS), also after a negotiation that the provider began from
+/// another address of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_after_an_offer_first_goes_to_the_providers_base() {
+    let world = World::new();
+    let mut node = world.local_node("node");
+    node.configure("signatures = \"required\"", "signatures = \"accept-peer-token\"");
+    let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (mut did, mut address) = (String::new(), String::new());
+    let _peer = Peer::serving(&world, |own| {
+        address = own.to_owned();
+        did = trust::did::web(own.strip_prefix("https://").unwrap());
+        let services = [("dsp", "DataService", format!("{own}/.well-known/dspace-version"))];
+        let document =
+            trust::DidDocument::of_node(&did, &format!("{did}#key-1"), key.public_jwk(), &services);
+        let (document, versions) = (document.json().to_string(), case("versions-two-profiles.json"));
+        axum::Router::new()
+            .route("/.well-known/did.json", axum::routing::get(|| async { document }))
+            .route("/.well-known/dspace-version", axum::routing::get(|| async { versions }))
+            .fallback(move |uri: http::Uri| {
+                tell.send(uri.path().to_owned()).unwrap();
+                async { http::StatusCode::OK }
+            })
+    });
+    let provider = Stranger { kid: format!("{did}#key-1"), did: did.clone(), ..Stranger::of(key, &world) };
+    let mut next = async || {
+        tokio::time::timeout(std::time::Duration::from_secs(20), told.recv()).await.unwrap().unwrap()
+    };
+    let terms =
+        json!({"@id": "urn:o", "@type": "Offer", "target": "urn:d", "permission": [{"action": "use"}]});
+    let message = |kind: &str, rest: Value| {
+        let mut message =
+            json!({"@context": [crate::support::CONTEXT], "@type": kind, "providerPid": "urn:p"});
+        message.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        message
+    };
+    let callback = format!("{address}/callbacks/7");
+    let offer = message("ContractOfferMessage", json!({"offer": terms, "callbackAddress": callback}));
+    let (status, answer) = provider.send(&node, "POST", "/negotiations/offers", &offer).await;
+    assert_eq!(status, 201, "{answer}");
+    let ours = answer["consumerPid"].as_str().unwrap();
+    node.text(&["negotiations", "approve", ours]);
+    assert_eq!(next().await, "/callbacks/7/negotiations/urn:p/events");
+    let agreement = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": did, "assignee": node.did,
+        "timestamp": "2026-01-01T00:00:00Z", "permission": [{"action": "use"}]});
+    let agreed = message("ContractAgreementMessage", json!({"consumerPid": ours, "agreement": agreement}));
+    let path = format!("/negotiations/{}", segment(ours));
+    let (status, answer) = provider.send(&node, "POST", &format!("{path}/agreement"), &agreed).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(next().await, "/callbacks/7/negotiations/urn:p/agreement/verification");
+    let event =
+        message("ContractNegotiationEventMessage", json!({"consumerPid": ours, "eventType": "FINALIZED"}));
+    let (status, answer) = provider.send(&node, "POST", &format!("{path}/events"), &event).await;
+    assert_eq!(status, 200, "{answer}");
+    let request = json!({"contractId": "urn:a", "transferType": "HttpData-PULL"});
+    node.post("/v4/transferprocesses", request).await;
+    assert_eq!(next().await, "/dsp/2025-1/transfers/request");
+}
+
+/// "A policy without action or an offer past its end is refused with the reason": where it is published, and where it is asked for.
+#[tokio::test]
+async fn terms_under_which_nothing_could_be_read_are_refused() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let refused = |node: &crate::support::Node, arguments: &[&str], said: &str| {
+        let output = node.run(arguments);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told.contains(said), "{arguments:?}: {told}");
+    };
+    let (rows, terms) = (provider.data().join("rows.csv"), provider.data().join("terms.json"));
+    std::fs::write(&rows, "a\n1\n").unwrap();
+    let (rows, terms) = (rows.to_str().unwrap(), terms.to_str().unwrap());
+    let publish = ["publish", rows, "--id", "urn:d", "--title", "Rows"];
+    let with = |more: &[&'static str]| [&publish[..], more].concat();
+    refused(&provider, &with(&["--valid-until", "2020-01-01"]), "/permission/0: its time is past");
+    std::fs::write(terms, json!({"@type": "Set", "permission": [{"constraint": []}]}).to_string()).unwrap();
+    refused(&provider, &[&publish[..], &["--policy", terms]].concat(), "/permission/0");
+    // What runs out while it is on offer.
+    provider.json(&with(&["--valid-until", "2100-01-01"]));
+    provider.stop();
+    let (key, ..) =
+        provider.records("policy-definition/").into_iter().find(|(key, _)| key.contains("terms")).unwrap();
+    provider
+        .alter(&key, |definition| {
+            let text = definition.to_string().replace("2100", "2020");
+            *definition = serde_json::from_str(&text).unwrap();
+        })
+        .await;
+    provider.start();
+    refused(
+        &consumer,
+        &["negotiate", &provider.did, "urn:d"],
+        "nothing could ever be read under these terms",
+    );
+}

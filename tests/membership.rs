@@ -97,6 +97,25 @@ async fn two_commands_make_a_member_and_membership_opens_what_is_for_members() {
     let agreed =
         member.json(&["negotiate", &provider.did, "urn:test:seen", "--purpose", crate::support::PURPOSE]);
     assert_eq!(agreed["state"], "FINALIZED", "{agreed}");
+    // Of several ways to read, one that demands nothing of the kind is enough.
+    let only = |operand: &str, value: &str| json!({"action": "use", "constraint": [{"leftOperand": operand, "operator": "eq", "rightOperand": value}]});
+    let members = || only("urn:concordat:membership", SPACE);
+    let role = only("urn:concordat:role", "air-quality-agency");
+    for (id, ways, opens) in [
+        ("urn:test:two-closed", [members(), role], false),
+        ("urn:test:one-open", [members(), json!({"action": "use"})], true),
+    ] {
+        let terms = provider.data().join("terms.json");
+        std::fs::write(&terms, json!({"@type": "Set", "permission": ways}).to_string()).unwrap();
+        let rows = provider.data().join("seen.csv");
+        std::fs::write(&rows, "a\n1\n").unwrap();
+        let (rows, terms) = (rows.to_str().unwrap(), terms.to_str().unwrap());
+        provider.json(&["publish", rows, "--id", id, "--title", "Rows", "--policy", terms]);
+        let asked = outsider.run(&["negotiate", &provider.did, id]);
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert_eq!(asked.status.success(), opens, "{id}: {said}");
+        assert_eq!(said.contains("you have shown no credential"), !opens, "{id}: {said}");
+    }
 
     let held = member.json(&["credentials", "list"]);
     assert_eq!(held["credentials"].as_array().unwrap().len(), 2);

@@ -90,11 +90,7 @@ impl Played {
     }
 
     fn list(&self, name: &str) -> StatusEntry {
-        StatusEntry {
-            list: format!("{}/list/{name}", self.address),
-            index: 9,
-            purpose: "revocation".to_owned(),
-        }
+        StatusEntry::new(format!("{}/list/{name}", self.address), 9, "revocation", Profile::V2)
     }
 
     /// Serves a status list `name` in which place 9 is `set`, changed and signed as wanted.

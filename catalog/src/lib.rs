@@ -27,7 +27,7 @@ pub use error::CatalogError;
 pub use filter::{Filter, Window};
 pub use inventory::Inventory;
 pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
-pub use offer::Offer;
+pub use offer::{Offer, is_offer_id};
 pub use text::Text;
 pub use view::{Asker, Cursor, Page, View};
 

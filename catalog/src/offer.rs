@@ -88,6 +88,12 @@ pub(crate) fn parts(id: &str) -> Option<(Cow<'_, str>, Cow<'_, str>, &str)> {
     parts.next().is_none().then_some((definition, asset, digest))
 }
 
+/// Whether `id` is one that a node of this program gives to its offers, whether or not it is offered.
+#[must_use]
+pub fn is_offer_id(id: &str) -> bool {
+    parts(id).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +103,6 @@ mod tests {
         let id = offer_id("d", "a b:%", "00");
         assert_eq!(id, "urn:concordat:offer:d:a%20b%3A%25:00");
         assert_eq!(parts(&id), Some(("d".into(), "a b:%".into(), "00")));
+        assert!(is_offer_id(&id) && !is_offer_id("urn:test:mine"));
     }
 }

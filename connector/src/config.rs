@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, typed; unknown keys are refused with the nearest known one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,9 @@ pub struct Config {
     pub folder: PathBuf,
 }
 
+/// Longest id of a participant that is no DID, in bytes.
+const MAX_PARTICIPANT_ID: usize = 256;
+
 /// `[participant]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +92,10 @@ pub struct Participant {
     pub did: String,
     /// The private key, a JWK; mode 0600.
     pub key: PathBuf,
+    /// Under which id this node stands in catalogs and agreements with participants that stand under another than their DID
+    /// (`[peers."DID"]`, `id`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// `[public]`
@@ -247,9 +254,12 @@ pub enum Loosen {
 }
 
 /// `[peers."DID"]`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PeerSettings {
+    /// Under which id it stands in catalogs and agreements, where that is not its DID: a business partner number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// What it speaks, whatever it is recognised as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<PeerProfile>,
@@ -820,6 +830,22 @@ impl Config {
                 "management.listen must be a loopback address unless management.tls.client_roots makes callers show a \
                  certificate: whoever reaches it and has the key acts for you"
             );
+        }
+        let mut ids = BTreeSet::new();
+        let of_peers = self.peers.iter().map(|(did, peer)| (format!("peers.\"{did}\".id"), &peer.id));
+        for (key, id) in of_peers.chain([("participant.id".to_owned(), &self.participant.id)]) {
+            let Some(id) = id else { continue };
+            let is_plain =
+                !id.is_empty() && id.len() <= MAX_PARTICIPANT_ID && id.chars().all(|c| c.is_ascii_graphic());
+            if !is_plain || id.starts_with("did:") {
+                bail!(
+                    "{key}: `{id}` is no id of a participant: up to {MAX_PARTICIPANT_ID} printable ASCII characters, and no DID, \
+                     which needs no such line"
+                );
+            }
+            if !ids.insert(id) {
+                bail!("{key}: `{id}` is the id of another participant too");
+            }
         }
         for (did, peer) in &self.peers {
             if trust::did::document_url(did).is_err() {

@@ -240,7 +240,7 @@ async fn open_search(config: &Config, store: &store::Store) -> Option<SearchInde
     }
 }
 
-/// What is known of purposes and places: the shipped terms and the configured files.
+/// What is known of purposes, places and names of participants: the shipped terms, the configured files and ids.
 ///
 /// # Errors
 /// A file cannot be read, or a data space is not one of those that are shipped.
@@ -262,6 +262,13 @@ pub fn known_terms(config: &Config) -> anyhow::Result<Hierarchy> {
     };
     for file in &config.policy.terms {
         load_terms(&mut known, &config.path(file)).context("reading policy.terms")?;
+    }
+    // Terms may name a participant either way.
+    let of_peers = config.peers.iter().map(|(did, peer)| (did, &peer.id));
+    for (did, id) in of_peers.chain([(&config.participant.did, &config.participant.id)]) {
+        if let Some(id) = id {
+            known.add_same(did, id);
+        }
     }
     Ok(known)
 }

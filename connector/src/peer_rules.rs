@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 
+use protocol::Names;
 use serde_json::Value as Json;
 use trust::DidDocument;
 
@@ -24,6 +25,8 @@ const MOST: usize = 10_000;
 pub struct PeerRules {
     loosen: Loosen,
     signatures: Signatures,
+    /// Under which id this node stands towards participants that have one.
+    own_id: Option<String>,
     listed: BTreeMap<String, PeerSettings>,
     recognised: RwLock<HashMap<String, PeerProfile>>,
     /// Origins that take the token of a data address without a scheme.
@@ -37,6 +40,7 @@ impl PeerRules {
         Self {
             loosen: config.interoperability.loosen,
             signatures: config.agreements.signatures,
+            own_id: config.participant.id.clone(),
             listed: config.peers.clone(),
             recognised: RwLock::default(),
             bare: RwLock::default(),
@@ -65,11 +69,42 @@ impl PeerRules {
     /// In which words `did` is asked for credentials, where the configuration says so.
     #[must_use]
     pub fn scopes(&self, did: &str) -> Option<ScopeAlias> {
-        self.listed(did).scopes
+        self.listed.get(did)?.scopes
     }
 
-    fn listed(&self, did: &str) -> PeerSettings {
-        self.listed.get(did).copied().unwrap_or_default()
+    /// Under which ids `own` and `peer`, two DIDs, stand in what they agree, where these are not their DIDs.
+    #[must_use]
+    pub fn names(&self, own: &str, peer: &str) -> Names {
+        let mut names = Names::default();
+        if let Some(id) = self.listed.get(peer).and_then(|settings| settings.id.as_deref()) {
+            names.insert(id, peer);
+            if let Some(own_id) = &self.own_id {
+                names.insert(own_id, own);
+            }
+        }
+        names
+    }
+
+    /// The ids of `own`, this node's DID, and of all whose id the configuration tells.
+    #[must_use]
+    pub fn all_names(&self, own: &str) -> Names {
+        let mut names = Names::default();
+        if let Some(id) = &self.own_id {
+            names.insert(id, own);
+        }
+        for (did, settings) in &self.listed {
+            if let Some(id) = &settings.id {
+                names.insert(id, did);
+            }
+        }
+        names
+    }
+
+    /// The DID of the participant that stands under `id`; an id of which the configuration says nothing is its own.
+    #[must_use]
+    pub fn did_of<'a>(&'a self, id: &'a str) -> &'a str {
+        let listed = self.listed.iter().find(|(_, settings)| settings.id.as_deref() == Some(id));
+        listed.map_or(id, |(did, _)| did)
     }
 
     /// What `did` was recognised as.
@@ -81,7 +116,11 @@ impl PeerRules {
     /// What `did` speaks: as the configuration says, else as it was recognised.
     #[must_use]
     pub fn profile(&self, did: &str) -> PeerProfile {
-        self.listed(did).profile.or_else(|| self.recognised(did)).unwrap_or(PeerProfile::Dsp)
+        self.listed
+            .get(did)
+            .and_then(|listed| listed.profile)
+            .or_else(|| self.recognised(did))
+            .unwrap_or(PeerProfile::Dsp)
     }
 
     /// Whether the configuration says anything of `did`.
@@ -93,7 +132,7 @@ impl PeerRules {
     /// Whether the configuration says what `did` speaks.
     #[must_use]
     pub fn is_pinned(&self, did: &str) -> bool {
-        self.listed(did).profile.is_some()
+        self.listed.get(did).is_some_and(|listed| listed.profile.is_some())
     }
 
     /// What makes an agreement with `did` binding.
@@ -102,20 +141,23 @@ impl PeerRules {
         match (self.loosen, self.signatures) {
             (_, Signatures::None) => Signatures::None,
             (Loosen::Never, usual) => usual,
-            (loosen, usual) => self.listed(did).signatures.unwrap_or_else(|| {
-                let is_edc = loosen == Loosen::Recognised && self.profile(did) == PeerProfile::Edc;
-                if is_edc { Signatures::AcceptPeerToken } else { usual }
-            }),
+            (loosen, usual) => {
+                self.listed.get(did).and_then(|listed| listed.signatures).unwrap_or_else(|| {
+                    let is_edc = loosen == Loosen::Recognised && self.profile(did) == PeerProfile::Edc;
+                    if is_edc { Signatures::AcceptPeerToken } else { usual }
+                })
+            }
         }
     }
 
     /// Whether keys of `did` count although its document says of none what it is for.
     #[must_use]
     pub fn undeclared_keys(&self, did: &str) -> bool {
+        let listed = self.listed.get(did).is_some_and(|listed| listed.undeclared_keys);
         match self.loosen {
             Loosen::Never => false,
-            Loosen::Listed => self.listed(did).undeclared_keys,
-            Loosen::Recognised => self.listed(did).undeclared_keys || self.profile(did) == PeerProfile::Edc,
+            Loosen::Listed => listed,
+            Loosen::Recognised => listed || self.profile(did) == PeerProfile::Edc,
         }
     }
 
@@ -171,6 +213,7 @@ mod tests {
         let rules = PeerRules {
             loosen: Loosen::Listed,
             signatures: Signatures::Required,
+            own_id: None,
             listed: BTreeMap::new(),
             recognised: RwLock::default(),
             bare: RwLock::default(),

@@ -18,7 +18,7 @@ use protocol::{Outgoing, Role};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use store::{Batch, CommitError, Store, StoreError};
+use store::{Batch, CommitError, Store, StoreError, Versioned};
 
 pub use self::federation::{
     AnswerKind, Crawl, DataRequest, DataRequestRecord, Membership, PageMark, RequestAnswer, Watcher,
@@ -190,6 +190,9 @@ pub struct AgreementRecord {
     /// What stood beside it in its message and is agreed with it.
     #[serde(default, skip_serializing_if = "Parts::is_empty")]
     pub parts: Parts,
+    /// The DIDs of parties that the agreement names otherwise, by that name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
     /// Our side.
     pub role: Role,
     /// The other party.
@@ -222,7 +225,25 @@ impl AgreementRecord {
     /// What was signed.
     #[must_use]
     pub const fn bound(&self) -> trust::Bound<'_> {
-        trust::Bound { agreement: self.agreement.json(), parts: self.parts.as_map() }
+        trust::Bound { agreement: self.agreement.json(), parts: self.parts.as_map(), names: &self.names }
+    }
+
+    /// The DID of the party that signs in `role`.
+    #[must_use]
+    pub fn party(&self, role: trust::SignerRole) -> &str {
+        self.bound().party(role).unwrap_or_default()
+    }
+
+    /// The consumer's DID.
+    #[must_use]
+    pub fn consumer(&self) -> &str {
+        self.party(trust::SignerRole::Consumer)
+    }
+
+    /// The provider's DID.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        self.party(trust::SignerRole::Provider)
     }
 
     /// The agreement with all that stands beside it.
@@ -705,22 +726,35 @@ pub fn list<T: DeserializeOwned>(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<(String, T)>, StoreError> {
-    page(store, prefix, after, limit, Unreadable::SetAside)
+    page(after, limit, Unreadable::SetAside, |after, limit| store.scan(prefix, after, limit))
 }
 
-fn page<T: DeserializeOwned>(
+/// As [`list`], before the key `before` or from the end, the last key first.
+///
+/// # Errors
+/// The store failed.
+pub fn list_back<T: DeserializeOwned>(
     store: &Store,
     prefix: &str,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(String, T)>, StoreError> {
+    page(before, limit, Unreadable::SetAside, |before, limit| store.scan_back(prefix, before, limit))
+}
+
+/// Records that `scan` finds beyond the key `after`, up to `limit` of them.
+fn page<T: DeserializeOwned>(
     after: Option<&str>,
     limit: usize,
     unreadable: Unreadable,
+    scan: impl Fn(Option<&str>, usize) -> Result<Vec<(String, Versioned)>, StoreError>,
 ) -> Result<Vec<(String, T)>, StoreError> {
     let mut after = after.map(str::to_owned);
     let mut records = Vec::new();
     // Until the page is full: one that is short is taken for the last.
     while records.len() < limit {
         let wanted = limit - records.len();
-        let pairs = store.scan(prefix, after.as_deref(), wanted)?;
+        let pairs = scan(after.as_deref(), wanted)?;
         let is_last = pairs.len() < wanted;
         let Some((last, _)) = pairs.last() else { break };
         after = Some(last.clone());
@@ -755,7 +789,7 @@ pub fn all<T: DeserializeOwned>(store: &Store, prefix: &str) -> Result<Vec<T>, S
 /// # Errors
 /// The store failed or a record cannot be read.
 pub fn first<T: DeserializeOwned>(store: &Store, prefix: &str, most: usize) -> Result<Vec<T>, StoreError> {
-    let page = page(store, prefix, None, most, Unreadable::Stops)?;
+    let page = page(None, most, Unreadable::Stops, |after, limit| store.scan(prefix, after, limit))?;
     Ok(page.into_iter().map(|(_, one)| one).collect())
 }
 
@@ -852,7 +886,9 @@ fn visit<T: DeserializeOwned, E: From<StoreError>>(
 ) -> Result<(), E> {
     let mut after: Option<String> = None;
     loop {
-        let page = page::<T>(store, prefix, after.as_deref(), AT_ONCE, unreadable)?;
+        let page = page::<T>(after.as_deref(), AT_ONCE, unreadable, |after, limit| {
+            store.scan(prefix, after, limit)
+        })?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
         for (key, one) in page {
@@ -912,7 +948,7 @@ pub struct Entry {
 /// The store failed or an entry cannot be read.
 pub fn events(store: &Store, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError> {
     let pairs = store.scan(prefix::EVENT, after, limit)?;
-    let entry = |(key, found): (String, store::Versioned)| {
+    let entry = |(key, found): (String, Versioned)| {
         let (link, value) = store::chain::unchain(&found.value)
             .ok_or_else(|| StoreError::Record { key: key.clone(), reason: "it has no link".to_owned() })?;
         Ok(Entry { link: *link, event: decode(&key, value)?, key })

@@ -113,10 +113,7 @@ impl Hierarchy {
                 names.as_array().and_then(|names| names.iter().map(Json::as_str).collect());
             match names.as_deref() {
                 Some([first, others @ ..]) if !others.is_empty() => {
-                    let first = self.canonical(first).to_owned();
-                    for other in others.iter().filter(|other| **other != first) {
-                        self.same.insert((*other).to_owned(), first.clone());
-                    }
+                    others.iter().for_each(|other| self.add_same(first, other));
                 }
                 _ => return Err(wrong(format!("/same/{index}"), "must be an array of two or more strings")),
             }
@@ -196,6 +193,14 @@ impl Hierarchy {
     #[must_use]
     pub fn knows_profile(&self, profile: &str) -> bool {
         CORE_PROFILES.contains(&profile) || self.spaces.profiles.contains(profile)
+    }
+
+    /// Adds that `other` names the same as `name`, which stands for both.
+    pub fn add_same(&mut self, name: &str, other: &str) {
+        let name = self.canonical(name).to_owned();
+        if other != name {
+            self.same.insert(other.to_owned(), name);
+        }
     }
 
     /// Adds that `narrower` lies within `broader`.

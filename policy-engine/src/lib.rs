@@ -54,7 +54,7 @@ pub use duty::{DutyState, due, is_due_later, state as duty_state};
 pub use error::PolicyError;
 pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};
 pub use hierarchy::{Hierarchy, Relation};
-pub use lint::{Doubt, lint, not_understood};
+pub use lint::{Doubt, lint, not_understood, permits_nothing};
 pub use literal::instant;
 pub use model::{
     ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, NOT_UNDERSTOOD, Operator, Policy, Rule,

@@ -78,6 +78,22 @@ pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
     doubts
 }
 
+/// Why nothing is ever permitted under a policy from `now` on, although it has permissions: each of them names no action, cannot be
+/// satisfied, is over, or is always taken back by a prohibition. What is not known for certain is no reason.
+#[must_use]
+pub fn permits_nothing(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Option<Doubt> {
+    let mut first = None;
+    for rule in &policy.permissions {
+        let text = if rule.action == ANY_ACTION {
+            "it names no action, and a permission permits only what it names".to_owned()
+        } else {
+            unsatisfiable(policy, rule, now, known)?
+        };
+        first.get_or_insert_with(|| Doubt { path: rule.path.clone(), text });
+    }
+    first
+}
+
 fn unsatisfiable(policy: &Policy, rule: &Rule, now: Timestamp, known: &Hierarchy) -> Option<String> {
     let own = clause(policy, rule, known);
     let never = |conditions: &[Constraint]| match all(conditions).map(|found| decide(&found, known)) {
@@ -219,6 +235,28 @@ mod tests {
             .into_iter()
             .map(|one| format!("{}: {}", one.path, one.text))
             .collect()
+    }
+
+    #[test]
+    fn what_permits_nothing_is_told_from_what_permits_a_little() {
+        let past = json!({"action": "use", "constraint": [{"leftOperand": "dateTime", "operator": "lt", "rightOperand": "2026-01-01Z"}]});
+        let open = json!({"action": "use"});
+        let never = |permissions: Json, prohibitions: Json| {
+            let policy = json!({"permission": permissions, "prohibition": prohibitions});
+            let now = "2026-06-01T00:00:00Z".parse().unwrap();
+            permits_nothing(&Policy::parse_odrl(&policy).unwrap(), now, &Hierarchy::shipped())
+                .map(|one| one.path)
+        };
+        assert_eq!(never(json!([past]), json!([])).as_deref(), Some("/permission/0"));
+        assert_eq!(
+            never(json!([{"target": "urn:d"}]), json!([])).as_deref(),
+            Some("/permission/0"),
+            "no action"
+        );
+        assert_eq!(never(json!([open]), json!([{"action": "use"}])).as_deref(), Some("/permission/0"));
+        assert_eq!(never(json!([past, open]), json!([])), None);
+        assert_eq!(never(json!([open]), json!([{"action": "distribute"}])), None);
+        assert_eq!(never(json!([]), json!([{"action": "distribute"}])), None, "nothing was to be permitted");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One type for each kind of identifier.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -28,6 +29,38 @@ const NO_SEGMENT: &AsciiSet = &CONTROLS
 /// A process id as one segment of a path.
 pub(crate) fn segment(pid: &str) -> String {
     utf8_percent_encode(pid, NO_SEGMENT).to_string()
+}
+
+/// Ids under which participants stand in catalogs and agreements where these are not their DIDs, with the DID of each (Dataspace
+/// Protocol, ContractAgreementMessage: ids of parties "MAY be the same as the ids of the agents").
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// `did` stands under `name`.
+    pub fn insert(&mut self, name: &str, did: &str) {
+        self.0.insert(name.to_owned(), did.to_owned());
+    }
+
+    /// The id under which `did` stands.
+    #[must_use]
+    pub fn of(&self, did: &ParticipantId) -> ParticipantId {
+        let named = self.0.iter().find(|(_, one)| *one == did.as_str());
+        named.map_or_else(|| did.clone(), |(name, _)| ParticipantId::new(name.clone()))
+    }
+
+    /// Whether there is none, so that every participant stands with its DID.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The DIDs by name.
+    #[must_use]
+    pub const fn as_map(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
 }
 
 macro_rules! ids {

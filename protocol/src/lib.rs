@@ -19,7 +19,7 @@ pub mod transfer;
 pub mod wire;
 
 pub use effect::{Effect, Failure, Outgoing};
-pub use ids::{AgreementId, ConsumerPid, DatasetId, MessageId, OfferId, ParticipantId, ProviderPid};
+pub use ids::{AgreementId, ConsumerPid, DatasetId, MessageId, Names, OfferId, ParticipantId, ProviderPid};
 pub use refusal::{Refusal, RefusalKind};
 pub use role::Role;
 

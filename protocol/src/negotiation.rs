@@ -20,7 +20,7 @@ use policy_engine::same_terms;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Failure, Outgoing};
-use crate::ids::{ConsumerPid, DatasetId, MessageId, ParticipantId, ProviderPid, segment};
+use crate::ids::{ConsumerPid, DatasetId, MessageId, Names, ParticipantId, ProviderPid, segment};
 use crate::progress::{self, Progress, Receipt};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::role::Role;
@@ -177,6 +177,9 @@ pub struct Negotiation {
     pub own: ParticipantId,
     /// Whom we talk to.
     pub peer: ParticipantId,
+    /// Under which ids the two stand in the agreement, where these are not their DIDs.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub names: Names,
     /// Where we take the peer's messages.
     pub own_address: String,
     /// Base address of the peer.
@@ -299,6 +302,8 @@ pub struct Parties {
     pub peer: ParticipantId,
     /// Its base address.
     pub peer_address: String,
+    /// Under which ids the two stand in the agreement, where these are not their DIDs.
+    pub names: Names,
     /// What it is about.
     pub dataset: DatasetId,
 }
@@ -411,6 +416,7 @@ fn create(role: Role, parties: Parties, offer: Offer, offer_by: Role, now: Times
         provider_pid: None,
         own: parties.own,
         peer: parties.peer,
+        names: parties.names,
         own_address: parties.own_address,
         peer_address: parties.peer_address,
         dataset: parties.dataset,
@@ -600,11 +606,14 @@ impl Negotiation {
         if agreement.target() != self.dataset {
             return refuse("target", self.dataset.as_str(), agreement.target().as_str());
         }
-        if agreement.assigner() != *self.assigner() {
-            return refuse("assigner", self.assigner().as_str(), agreement.assigner().as_str());
-        }
-        if agreement.assignee() != *self.assignee() {
-            return refuse("assignee", self.assignee().as_str(), agreement.assignee().as_str());
+        for (member, party, named) in [
+            ("assigner", self.assigner(), agreement.assigner()),
+            ("assignee", self.assignee(), agreement.assignee()),
+        ] {
+            let name = self.names.of(party);
+            if named != name && named != *party {
+                return refuse(member, name.as_str(), named.as_str());
+            }
         }
         if !same_terms(agreement.policy(), self.offer.policy()) {
             return Err(Refusal::new(

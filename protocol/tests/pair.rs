@@ -100,6 +100,7 @@ fn negotiation_parties(role: Role) -> negotiation::Parties {
         own_address: format!("https://{role}"),
         peer: did(role.other()),
         peer_address: format!("https://{}", role.other()),
+        names: Names::default(),
         dataset: DatasetId::new("urn:d"),
     }
 }

@@ -176,6 +176,7 @@ fn everything_sent_is_schema_valid() {
                 own_address: "https://own".to_owned(),
                 peer: ParticipantId::new(format!("did:web:{}", role.other())),
                 peer_address: "https://peer".to_owned(),
+                names: Names::default(),
                 dataset: dataset.clone(),
             };
             let begun = negotiation::begin(

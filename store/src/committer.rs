@@ -14,7 +14,7 @@ use crate::chain::{Head, head_key};
 use crate::disk::{Disk, Folder};
 use crate::error::{CommitError, StoreError};
 use crate::fill::{Filler, stamp};
-use crate::index::{Index, Write};
+use crate::index::{Index, Pairs, Place, Write};
 use crate::journal::Journal;
 use crate::memory::Memory;
 use crate::redb::Redb;
@@ -292,9 +292,25 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Versioned)>, StoreError> {
-        let pairs = self.index.scan(prefix, after, limit)?;
-        pairs.into_iter().map(|(key, bytes)| versioned(&key, &bytes).map(|value| (key, value))).collect()
+        versions(self.index.scan(prefix, Place::After(after), limit)?)
     }
+
+    /// Up to `limit` pairs whose keys start with `prefix`, before the key `before` or from the end, the last key first.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn scan_back(
+        &self,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Versioned)>, StoreError> {
+        versions(self.index.scan(prefix, Place::Before(before), limit)?)
+    }
+}
+
+fn versions(pairs: Pairs) -> Result<Vec<(String, Versioned)>, StoreError> {
+    pairs.into_iter().map(|(key, bytes)| versioned(&key, &bytes).map(|value| (key, value))).collect()
 }
 
 /// Keeps other processes out of the store in `folder`, as long as the file is open.

@@ -1,5 +1,7 @@
 //! The port to an engine: ordered keys behind the journal.
 
+use std::ops::Bound;
+
 use crate::error::StoreError;
 
 /// A write as the index takes it: the value already carries its version.
@@ -9,21 +11,56 @@ pub(crate) type Write = (String, Option<Vec<u8>>);
 pub(crate) trait Index: Send + Sync + std::fmt::Debug {
     /// The value under `key`.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Up to `limit` pairs whose keys start with `prefix`, in order, after `after` (exclusive).
-    fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+    /// Up to `limit` pairs whose keys start with `prefix`, from a place on.
+    fn scan(&self, prefix: &str, place: Place<'_>, limit: usize) -> Result<Pairs, StoreError>;
     /// Applies `writes` and the mark `applied` atomically.
     fn apply(&self, writes: &[Write], applied: u64) -> Result<(), StoreError>;
     /// The last commit applied, 0 for none.
     fn applied(&self) -> Result<u64, StoreError>;
 }
 
+/// Keys with their values.
+pub(crate) type Pairs = Vec<(String, Vec<u8>)>;
+
+/// Where a scan begins, and which way it goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// Behind this key, else at the beginning; in order.
+    After(Option<&'a str>),
+    /// Before this key, else at the end; the last key first.
+    Before(Option<&'a str>),
+}
+
+impl Place<'_> {
+    /// The keys that start with `prefix` and lie on this side of it.
+    pub(crate) fn range(self, prefix: &str) -> (Bound<String>, Bound<String>) {
+        let begin = Bound::Included(prefix.to_owned());
+        let end = after_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        match self {
+            Self::After(Some(after)) if after >= prefix => (Bound::Excluded(after.to_owned()), end),
+            Self::Before(Some(before)) if before.starts_with(prefix) => {
+                (begin, Bound::Excluded(before.to_owned()))
+            }
+            Self::After(_) | Self::Before(_) => (begin, end),
+        }
+    }
+
+    pub(crate) const fn is_backward(self) -> bool {
+        matches!(self, Self::Before(_))
+    }
+}
+
+/// Whether nothing can lie in a range, which ordered maps do not take.
+pub(crate) fn is_empty(range: &(Bound<String>, Bound<String>)) -> bool {
+    match range {
+        (Bound::Included(begin), Bound::Excluded(end)) => begin >= end,
+        (Bound::Excluded(begin), Bound::Excluded(end)) => begin >= end,
+        _ => false,
+    }
+}
+
 /// The smallest string after all that start with `prefix`; `None` where there is none.
-pub(crate) fn after_prefix(prefix: &str) -> Option<String> {
+fn after_prefix(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
         let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);

@@ -19,7 +19,7 @@ use crate::committer::Signer;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::fill::Filler;
-use crate::index::Write;
+use crate::index::{Place, Write};
 
 const MAGIC: &[u8; 4] = b"CJ1\n";
 const HEADER: usize = 12;
@@ -627,7 +627,7 @@ impl Journal {
         };
         let (mut head, mut after) = ([0; 32], None::<String>);
         loop {
-            let pairs = truth.index.scan("", after.as_deref(), CHUNK)?;
+            let pairs = truth.index.scan("", Place::After(after.as_deref()), CHUNK)?;
             let Some((last, _)) = pairs.last() else { break };
             after = Some(last.clone());
             let writes: Vec<Write> = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();

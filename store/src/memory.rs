@@ -1,11 +1,10 @@
 //! The index in memory, without durability: for tests.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
 use crate::error::StoreError;
-use crate::index::{Index, Write};
+use crate::index::{Index, Pairs, Place, Write, is_empty};
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -17,23 +16,14 @@ impl Index for Memory {
         Ok(self.state.read().unwrap_or_else(PoisonError::into_inner).0.get(key).cloned())
     }
 
-    fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    fn scan(&self, prefix: &str, place: Place<'_>, limit: usize) -> Result<Pairs, StoreError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let range = state.0.range::<str, _>((from, Bound::Unbounded));
-        Ok(range
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .take(limit)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
+        let range = place.range(prefix);
+        if is_empty(&range) {
+            return Ok(Vec::new());
+        }
+        let pairs = state.0.range(range).map(|(key, value)| (key.clone(), value.clone()));
+        Ok(if place.is_backward() { pairs.rev().take(limit).collect() } else { pairs.take(limit).collect() })
     }
 
     fn apply(&self, writes: &[Write], applied: u64) -> Result<(), StoreError> {

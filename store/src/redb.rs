@@ -1,13 +1,12 @@
 //! redb as the index: `store.engine = "redb"`.
 
 use std::fmt;
-use std::ops::Bound;
 use std::path::Path;
 
 use ::redb::{Database, ReadableDatabase, TableDefinition};
 
 use crate::error::StoreError;
-use crate::index::{APPLIED, Index, Write, mark};
+use crate::index::{APPLIED, Index, Pairs, Place, Write, is_empty, mark};
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("store");
 
@@ -44,24 +43,21 @@ impl Index for Redb {
         Ok(table.get(key).map_err(failed)?.map(|value| value.value().to_vec()))
     }
 
-    fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
+    fn scan(&self, prefix: &str, place: Place<'_>, limit: usize) -> Result<Pairs, StoreError> {
+        let range = place.range(prefix);
+        if is_empty(&range) {
+            return Ok(Vec::new());
+        }
         let read = self.db.begin_read().map_err(failed)?;
         let table = read.open_table(TABLE).map_err(failed)?;
+        let bound = (range.0.as_ref().map(String::as_str), range.1.as_ref().map(String::as_str));
+        let mut pairs = table.range::<&str>(bound).map_err(failed)?;
         let mut found = Vec::new();
-        for pair in table.range::<&str>((from, Bound::Unbounded)).map_err(failed)? {
-            let (key, value) = pair.map_err(failed)?;
-            if !key.value().starts_with(prefix) || found.len() == limit {
+        while found.len() < limit {
+            let Some(pair) = (if place.is_backward() { pairs.next_back() } else { pairs.next() }) else {
                 break;
-            }
+            };
+            let (key, value) = pair.map_err(failed)?;
             if key.value() != APPLIED {
                 found.push((key.value().to_owned(), value.value().to_vec()));
             }

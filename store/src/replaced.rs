@@ -3,7 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use crate::error::StoreError;
-use crate::index::{Index, Write};
+use crate::index::{Index, Pairs, Place, Write};
 
 /// The index in use; none while it could not be opened anew, and then reading fails.
 #[derive(Debug)]
@@ -47,13 +47,8 @@ impl Index for Replaced {
         self.with(|index| index.get(key))
     }
 
-    fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        self.with(|index| index.scan(prefix, after, limit))
+    fn scan(&self, prefix: &str, place: Place<'_>, limit: usize) -> Result<Pairs, StoreError> {
+        self.with(|index| index.scan(prefix, place, limit))
     }
 
     fn apply(&self, writes: &[Write], applied: u64) -> Result<(), StoreError> {

@@ -1,10 +1,9 @@
 //! sled as the index. It never calls fsync, so it is not trusted with durability: the journal stands before it.
 
-use std::ops::Bound;
 use std::path::Path;
 
 use crate::error::StoreError;
-use crate::index::{APPLIED, Index, Write, after_prefix, mark};
+use crate::index::{APPLIED, Index, Pairs, Place, Write, is_empty, mark};
 
 /// Pages kept in memory, in bytes.
 const CACHE: u64 = 256 * 1024 * 1024;
@@ -30,23 +29,18 @@ impl Index for Sled {
         Ok(self.db.get(key).map_err(failed)?.map(|value| value.to_vec()))
     }
 
-    fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after.to_owned()),
-            _ => Bound::Included(prefix.to_owned()),
-        };
-        let until = after_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+    fn scan(&self, prefix: &str, place: Place<'_>, limit: usize) -> Result<Pairs, StoreError> {
+        let range = place.range(prefix);
+        if is_empty(&range) {
+            return Ok(Vec::new());
+        }
+        let mut pairs = self.db.range::<String, _>(range);
         let mut found = Vec::new();
-        for pair in self.db.range::<String, _>((from, until)) {
-            let (key, value) = pair.map_err(failed)?;
-            if found.len() == limit {
+        while found.len() < limit {
+            let Some(pair) = (if place.is_backward() { pairs.next_back() } else { pairs.next() }) else {
                 break;
-            }
+            };
+            let (key, value) = pair.map_err(failed)?;
             if let Ok(key) = std::str::from_utf8(&key)
                 && key != APPLIED
             {

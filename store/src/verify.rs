@@ -7,7 +7,7 @@ use crate::committer::{Engine, lock, read_head};
 use crate::disk::Folder;
 use crate::error::StoreError;
 use crate::fill::Filler;
-use crate::index::Index;
+use crate::index::{Index, Place};
 use crate::journal::{JournalReport, inspect_into};
 
 /// Keys that are read at once.
@@ -53,7 +53,7 @@ pub fn verify(
 fn last_number(index: &dyn Index, prefix: &str) -> Result<u64, StoreError> {
     let mut last: Option<String> = None;
     loop {
-        let page = index.scan(prefix, last.as_deref(), PAGE)?;
+        let page = index.scan(prefix, Place::After(last.as_deref()), PAGE)?;
         match page.into_iter().next_back() {
             Some((key, _)) => last = Some(key),
             None => break,

@@ -103,6 +103,11 @@ async fn a_scan_is_ordered_bounded_and_resumable() {
         assert_eq!(keys(store.scan("p/", None, 2).unwrap()), ["p/1", "p/2"]);
         assert_eq!(keys(store.scan("p/", Some("p/2"), 9).unwrap()), ["p/3"]);
         assert_eq!(keys(store.scan("", None, 9).unwrap()).len(), 5, "no inner keys are shown");
+        assert_eq!(keys(store.scan_back("p/", None, 2).unwrap()), ["p/3", "p/2"]);
+        assert_eq!(keys(store.scan_back("p/", Some("p/2"), 9).unwrap()), ["p/1"]);
+        assert_eq!(keys(store.scan_back("p/", Some("p/1"), 9).unwrap()), [""; 0]);
+        assert_eq!(keys(store.scan_back("", None, 9).unwrap()).len(), 5);
+        assert_eq!(keys(store.scan("p/", Some("q"), 9).unwrap()), [""; 0], "behind all");
     })
     .await;
 }

@@ -192,13 +192,14 @@ async fn unknown_properties_and_contexts_do_not_disturb() {
 #[tokio::test]
 async fn and_sequence_and_xone_travel() {
     let peer = Peer::new("manual").await;
-    let leaf = |right: &str| json!({"leftOperand": "spatial", "operator": "eq", "rightOperand": right});
+    let leaf =
+        |left: &str, right: &str| json!({"leftOperand": left, "operator": "eq", "rightOperand": right});
     for logical in ["and", "andSequence", "or", "xone"] {
         let mut offer = peer.offer().await;
         offer["permission"][0]["constraint"]
             .as_array_mut()
             .unwrap()
-            .push(json!({logical: [leaf("BE"), leaf("FR")]}));
+            .push(json!({logical: [leaf("spatial", "BE"), leaf("language", "fr")]}));
         let body = message(
             "ContractRequestMessage",
             json!({"consumerPid": connector::ids::urn(), "offer": offer,
@@ -476,4 +477,37 @@ async fn an_offer_of_the_operator_is_named_by_a_uri() {
     let (status, answer) = peer.node.ask("POST", &path, Some(offer("urn:test:special"))).await.unwrap();
     assert_eq!(status, 200, "{answer}");
     peer.play(&process, "<offer;=OFFERED").await;
+}
+
+/// Contract Request Message: the offer of a counter-request is one of this node for the dataset, or has a name of its consumer's.
+#[tokio::test]
+async fn a_counter_request_names_no_offer_that_is_not_there() {
+    let peer = Peer::new("manual").await;
+    peer.node.publish("urn:test:others", b"a\n", &[]);
+    let process = peer.ask().await;
+    peer.play(&process, "@move/offer; <offer").await;
+    let (_, other) = peer.send("GET", "/catalog/datasets/urn%3Atest%3Aothers", None).await;
+    let ours = peer.offer().await;
+    let id = ours["@id"].as_str().unwrap();
+    let gone = format!("{}:0000000000000000", id.rsplit_once(':').unwrap().0);
+    let counter = async |name: &str| {
+        let mut offer = ours.clone();
+        offer["@id"] = json!(name);
+        let body = message(
+            "ContractRequestMessage",
+            json!({"providerPid": process.provider_pid, "consumerPid": process.consumer_pid, "offer": offer}),
+        );
+        peer.send("POST", &format!("/negotiations/{}/request", process.own), Some(&body)).await
+    };
+    let of_other = other["hasPolicy"][0]["@id"].as_str().unwrap();
+    for (name, said) in
+        [(gone.as_str(), "is not an offer of this participant"), (of_other, "is not about `urn:test:rows`")]
+    {
+        let (status, refused) = counter(name).await;
+        assert_eq!((status, &refused["@type"]), (400, &json!("ContractNegotiationError")), "{refused}");
+        assert!(refused["reason"][0].as_str().unwrap().contains(said), "{refused}");
+        peer.play(&process, "=OFFERED").await;
+    }
+    assert_eq!(counter("urn:test:mine").await.0, 200, "a name of the consumer's own");
+    peer.play(&process, "=REQUESTED; @move/agree; <agreement").await;
 }

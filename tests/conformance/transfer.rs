@@ -295,3 +295,31 @@ async fn a_data_plane_of_edc_gets_its_token_bare() {
     );
     assert_eq!(read(edcs).await.2, ["TOKEN"], "the form that was taken is remembered");
 }
+
+/// Transfer Request Message: the format is one of the dataset's distributions.
+#[tokio::test]
+async fn a_format_is_one_of_the_datasets_own() {
+    let peer = Peer::new("auto").await;
+    let agreement = peer.import(true).await;
+    let ask = async |format: &str| {
+        let body = message(
+            "TransferRequestMessage",
+            json!({"consumerPid": connector::ids::urn(), "agreementId": agreement, "format": format,
+            "callbackAddress": peer.address}),
+        );
+        peer.send("POST", "/transfers/request", Some(&body)).await
+    };
+    // What stands behind an asset without an address is nothing that could be pushed.
+    let asset = json!({"@id": super::peer::DATASET, "properties": {}});
+    peer.node.ask("PUT", "/v4/assets", Some(asset)).await.unwrap();
+    for format in ["HttpData-PUSH", "AmazonS3-PULL"] {
+        let (status, refused) = ask(format).await;
+        assert_eq!((status, &refused["@type"]), (400, &json!("TransferError")), "{refused}");
+        let reason = refused["reason"][0].as_str().unwrap();
+        assert!(
+            reason.contains(&format!("`{format}` is not offered of `{}`", super::peer::DATASET)),
+            "{reason}"
+        );
+    }
+    assert_eq!(ask("HttpData-PULL").await.0, 201);
+}

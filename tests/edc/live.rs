@@ -16,6 +16,7 @@ const SPACE: &str = "https://space.example";
 const ROWS: &str = "a,b\n1,2\n";
 const OPEN: &str = "urn:test:open";
 const BOUND: &str = "urn:test:bound";
+const LEVELS: &str = "urn:test:levels";
 const MEMBERS: &str = "urn:test:members";
 const ODRL: &str = "http://www.w3.org/ns/odrl.jsonld";
 const UNTIL: &str = "2100-01-01T00:00:00Z";
@@ -92,12 +93,8 @@ impl Space {
             self.node.json(&[&["publish", file, "--id", id, "--title", "Test rows"][..], terms].concat());
         };
         publish(OPEN, &["--policy", self.terms("open", &json!([{"action": "use"}]), &json!([])).as_str()]);
-        // Terms that the protocol's context has, and terms that it lacks: EDC compares them expanded.
-        let c = |left: &str, operator: &str, right: &str| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
-        let permission = json!({"action": "use", "constraint": [c("purpose", "isA", PURPOSE),
-            {"or": [c("dateTime", "lteq", UNTIL), c("count", "lteq", "1000000")]}],
-            "duty": [{"action": "attribute"}]});
-        let prohibition = json!({"action": "distribute", "remedy": [{"action": "delete"}]});
+        // EDC compares them expanded.
+        let (permission, prohibition) = bound_rules();
         let bound = self.terms("bound", &json!([permission]), &json!([prohibition]));
         publish(BOUND, &["--policy", &bound]);
         publish(MEMBERS, &["--only-for-members-of", SPACE, "--members-of", SPACE]);
@@ -181,6 +178,13 @@ impl Participant {
 
     /// Negotiates what a dataset is offered for; the id of the agreement, as EDC has it.
     async fn negotiate(&self, of: &Provider<'_>, dataset: &str) -> (String, Value) {
+        let id = self.request(of, dataset).await;
+        let done = self.reached("contractnegotiations", &id, "FINALIZED").await;
+        (done["contractAgreementId"].as_str().unwrap().to_owned(), done)
+    }
+
+    /// Asks for what a dataset is offered for; the id of the negotiation, as EDC has it.
+    async fn request(&self, of: &Provider<'_>, dataset: &str) -> String {
         let catalog = self.catalog(of).await;
         let found = catalog.iter().find(|one| one["@id"] == dataset).unwrap_or_else(|| panic!("{catalog:?}"));
         let mut offer = found["hasPolicy"][0].clone();
@@ -190,9 +194,7 @@ impl Participant {
         let begun = self
             .post("/contractnegotiations", with(of.to("ContractRequest"), json!({"policy": offer})))
             .await;
-        let id = begun["@id"].as_str().unwrap().to_owned();
-        let done = self.reached("contractnegotiations", &id, "FINALIZED").await;
-        (done["contractAgreementId"].as_str().unwrap().to_owned(), done)
+        begun["@id"].as_str().unwrap().to_owned()
     }
 
     async fn transfer(&self, of: &Provider<'_>, agreement: &str, push_to: Option<&str>) -> String {
@@ -224,6 +226,15 @@ impl Participant {
             self.ask(Method::POST, &format!("/transferprocesses/{transfer}/{act}"), Some(reason)).await;
         assert!((200..300).contains(&status), "{act}: {status} {answer}");
     }
+}
+
+/// A permission and a prohibition with terms that the protocol's context has, and with terms that it lacks.
+pub(super) fn bound_rules() -> (Value, Value) {
+    let c = |left: &str, operator: &str, right: &str| json!({"leftOperand": left, "operator": operator, "rightOperand": right});
+    let permission = json!({"action": "use", "constraint": [c("purpose", "isA", PURPOSE),
+        {"or": [c("dateTime", "lteq", UNTIL), c("count", "lteq", "1000000")]}],
+        "duty": [{"action": "attribute"}]});
+    (permission, json!({"action": "distribute", "remedy": [{"action": "delete"}]}))
 }
 
 /// The provider's id of a transfer of EDC.
@@ -283,6 +294,27 @@ async fn edc_consumes(space: &mut Space) {
     let of_bound = ours.as_array().unwrap().iter().find(|one| one["assetId"] == BOUND).unwrap();
     node.json(&["agreements", "end", of_bound["@id"].as_str().unwrap(), "--reason", "by the test"]);
     edc.reached("transferprocesses", &transfer, "TERMINATED").await;
+
+    // EDC keeps nothing of an offer but its rules, so it cannot agree to service levels: that is refused at once, and why.
+    let levels = space.world.folder.path().join("levels.json");
+    let promise = json!({"period": "PT24H", "levels": [{"id": "up", "measure": "availability", "target": 99.5, "interval": 300}]});
+    std::fs::write(&levels, promise.to_string()).unwrap();
+    let (rows, levels) = (node.data().join("rows.csv"), levels.to_str().unwrap());
+    node.json(&[
+        "publish",
+        rows.to_str().unwrap(),
+        "--id",
+        LEVELS,
+        "--title",
+        "Test rows",
+        "--service-levels",
+        levels,
+    ]);
+    let asked = edc.request(&provider, LEVELS).await;
+    let ended = edc.reached("contractnegotiations", &asked, "TERMINATED").await;
+    let reason = ended["errorDetail"].as_str().unwrap_or_default();
+    assert!(reason.contains("the service levels asked for are not those offered"), "{ended}");
+    node.json(&["unpublish", LEVELS]);
 }
 
 /// A node as the consumer, EDC as the provider.

@@ -345,7 +345,11 @@ impl Earlier {
         }
         let role = if self.part == Part::Provider { SignerRole::Provider } else { SignerRole::Consumer };
         let (key, now) = (&self.stranger.key, connector::clock::now());
-        let bound = trust::Bound { agreement: &self.agreement, parts: &BTreeMap::new() };
+        let bound = trust::Bound {
+            agreement: &self.agreement,
+            parts: &BTreeMap::new(),
+            names: &trust::agreement::NO_NAMES,
+        };
         let made = trust::agreement::sign(key, &self.stranger.kid, role, bound, 1, now).unwrap();
         body["urn:concordat:signature"] = json!(made);
     }

@@ -56,13 +56,12 @@ impl SignerRole {
         }
     }
 
-    /// Who must sign in this role, by the agreement itself.
-    pub(crate) fn party(self, agreement: &Json) -> Option<&str> {
-        let property = match self {
+    /// The member of the agreement that names who stands there.
+    pub(crate) const fn member(self) -> &'static str {
+        match self {
             Self::Consumer => "assignee",
             Self::Provider => "assigner",
-        };
-        agreement.get(property).and_then(Json::as_str)
+        }
     }
 }
 
@@ -90,9 +89,22 @@ pub struct Bound<'a> {
     pub agreement: &'a Json,
     /// What stands beside it, by name.
     pub parts: &'a BTreeMap<String, Json>,
+    /// The DIDs of parties that the agreement names otherwise, by that name.
+    pub names: &'a BTreeMap<String, String>,
 }
 
-impl Bound<'_> {
+/// The names of an agreement in which each party stands with its DID.
+pub static NO_NAMES: BTreeMap<String, String> = BTreeMap::new();
+
+impl<'a> Bound<'a> {
+    /// The DID of who must sign in `role`, by the agreement itself. A DID always stands for itself.
+    #[must_use]
+    pub fn party(&self, role: SignerRole) -> Option<&'a str> {
+        let name = self.agreement.get(role.member()).and_then(Json::as_str)?;
+        let other = self.names.get(name).filter(|_| !name.starts_with("did:"));
+        Some(other.map_or(name, String::as_str))
+    }
+
     /// The digest of each part.
     fn digests(&self) -> Result<BTreeMap<&str, String>, TrustError> {
         self.parts.iter().map(|(name, part)| Ok((name.as_str(), digest(part)?))).collect()
@@ -133,7 +145,7 @@ pub fn sign(
         (1, Json::Object(members)) => drop(members.insert("parts".to_owned(), json!(parts))),
         (NEWEST, Json::Object(members)) => {
             members.insert("version".to_owned(), json!(NEWEST));
-            members.insert("signer".to_owned(), json!(role.party(agreement)));
+            members.insert("signer".to_owned(), json!(bound.party(role)));
             members.insert("parts".to_owned(), json!(parts));
         }
         _ => return Err(TrustError::Signature(format!("there is no version {version} of it"))),
@@ -169,8 +181,7 @@ pub fn verify(
 ) -> Result<AgreementSignature, TrustError> {
     let agreement = bound.agreement;
     let refuse = |reason: String| TrustError::Signature(reason);
-    let party =
-        role.party(agreement).ok_or_else(|| refuse(format!("the agreement names no {}", role.name())))?;
+    let party = bound.party(role).ok_or_else(|| refuse(format!("the agreement names no {}", role.name())))?;
     if document.id() != party {
         return Err(refuse(format!(
             "the {} is `{party}`, the DID document is of `{}`",
@@ -263,12 +274,12 @@ mod tests {
         for (version, parts) in
             (1..=NEWEST).flat_map(|version| [(version, BTreeMap::new()), (version, beside.clone())])
         {
-            let bound = Bound { agreement: &agreement, parts: &parts };
+            let bound = Bound { agreement: &agreement, parts: &parts, names: &NO_NAMES };
             let signature = sign(&key, kid, SignerRole::Provider, bound, version, now).unwrap();
             assert_eq!(version_of(&signature), version);
             check_changes(bound, &document, &signature, (kid, version, now));
         }
-        let bound = Bound { agreement: &agreement, parts: &beside };
+        let bound = Bound { agreement: &agreement, parts: &beside, names: &NO_NAMES };
         assert!(sign(&key, kid, SignerRole::Provider, bound, NEWEST + 1, now).is_err());
         assert_eq!((version_of("x"), version_of("a.b.c")), (1, 1));
     }
@@ -331,7 +342,7 @@ mod tests {
             (1, SignerRole::Provider, false),
             (2, SignerRole::Consumer, false),
         ] {
-            let alone = Bound { agreement: &agreement, parts: &none };
+            let alone = Bound { agreement: &agreement, parts: &none, names: &NO_NAMES };
             let signature = sign(&key, kid, role, alone, version, Timestamp::UNIX_EPOCH).unwrap();
             assert!(!verify(&signature, role, alone, &document).unwrap().agreement_alone);
             let held = verify(&signature, role, Bound { parts: &parts, ..alone }, &document);
@@ -360,7 +371,7 @@ mod tests {
                 "role": "provider", "iat": 1_800_000_000});
             statement.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
             let signature = key.sign(kid, TYPE, statement.to_string().as_bytes()).unwrap();
-            let bound = Bound { agreement: &agreement, parts: &BTreeMap::new() };
+            let bound = Bound { agreement: &agreement, parts: &BTreeMap::new(), names: &NO_NAMES };
             let error = verify(&signature, SignerRole::Provider, bound, &document).unwrap_err();
             assert!(error.to_string().contains(reason), "{change}: {error}");
         }

@@ -20,6 +20,14 @@ pub(crate) const V2: &str = "https://www.w3.org/ns/credentials/v2";
 const ENVELOPE: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 /// Most types of one credential.
 const MAX_TYPES: usize = 32;
+/// Most entries of `credentialStatus` of one credential.
+const MAX_STATUS: usize = 16;
+/// Most JSON Schemas of one credential.
+const MAX_SCHEMAS: usize = 4;
+/// Types of `credentialSchema` that are JSON Schemas at an address (VC JSON Schema 1.0, and its drafts).
+const JSON_SCHEMAS: [&str; 3] = ["JsonSchema", "JsonSchemaValidator2018", "FullJsonSchemaValidator2021"];
+/// Longest credential that is read, in bytes.
+pub const MAX_CREDENTIAL: usize = 64 * 1024;
 
 /// Which data model a credential is written in, with the status list that goes with it (DCP 1.0.1, appendix).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +61,18 @@ pub struct StatusEntry {
     pub index: usize,
     /// `revocation` or `suspension`.
     pub purpose: String,
+    /// Bits of a place (`statusSize`).
+    pub size: usize,
+    /// Of which of the two standards entry and list are: StatusList2021 (`V1`) or Bitstring Status List (`V2`).
+    pub profile: Profile,
+}
+
+impl StatusEntry {
+    /// A place of one bit.
+    #[must_use]
+    pub fn new(list: String, index: usize, purpose: &str, profile: Profile) -> Self {
+        Self { list, index, purpose: purpose.to_owned(), size: 1, profile }
+    }
 }
 
 /// What an issuer says of a holder.
@@ -88,7 +108,7 @@ pub fn issue(
     let mut subject = statement.claims.clone();
     subject.insert("id".to_owned(), json!(statement.subject));
     let status = statement.status.map(|status| {
-        let kind = match profile {
+        let kind = match status.profile {
             Profile::V1 => "StatusList2021Entry",
             Profile::V2 => "BitstringStatusListEntry",
         };
@@ -117,12 +137,13 @@ pub fn issue(
     }
     let envelope = json!({
         "iss": issuer, "sub": statement.subject, "jti": statement.id, "iat": statement.from.as_second(),
-        "nbf": statement.from.as_second(), "exp": statement.until.as_second(),
+        "exp": statement.until.as_second(),
     });
     match profile {
         Profile::V1 => {
             let mut claims = envelope;
             if let Some(map) = claims.as_object_mut() {
+                map.insert("nbf".to_owned(), json!(statement.from.as_second()));
                 map.insert("vc".to_owned(), credential);
             }
             key.sign(kid, "JWT", claims.to_string().as_bytes())
@@ -145,6 +166,8 @@ pub struct Claimed {
     kid: Option<String>,
     /// Longest that it may be, in bytes.
     limit: usize,
+    /// It is read as a status list.
+    is_list: bool,
 }
 
 /// A credential whose signature and validity hold.
@@ -164,7 +187,7 @@ impl Claimed {
     /// # Errors
     /// Not a JWT, too large, no issuer, or its `kid` belongs to another DID.
     pub fn read(compact: &str) -> Result<Self, TrustError> {
-        Self::read_within(compact, jose::MAX_JWS)
+        Self::read_within(compact, MAX_CREDENTIAL)
     }
 
     /// As [`Self::read`], for a status list credential, which may be larger.
@@ -172,7 +195,8 @@ impl Claimed {
     /// # Errors
     /// As there.
     pub fn read_list(compact: &str) -> Result<Self, TrustError> {
-        Self::read_within(compact, crate::status::MAX_CREDENTIAL)
+        let read = Self::read_within(compact, crate::status::MAX_CREDENTIAL)?;
+        Ok(Self { is_list: true, ..read })
     }
 
     fn read_within(compact: &str, limit: usize) -> Result<Self, TrustError> {
@@ -189,7 +213,7 @@ impl Claimed {
             Some(Json::String(kid)) if did::owns(&issuer, kid) => Some(kid.clone()),
             Some(_) => return Err(refuse("its `kid` is not a key of its issuer")),
         };
-        Ok(Self { compact: compact.to_owned(), issuer, kid, limit })
+        Ok(Self { compact: compact.to_owned(), issuer, kid, limit, is_list: false })
     }
 
     /// Whose document is needed.
@@ -201,16 +225,26 @@ impl Claimed {
     /// The data model it is written in, and its id: what a holder may know of its own credentials.
     #[must_use]
     pub fn described(&self) -> (Profile, Option<String>) {
-        let (profile, credential) = self.document();
-        (profile, credential.get("id").and_then(Json::as_str).map(str::to_owned))
+        let claims = self.claims();
+        let id = decoded(&claims).get("id").and_then(Json::as_str).map(str::to_owned);
+        (if claims.get("vc").is_some() { Profile::V1 } else { Profile::V2 }, id)
+    }
+
+    /// Its types: what a holder may know of its own credentials.
+    #[must_use]
+    pub fn types(&self) -> Vec<String> {
+        types_of(&decoded(&self.claims())).unwrap_or_default()
+    }
+
+    fn claims(&self) -> Json {
+        let payload = jose::peek_within(&self.compact, self.limit).map(|(_, payload)| payload);
+        payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
     /// The credential without its signature, and the data model it is written in.
     #[must_use]
     pub fn document(&self) -> (Profile, Json) {
-        let payload = jose::peek_within(&self.compact, self.limit).map(|(_, payload)| payload);
-        let mut claims: Json =
-            payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let mut claims = self.claims();
         match claims.get_mut("vc") {
             Some(credential) => (Profile::V1, credential.take()),
             None => {
@@ -235,6 +269,7 @@ impl Claimed {
         let payload = key.verify_within(&self.compact, self.limit)?;
         let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
         let json = decoded(&claims);
+        check_model(&jose::peek_within(&self.compact, self.limit)?.0, &claims, &json)?;
         if issuer_of(&json) != Some(self.issuer.as_str()) {
             return Err(refuse("its `issuer` is not who signed it"));
         }
@@ -243,23 +278,18 @@ impl Claimed {
                 "it is about none or several (`credentialSubject`); one of each holder is taken",
             ));
         }
-        let subject = json
-            .pointer("/credentialSubject/id")
-            .and_then(Json::as_str)
-            .ok_or_else(|| refuse("it has no `credentialSubject.id`, so it is nobody's"))?
-            .to_owned();
+        let subject = match json.pointer("/credentialSubject/id").and_then(Json::as_str) {
+            Some(subject) => subject.to_owned(),
+            // A status list is about what it lists (Bitstring Status List 1.0, section 2.2).
+            None if self.is_list => String::new(),
+            None => return Err(refuse("it has no `credentialSubject.id`, so it is nobody's")),
+        };
         // Some issuers put the credential's own id there; whom it is about is for `credentialSubject.id` to say.
         let named = [Some(subject.as_str()), json.get("id").and_then(Json::as_str)];
-        if claims.get("sub").is_some_and(|sub| !named.contains(&sub.as_str())) {
+        if !self.is_list && claims.get("sub").is_some_and(|sub| !named.contains(&sub.as_str())) {
             return Err(refuse("its `sub` is not its `credentialSubject.id`"));
         }
-        let types: Vec<String> = match json.get("type") {
-            Some(Json::String(one)) => vec![one.clone()],
-            Some(Json::Array(all)) if all.len() <= MAX_TYPES => {
-                all.iter().filter_map(Json::as_str).map(str::to_owned).collect()
-            }
-            _ => return Err(refuse("it has no `type`")),
-        };
+        let types = types_of(&json).ok_or_else(|| refuse("it has no `type`"))?;
         let until = validity(&json, &claims, now)?;
         Ok(Credential {
             compact: self.compact.clone(),
@@ -321,35 +351,55 @@ impl Credential {
     /// Where its revocation stands.
     ///
     /// # Errors
-    /// An entry that cannot be read: then nobody knows.
+    /// An entry that cannot be read, or too many of them: then nobody knows.
     pub fn status(&self) -> Result<Vec<StatusEntry>, TrustError> {
         let entries = match self.json.get("credentialStatus") {
             None | Some(Json::Null) => return Ok(Vec::new()),
             Some(Json::Array(all)) => all.as_slice(),
             Some(one) => std::slice::from_ref(one),
         };
-        entries.iter().take(8).map(status_entry).collect()
+        if entries.len() > MAX_STATUS {
+            return Err(refuse(&format!("it has more than {MAX_STATUS} entries of `credentialStatus`")));
+        }
+        entries.iter().map(status_entry).collect()
     }
 
-    /// Address of the JSON Schema it promises to follow.
-    #[must_use]
-    pub fn schema(&self) -> Option<&str> {
-        let schema = self.json.get("credentialSchema")?;
-        let schema = schema.as_array().map_or(Some(schema), |all| all.first())?;
-        schema.get("id").and_then(Json::as_str)
+    /// Addresses of the JSON Schemas that it promises to follow; schemas of other types are passed over (VC data model 2.0,
+    /// section 4.11; VC-JOSE-COSE, section 6).
+    ///
+    /// # Errors
+    /// A JSON Schema without an address, or too many of them.
+    pub fn schemas(&self) -> Result<Vec<&str>, TrustError> {
+        let schemas = match self.json.get("credentialSchema") {
+            None | Some(Json::Null) => return Ok(Vec::new()),
+            Some(Json::Array(all)) => all.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        let is_json_schema = |one: &&Json| {
+            one.get("type").and_then(Json::as_str).is_some_and(|kind| JSON_SCHEMAS.contains(&kind))
+        };
+        let ids: Option<Vec<_>> =
+            schemas.iter().filter(is_json_schema).map(|one| one.get("id").and_then(Json::as_str)).collect();
+        let ids = ids.ok_or_else(|| refuse("a `credentialSchema` of it has no `id`"))?;
+        if ids.len() > MAX_SCHEMAS {
+            return Err(refuse(&format!("it has more than {MAX_SCHEMAS} schemas")));
+        }
+        Ok(ids)
     }
 }
 
 fn status_entry(entry: &Json) -> Result<StatusEntry, TrustError> {
     let text = |name: &str| entry.get(name).and_then(Json::as_str);
-    match text("type") {
-        Some("BitstringStatusListEntry" | "StatusList2021Entry") => {}
+    let profile = match text("type") {
+        Some("BitstringStatusListEntry") => Profile::V2,
+        Some("StatusList2021Entry") => Profile::V1,
         other => {
             return Err(refuse(&format!("its status is of an unknown type `{}`", other.unwrap_or_default())));
         }
-    }
+    };
+    // A string by the standards; a number with some issuers, Eclipse EDC's among them.
     let index = match entry.get("statusListIndex") {
-        Some(Json::String(text)) => text.parse().ok(),
+        Some(Json::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
         Some(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
         None => None,
     };
@@ -357,11 +407,10 @@ fn status_entry(entry: &Json) -> Result<StatusEntry, TrustError> {
     let (Some(index), Some(list)) = (index, list) else {
         return Err(refuse("its status has no `statusListIndex` or no `statusListCredential`"));
     };
-    Ok(StatusEntry {
-        list: list.to_owned(),
-        index,
-        purpose: text("statusPurpose").unwrap_or("revocation").to_owned(),
-    })
+    let purpose = text("statusPurpose")
+        .ok_or_else(|| refuse("its status does not say what it is about (`statusPurpose`)"))?;
+    let size = entry.get("statusSize").map_or(Ok(1), crate::status::size_of)?;
+    Ok(StatusEntry { size, ..StatusEntry::new(list.to_owned(), index, purpose, profile) })
 }
 
 /// The credential in a JWT's claims: what stands only around it is put where the data model has it (VC 1.1, section 6.3.1), and
@@ -388,6 +437,55 @@ fn decoded(claims: &Json) -> Json {
     json
 }
 
+fn types_of(credential: &Json) -> Option<Vec<String>> {
+    match credential.get("type") {
+        Some(Json::String(one)) => Some(vec![one.clone()]),
+        Some(Json::Array(all)) if all.len() <= MAX_TYPES => {
+            Some(all.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Whether a JWT is what its header says, and its credential has what the data model of it demands: the context, the type and the
+/// beginning (VC-JOSE-COSE, section 6; VC 2.0, sections 4.3 and 4.5; VC 1.1, sections 4.1, 4.3 and 4.6).
+fn check_model(header: &Map<String, Json>, claims: &Json, credential: &Json) -> Result<(), TrustError> {
+    let is_claim = claims.get("vc").is_some();
+    let typ = match header.get("typ") {
+        None => None,
+        Some(Json::String(typ)) => Some(jose::media_type(typ)),
+        Some(_) => return Err(refuse("its `typ` is not a string")),
+    };
+    match typ.as_deref() {
+        None | Some("jwt") => {}
+        // The name in drafts among them.
+        Some("vc+jwt" | "vc+ld+jwt" | "vc+ld+json+jwt") if !is_claim => {}
+        Some("vc+jwt" | "vc+ld+jwt" | "vc+ld+json+jwt") => {
+            return Err(refuse("its `typ` says that its payload is the credential, and it has a claim `vc`"));
+        }
+        Some(other) => return Err(refuse(&format!("its `typ` is `{other}`, which is no credential"))),
+    }
+    let names = |context: &str| match credential.get("@context") {
+        Some(Json::Array(all)) => all.iter().any(|one| one.as_str() == Some(context)),
+        Some(one) => one.as_str() == Some(context),
+        None => false,
+    };
+    let (is_v1, is_v2) = (names(V1), names(V2));
+    if !is_v1 && !is_v2 {
+        return Err(refuse("its `@context` names neither data model of the W3C"));
+    }
+    if is_v2 && is_claim && !is_v1 {
+        return Err(refuse("it is of the data model 2.0, which has no claim `vc`"));
+    }
+    if !types_of(credential).is_some_and(|types| types.iter().any(|kind| kind == "VerifiableCredential")) {
+        return Err(refuse("its `type` does not name a `VerifiableCredential`"));
+    }
+    if !is_v2 && credential.get("issuanceDate").is_none() && claims.get("nbf").is_none() {
+        return Err(refuse("it does not say when it was issued (`issuanceDate`)"));
+    }
+    Ok(())
+}
+
 fn issuer_of(credential: &Json) -> Option<&str> {
     let credential = credential.get("vc").unwrap_or(credential);
     let issuer = credential.get("issuer")?;
@@ -395,7 +493,7 @@ fn issuer_of(credential: &Json) -> Option<&str> {
 }
 
 /// A date with time; UTC where it names no zone.
-fn instant(text: &str) -> Option<Timestamp> {
+pub(crate) fn instant(text: &str) -> Option<Timestamp> {
     let without_zone = || text.parse::<jiff::civil::DateTime>().ok().filter(|_| text.contains('T'));
     let in_utc = || without_zone()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
     text.parse().ok().or_else(|| in_utc().map(|zoned| zoned.timestamp()))
@@ -453,11 +551,7 @@ mod tests {
     }
 
     fn issued(key: &PrivateKey, profile: Profile) -> String {
-        let status = StatusEntry {
-            list: "https://city.example/status/1".into(),
-            index: 7,
-            purpose: "revocation".into(),
-        };
+        let status = StatusEntry::new("https://city.example/status/1".into(), 7, "revocation", profile);
         let claims = json!({"memberOf": "urn:space"});
         let statement = Statement {
             id: "urn:c:1",
@@ -510,7 +604,8 @@ mod tests {
         let listed = json!({"@context": [V2], "id": "urn:c", "type": types, "issuer": ISSUER, "validFrom": "2026-01-01T00:00:00",
             "credentialSubject": [{"id": holder, "memberOf": "https://space.example"}], "iss": ISSUER, "sub": holder});
         assert_eq!(check(listed.clone()).unwrap(), read);
-        let around = json!({"iss": ISSUER, "sub": holder, "jti": "urn:c", "vc": {"type": types, "credentialSubject": {"memberOf": "x"}}});
+        let around = json!({"iss": ISSUER, "sub": holder, "jti": "urn:c", "nbf": 1_700_000_000, "vc": {"@context": [V1], "type": types,
+            "credentialSubject": {"memberOf": "x"}}});
         assert_eq!(check(around.clone()).unwrap(), read);
         let mut several = listed;
         several["credentialSubject"] = json!([{"id": holder}, {"id": "did:web:other"}]);
@@ -524,8 +619,8 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let (key, document) = setup();
         let sign = |claims: Json| key.sign(KID, "JWT", claims.to_string().as_bytes()).unwrap();
-        let good = json!({"iss": ISSUER, "sub": "did:web:a", "vc": {"type": ["VerifiableCredential", "X"],
-            "issuer": ISSUER, "credentialSubject": {"id": "did:web:a"}}});
+        let good = json!({"iss": ISSUER, "sub": "did:web:a", "vc": {"@context": [V1], "type": ["VerifiableCredential", "X"],
+            "issuer": ISSUER, "issuanceDate": "2026-01-01T00:00:00Z", "credentialSubject": {"id": "did:web:a"}}});
         let check = |claims: &Json| {
             Claimed::read(&sign(claims.clone()))
                 .and_then(|claimed| claimed.verify(&document, at(0)))
@@ -536,7 +631,10 @@ mod tests {
             ("/vc/issuer", json!("did:web:other"), "is not who signed it"),
             ("/vc/credentialSubject/id", json!(null), "it is nobody's"),
             ("/vc/credentialSubject/id", json!("did:web:b"), "`sub` is not"),
-            ("/vc/type", json!(null), "no `type`"),
+            ("/vc/type", json!(null), "does not name a `VerifiableCredential`"),
+            ("/vc/type", json!(["X"]), "does not name a `VerifiableCredential`"),
+            ("/vc/@context", json!(["https://space.example/terms"]), "names neither data model"),
+            ("/vc/@context", json!([V2]), "has no claim `vc`"),
         ] {
             let mut claims = good.clone();
             *claims.pointer_mut(pointer).unwrap() = value;
@@ -551,8 +649,97 @@ mod tests {
         assert!(Claimed::read(&forged).unwrap().verify(&document, at(0)).is_err());
         let foreign = key.sign("did:web:evil#k", "JWT", good.to_string().as_bytes()).unwrap();
         assert!(Claimed::read(&foreign).is_err());
-        let mut odd = good;
-        odd["vc"]["credentialStatus"] = json!({"type": "Oracle"});
-        assert!(check(&odd).unwrap().status().is_err(), "an unknown status is not `not revoked`");
+        let mut undated = good.clone();
+        undated["vc"].as_object_mut().unwrap().remove("issuanceDate");
+        assert!(check(&undated).unwrap_err().contains("when it was issued"));
+        // EDC's own form: other contexts before, no `typ`, an id beside `jti`.
+        let mut of_edc = good.clone();
+        of_edc["vc"]["@context"] = json!(["https://w3id.org/tractusx-trust/v0.8", V1]);
+        of_edc["jti"] = json!("urn:other");
+        assert!(check(&of_edc).is_ok());
+    }
+
+    /// The header says what a JWT is: what is signed as something else is no credential.
+    #[test]
+    fn a_credential_is_what_its_header_says() {
+        let (key, document) = setup();
+        let of_v1 = json!({"iss": ISSUER, "sub": "did:web:a", "nbf": 1_700_000_000, "vc": {"@context": [V1], "type": ["VerifiableCredential"],
+            "credentialSubject": {"id": "did:web:a"}}});
+        let of_v2 = json!({"@context": [V2], "type": ["VerifiableCredential"], "issuer": ISSUER, "credentialSubject": {"id": "did:web:a"}});
+        let check = |typ: &str, claims: &Json| {
+            let compact = key.sign(KID, typ, claims.to_string().as_bytes()).unwrap();
+            Claimed::read(&compact).unwrap().verify(&document, at(0))
+        };
+        for (typ, claims) in [
+            ("JWT", &of_v1),
+            ("jwt", &of_v2),
+            ("vc+jwt", &of_v2),
+            ("application/vc+jwt", &of_v2),
+            ("vc+ld+jwt", &of_v2),
+        ] {
+            assert!(check(typ, claims).is_ok(), "{typ}");
+        }
+        for (typ, claims) in [
+            ("vc+jwt", &of_v1),
+            ("vp+jwt", &of_v2),
+            ("concordat-agreement+jws", &of_v1),
+            ("dpop+jwt", &of_v1),
+        ] {
+            assert!(check(typ, claims).unwrap_err().to_string().contains("`typ`"), "{typ}");
+        }
+    }
+
+    #[test]
+    fn every_entry_of_its_status_is_read_or_it_is_not_known() {
+        let (key, document) = setup();
+        let with = |name: &str, value: Json| {
+            let mut claims = json!({"@context": [V2], "type": ["VerifiableCredential"], "issuer": ISSUER, "credentialSubject": {"id": "did:web:a"}});
+            claims[name] = value;
+            let compact = key.sign(KID, "vc+jwt", claims.to_string().as_bytes()).unwrap();
+            Claimed::read(&compact).unwrap().verify(&document, at(0)).unwrap()
+        };
+        let entry = json!({"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "7",
+            "statusListCredential": "https://city.example/s"});
+        let read = |entries: Json| with("credentialStatus", entries).status();
+        assert_eq!(read(json!(vec![entry.clone(); 16])).unwrap().len(), 16, "the ninth and all others");
+        assert!(read(json!(vec![entry.clone(); 17])).unwrap_err().to_string().contains("more than 16"));
+        assert_eq!(read(entry.clone()).unwrap()[0].size, 1);
+        for (name, value) in [
+            ("type", json!("Oracle")),
+            ("statusPurpose", json!(null)),
+            ("statusListIndex", json!("+7")),
+            ("statusListIndex", json!("")),
+            ("statusListIndex", json!(-7)),
+            ("statusListIndex", json!("99999999999999999999999")),
+            ("statusListCredential", json!(7)),
+            ("statusSize", json!(0)),
+            ("statusSize", json!("2")),
+        ] {
+            let mut odd = entry.clone();
+            odd[name] = value.clone();
+            assert!(
+                read(json!([entry, odd])).is_err(),
+                "{name} {value}: what is not understood is not `not revoked`"
+            );
+        }
+        let mut wide = entry.clone();
+        (wide["statusSize"], wide["statusListIndex"]) = (json!(2), json!(7));
+        let wide = &read(wide).unwrap()[0];
+        assert_eq!((wide.size, wide.index), (2, 7), "a number, as EDC writes it");
+
+        let schemas = |value: Json| with("credentialSchema", value).schemas().map(|all| all.join(" "));
+        let one = |kind: &str, id: &str| json!({"type": kind, "id": id});
+        assert_eq!(
+            schemas(json!([
+                one("JsonSchema", "https://a"),
+                one("Shacl", "https://b"),
+                one("JsonSchema", "https://c")
+            ]))
+            .unwrap(),
+            "https://a https://c"
+        );
+        assert_eq!(schemas(one("JsonSchemaCredential", "https://a")).unwrap(), "");
+        assert!(schemas(json!({"type": "JsonSchema"})).is_err());
+        assert!(schemas(json!(vec![one("JsonSchema", "https://a"); 5])).is_err());
     }
 }

@@ -67,6 +67,9 @@ pub struct Dossier {
     /// rulebooks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, Json>,
+    /// The DIDs of parties that the agreement names otherwise, by that name, as the exporter knows them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
     /// The provider's signature.
     pub provider_signature: Option<String>,
     /// The consumer's signature.
@@ -217,6 +220,9 @@ impl Dossier {
                 finding.absent = true;
             }
         }
+        for (name, did) in &self.names {
+            findings.add(&format!("names/{name}"), self.check_name(name, did));
+        }
         for (index, message) in self.messages.iter().enumerate() {
             findings.add(&format!("messages/{index}"), self.check_message(message));
         }
@@ -242,7 +248,7 @@ impl Dossier {
         let (header, _) = jose::peek_within(compact, jose::MAX_SEAL)?;
         let kind = header.get("typ").and_then(Json::as_str).unwrap_or_default().to_owned();
         let claimed = statement::Claimed::read(compact, &kind, jose::MAX_SEAL)?;
-        let parties = [SignerRole::Provider, SignerRole::Consumer].map(|role| role.party(&self.agreement));
+        let parties = [SignerRole::Provider, SignerRole::Consumer].map(|role| self.bound().party(role));
         let other = parties.into_iter().flatten().find(|party| *party != claimed.by());
         let to = other.filter(|_| parties.contains(&Some(claimed.by())));
         let to = to.ok_or_else(|| refuse("who stated it is no party of the agreement"))?;
@@ -308,7 +314,7 @@ impl Dossier {
 
     /// Whether the seal is the exporter's, who is a party; the id of its key.
     fn check_sealer(&self, seal: &str) -> Result<String, TrustError> {
-        let parties = [SignerRole::Provider, SignerRole::Consumer].map(|role| role.party(&self.agreement));
+        let parties = [SignerRole::Provider, SignerRole::Consumer].map(|role| self.bound().party(role));
         if !parties.contains(&Some(self.exported_by.as_str())) {
             return Err(refuse("who exported it is no party of the agreement"));
         }
@@ -326,7 +332,7 @@ impl Dossier {
     /// What the parties signed.
     #[must_use]
     pub const fn bound(&self) -> Bound<'_> {
-        Bound { agreement: &self.agreement, parts: &self.parts }
+        Bound { agreement: &self.agreement, parts: &self.parts, names: &self.names }
     }
 
     const fn signature(&self, role: SignerRole) -> Option<&String> {
@@ -341,7 +347,7 @@ impl Dossier {
         let kind = role.message();
         let of_kind = |one: &&MessageEvidence| {
             one.body.get("@type").and_then(Json::as_str) == Some(kind)
-                && Some(one.from.as_str()) == role.party(&self.agreement)
+                && Some(one.from.as_str()) == self.bound().party(role)
         };
         let message = self.messages.iter().find(of_kind).filter(|one| one.token.is_some());
         let absent = || {
@@ -355,10 +361,11 @@ impl Dossier {
 
     fn check_signature(&self, role: SignerRole) -> Result<String, TrustError> {
         let Some(compact) = self.signature(role) else { return self.check_unsigned(role) };
-        let party = role
-            .party(&self.agreement)
+        let bound = self.bound();
+        let party = bound
+            .party(role)
             .ok_or_else(|| TrustError::Dossier(format!("the agreement names no {}", role.name())))?;
-        let signature = agreement::verify(compact, role, self.bound(), &self.document(party)?)?;
+        let signature = agreement::verify(compact, role, bound, &self.document(party)?)?;
         let alone =
             if signature.agreement_alone { ", the agreement without what stands beside it" } else { "" };
         let said = format!("signed by {} on {}{alone}", signature.key_id, signature.signed_at);
@@ -381,6 +388,16 @@ impl Dossier {
         let fragment = |id: &str| id.rsplit('#').next().map(str::to_owned);
         let mut known = self.compromised_keys.iter().filter(|_| signature.signer == self.exported_by);
         known.find(|key| fragment(&key.key_id) == fragment(&signature.key_id))
+    }
+
+    /// Whether a name is that of a party of the agreement and no DID, which stands for itself.
+    fn check_name(&self, name: &str, did: &str) -> Result<String, TrustError> {
+        let named = [SignerRole::Provider, SignerRole::Consumer].map(|role| role.member());
+        let named = named.map(|member| self.agreement.get(member).and_then(Json::as_str));
+        if name.starts_with("did:") || !named.contains(&Some(name)) {
+            return Err(refuse(&format!("the agreement names no party `{name}` that would not be a DID")));
+        }
+        Ok(format!("stands for {did}, by the word of who exported this file"))
     }
 
     fn check_message(&self, message: &MessageEvidence) -> Result<String, TrustError> {
@@ -439,7 +456,7 @@ impl Dossier {
                 return Err(refuse(format!("a status list of this `{kind}` is of another issuer")));
             }
             let list = claimed.verify(&issuer, at)?;
-            if StatusList::of_credential(&list)?.is_set(entry.index)? {
+            if StatusList::of_credential(&list)?.says(entry)? {
                 return Err(refuse(format!("this `{kind}` was under {} then", entry.purpose)));
             }
         }

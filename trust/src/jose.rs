@@ -124,6 +124,26 @@ impl PrivateKey {
     }
 }
 
+#[cfg(test)]
+impl PrivateKey {
+    /// As [`Self::sign`], without `kid`.
+    pub(crate) fn sign_without_key_id(&self, typ: &str, payload: &[u8]) -> Result<String, TrustError> {
+        let mut header = JwsHeader::new();
+        header.set_token_type(typ);
+        jws::serialize_compact(payload, &header, self.signer.as_ref()).map_err(key)
+    }
+
+    /// As [`Self::sign`], with a member of the header that must be understood (RFC 7515, section 4.1.11).
+    pub(crate) fn sign_critically(&self, kid: &str, payload: &[u8]) -> Result<String, TrustError> {
+        let mut header = JwsHeader::new();
+        header.set_token_type("JWT");
+        header.set_key_id(kid);
+        header.set_critical(&vec!["urn:x"]);
+        header.set_claim("urn:x", Some(json!(1))).map_err(key)?;
+        jws::serialize_compact(payload, &header, self.signer.as_ref()).map_err(key)
+    }
+}
+
 /// A public key that verifies.
 #[derive(Debug)]
 pub struct PublicKey {
@@ -204,6 +224,12 @@ impl PublicKey {
             .map(|(payload, _)| payload)
             .map_err(|error| TrustError::Signature(error.to_string()))
     }
+}
+
+/// The `typ` of a JWS as a media type, without what may be left out (RFC 7515, section 4.1.9).
+pub(crate) fn media_type(typ: &str) -> String {
+    let lower = typ.to_ascii_lowercase();
+    lower.strip_prefix("application/").unwrap_or(&lower).to_owned()
 }
 
 /// Header and payload of a compact JWS, not verified: good only to find out whose key is needed.

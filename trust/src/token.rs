@@ -88,6 +88,12 @@ impl Claimed {
     /// Not a JWT, too large, `iss` is not `sub`, or its `kid` belongs to another DID.
     pub fn read(compact: &str) -> Result<Self, TrustError> {
         let (header, payload) = jose::peek(compact)?;
+        // What was signed for another end is no token, whatever its claims are (RFC 8725, section 3.11).
+        match header.get("typ") {
+            None => {}
+            Some(Json::String(typ)) if jose::media_type(typ) == "jwt" => {}
+            Some(typ) => return Err(refuse(&format!("its `typ` is {typ}, which is no ID token"))),
+        }
         let claims: Json = serde_json::from_slice(&payload).map_err(|_| refuse("its payload is not JSON"))?;
         let did = text(&claims, "iss")?;
         if text(&claims, "sub")? != did {
@@ -180,7 +186,7 @@ fn text(claims: &Json, name: &str) -> Result<String, TrustError> {
 }
 
 /// A NumericDate; fractions are cut off.
-fn seconds(claims: &Json, name: &str) -> Result<i64, TrustError> {
+pub(crate) fn seconds(claims: &Json, name: &str) -> Result<i64, TrustError> {
     let value = claims.get(name).ok_or_else(|| refuse(&format!("it has no `{name}`")))?;
     match (value.as_i64(), value.as_f64()) {
         (Some(whole), _) => Ok(whole),
@@ -262,6 +268,47 @@ mod tests {
         assert!(error.contains("`kid` is not a key of its `iss`"), "{error}");
         let (other, _, _) = setup();
         assert!(check(&other, &document, KID, &good, now).unwrap_err().contains("signature does not hold"));
+    }
+
+    /// Exchanging the uses of keys must fail: a key that signs statements alone says nothing of who calls.
+    #[test]
+    fn a_token_is_signed_by_a_key_for_tokens_and_is_what_its_header_says() {
+        let (key, document, now) = setup();
+        let at = now.as_second();
+        let good = json!({"iss": DID, "sub": DID, "aud": AUD, "jti": "j", "iat": at, "exp": at + 60});
+        let with = |relationship: &str| {
+            let mut json = document.json().clone();
+            json[relationship] = json!([]);
+            DidDocument::parse(json, DID).unwrap()
+        };
+        let error = check(&key, &with("capabilityInvocation"), KID, &good, now).unwrap_err();
+        assert!(error.contains("not under `capabilityInvocation`"), "{error}");
+        for other in ["authentication", "assertionMethod"] {
+            assert!(check(&key, &with(other), KID, &good, now).is_ok(), "{other} is for others");
+        }
+        for typ in ["vp+jwt", "vc+jwt", "concordat-agreement+jws"] {
+            let compact = key.sign(KID, typ, good.to_string().as_bytes()).unwrap();
+            assert!(
+                Claimed::read(&compact).unwrap_err().to_string().contains("which is no ID token"),
+                "{typ}"
+            );
+        }
+        let critical = key.sign_critically(KID, good.to_string().as_bytes()).unwrap();
+        let read = Claimed::read(&critical).and_then(|one| one.verify(&document, AUD, now, MAX_LIFETIME));
+        assert!(read.is_err(), "what must be understood is not");
+        // Without `kid` the only key counts; of several none does.
+        let without = key.sign_without_key_id("JWT", good.to_string().as_bytes()).unwrap();
+        let read = |document: &DidDocument| {
+            Claimed::read(&without).unwrap().verify(document, AUD, now, MAX_LIFETIME)
+        };
+        assert!(read(&document).is_ok());
+        let mut two = document.json().clone();
+        let methods = two["verificationMethod"].as_array_mut().unwrap();
+        let mut second = methods[0].clone();
+        second["id"] = json!(format!("{DID}#second"));
+        methods.push(second);
+        let two = DidDocument::parse(two, DID).unwrap();
+        assert!(read(&two).unwrap_err().to_string().contains("2 keys and the token names none"));
     }
 
     #[test]

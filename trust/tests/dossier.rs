@@ -42,7 +42,7 @@ fn issue(issuer: &Party, statement: &Statement<'_>) -> String {
 fn credential(issuer: &Party, revoked: bool) -> CredentialEvidence {
     let mut claims = Map::new();
     claims.insert("memberOf".to_owned(), json!("https://space.example"));
-    let entry = StatusEntry { list: LIST.to_owned(), index: 7, purpose: "revocation".to_owned() };
+    let entry = StatusEntry::new(LIST.to_owned(), 7, "revocation", Profile::V2);
     let statement = Statement {
         id: "urn:uuid:1",
         kind: "MembershipCredential",
@@ -87,7 +87,7 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
     let agreement = json!({"@id": "urn:a", "@type": "Agreement", "target": "urn:d", "assigner": PROVIDER,
         "assignee": CONSUMER, "timestamp": "2027-01-15T08:00:00Z", "permission": rules});
     let parts = BTreeMap::from([(WORDS.to_owned(), json!(["allowed: use"]))]);
-    let bound = Bound { agreement: &agreement, parts: &parts };
+    let bound = Bound { agreement: &agreement, parts: &parts, names: &agreement::NO_NAMES };
     let sign = |party: &Party, role| agreement::sign(&party.key, &party.kid, role, bound, 2, at(20)).unwrap();
     let (by_provider, by_consumer) =
         (sign(provider, SignerRole::Provider), sign(&consumer, SignerRole::Consumer));
@@ -111,6 +111,7 @@ fn dossier(provider: &Party, revoked: bool) -> Dossier {
     let documents =
         [provider, &consumer, &issuer].map(|one| (one.did.to_owned(), one.document.json().clone()));
     let dossier = Dossier {
+        names: agreement::NO_NAMES.clone(),
         statements: Vec::new(),
         periods: Vec::new(),
         format: Dossier::FORMAT.to_owned(),

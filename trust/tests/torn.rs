@@ -39,8 +39,7 @@ struct Seeds {
 fn seeds(algorithm: Algorithm) -> Seeds {
     let key = PrivateKey::generate(algorithm).unwrap();
     let claims: Map<String, Json> = [("memberOf".to_owned(), json!("urn:space"))].into_iter().collect();
-    let status =
-        StatusEntry { list: "https://a.example/s".to_owned(), index: 3, purpose: "revocation".to_owned() };
+    let status = StatusEntry::new("https://a.example/s".to_owned(), 3, "revocation", Profile::V2);
     let statement = Statement {
         id: "urn:c",
         kind: "MembershipCredential",
@@ -148,7 +147,9 @@ fn believed_credential(text: &str, document: &DidDocument) -> bool {
         let _ = StatusList::of_credential(&list).and_then(|bits| bits.is_set(5));
     }
     let read = credential::Claimed::read(text).and_then(|claimed| claimed.verify(document, now()));
-    read.is_ok_and(|credential| credential.status().is_ok() && credential.schema().is_none())
+    read.is_ok_and(|credential| {
+        credential.status().is_ok() && credential.schemas().is_ok_and(|schemas| schemas.is_empty())
+    })
 }
 
 #[test]

@@ -121,6 +121,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         .collect::<Result<Vec<_>, _>>()?;
     let config = Config {
         participant: Participant {
+            id: None,
             name: arguments.name.clone(),
             did: trust::did::web(&authority),
             key: "keys/participant.jwk".into(),

@@ -155,8 +155,11 @@ pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<Be
     set(&mut offer, "target", json!(arguments.dataset));
     let mut request = json!({"protocol": "dataspace-protocol-http:2025-1", "policy": offer.clone()});
     set(&mut request, "urn:concordat:automation", json!(arguments.automation.term()));
-    if let Some(address) = &arguments.address {
-        set(&mut request, "counterPartyAddress", json!(address));
+    let service = dataset.pointer("/distribution/0/accessService/endpointURL").filter(|url| url.is_string());
+    match (&arguments.address, service) {
+        (Some(address), _) => set(&mut request, "counterPartyAddress", json!(address)),
+        (None, Some(url)) => set(&mut request, "urn:concordat:endpointURL", url.clone()),
+        (None, None) => {}
     }
     let answer = api.post("/v4/contractnegotiations", request).await?;
     Ok(Begun { id: text(&answer, "@id"), terms: offer })

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use store::{Batch, CommitError, StoreError};
 use trust::{DidDocument, SignerRole};
 
+use super::negotiations::named_in;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::tables::{self, AgreementRecord, Ended, Event, Usage, prefix};
@@ -53,11 +54,16 @@ impl Engine {
     pub async fn import_agreement(&self, import: Import) -> Result<Standing, EngineError> {
         let refuse = |reason: String| EngineError::refused(RefusalKind::Disagreement, reason);
         let agreement = &import.agreement;
-        let (assigner, assignee) = (agreement.assigner(), agreement.assignee());
-        let (role, peer) = if assigner.as_str() == self.did() {
-            (Role::Provider, assignee.to_string())
-        } else if assignee.as_str() == self.did() {
-            (Role::Consumer, assigner.to_string())
+        // Who stands behind another id than a DID, this node's own configuration says.
+        let names = self.rules.all_names(self.did());
+        let names = named_in(agreement, names.as_map());
+        let bound = trust::Bound { agreement: agreement.json(), parts: import.parts.as_map(), names: &names };
+        let party = |role| bound.party(role).unwrap_or_default();
+        let (assigner, assignee) = (party(SignerRole::Provider), party(SignerRole::Consumer));
+        let (role, peer) = if assigner == self.did() {
+            (Role::Provider, assignee.to_owned())
+        } else if assignee == self.did() {
+            (Role::Consumer, assigner.to_owned())
         } else {
             return Err(refuse(format!(
                 "this node is `{}`, which is no party of that agreement",
@@ -68,14 +74,13 @@ impl Engine {
         self.guard
             .check_url(&import.peer_address)
             .map_err(|error| refuse(format!("counterPartyAddress: {error}")))?;
-        let bound = trust::Bound { agreement: agreement.json(), parts: import.parts.as_map() };
         for (role, signature, party) in [
-            (SignerRole::Provider, &import.provider_signature, &assigner),
-            (SignerRole::Consumer, &import.consumer_signature, &assignee),
+            (SignerRole::Provider, &import.provider_signature, assigner),
+            (SignerRole::Consumer, &import.consumer_signature, assignee),
         ] {
             let Some(signature) = signature else { continue };
-            let document = import.did_documents.get(party.as_str()).cloned().unwrap_or_default();
-            DidDocument::parse(document, party.as_str())
+            let document = import.did_documents.get(party).cloned().unwrap_or_default();
+            DidDocument::parse(document, party)
                 .and_then(|document| trust::agreement::verify(signature, role, bound, &document))
                 .map_err(|error| refuse(error.to_string()))?;
         }
@@ -88,6 +93,7 @@ impl Engine {
         let record = AgreementRecord {
             agreement: import.agreement,
             parts: import.parts,
+            names,
             role,
             peer: peer.clone(),
             peer_address: import.peer_address.trim_end_matches('/').to_owned(),

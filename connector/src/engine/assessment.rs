@@ -371,7 +371,7 @@ impl Engine {
     fn check_signing(&self) -> Result<Finding, EngineError> {
         let sample = json!({"@id": "urn:concordat:sample", "@type": "Agreement", "assigner": self.did(), "assignee": self.did()});
         let parts = BTreeMap::from([("urn:concordat:sample".to_owned(), json!("beside it"))]);
-        let sample = trust::Bound { agreement: &sample, parts: &parts };
+        let sample = trust::Bound { agreement: &sample, parts: &parts, names: &trust::agreement::NO_NAMES };
         let signature = self.identity.sign_agreement(
             SignerRole::Provider,
             sample,

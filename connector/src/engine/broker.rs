@@ -35,8 +35,15 @@ pub struct Remote {
     dataset: Json,
 }
 
-/// Some datasets of others, by participant, and where the next begin.
-pub(super) type Others = (Vec<Catalog>, Option<String>);
+/// A page of the datasets of others.
+pub(super) struct Others {
+    /// By participant.
+    pub(super) catalogs: Vec<Catalog>,
+    /// Where the page before it ends, if there is one among these.
+    pub(super) previous: Option<Cursor>,
+    /// Where the next begins.
+    pub(super) next: Option<Cursor>,
+}
 
 impl Engine {
     /// Keeps what was read of the catalog of `peer`, if this node is a broker: its own datasets only, not those that it tells of.
@@ -95,35 +102,81 @@ impl Engine {
         }
     }
 
-    /// The datasets of others that `asker` may see and that `filter` fits, behind the key `after`.
+    /// A page of the datasets of others that `asker` may see and that `filter` fits: behind or before a key, as `cursor` says.
     pub(super) fn others_for(
         &self,
         asker: Asker<'_>,
         filter: &Filter,
-        after: &str,
+        cursor: &Cursor,
     ) -> Result<Others, EngineError> {
-        let mut catalogs: BTreeMap<String, Catalog> = BTreeMap::new();
-        let after = Some(after).filter(|after| after.starts_with(prefix::REMOTE));
-        let page = tables::list::<Remote>(&self.store, prefix::REMOTE, after, LOOKED_AT)?;
-        let is_full = page.len() == LOOKED_AT;
-        let (mut shown, mut last) = (0, None);
+        let key = |key: &String| Some(key.clone()).filter(|key| key.starts_with(prefix::REMOTE));
+        let (page, back): (Vec<(String, Remote)>, _) = match cursor {
+            Cursor::Before(before) => {
+                (tables::list_back(&self.store, prefix::REMOTE, key(before).as_deref(), LOOKED_AT)?, true)
+            }
+            Cursor::After(after) => {
+                (tables::list(&self.store, prefix::REMOTE, key(after).as_deref(), LOOKED_AT)?, false)
+            }
+            Cursor::Start | Cursor::Skip(_) => {
+                (tables::list(&self.store, prefix::REMOTE, None, LOOKED_AT)?, false)
+            }
+        };
+        let mut more = page.len() == LOOKED_AT;
         let fitting = (!filter.is_empty()).then(|| self.fitting(filter, &page));
+        let (first, mut last, mut shown) = (page.first().map(|(key, _)| key.clone()), None, Vec::new());
         for (key, remote) in page {
-            if shown == PAGE {
-                return Ok((catalogs.into_values().collect(), last));
+            if shown.len() == PAGE {
+                more = true;
+                break;
             }
             let Remote { participant, dataset, .. } = remote;
             if fitting.as_ref().is_none_or(|fitting| fitting.contains(&key))
                 && participant != asker.did
                 && let Some(dataset) = self.admitted(asker, dataset)
-                && let Some(catalog) = self.catalog_of(&participant, &mut catalogs)?
             {
-                catalog.dataset.push(dataset);
-                shown += 1;
+                shown.push((participant, dataset));
             }
             last = Some(key);
         }
-        Ok((catalogs.into_values().collect(), last.filter(|_| is_full)))
+        if back {
+            shown.reverse();
+        }
+        let mut catalogs = BTreeMap::new();
+        for (participant, dataset) in shown {
+            if let Some(catalog) = self.catalog_of(&participant, &mut catalogs)? {
+                catalog.dataset.push(dataset);
+            }
+        }
+        let catalogs = catalogs.into_values().collect();
+        // Where there is nothing to show, one goes back to the end of the pages before it.
+        let first = first.map(|first| if back { Cursor::After(first) } else { Cursor::Before(first) });
+        let last = last.filter(|_| more);
+        Ok(if back {
+            Others {
+                catalogs,
+                previous: last.map(Cursor::Before),
+                next: first.or(Some(Cursor::After(String::new()))),
+            }
+        } else {
+            Others { catalogs, previous: first, next: last.map(Cursor::After) }
+        })
+    }
+
+    /// A dataset of another participant as `asker` may see it, with the endpoint where one negotiates.
+    pub(super) fn other_dataset(&self, asker: Asker<'_>, id: &str) -> Result<Option<Dataset>, EngineError> {
+        if !self.federating.broker {
+            return Ok(None);
+        }
+        for crawl in self.crawls()? {
+            let Some(address) = crawl.address else { continue };
+            let found = tables::load::<Remote>(&self.store, &remote_key(&crawl.peer, id))?;
+            let Some((remote, _)) = found.filter(|_| crawl.peer != asker.did) else { continue };
+            if let Some(mut dataset) = self.admitted(asker, remote.dataset) {
+                dataset.served_by(&service_of(&crawl.peer, address));
+                return Ok(Some(dataset));
+            }
+        }
+        Ok(None)
     }
 
     /// Which of some datasets `filter` fits, by their keys.
@@ -180,7 +233,7 @@ impl Engine {
             let Some(crawl) = self.crawl_of(participant)? else { return Ok(None) };
             let Some(address) = crawl.address else { return Ok(None) };
             let mut catalog = Catalog::new(format!("{address}/catalog"), participant.to_owned());
-            catalog.service.push(DataService::new(format!("{participant}#dsp"), address));
+            catalog.service.push(service_of(participant, address));
             if let Some(name) = crawl.name {
                 catalog.properties.insert(catalog::TITLE.to_owned(), Json::String(name));
             }
@@ -191,6 +244,10 @@ impl Engine {
         }
         Ok(catalogs.get_mut(participant))
     }
+}
+
+fn service_of(participant: &str, address: String) -> DataService {
+    DataService::new(format!("{participant}#dsp"), address)
 }
 
 fn remote_key(peer: &str, id: &str) -> String {

@@ -9,8 +9,8 @@ use catalog::{
 use governance::personal::{PROPERTY as PERSONAL, Personal};
 use jiff::Timestamp;
 use policy_engine::{Hierarchy, Policy};
-use protocol::wire::{AccessService, Catalog, DataService, Dataset, Distribution};
-use protocol::{Refusal, RefusalKind};
+use protocol::wire::{Catalog, DataService, Dataset, Distribution};
+use protocol::{ParticipantId, Refusal, RefusalKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -187,6 +187,8 @@ const PAGE: usize = 100;
 const MAX_WINDOW: usize = 1000;
 /// Before the keys of others' datasets in a cursor; ids have no control characters.
 const OTHERS: &str = "\u{1}";
+/// Behind every id.
+const LAST: &str = "\u{10ffff}";
 /// Datasets of which so many are read from the store at once.
 const BATCH: usize = 1000;
 
@@ -338,6 +340,11 @@ impl Engine {
         }
         let now = clock::now();
         if let Some(terms) = resource.offered_terms(self)? {
+            if let Some(reason) =
+                Policy::parse(&terms).ok().and_then(|policy| self.permits_nothing(&policy, now))
+            {
+                return Err(EngineError::refused(RefusalKind::Malformed, reason));
+            }
             self.fits_rulebook(&terms, None, now)?;
             governance::levels::ServiceLevels::of(&terms)
                 .map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))?;
@@ -437,7 +444,8 @@ impl Engine {
         self.complete()?;
         let credentials = self.credentials_of(asker);
         let asker = Asker { did: asker, credentials: &credentials };
-        let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), self.did().to_owned());
+        let own = self.rules.names(self.did(), asker.did).of(&ParticipantId::new(self.did()));
+        let mut catalog = Catalog::new(format!("{}/catalog", self.own_address), own.to_string());
         catalog.service.push(DataService::new(self.service_id(), self.own_address.clone()));
         catalog.properties.insert(TITLE.to_owned(), Json::String(self.name.clone()));
         if *cursor == Cursor::Start
@@ -447,13 +455,17 @@ impl Engine {
         }
         // Behind one's own datasets those of others; no id begins as their keys do in the cursors that this node gives.
         if self.federating.broker
-            && let Cursor::After(key) = cursor
-            && let Some(after) = key.strip_prefix(OTHERS)
+            && let Some(within) = among_others(cursor)
         {
-            let (others, next) = self.others_for(asker, filter, after)?;
-            catalog.catalog = others;
-            let next = next.map(|key| Cursor::After(format!("{OTHERS}{key}")));
-            return Ok(Page { catalog, previous: None, next });
+            let others = self.others_for(asker, filter, &within)?;
+            catalog.catalog = others.catalogs;
+            let previous = others.previous.as_ref().map(of_others);
+            let own = || Cursor::Before(LAST.to_owned());
+            return Ok(Page {
+                catalog,
+                previous: Some(previous.unwrap_or_else(own)),
+                next: others.next.as_ref().map(of_others),
+            });
         }
         let inventory = self.offered.read();
         let is_broker = self.federating.brokers.iter().any(|broker| broker == asker.did);
@@ -488,17 +500,17 @@ impl Engine {
     /// Not offered to them, or not there: they cannot tell which.
     pub fn dataset_for(&self, asker: &str, id: &str) -> Result<Dataset, EngineError> {
         let no_dataset = || Refusal::new(RefusalKind::NotFound, format!("no dataset `{id}` here"));
-        let asset = self.asset(id)?.ok_or_else(no_dataset)?;
+        let Some(asset) = self.asset(id)? else {
+            let credentials = self.credentials_of(asker);
+            let other = self.other_dataset(Asker { did: asker, credentials: &credentials }, id)?;
+            return other.ok_or_else(|| no_dataset().into());
+        };
         let offers = self.offers_of(&asset, asker, clock::now());
         if offers.is_empty() {
             return Err(no_dataset().into());
         }
         let mut dataset = self.document(asset, offers);
-        // There is no catalog around it to say what the service is.
-        let service = DataService::new(self.service_id(), self.own_address.clone());
-        for distribution in &mut dataset.distribution {
-            distribution.access_service = AccessService::Full(Box::new(service.clone()));
-        }
+        dataset.served_by(&DataService::new(self.service_id(), self.own_address.clone()));
         Ok(dataset)
     }
 
@@ -541,12 +553,9 @@ impl Engine {
             properties.insert(DISTRIBUTION_NAME.to_owned(), Json::String(name));
             distributions.push(distribution(properties));
         }
-        if !asset.data_address.is_empty() {
-            distributions.push(Distribution::new(
-                HTTP_PUSH.to_owned(),
-                self.service_id(),
-                serde_json::Map::new(),
-            ));
+        for format in formats_of(&asset.data_address).into_iter().filter(|format| *format != HTTP_PULL) {
+            let properties = serde_json::Map::new();
+            distributions.push(Distribution::new(format.to_owned(), self.service_id(), properties));
         }
         let mut properties = split.dataset;
         for (name, at) in [(ISSUED, asset.issued), (MODIFIED, asset.modified)] {
@@ -562,6 +571,30 @@ impl Engine {
 enum Order<'a> {
     Alone { _guard: RwLockWriteGuard<'a, ()> },
     Shared { _guard: tokio::sync::RwLockReadGuard<'a, ()> },
+}
+
+/// In which formats a dataset can be had whose data is at `address`: what has none is only followed or asked for.
+pub(super) fn formats_of(address: &serde_json::Map<String, Json>) -> Vec<&'static str> {
+    if address.is_empty() { vec![HTTP_PULL] } else { vec![HTTP_PULL, HTTP_PUSH] }
+}
+
+/// The place among the datasets of others that a cursor of this node stands for, if it is one.
+fn among_others(cursor: &Cursor) -> Option<Cursor> {
+    let within = |key: &str| key.strip_prefix(OTHERS).map(str::to_owned);
+    match cursor {
+        Cursor::After(key) => within(key).map(Cursor::After),
+        Cursor::Before(key) => within(key).map(Cursor::Before),
+        Cursor::Skip(_) | Cursor::Start => None,
+    }
+}
+
+/// The cursor that stands for a place among the datasets of others.
+fn of_others(place: &Cursor) -> Cursor {
+    match place {
+        Cursor::After(key) => Cursor::After(format!("{OTHERS}{key}")),
+        Cursor::Before(key) => Cursor::Before(format!("{OTHERS}{key}")),
+        Cursor::Skip(_) | Cursor::Start => Cursor::After(OTHERS.to_owned()),
+    }
 }
 
 fn not_found<T: Managed>(id: &str) -> EngineError {

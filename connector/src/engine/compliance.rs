@@ -159,7 +159,7 @@ impl Engine {
         let broken = looks.iter().filter(|look| look.kept == Some(false)).count();
         let open = looks.iter().filter(|look| look.kept.is_none()).count();
         Ok(json!({
-            "agreement": agreement, "provider": record.agreement.assigner(), "consumer": record.agreement.assignee(),
+            "agreement": agreement, "provider": record.provider(), "consumer": record.consumer(),
             "dataset": record.agreement.target(), "role": record.role, "ended": record.ended,
             "madeUnder": record.part(RULEBOOK), "at": clock::now(), "broken": broken, "open": open,
             "kept": broken == 0, "looks": looks,
@@ -195,10 +195,10 @@ impl Engine {
             return Ok(Look { what: "use", kept: None, text, known: Known::Stated, evidence: vec![id] });
         }
         let now = clock::now();
-        let ledger = duties::record(&self.store, &id, policy)?;
+        let ledger = duties::record(&self.store, &id, record)?;
         let (credentials, _) = self.claims.of(&record.peer, now);
-        let (consumer, target) = (record.agreement.assignee(), record.agreement.target());
-        let request = Request { action: "read", party: consumer.as_str(), target: Some(target.as_str()) };
+        let target = record.agreement.target();
+        let request = Request { action: "read", party: record.consumer(), target: Some(target.as_str()) };
         let promised = policy_engine::promised(policy, request.action, &self.known);
         let world = World {
             usage: policy_engine::Usage {

@@ -44,7 +44,6 @@ enum Kept {
 #[derive(Debug)]
 pub(super) struct List {
     bits: StatusList,
-    purposes: Vec<String>,
     issuer: String,
     until: Timestamp,
     /// The compact JWT, for the evidence.
@@ -108,10 +107,9 @@ impl Engine {
         let mut until = sooner(credential.until(), now.checked_add(BELIEVED).unwrap_or(now));
         for entry in credential.status()? {
             let list = self.status_list_of(&entry, credential.issuer(), now, beyond).await?;
-            if !list.purposes.is_empty() && !list.purposes.contains(&entry.purpose) {
-                return wrong(format!("the status list {} is not about `{}`", entry.list, entry.purpose));
-            }
-            let set = list.bits.is_set(entry.index)?;
+            let set = list.bits.says(&entry).map_err(|error| {
+                Doubt::Wrong(format!("the status list {} cannot be used: {error}", entry.list))
+            })?;
             // Other purposes, such as `message`, take nothing from it.
             if set && ["revocation", "suspension"].contains(&entry.purpose.as_str()) {
                 return wrong(format!(
@@ -122,7 +120,7 @@ impl Engine {
             until = until.min(list.until);
             lists.push(list);
         }
-        if let Some(address) = credential.schema() {
+        for address in credential.schemas()? {
             let schema = self.schema_at(address, now).await?;
             let validator = jsonschema::validator_for(&schema).map_err(|error| {
                 Doubt::Wrong(format!("the schema {address} of its `{kind}` cannot be used: {error}"))
@@ -190,7 +188,6 @@ impl Engine {
         let until = sooner(credential.until(), now.checked_add(believed).unwrap_or(now));
         Ok(Arc::new(List {
             bits,
-            purposes: trust::status::purposes(&credential),
             issuer: credential.issuer().to_owned(),
             until,
             compact: compact.to_owned(),

@@ -126,19 +126,19 @@ impl Deadlines {
     }
 }
 
-/// What the ledger of `agreement`, whose terms are `policy`, says as the policy engine reads it.
-pub(super) fn record(store: &Store, agreement: &str, policy: &Policy) -> Result<Record, StoreError> {
-    let ledger = tables::load::<DutyLedger>(store, &tables::key(prefix::DUTY, agreement))?;
-    Ok(ledger.map(|(ledger, _)| of_ledger(&ledger, policy)).unwrap_or_default())
+/// What the ledger of `agreement` says as the policy engine reads it.
+pub(super) fn record(store: &Store, id: &str, agreement: &AgreementRecord) -> Result<Record, StoreError> {
+    let ledger = tables::load::<DutyLedger>(store, &tables::key(prefix::DUTY, id))?;
+    Ok(ledger.map(|(ledger, _)| of_ledger(&ledger, agreement)).unwrap_or_default())
 }
 
 /// That something was paid is for the one who is paid to say; whoever owes it is heard, but not believed.
-fn of_ledger(ledger: &DutyLedger, policy: &Policy) -> Record {
-    let payments: Vec<_> = policy.duties().into_iter().filter(|duty| duty.action == "compensate").collect();
+fn of_ledger(ledger: &DutyLedger, record: &AgreementRecord) -> Record {
+    let duties = record.agreement.policy().duties();
+    let payments: Vec<_> = duties.into_iter().filter(|duty| duty.action == "compensate").collect();
     let counts = |one: &&Evidence| {
         one.claim == Claim::Fulfilled
-            && (policy.assigner.as_deref() == Some(one.by.as_str())
-                || !payments.iter().any(|duty| duty.path == one.rule))
+            && (record.provider() == one.by || !payments.iter().any(|duty| duty.path == one.rule))
     };
     Record {
         performed: ledger
@@ -191,7 +191,7 @@ impl Engine {
             evidence: ledger.evidence.iter().filter(|one| one.rule == rule.path).cloned().collect(),
         };
         let states = policy.duties().into_iter().map(|duty| {
-            let state = match self.state_of(record, &of_ledger(ledger, policy), duty) {
+            let state = match self.state_of(record, &of_ledger(ledger, record), duty) {
                 DutyState::Fulfilled => "fulfilled",
                 DutyState::Pending => "pending",
                 DutyState::Unset => "unset",
@@ -204,8 +204,8 @@ impl Engine {
     }
 
     fn state_of(&self, record: &AgreementRecord, done: &Record, duty: &Rule) -> DutyState {
-        let (consumer, target) = (record.agreement.assignee(), record.agreement.target());
-        let request = Request { action: "read", party: consumer.as_str(), target: Some(target.as_str()) };
+        let target = record.agreement.target();
+        let request = Request { action: "read", party: record.consumer(), target: Some(target.as_str()) };
         let world =
             World { since: Some(record.concluded_at), record: done, ..World::at(clock::now(), &self.known) };
         duty_state(duty, &request, &world)
@@ -423,8 +423,7 @@ impl Engine {
         let (mut ledger, version) = self.ledger(agreement)?;
         let duties = record.agreement.policy().duties();
         let Some(duty) = duties.into_iter().find(|duty| duty.path == rule) else { return Ok(()) };
-        let missed = self.state_of(&record, &of_ledger(&ledger, record.agreement.policy()), duty)
-            == DutyState::Violated;
+        let missed = self.state_of(&record, &of_ledger(&ledger, &record), duty) == DutyState::Violated;
         if record.ended.is_some() || !missed || ledger.violated.contains_key(rule) {
             return Ok(());
         }

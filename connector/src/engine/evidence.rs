@@ -137,6 +137,7 @@ impl Engine {
             format: Dossier::FORMAT.to_owned(),
             agreement: record.agreement.json().clone(),
             parts: record.parts.as_map().clone(),
+            names: record.names,
             provider_signature: record.provider_signature,
             consumer_signature: record.consumer_signature,
             offer,

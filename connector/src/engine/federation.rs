@@ -487,7 +487,9 @@ impl Engine {
         }
         let catalog = super::peers::catalog_of(url, &body)?;
         match &catalog.participant_id {
-            Some(id) if id == peer => Ok(Answer::Page { catalog: Box::new(catalog), next: next?, tag }),
+            Some(id) if self.rules.did_of(id) == peer => {
+                Ok(Answer::Page { catalog: Box::new(catalog), next: next?, tag })
+            }
             other => {
                 let other = other.as_deref().unwrap_or("nobody");
                 Err(EngineError::Peer(format!(

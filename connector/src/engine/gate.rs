@@ -573,12 +573,9 @@ impl Engine {
                 }
             };
             let bound = record.bound();
-            let party = match role {
-                SignerRole::Consumer => record.agreement.assignee(),
-                SignerRole::Provider => record.agreement.assigner(),
-            };
-            let document = record.did_documents.get(party.as_str()).cloned().unwrap_or_default();
-            DidDocument::parse(document, party.as_str())
+            let party = record.party(role);
+            let document = record.did_documents.get(party).cloned().unwrap_or_default();
+            DidDocument::parse(document, party)
                 .and_then(|document| trust::agreement::verify(signature, role, bound, &document))
                 .map_err(|error| format!("a signature under the agreement does not hold: {error}"))
                 .and_then(|held| self.not_compromised(record, &held))?;
@@ -685,7 +682,7 @@ impl AgreementJudge {
         let found = tables::load::<Usage>(&self.store, &tables::key(prefix::USAGE, &self.agreement))?;
         let usage = found.map_or_else(Usage::default, |(usage, _)| usage);
         let (running, metered) = self.meters.until(&self.agreement, now, usage.metered);
-        let record: Record = super::duties::record(&self.store, &self.agreement, self.policy())?;
+        let record: Record = super::duties::record(&self.store, &self.agreement, &self.record)?;
         let (credentials, _) = self.claims.of(&self.record.peer, now);
         let request = Request { action: self.action, party: &self.record.peer, target: Some(&self.dataset) };
         let world = World {

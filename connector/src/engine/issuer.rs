@@ -227,11 +227,8 @@ impl Engine {
                     fresh
                 }
             };
-            let status = StatusEntry {
-                list: self.status_list_address(profile),
-                index,
-                purpose: "revocation".to_owned(),
-            };
+            let list = self.status_list_address(profile);
+            let status = StatusEntry::new(list, index, "revocation", profile);
             let statement = Statement {
                 id: &credential_id,
                 kind: &kind,

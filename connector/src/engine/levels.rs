@@ -233,7 +233,7 @@ impl Engine {
             return Ok(json!({"agreement": agreement, "levels": null, "words": [], "periods": []}));
         };
         Ok(json!({
-            "agreement": agreement, "provider": record.agreement.assigner(), "consumer": record.agreement.assignee(),
+            "agreement": agreement, "provider": record.provider(), "consumer": record.consumer(),
             "since": promise.since, "levels": promise.levels, "words": promise.levels.words(),
             "periods": self.periods(agreement)?,
         }))

@@ -140,6 +140,9 @@ impl Engine {
         {
             return Err(EngineError::refused(RefusalKind::TermsNotOffered, reason.clone()));
         }
+        if let Some(reason) = self.permits_nothing(asked.policy(), now) {
+            return Err(EngineError::refused(RefusalKind::TermsNotOffered, reason));
+        }
         if offered.automation != Automation::Manual
             && let Some(reason) = self.not_entitled(caller, asked.policy(), now)
         {
@@ -234,10 +237,14 @@ impl Engine {
         let (record, version) = self.own_negotiation(&heard.from, role, pid)?;
         let now = clock::now();
         let act = received.message.act();
+        let on_table = record.negotiation.offer.id();
         let Step { next, effects, repeat } =
             negotiation::step(record.negotiation, Input::Received(received), now)?;
         if repeat {
             return Ok(());
+        }
+        if act == Act::Request && next.offer.id() != on_table {
+            self.check_counter_offer(&next, now)?;
         }
         let documents = match act {
             Act::Agree | Act::Verify => self.parties_documents(&next).await?,
@@ -265,6 +272,20 @@ impl Engine {
         let saving = Saving { version: Some(version), effects, documents, messages, ..Saving::default() };
         self.save_negotiation(record, saving).await?;
         Ok(())
+    }
+
+    /// A counter-offer has a name that its consumer gave it, or that of an offer of this node for the same dataset
+    /// (ContractRequestMessage, `offer.@id`).
+    fn check_counter_offer(&self, negotiation: &Negotiation, now: Timestamp) -> Result<(), EngineError> {
+        let id = negotiation.offer.id();
+        match self.offer_for(negotiation.peer.as_str(), id.as_str(), now) {
+            Some(offer) if offer.asset != negotiation.dataset.as_str() => {
+                let reason = format!("/offer/@id: the offer `{id}` is not about `{}`", negotiation.dataset);
+                Err(EngineError::refused(RefusalKind::Disagreement, reason))
+            }
+            None if catalog::is_offer_id(id.as_str()) => Err(unknown_offer(&id).into()),
+            _ => Ok(()),
+        }
     }
 
     /// An agreement's id stands for one agreement.
@@ -468,11 +489,16 @@ impl Engine {
             {
                 Some(Decision::Offer(self.published(negotiation, now)?))
             }
-            (Role::Provider, Some(State::Requested)) => match self.terms_refused(negotiation, now) {
-                None => Some(self.agree(negotiation, now)?),
-                Some(reason) => Some(Decision::Terminate(reason)),
-            },
-            (Role::Provider, Some(State::Accepted)) => Some(self.agree(negotiation, now)?),
+            (Role::Provider, Some(State::Requested | State::Accepted)) => {
+                let (peer, terms) = (negotiation.peer.as_str(), negotiation.offer.policy());
+                // What this node offered itself was within its terms when it did.
+                let asked = negotiation.progress.state == Some(State::Requested);
+                let refused = asked.then(|| self.terms_refused(negotiation, now)).flatten();
+                match refused.or_else(|| self.not_entitled(peer, terms, now)) {
+                    None => Some(self.agree(negotiation, now)?),
+                    Some(reason) => Some(Decision::Terminate(reason)),
+                }
+            }
             (Role::Provider, Some(State::Verified)) => Some(Decision::Finalize),
             (Role::Consumer, Some(State::Offered)) => record.wanted.as_ref().and_then(|wanted| {
                 let acceptable = within(wanted.policy(), negotiation.offer.policy(), &self.known);
@@ -495,14 +521,16 @@ impl Engine {
     fn agree(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {
         self.fits_rulebook(negotiation.offer.json(), Some(negotiation.peer.as_str()), now)?;
         let id = AgreementId::new(ids::urn());
-        let (assigner, assignee) = (negotiation.assigner(), negotiation.assignee());
+        let name = |party: &ParticipantId| negotiation.names.of(party);
+        let (assigner, assignee) = (name(negotiation.assigner()), name(negotiation.assignee()));
         let beside = self.named_rulebooks(now);
         let version = negotiation.signature_version;
         let (agreement, parts) = negotiation
             .offer
-            .agreement(&id, &negotiation.dataset, (assigner, assignee), now, beside, version)
+            .agreement(&id, &negotiation.dataset, (&assigner, &assignee), now, beside, version)
             .map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))?;
-        let bound = trust::Bound { agreement: agreement.json(), parts: parts.as_map() };
+        let names = negotiation.names.as_map();
+        let bound = trust::Bound { agreement: agreement.json(), parts: parts.as_map(), names };
         let signature = self.identity.sign_agreement(SignerRole::Provider, bound, version, now)?;
         Ok(Decision::Agree { agreement, parts, signature: Some(signature) })
     }
@@ -514,7 +542,8 @@ impl Engine {
         self.fits_rulebook(&whole, Some(negotiation.peer.as_str()), now)?;
         // What the provider has made itself it can check.
         let version = negotiation.provider_signature.as_deref().map_or(1, trust::agreement::version_of);
-        let bound = trust::Bound { agreement: agreement.json(), parts: negotiation.parts.as_map() };
+        let (parts, names) = (negotiation.parts.as_map(), negotiation.names.as_map());
+        let bound = trust::Bound { agreement: agreement.json(), parts, names };
         let signature = self.identity.sign_agreement(SignerRole::Consumer, bound, version, now)?;
         Ok(Decision::Verify { signature: Some(signature) })
     }
@@ -563,7 +592,8 @@ impl Engine {
         };
         let agreement = negotiation.agreement.as_ref().map(Agreement::json);
         let agreement = agreement.ok_or_else(|| refuse("there is no agreement to sign".to_owned()))?;
-        let bound = trust::Bound { agreement, parts: negotiation.parts.as_map() };
+        let (parts, names) = (negotiation.parts.as_map(), negotiation.names.as_map());
+        let bound = trust::Bound { agreement, parts, names };
         let document = documents.get(signer.as_str()).cloned().unwrap_or_default();
         trust::DidDocument::parse(document, signer.as_str())
             .and_then(|document| trust::agreement::verify(signature, role, bound, &document))
@@ -576,6 +606,7 @@ impl Engine {
             own: ParticipantId::new(self.did()),
             own_address: self.own_address.clone(),
             peer: ParticipantId::new(peer),
+            names: self.rules.names(self.did(), peer),
             peer_address,
             dataset,
         }
@@ -635,6 +666,7 @@ impl Engine {
             let conclusion = AgreementRecord {
                 agreement: agreement.clone(),
                 parts: negotiation.parts.clone(),
+                names: named_in(agreement, negotiation.names.as_map()),
                 role: negotiation.role,
                 peer: peer.clone(),
                 peer_address: negotiation.peer_address.clone(),
@@ -678,6 +710,13 @@ impl Engine {
         }
         Ok(record)
     }
+}
+
+/// Those of `names` that the agreement uses.
+pub(super) fn named_in(agreement: &Agreement, names: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let (assigner, assignee) = (agreement.assigner(), agreement.assignee());
+    let is_used = |name: &str| [assigner.as_str(), assignee.as_str()].contains(&name);
+    names.iter().filter(|(name, _)| is_used(name)).map(|(name, did)| (name.clone(), did.clone())).collect()
 }
 
 /// A peer's id for a new process. It becomes part of the addresses of messages to it, in which `.` and `..` mean something

@@ -33,6 +33,12 @@ const MAX_PAGES: usize = 10_000;
 const MAX_CATALOG: usize = 64 * 1024 * 1024;
 
 impl Engine {
+    /// The DID of the participant that stands under `id` in catalogs and agreements, as the configuration says.
+    #[must_use]
+    pub fn did_of<'a>(&'a self, id: &'a str) -> &'a str {
+        self.rules.did_of(id)
+    }
+
     /// The base address of `peer`'s endpoints: as given, or found by its DID.
     ///
     /// # Errors
@@ -75,6 +81,18 @@ impl Engine {
         let address = format!("{root}{}", version.path.trim_end_matches('/'));
         self.remember(peer, &address).await?;
         Ok(address)
+    }
+
+    /// Where a participant's catalog says that one negotiates (`endpointURL` of a DataService), if that can be used from here: behind
+    /// some proxies a connector names a host that only its own network knows.
+    pub async fn service_address(&self, endpoint_url: &str) -> Option<String> {
+        match self.guard.check_reachable(endpoint_url).await {
+            Ok(url) => Some(url.as_str().trim_end_matches('/').to_owned()),
+            Err(error) => {
+                tracing::info!(%error, "the endpoint that a catalog names cannot be used; its participant's base is taken");
+                None
+            }
+        }
     }
 
     /// The base address of a participant whose DID document names only its catalog.
@@ -202,7 +220,7 @@ impl Engine {
         }
         let catalog = catalog.ok_or_else(|| EngineError::Peer(format!("{url} gave no catalog")))?;
         match &catalog.participant_id {
-            Some(id) if id == peer => Ok(catalog),
+            Some(id) if self.rules.did_of(id) == peer => Ok(catalog),
             other => {
                 let other = other.as_deref().unwrap_or("nobody");
                 Err(EngineError::Peer(format!(

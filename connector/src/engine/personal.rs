@@ -425,7 +425,7 @@ impl Engine {
 /// What an agreement wants of persons' data.
 fn asked(record: &AgreementRecord, dataset: &str) -> Asked {
     Asked {
-        recipient: record.agreement.assignee().to_string(),
+        recipient: record.consumer().to_owned(),
         purposes: purposes_of(record.agreement.policy()),
         dataset: dataset.to_owned(),
     }

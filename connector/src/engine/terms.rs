@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use policy_engine::{
-    Atomic, Cause, Change, Constraint, Facts, Policy, Request, Rule, Usage, World, decide, difference,
-    explain, promised, propose, within,
+    Atomic, Cause, Change, Constraint, Policy, Request, Rule, Usage, World, decide, difference, explain,
+    promised, propose, within,
 };
 use protocol::negotiation::Negotiation;
 use protocol::wire::Offer;
@@ -79,9 +79,7 @@ impl Engine {
             return Some("the service levels asked for are not those offered; they are taken as they are, or negotiated by hand".to_owned());
         }
         let reason = within(asked.policy(), offered.policy(), &self.known).reason()?;
-        let size =
-            |policy: &Policy| policy.rules().flat_map(Rule::conditions).flat_map(Constraint::atoms).count();
-        if asked.policy().rules().count() > MAX_RULES || size(asked.policy()) > MAX_ATOMS {
+        if is_large(asked.policy()) {
             return Some(reason);
         }
         Some(match propose(asked.policy(), offered.policy(), &self.known) {
@@ -90,12 +88,20 @@ impl Engine {
         })
     }
 
-    /// Why nothing could be read under terms that demand credentials which `participant` has not shown: said where they are
-    /// negotiated, and not at the first read. Terms with several ways to a permission are left to the gate.
+    /// Why nothing is ever permitted under `policy` from now on; that is not looked for in terms that are very large.
+    pub(super) fn permits_nothing(&self, policy: &Policy, now: Timestamp) -> Option<String> {
+        let doubt = (!is_large(policy))
+            .then(|| policy_engine::permits_nothing(policy, now, &self.known))
+            .flatten()?;
+        Some(format!("nothing could ever be read under these terms: {}: {}", doubt.path, doubt.text))
+    }
+
+    /// Why nothing could be read under terms of which every way to read demands credentials that `participant` has not shown, or
+    /// that were revoked: said where they are negotiated, and not at the first read.
     pub(super) fn not_entitled(&self, participant: &str, policy: &Policy, now: Timestamp) -> Option<String> {
-        let [permission] = policy.permissions.as_slice() else { return None };
         let asks = |atom: &&Atomic| atom.operand.is_some_and(|operand| operand.changes == Change::Credential);
-        if !permission.conditions().flat_map(Constraint::atoms).any(|atom| asks(&atom)) {
+        let demands = |rule: &Rule| rule.conditions().flat_map(Constraint::atoms).any(|atom| asks(&atom));
+        if !policy.permissions.iter().any(demands) {
             return None;
         }
         let (credentials, _) = self.claims.of(participant, now);
@@ -103,13 +109,21 @@ impl Engine {
         let usage = Usage { count: Some(1), ..Usage::default() };
         let world =
             World { usage, since: Some(now), credentials: &credentials, ..World::at(now, &self.known) };
-        let uses = promised(policy, request.action, &self.known);
-        // Where something else stands in the way as well, it may pass.
-        let for_lack_of_it = |stated: &Facts| {
-            let verdict = decide(policy, &request, &World { stated, ..world.clone() });
-            matches!(verdict.cause, Cause::Unmet(_, unmet) if unmet.atoms().iter().all(asks))
-        };
-        (!uses.is_empty() && uses.iter().all(for_lack_of_it)).then(|| {
+        // Each way alone: whether it leads to a read, and whether only a credential is missing on it.
+        let mut ways = policy.permissions.iter().filter_map(|permission| {
+            let alone = Policy { permissions: vec![permission.clone()], ..policy.clone() };
+            let uses = promised(&alone, request.action, &self.known);
+            let mut leads = false;
+            let for_lack_of_it = uses.iter().all(|stated| {
+                let verdict = decide(&alone, &request, &World { stated, ..world.clone() });
+                leads |= !matches!(verdict.cause, Cause::NoPermission | Cause::OfOthers);
+                // Where something else stands in the way as well, it may pass.
+                matches!(verdict.cause, Cause::Unmet(_, unmet) if unmet.atoms().iter().all(asks))
+            });
+            leads.then_some(for_lack_of_it)
+        });
+        let all_lack_it = ways.next()? && ways.all(|lacks| lacks);
+        all_lack_it.then(|| {
             let terms = explain::policy(policy).join("; ");
             format!("you have shown no credential that these terms demand, so nothing could be read under them: {terms}")
         })
@@ -131,4 +145,10 @@ impl Engine {
         }
         refused
     }
+}
+
+/// Whether to work out what could be permitted under it at all would take too long.
+fn is_large(policy: &Policy) -> bool {
+    let atoms = policy.rules().flat_map(Rule::conditions).flat_map(Constraint::atoms).count();
+    policy.rules().count() > MAX_RULES || atoms > MAX_ATOMS
 }

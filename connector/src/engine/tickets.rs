@@ -349,7 +349,7 @@ impl Engine {
             at: clock::now(),
             stated: json!({
                 "agreement": agreement, "sha-256": trust::agreement::digest(record.agreement.json())?,
-                "provider": record.agreement.assigner(), "consumer": record.agreement.assignee(),
+                "provider": record.provider(), "consumer": record.consumer(),
                 "dataset": record.agreement.target(),
             }),
         };

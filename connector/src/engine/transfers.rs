@@ -14,6 +14,7 @@ use serde_json::json;
 use store::Batch;
 use tokio::sync::Notify;
 
+use super::catalog::formats_of;
 use super::{Engine, EngineError, message_id};
 use crate::clock;
 use crate::config::PeerProfile;
@@ -127,9 +128,14 @@ impl Engine {
             Err(error) => return Err(error),
         };
         in_force(&record)?;
-        if ![HTTP_PULL, HTTP_PUSH].contains(&request.format.as_str()) {
+        // What was unpublished may still be read under its agreement.
+        let asset = self.asset(record.agreement.target().as_str())?;
+        let formats =
+            asset.map_or_else(|| vec![HTTP_PULL, HTTP_PUSH], |asset| formats_of(&asset.data_address));
+        if !formats.contains(&request.format.as_str()) {
+            let (format, dataset) = (&request.format, record.agreement.target());
             let reason =
-                format!("/format: `{}` is not offered; `{HTTP_PULL}` and `{HTTP_PUSH}` are", request.format);
+                format!("/format: `{format}` is not offered of `{dataset}`; {} is", formats.join(" or "));
             return Err(EngineError::refused(RefusalKind::Disagreement, reason));
         }
         if request.format == HTTP_PUSH {
@@ -159,30 +165,8 @@ impl Engine {
     /// A consumer that asks once more for a transfer that runs has lost its start: it gets the same message again
     /// (Transfer Process Protocol, Transfer Request Message). One that has it knows it by its id.
     async fn start_again(self: &Arc<Self>, record: TransferRecord) -> Result<(), EngineError> {
-        let start = record.last_start.clone();
-        self.send_start(&record.transfer, start).await
-    }
-
-    /// A consumer that runs Eclipse EDC has resumed, and stays so until it gets a start of the provider's own.
-    async fn answer_with_start(self: &Arc<Self>, record: TransferRecord) -> Result<(), EngineError> {
-        let start = record.last_start.map(|start| {
-            let id = message_id();
-            let mut body = start.body;
-            if let Some(body) = body.as_object_mut() {
-                body.insert("@id".to_owned(), json!(id));
-            }
-            Outgoing { id, body, ..start }
-        });
-        self.send_start(&record.transfer, start).await
-    }
-
-    async fn send_start(
-        self: &Arc<Self>,
-        transfer: &Transfer,
-        start: Option<Outgoing>,
-    ) -> Result<(), EngineError> {
-        let runs = transfer.progress.state == Some(State::Started) && transfer.progress.pending.is_none();
-        let Some(start) = start.filter(|_| runs) else { return Ok(()) };
+        let transfer = &record.transfer;
+        let Some(start) = record.last_start.filter(|_| runs(transfer)) else { return Ok(()) };
         let (pid, peer) = (transfer.pid(), transfer.peer.as_str());
         let mut batch = Batch::new();
         let after =
@@ -204,6 +188,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let _lock = self.locks.lock(pid).await;
         let (record, version) = self.own_transfer(caller, pid)?;
+        let last_start = record.last_start;
         let resumes = matches!(received.message, Message::Start(_)) && record.transfer.role == Role::Provider;
         let step = transfer::step(record.transfer, Input::Received(received), clock::now())?;
         if step.repeat {
@@ -213,10 +198,11 @@ impl Engine {
             let id = step.next.agreement.to_string();
             let (agreement, agreed) = self.load_agreement(&id)?;
             in_force(&agreement)?;
-            let record = self.save_under(&id, agreed, step.next, Some(version), step.effects).await?;
+            let mut effects = step.effects;
             if self.rules.profile(caller) == PeerProfile::Edc {
-                self.answer_with_start(record).await?;
+                effects.extend(answering_start(&step.next, last_start));
             }
+            self.save_under(&id, agreed, step.next, Some(version), effects).await?;
         } else {
             self.save_transfer(step.next, Some(version), step.effects).await?;
         }
@@ -499,6 +485,23 @@ impl Engine {
         }
         Ok(record)
     }
+}
+
+/// Whether it runs and nothing of ours is on its way.
+fn runs(transfer: &Transfer) -> bool {
+    transfer.progress.state == Some(State::Started) && transfer.progress.pending.is_none()
+}
+
+/// A consumer that runs Eclipse EDC has resumed, and stays so until it gets a start of the provider's own: the last one again, as a
+/// message of its own.
+fn answering_start(transfer: &Transfer, last: Option<Outgoing>) -> Option<Effect> {
+    let start = last.filter(|_| runs(transfer))?;
+    let id = message_id();
+    let mut body = start.body;
+    if let Some(body) = body.as_object_mut() {
+        body.insert("@id".to_owned(), json!(id));
+    }
+    Some(Effect::Send(Outgoing { id, body, ..start }))
 }
 
 fn acknowledgement(transfer: &Transfer) -> Result<TransferProcess, EngineError> {

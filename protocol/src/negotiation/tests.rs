@@ -67,6 +67,7 @@ fn negotiation(role: Role, state: Option<State>) -> Negotiation {
         own_address: "https://own".to_owned(),
         peer: ParticipantId::new(format!("did:web:{}", role.other())),
         peer_address: "https://peer".to_owned(),
+        names: Names::default(),
         dataset: DatasetId::new("urn:d"),
     };
     let mut made = create(role, parties, offer(), Role::Consumer, NOW);
@@ -262,6 +263,7 @@ fn ending_before_the_peer_answered_waits_for_its_pid() {
         own_address: "https://own".to_owned(),
         peer: ParticipantId::new("did:web:provider"),
         peer_address: "https://peer".to_owned(),
+        names: Names::default(),
         dataset: DatasetId::new("urn:d"),
     };
     let begun = begin(Role::Consumer, "urn:c".to_owned(), parties, offer(), MessageId::new("urn:m"), NOW);

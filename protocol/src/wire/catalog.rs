@@ -191,6 +191,14 @@ impl Dataset {
     ) -> Self {
         Self { context: IgnoredContext, id, kind: dataset_type(), has_policy, distribution, properties }
     }
+
+    /// Names `service` in full at each distribution: there is no catalog around a dataset alone that would define it (Dataspace
+    /// Protocol, Dataset).
+    pub fn served_by(&mut self, service: &DataService) {
+        for distribution in &mut self.distribution {
+            distribution.access_service = AccessService::Full(Box::new(service.clone()));
+        }
+    }
 }
 
 /// One form in which a dataset can be had.

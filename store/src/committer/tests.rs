@@ -9,7 +9,7 @@ impl Index for Broken {
         Ok(None)
     }
 
-    fn scan(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    fn scan(&self, _: &str, _: Place<'_>, _: usize) -> Result<Pairs, StoreError> {
         Ok(Vec::new())
     }
 

@@ -217,8 +217,8 @@ impl Engine {
         let now = clock::now();
         for breach in &period.breaches {
             let who = match breach.owed_by {
-                Side::Consumer => record.agreement.assignee(),
-                Side::Provider => record.agreement.assigner(),
+                Side::Consumer => record.consumer(),
+                Side::Provider => record.provider(),
             };
             let owed = if breach.cents > 0 {
                 format!(", {}", promise.levels.amount(breach.cents))

@@ -67,6 +67,9 @@ struct ContractRequest {
     #[serde(default)]
     protocol: Option<String>,
     policy: Value,
+    /// Where the catalog says that one negotiates, for who gives no address.
+    #[serde(rename = "urn:concordat:endpointURL", default)]
+    endpoint_url: Option<String>,
     #[serde(rename = "urn:concordat:automation", default)]
     automation: Automation,
 }
@@ -76,15 +79,16 @@ async fn negotiate(State(management): Shared, body: Body) -> Response {
         let request: ContractRequest = read(body).await?;
         check_protocol(request.protocol.as_deref())?;
         let assigner = request.policy.get("assigner").and_then(Value::as_str);
-        let peer = assigner
-            .ok_or_else(|| malformed("policy.assigner: is missing; it is the provider's DID"))?
-            .to_owned();
+        let assigner = assigner
+            .ok_or_else(|| malformed("policy.assigner: is missing; it is the provider's DID or id"))?;
+        let peer = management.faces.engine.did_of(assigner).to_owned();
         let offer = Offer::parse(request.policy).map_err(|reason| malformed(format!("policy{reason}")))?;
-        let record = management
-            .faces
-            .engine
-            .negotiate(&peer, request.counter_party_address.as_deref(), offer, request.automation)
-            .await?;
+        let engine = &management.faces.engine;
+        let address = match (request.counter_party_address, request.endpoint_url) {
+            (None, Some(service)) => engine.service_address(&service).await,
+            (given, _) => given,
+        };
+        let record = engine.negotiate(&peer, address.as_deref(), offer, request.automation).await?;
         Ok(ok(&views::id_response(record.negotiation.pid())))
     };
     respond(result.await)
@@ -154,7 +158,9 @@ async fn propose(State(management): Shared, body: Body) -> Response {
         let proposal: Proposal = read(body).await?;
         let address = proposal.counter_party_address.as_deref();
         let engine = &management.faces.engine;
-        let record = engine.propose(&proposal.counter_party_id, address, &proposal.offer_id, None).await?;
+        let record = engine
+            .propose(engine.did_of(&proposal.counter_party_id), address, &proposal.offer_id, None)
+            .await?;
         Ok(ok(&views::id_response(record.negotiation.pid())))
     };
     respond(result.await)

@@ -135,7 +135,7 @@ struct Ask {
 impl Ask {
     fn peer(&self, engine: &Engine) -> Result<String, EngineError> {
         match (&self.counter_party_id, &self.counter_party_address) {
-            (Some(id), _) => Ok(id.clone()),
+            (Some(id), _) => Ok(engine.did_of(id).to_owned()),
             (None, Some(address)) => engine.participant_at(address),
             (None, None) => Err(malformed("counterPartyId: is missing")),
         }
