@@ -275,6 +275,7 @@ pub fn signed_credential(data: &[u8]) {
         for profile in Profile::ALL {
             let until = now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap_or(now);
             let statement = credential::Statement {
+                context: None,
                 id: "urn:c",
                 kind,
                 subject: DID,

@@ -6,6 +6,7 @@ mod architecture;
 mod audit;
 mod bench;
 mod browser;
+mod claims;
 mod clerk;
 mod compliance;
 mod conformance;

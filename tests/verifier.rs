@@ -101,6 +101,18 @@ impl Played {
         signer: (&PrivateKey, &str),
         change: impl FnOnce(&mut Map<String, Value>),
     ) {
+        self.put_list_until(name, hours(1), set, signer, change);
+    }
+
+    /// As [`Self::put_list`], good until then.
+    fn put_list_until(
+        &self,
+        name: &str,
+        until: Timestamp,
+        set: bool,
+        signer: (&PrivateKey, &str),
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) {
         let entry = self.list(name);
         let mut list = StatusList::default();
         list.set(entry.index, set);
@@ -112,12 +124,13 @@ impl Played {
             .clone();
         change(&mut claims);
         let statement = Statement {
+            context: None,
             id: &entry.list,
             kind: "BitstringStatusListCredential",
             subject: &entry.list,
             claims: &claims,
-            from: hours(-1),
-            until: hours(1),
+            from: hours(-2),
+            until,
             status: None,
         };
         let (key, did) = signer;
@@ -137,6 +150,7 @@ impl Played {
         let mut claims = Map::new();
         claims.insert("memberOf".to_owned(), json!(SPACE));
         let statement = Statement {
+            context: None,
             id: "urn:c",
             kind: "MembershipCredential",
             subject,
@@ -223,8 +237,38 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
     played.put_list("bomb", false, own_issuer, |list| {
         list.insert("encodedList".to_owned(), json!(bomb()));
     });
+    played.put_list("no-purpose", false, own_issuer, |list| {
+        list.remove("statusPurpose");
+    });
+    played.put_list("other-type", false, own_issuer, |list| {
+        list.insert("type".to_owned(), json!("StatusList2021"));
+    });
+    played.put_list("short", false, own_issuer, |list| {
+        list.insert("encodedList".to_owned(), json!(packed(&[0; 1024])));
+    });
+    played.put_list("suspended", true, own_issuer, |list| {
+        list.insert("statusPurpose".to_owned(), json!("suspension"));
+    });
+    // Places of two bits: place 9 is the bits 18 and 19, and no single bit 9.
+    played.put_list("wide", false, own_issuer, |list| {
+        let mut bits = [0_u8; 32 * 1024];
+        bits[2] = 0b0001_0000;
+        list.insert("encodedList".to_owned(), json!(packed(&bits)));
+    });
+    played.put_list_until("ended", hours(-1), false, own_issuer, |_| {});
     played.put("list/unsigned", &json!({"credentialSubject": {"encodedList": "u"}}).to_string());
     let with = |name: &str| played.good(Some(&played.list(name)));
+    let entry = |name: &str| {
+        json!({"type": "BitstringStatusListEntry", "statusPurpose": "revocation", "statusListIndex": "9",
+            "statusListCredential": played.list(name).list})
+    };
+    let changed_entry = |name: &str, property: &str, value: Value| {
+        let mut entry = entry(name);
+        entry[property] = value;
+        played.changed(|vc| vc["credentialStatus"] = entry)
+    };
+    let mut nine = vec![entry("good"); 8];
+    nine.push(entry("revoked"));
     let (own, other) = (played.did.clone(), "did:web:other.example");
     let mut altered = played.good(None);
     altered.replace_range(altered.len() - 4.., "AAAA");
@@ -248,6 +292,37 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
         ("a list with another's signature", with("forged"), "signature does not hold"),
         ("a list of another issuer", with("foreign"), "not of the credential's issuer"),
         ("a list about something else", with("suspension"), "not about `revocation`"),
+        ("a list without a purpose", with("no-purpose"), "does not say what it is about"),
+        ("a list that says it is another", with("other-type"), "is not `BitstringStatusList`"),
+        ("a list that is too short", with("short"), "a list has 131072 at least"),
+        ("a list past its end", with("ended"), "expired"),
+        (
+            "the ninth entry of nine",
+            played.changed(|vc| vc["credentialStatus"] = json!(nine)),
+            "under revocation",
+        ),
+        (
+            "an entry without a purpose",
+            changed_entry("good", "statusPurpose", json!(null)),
+            "does not say what it is about",
+        ),
+        ("a wide place", changed_entry("wide", "statusSize", json!(2)), "under revocation"),
+        (
+            "a suspension",
+            changed_entry("suspended", "statusPurpose", json!("suspension")),
+            "under suspension",
+        ),
+        (
+            "an entry of the older standard",
+            changed_entry("good", "type", json!("StatusList2021Entry")),
+            "another standard",
+        ),
+        (
+            "no type of a credential",
+            played.changed(|vc| vc["type"] = json!(["MembershipCredential"])),
+            "`VerifiableCredential`",
+        ),
+        ("no data model", played.changed(|vc| vc["@context"] = json!([])), "neither data model"),
         ("a list that is not signed", with("unsigned"), "three parts"),
         ("a list that unpacks to gigabytes", with("bomb"), "more than a mebibyte"),
         ("a list of 100 MB", with("huge"), "larger than"),
@@ -286,6 +361,7 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
         "did:web:nobody.example#k",
         "did:web:nobody.example",
         &Statement {
+            context: None,
             id: "urn:c",
             kind: "MembershipCredential",
             subject: &own,
@@ -334,6 +410,14 @@ async fn what_is_revoked_meanwhile_is_found_out_without_being_told() {
 }
 
 /// A gigabyte of zeros, packed; unpacking stops long before.
+/// An `encodedList` of these bits.
+fn packed(bits: &[u8]) -> String {
+    use base64::Engine as _;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(bits).unwrap();
+    format!("u{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(packer.finish().unwrap()))
+}
+
 fn bomb() -> String {
     use base64::Engine as _;
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

@@ -324,6 +324,8 @@ pub struct Credentials {
     pub required: Vec<String>,
     /// Types that this node shows to others; all that it has where nothing is said.
     pub shown: Option<Vec<String>>,
+    /// Whether credentials are asked for anew before they end.
+    pub renew: bool,
     /// Which version of the Decentralized Claims Protocol the others speak.
     pub dialect: Dialect,
     /// Whose word counts, beside what `concordat trust` adds.
@@ -350,6 +352,7 @@ impl Default for Credentials {
             vault_key: "keys/vault.key".into(),
             required: Vec::new(),
             shown: None,
+            renew: true,
             dialect: Dialect::default(),
             issuers: Vec::new(),
         }

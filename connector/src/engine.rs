@@ -31,6 +31,7 @@ mod negotiations;
 mod open_data;
 mod open_negotiations;
 mod open_transfers;
+mod own_credentials;
 mod pace;
 mod peers;
 mod personal;
@@ -90,6 +91,8 @@ pub use self::open_data::OpenDenial;
 use self::open_data::OpenReads;
 use self::open_negotiations::OpenNegotiations;
 use self::open_transfers::OpenTransfers;
+pub use self::own_credentials::CredentialStanding;
+use self::own_credentials::OwnCredentials;
 use self::pace::Pace;
 pub(crate) use self::personal::sample_persons;
 pub use self::personal::{Answer, Insight, Receipt, Recipient, Share, Withdrawing};
@@ -230,6 +233,8 @@ pub struct Engine {
     vault: Vault,
     claims: Arc<Claims>,
     fetched: Fetched,
+    own_credentials: OwnCredentials,
+    renews_credentials: bool,
     published: Published,
     /// Types of credentials that every caller must show.
     required: Arc<[String]>,
@@ -356,6 +361,8 @@ impl Engine {
             vault: parts.vault,
             claims: Arc::default(),
             fetched: Fetched::default(),
+            own_credentials: OwnCredentials::default(),
+            renews_credentials: config.credentials.renew,
             published: Published::default(),
             required: config.credentials.required.clone().into(),
             shown: config.credentials.shown.clone(),

@@ -177,6 +177,7 @@ impl Node {
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_handed(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_claims(stop.clone()));
+        listeners.spawn(Arc::clone(&engine).watch_own_credentials(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_audit_log(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_retired_keys(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_own_catalog(stop.clone()));

@@ -406,7 +406,7 @@ impl Outbox {
     }
 
     async fn attempt(&self, engine: &Engine, entry: &OutboxEntry) -> Attempt {
-        let authorization = match engine.identity().authorization(&entry.peer, clock::now()) {
+        let authorization = match engine.authorization_of(entry) {
             Ok(authorization) => authorization,
             Err(error) => return Attempt::Later(Trouble::Message, error.to_string()),
         };

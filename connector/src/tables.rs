@@ -339,8 +339,11 @@ pub struct ApiKey {
 /// A credential of this node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HeldCredential {
-    /// Its type.
+    /// The type that says what it is.
     pub kind: String,
+    /// All its types.
+    #[serde(default)]
+    pub types: Vec<String>,
     /// Who issued it.
     pub issuer: String,
     /// Until when it is valid.
@@ -421,6 +424,9 @@ pub struct Issuance {
     pub status: String,
     /// When it came.
     pub at: Timestamp,
+    /// The access token that came with it, which goes back with the answer; sealed by the vault under the record's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
 }
 
 /// A credential that this node issued.

@@ -13,6 +13,8 @@ pub enum RefusalKind {
     Malformed,
     /// No such process for this participant.
     NotFound,
+    /// It is understood, and this node does not do it.
+    NotSupported,
     /// The terms asked for are not offered.
     TermsNotOffered,
     /// A bound was exceeded for good.
@@ -31,6 +33,7 @@ impl RefusalKind {
             Self::IllegalTransition => "illegal-transition",
             Self::Malformed => "malformed",
             Self::NotFound => "not-found",
+            Self::NotSupported => "not-supported",
             Self::TermsNotOffered => "terms-not-offered",
             Self::TooMuch => "too-much",
             Self::Unauthenticated => "unauthenticated",

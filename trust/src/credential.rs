@@ -92,6 +92,8 @@ pub struct Statement<'a> {
     pub until: Timestamp,
     /// Where its revocation will stand.
     pub status: Option<&'a StatusEntry>,
+    /// Address of the context that says what its type and claims are; `None` where the data model's own says it.
+    pub context: Option<&'a str>,
 }
 
 /// Issues a credential.
@@ -130,7 +132,8 @@ pub fn issue(
         Profile::V2 => V2,
     };
     if let Some(map) = credential.as_object_mut() {
-        map.insert("@context".to_owned(), json!([context]));
+        let contexts: Vec<_> = std::iter::once(context).chain(statement.context).collect();
+        map.insert("@context".to_owned(), json!(contexts));
         map.insert(from.to_owned(), json!(statement.from.to_string()));
         map.insert(until.to_owned(), json!(statement.until.to_string()));
         map.extend(status.map(|status| ("credentialStatus".to_owned(), status)));
@@ -561,6 +564,7 @@ mod tests {
             from: at(0),
             until: at(1000),
             status: Some(&status),
+            context: Some("https://city.example/context"),
         };
         issue(key, KID, ISSUER, &statement, profile).unwrap()
     }
@@ -583,6 +587,64 @@ mod tests {
             assert!(claimed.verify(&document, at(1000)).unwrap_err().to_string().contains("expired"));
             assert!(claimed.verify(&document, at(-60)).unwrap_err().to_string().contains("not valid yet"));
         }
+    }
+
+    /// What each data model demands of what is sent (VC 1.1, sections 4 and 6.3.1; VC 2.0, section 4; VC-JOSE-COSE, section 3.2).
+    #[test]
+    fn a_credential_is_written_as_its_data_model_has_it() {
+        let (key, _) = setup();
+        let made = |profile| {
+            let (header, payload) = jose::peek(&issued(&key, profile)).unwrap();
+            (header, serde_json::from_slice::<Json>(&payload).unwrap())
+        };
+        let (header, of_v1) = made(Profile::V1);
+        assert_eq!((&header["typ"], &header["kid"]), (&json!("JWT"), &json!(KID)));
+        let vc = &of_v1["vc"];
+        assert_eq!(vc["@context"], json!([V1, "https://city.example/context"]));
+        assert_eq!(
+            (&vc["issuanceDate"], &vc["expirationDate"]),
+            (&json!(at(0).to_string()), &json!(at(1000).to_string()))
+        );
+        assert_eq!((&of_v1["nbf"], &of_v1["exp"]), (&json!(at(0).as_second()), &json!(at(1000).as_second())));
+        assert_eq!(
+            (&of_v1["jti"], &of_v1["iss"], &of_v1["sub"]),
+            (&vc["id"], &vc["issuer"], &vc["credentialSubject"]["id"])
+        );
+        let (header, of_v2) = made(Profile::V2);
+        assert_eq!(header["typ"], "vc+jwt");
+        assert_eq!(of_v2["@context"], json!([V2, "https://city.example/context"]));
+        assert!(of_v2.get("vc").is_none() && of_v2.get("nbf").is_none(), "{of_v2}");
+        for (credential, kind) in [(vc, "StatusList2021Entry"), (&of_v2, "BitstringStatusListEntry")] {
+            assert_eq!(credential["type"], json!(["VerifiableCredential", "MembershipCredential"]));
+            let status = &credential["credentialStatus"];
+            assert_eq!((&status["type"], &status["statusListIndex"]), (&json!(kind), &json!("7")));
+            assert!(status["id"].is_string() && status["id"] != status["statusListCredential"], "{status}");
+        }
+    }
+
+    /// Keys for another use, and documents of others.
+    #[test]
+    fn a_credential_is_signed_by_a_key_that_asserts() {
+        let (key, document) = setup();
+        let mut json = document.json().clone();
+        json["assertionMethod"] = json!([]);
+        let other = DidDocument::parse(json, ISSUER).unwrap();
+        for profile in Profile::ALL {
+            let claimed = Claimed::read(&issued(&key, profile)).unwrap();
+            let error = claimed.verify(&other, at(10)).unwrap_err().to_string();
+            assert!(error.contains("not under `assertionMethod`"), "{error}");
+        }
+    }
+
+    /// A status list needs no id of its subject, and nothing else may do without (Bitstring Status List 1.0, section 2.2).
+    #[test]
+    fn only_a_list_is_about_nobody() {
+        let (key, document) = setup();
+        let list = json!({"@context": [V2], "type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": ISSUER,
+            "sub": "https://city.example/s", "credentialSubject": {"type": "BitstringStatusList"}});
+        let compact = key.sign(KID, "vc+jwt", list.to_string().as_bytes()).unwrap();
+        assert!(Claimed::read_list(&compact).unwrap().verify(&document, at(0)).is_ok());
+        assert!(Claimed::read(&compact).unwrap().verify(&document, at(0)).is_err());
     }
 
     /// `cases/interop/vc2-subject-list.json`, and what stands only around a credential.

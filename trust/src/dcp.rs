@@ -15,7 +15,7 @@ pub(crate) const EDC_TYPE_SCOPE: &str = "org.eclipse.edc.vc.type:";
 /// What begins the scope of a credential's id.
 const ID_SCOPE: &str = "org.eclipse.dspace.dcp.vc.id:";
 /// Most entries in one list of a message.
-const MAX_ENTRIES: usize = 64;
+pub const MAX_ENTRIES: usize = 64;
 
 /// A message with a `type` of its own.
 pub trait DcpMessage: Serialize + DeserializeOwned {
@@ -107,12 +107,12 @@ impl Selector {
         fine.then(|| alias(name.to_owned()))
     }
 
-    /// Whether it stands for a credential of the type `kind` with the id `id`.
+    /// Whether it stands for a credential of `types` with the id `id`.
     #[must_use]
-    pub fn admits(&self, kind: &str, id: Option<&str>) -> bool {
+    pub fn admits(&self, types: &[String], id: Option<&str>) -> bool {
         match self {
             Self::Id(wanted) => id == Some(wanted),
-            Self::Kind(wanted) => kind == wanted,
+            Self::Kind(wanted) => types.contains(wanted),
         }
     }
 }
@@ -139,9 +139,7 @@ impl DcpMessage for PresentationQueryMessage {
             (Some(scopes), None) if scopes.is_empty() || scopes.len() > MAX_ENTRIES => {
                 Err(format!("/scope: must have 1 to {MAX_ENTRIES} entries"))
             }
-            (None, Some(definition)) if definition_types(definition).is_err() => {
-                definition_types(definition).map(|_| ())
-            }
+            (None, Some(definition)) => descriptors_of(definition).map(|_| ()),
             _ => Ok(()),
         }
     }
@@ -149,51 +147,105 @@ impl DcpMessage for PresentationQueryMessage {
 
 impl PresentationQueryMessage {
     /// What is asked for, in the order of scopes or input descriptors.
-    #[must_use]
-    pub fn selectors(&self) -> Vec<Selector> {
+    ///
+    /// # Errors
+    /// A presentation definition that asks for more than is answered here, by its name (section 5.4.1.1).
+    pub fn selectors(&self) -> Result<Vec<Selector>, String> {
         match (&self.scope, &self.presentation_definition) {
-            (Some(scopes), _) => scopes.iter().filter_map(|scope| Selector::of_scope(scope)).collect(),
+            (Some(scopes), _) => Ok(scopes.iter().filter_map(|scope| Selector::of_scope(scope)).collect()),
             (None, Some(definition)) => {
-                definition_types(definition).unwrap_or_default().into_iter().map(Selector::Kind).collect()
+                Ok(definition_types(definition)?.into_iter().map(Selector::Kind).collect())
             }
-            (None, None) => Vec::new(),
+            (None, None) => Ok(Vec::new()),
         }
     }
 }
 
-/// The credential types that a presentation definition asks for: each input descriptor filters `$.type` or `$.vc.type`
-/// by a constant or a plain pattern. Definitions that ask otherwise are refused, for what they mean is not decided here.
-fn definition_types(definition: &Json) -> Result<Vec<String>, String> {
+/// The input descriptors of a presentation definition (DIF Presentation Exchange 2, section 5).
+///
+/// # Errors
+/// It is none: it has no id or no descriptors, or one of these has no id or no constraints.
+fn descriptors_of(definition: &Json) -> Result<&[Json], String> {
+    let place = "/presentationDefinition";
+    let has_id = |one: &Json| one.get("id").and_then(Json::as_str).is_some_and(|id| !id.is_empty());
+    if !has_id(definition) {
+        return Err(format!("{place}/id: is missing"));
+    }
     let descriptors = definition.get("input_descriptors").and_then(Json::as_array);
-    let descriptors =
-        descriptors.filter(|all| !all.is_empty() && all.len() <= MAX_ENTRIES).ok_or_else(|| {
-            format!("/presentationDefinition/input_descriptors: must have 1 to {MAX_ENTRIES} entries")
-        })?;
+    let descriptors = descriptors
+        .filter(|all| !all.is_empty() && all.len() <= MAX_ENTRIES)
+        .ok_or_else(|| format!("{place}/input_descriptors: must have 1 to {MAX_ENTRIES} entries"))?;
+    let wrong = |one: &Json| !has_id(one) || !one.get("constraints").is_some_and(Json::is_object);
+    match descriptors.iter().position(wrong) {
+        Some(index) => Err(format!("{place}/input_descriptors/{index}: must have `id` and `constraints`")),
+        None => Ok(descriptors),
+    }
+}
+
+/// The credential types that a presentation definition asks for: each input descriptor filters `$.type` or `$.vc.type`
+/// by a constant or a plain pattern.
+///
+/// # Errors
+/// It asks otherwise, or for more: names what, for what it means is not decided here.
+fn definition_types(definition: &Json) -> Result<Vec<String>, String> {
+    let place = "/presentationDefinition";
+    let jwt = |format: &Json| {
+        format
+            .as_object()
+            .is_none_or(|all| all.keys().any(|name| name.starts_with("jwt") || name.ends_with("+jwt")))
+    };
+    for name in ["submission_requirements", "frame"] {
+        if definition.get(name).is_some() {
+            return Err(format!("{place}/{name}: is not answered here"));
+        }
+    }
+    if !definition.get("format").is_none_or(jwt) {
+        return Err(format!("{place}/format: credentials and presentations are JWTs here"));
+    }
     let mut kinds = Vec::new();
-    for (index, descriptor) in descriptors.iter().enumerate() {
-        let fields = match descriptor.pointer("/constraints/fields") {
+    for (index, descriptor) in descriptors_of(definition)?.iter().enumerate() {
+        let place = format!("{place}/input_descriptors/{index}");
+        if !descriptor.get("format").is_none_or(jwt) {
+            return Err(format!("{place}/format: credentials are JWTs here"));
+        }
+        let constraints = descriptor.get("constraints").unwrap_or(&Json::Null);
+        // A JWT is shown whole.
+        for name in ["limit_disclosure", "subject_is_issuer", "is_holder", "same_subject", "statuses"] {
+            match constraints.get(name) {
+                None => {}
+                Some(wanted) if wanted.as_str() == Some("preferred") => {}
+                Some(_) => return Err(format!("{place}/constraints/{name}: is not answered here")),
+            }
+        }
+        let fields = match constraints.get("fields") {
             Some(Json::Array(all)) => all.as_slice(),
             Some(one) => std::slice::from_ref(one),
             None => &[],
         };
-        let of_type = |field: &&Json| {
-            field
-                .get("path")
-                .and_then(Json::as_array)
-                .into_iter()
-                .flatten()
-                .any(|path| path.as_str().is_some_and(|path| path == "$.type" || path == "$.vc.type"))
-        };
-        let filter = fields.iter().find(of_type).and_then(|field| field.get("filter"));
-        let filter = filter.map(|filter| filter.get("contains").unwrap_or(filter));
-        let text = |name: &str| filter?.get(name)?.as_str();
-        let pattern = text("const")
-            .or_else(|| text("pattern").map(|one| one.trim_start_matches('^').trim_end_matches('$')));
-        let plain = pattern.filter(|one| {
-            !one.is_empty() && one.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
-        });
-        kinds.push(plain.map(str::to_owned).ok_or_else(|| {
-            format!("/presentationDefinition/input_descriptors/{index}: only filters of `$.type` by name are answered")
+        let mut named = None;
+        for (number, field) in fields.iter().enumerate() {
+            let place = format!("{place}/constraints/fields/{number}");
+            let paths = field.get("path").and_then(Json::as_array).into_iter().flatten();
+            let is_type = paths.filter_map(Json::as_str).any(|path| path == "$.type" || path == "$.vc.type");
+            if !is_type && field.get("optional") == Some(&Json::Bool(true)) {
+                continue;
+            }
+            if !is_type || named.is_some() {
+                return Err(format!("{place}: only one filter of `$.type`, by name, is answered here"));
+            }
+            let filter = field.get("filter").map(|filter| filter.get("contains").unwrap_or(filter));
+            let text = |name: &str| filter?.get(name)?.as_str();
+            let pattern = text("const")
+                .or_else(|| text("pattern").map(|one| one.trim_start_matches('^').trim_end_matches('$')));
+            let plain = pattern.filter(|one| {
+                !one.is_empty() && one.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+            });
+            let plain =
+                plain.ok_or_else(|| format!("{place}/filter: only a type by its name is answered here"))?;
+            named = Some(plain.to_owned());
+        }
+        kinds.push(named.ok_or_else(|| {
+            format!("{place}/constraints: only a filter of `$.type`, by name, is answered here")
         })?);
     }
     Ok(kinds)
@@ -242,8 +294,9 @@ pub enum Outcome {
 pub struct CredentialMessage {
     /// The issuer's id of the request.
     pub issuer_pid: String,
-    /// The holder's id of the request.
-    pub holder_pid: String,
+    /// The holder's id of the request; some issuers leave it out.
+    #[serde(default)]
+    pub holder_pid: Option<String>,
     /// Whether it was granted.
     pub status: Outcome,
     /// Why not.
@@ -292,6 +345,9 @@ pub struct CredentialObject {
     /// A profile's name.
     #[serde(default)]
     pub profile: Option<String>,
+    /// What is to be shown for it (DIF Presentation Exchange).
+    #[serde(default)]
+    pub issuance_policy: Option<Json>,
 }
 
 /// An issuer says that something can be requested (section 6.6).
@@ -391,19 +447,69 @@ mod tests {
         let scope = scope_of("MembershipCredential");
         assert_eq!(scope, "org.eclipse.dspace.dcp.vc.type:MembershipCredential:read");
         let kind = |name: &str| Selector::Kind(name.to_owned());
-        assert_eq!(query(json!({"scope": [scope]})).unwrap().selectors(), [kind("MembershipCredential")]);
+        assert_eq!(
+            query(json!({"scope": [scope]})).unwrap().selectors().unwrap(),
+            [kind("MembershipCredential")]
+        );
         let definition = |filter: Json| {
             json!({"presentationDefinition": {"id": "x", "input_descriptors": [
                 {"id": "c", "constraints": {"fields": [{"path": ["$.type"], "filter": filter}]}}]}})
         };
         let by_name = query(definition(json!({"type": "string", "pattern": "^Role$"}))).unwrap();
-        assert_eq!(by_name.selectors(), [kind("Role")]);
+        assert_eq!(by_name.selectors().unwrap(), [kind("Role")]);
+        // What it cannot answer it names, and does not answer otherwise.
+        let mut plain = definition(json!({"type": "string", "const": "Role"}));
+        let whole = plain.clone();
+        assert!(query(whole.clone()).unwrap().selectors().is_ok());
+        let descriptor = "/presentationDefinition/input_descriptors/0";
+        for (place, name, value) in [
+            ("/presentationDefinition".to_owned(), "submission_requirements", json!([{"rule": "all"}])),
+            ("/presentationDefinition".to_owned(), "format", json!({"ldp_vp": {}})),
+            (descriptor.to_owned(), "format", json!({"ldp_vc": {}})),
+            (format!("{descriptor}/constraints"), "limit_disclosure", json!("required")),
+            (format!("{descriptor}/constraints"), "statuses", json!({"active": {"directive": "required"}})),
+            (
+                format!("{descriptor}/constraints"),
+                "fields",
+                json!([{"path": ["$.type"], "filter": {"const": "Role"}},
+                {"path": ["$.credentialSubject.role"], "filter": {"const": "auditor"}}]),
+            ),
+            (
+                format!("{descriptor}/constraints"),
+                "fields",
+                json!([{"path": ["$.issuer"], "filter": {"const": "did:web:a"}}]),
+            ),
+            (
+                format!("{descriptor}/constraints"),
+                "fields",
+                json!([{"path": ["$.type"], "filter": {"pattern": ".*"}}]),
+            ),
+            (format!("{descriptor}/constraints"), "fields", json!([])),
+        ] {
+            plain = whole.clone();
+            plain.pointer_mut(&place).unwrap()[name] = value.clone();
+            let refused = query(plain).unwrap().selectors().unwrap_err();
+            assert!(refused.starts_with(&place), "{name} {value}: {refused}");
+        }
+        for (name, value) in [
+            ("limit_disclosure", json!("preferred")),
+            (
+                "fields",
+                json!([{"path": ["$.type"], "filter": {"const": "Role"}}, {"path": ["$.issuer"], "optional": true}]),
+            ),
+        ] {
+            let mut fine = whole.clone();
+            fine.pointer_mut(&format!("{descriptor}/constraints")).unwrap()[name] = value;
+            assert_eq!(query(fine).unwrap().selectors().unwrap(), [kind("Role")]);
+        }
         for bad in [
             json!({}),
             json!({"scope": []}),
             json!({"presentationDefinition": {}}),
             json!({"scope": [scope_of("X")], "presentationDefinition": {"input_descriptors": []}}),
-            definition(json!({"type": "string", "pattern": ".*"})),
+            json!({"presentationDefinition": {"id": "x", "input_descriptors": [{"constraints": {}}]}}),
+            json!({"presentationDefinition": {"id": "x", "input_descriptors": [{"id": "c"}]}}),
+            json!({"presentationDefinition": {"input_descriptors": [{"id": "c", "constraints": {}}]}}),
         ] {
             assert!(query(bad.clone()).is_err(), "{bad}");
         }
@@ -412,7 +518,10 @@ mod tests {
         assert_eq!(of(&edc_scope_of("Member")), Some(kind("Member")));
         assert_eq!(of("org.eclipse.dspace.dcp.vc.type:Member:write"), None);
         let by_id = of("org.eclipse.dspace.dcp.vc.id:urn:uuid:1").unwrap();
-        assert!(by_id.admits("Member", Some("urn:uuid:1")) && !by_id.admits("Member", Some("urn:uuid:2")));
+        let member = ["VerifiableCredential".to_owned(), "Member".to_owned(), "Auditor".to_owned()];
+        assert!(by_id.admits(&member, Some("urn:uuid:1")) && !by_id.admits(&member, Some("urn:uuid:2")));
+        let by_type = |name: &str| Selector::of_scope(&scope_of(name)).unwrap().admits(&member, None);
+        assert!(by_type("Member") && by_type("Auditor") && !by_type("Memb"));
         assert_eq!(of("openid"), None);
     }
 

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn other_messages_are_read_in_other_forms() {
         let query = json!({"@context": [CONTEXT], "@type": "PresentationQueryMessage", "scope": "org.eclipse.edc.vc.type:X:read"});
-        assert_eq!(dcp::parse::<PresentationQueryMessage>(query).unwrap().selectors().len(), 1);
+        assert_eq!(dcp::parse::<PresentationQueryMessage>(query).unwrap().selectors().unwrap().len(), 1);
         let offer = json!({"@type": [format!("{NS}CredentialOfferMessage")],
             "https://www.w3.org/2018/credentials#issuer": [{"@id": "did:web:i"}],
             format!("{NS}credentials"): [{"@id": "c", format!("{NS}credentialType"): [{"@value": "X"}]}]});

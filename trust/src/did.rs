@@ -109,7 +109,9 @@ pub fn web(authority: &str) -> String {
 pub fn key_document(did: &str) -> Result<DidDocument, TrustError> {
     let refuse =
         |reason: &str| TrustError::Did { did: did.chars().take(200).collect(), reason: reason.to_owned() };
-    let multibase = did.strip_prefix("did:key:").ok_or_else(|| refuse("it is not a did:key"))?;
+    let rest = did.strip_prefix("did:key:").ok_or_else(|| refuse("it is not a did:key"))?;
+    // The version may be named (did:key, section 3.1); it is the only one.
+    let multibase = rest.strip_prefix("1:").or_else(|| rest.strip_prefix("1.1:")).unwrap_or(rest);
     multibase_key(multibase).map_err(|error| refuse(&error.to_string()))?;
     let id = format!("{did}#{multibase}");
     DidDocument::parse(
@@ -120,6 +122,7 @@ pub fn key_document(did: &str) -> Result<DidDocument, TrustError> {
             "assertionMethod": [id],
             "authentication": [id],
             "capabilityInvocation": [id],
+            "capabilityDelegation": [id],
         }),
         did,
     )
@@ -269,10 +272,20 @@ impl DidDocument {
     /// The endpoint of the first service of `kind`, such as `DataService`.
     #[must_use]
     pub fn service(&self, kind: &str) -> Option<&str> {
-        let services = self.json.get("service").and_then(Json::as_array)?;
-        let found =
-            services.iter().find(|service| service.get("type").and_then(Json::as_str) == Some(kind))?;
-        found.get("serviceEndpoint").and_then(Json::as_str)
+        // Types and endpoints are one or several (DID Core, section 5.4).
+        let services = match self.json.get("service")? {
+            Json::Array(all) => all.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let is_kind = |service: &&Json| match service.get("type") {
+            Some(Json::Array(all)) => all.iter().any(|one| one.as_str() == Some(kind)),
+            Some(one) => one.as_str() == Some(kind),
+            None => false,
+        };
+        match services.iter().find(is_kind)?.get("serviceEndpoint")? {
+            Json::Array(all) => all.iter().find_map(Json::as_str),
+            one => one.as_str(),
+        }
     }
 
     /// The key `kid` if the document gives it `relationship`. Without `kid`, the only key there is.
@@ -421,6 +434,34 @@ mod tests {
             assert!(document.key(None, Relationship::CapabilityInvocation).is_ok());
         }
         assert!(key_document("did:key:z6MkInvalid").is_err());
+        let versioned = "did:key:1:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
+        let document = key_document(versioned).unwrap();
+        assert_eq!(document.id(), versioned);
+        let kid = format!("{versioned}#z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp");
+        assert!(document.key(Some(&kid), Relationship::Authentication).is_ok());
+        assert!(key_document("did:key:2:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp").is_err());
+    }
+
+    /// DID Core, section 5.4: types and endpoints as one or several.
+    #[test]
+    fn services_are_found_however_they_are_written() {
+        let found = |service: Json| {
+            let document =
+                DidDocument::parse(json!({"id": "did:web:a", "service": service}), "did:web:a").unwrap();
+            document.service("CredentialService").map(str::to_owned)
+        };
+        let one = json!({"id": "did:web:a#c", "type": "CredentialService", "serviceEndpoint": "https://a/c"});
+        let mut listed = one.clone();
+        (listed["type"], listed["serviceEndpoint"]) =
+            (json!(["Other", "CredentialService"]), json!([{"x": 1}, "https://a/c"]));
+        for service in [one.clone(), json!([one]), json!([{"type": "Other"}, listed])] {
+            assert_eq!(found(service.clone()).as_deref(), Some("https://a/c"), "{service}");
+        }
+        for service in
+            [json!([]), json!("CredentialService"), json!([{"type": "CredentialService"}]), json!(7)]
+        {
+            assert_eq!(found(service.clone()), None, "{service}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Keys and compact JWS (RFC 7515), the only file that names josekit.
 //!
-//! Two algorithms, bound to the key and never chosen by the token: EdDSA with Ed25519, ES256 with P-256. A public key is a
+//! Two algorithms sign, bound to the key and never chosen by the token: EdDSA with Ed25519, ES256 with P-256. ES384 with P-384, and
+//! PS256 and RS256 with RSA of 2048 to 4096 bits, are verified besides, for issuers that have such keys. A public key is a
 //! point that stands for nothing else: on the curve, in its one encoding, and not of small order, under which one signature
 //! verifies for every message.
 
@@ -10,7 +11,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use josekit::jwk::Jwk;
 use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
-use josekit::jws::{self, ES256, EdDSA, JwsHeader, JwsSigner, JwsVerifier};
+use josekit::jws::{self, ES256, ES384, EdDSA, JwsHeader, JwsSigner, JwsVerifier, PS256, RS256};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
@@ -148,6 +149,8 @@ impl PrivateKey {
 #[derive(Debug)]
 pub struct PublicKey {
     verifier: Box<dyn JwsVerifier>,
+    /// The same key under the other algorithm that it may be used with: RSA.
+    other: Option<Box<dyn JwsVerifier>>,
     /// Asked beside the verifier, which does not refuse all that it should.
     strict: Option<VerifyingKey>,
 }
@@ -156,21 +159,58 @@ impl PublicKey {
     /// Reads a public JWK.
     ///
     /// # Errors
-    /// Not an Ed25519 or P-256 key, or one under which signatures prove nothing.
+    /// Not an Ed25519, P-256, P-384 or RSA key, or one under which signatures prove nothing.
     pub fn from_jwk(json: &Json) -> Result<Self, TrustError> {
+        let text = |name: &str| json.get(name).and_then(Json::as_str).unwrap_or_default();
+        match (text("kty"), text("crv")) {
+            ("RSA", _) => return Self::from_rsa_jwk(json),
+            ("EC", "P-384") => {
+                coordinate::<48>(json, "x").and_then(|_| coordinate::<48>(json, "y"))?;
+                let jwk = bare(json, &["kty", "crv", "x", "y"])?;
+                let verifier = Box::new(ES384.verifier_from_jwk(&jwk).map_err(key)?);
+                return Ok(Self { verifier, other: None, strict: None });
+            }
+            _ => {}
+        }
         let jwk = bare(json, &["kty", "crv", "x", "y"])?;
         match algorithm_of(json)? {
             Algorithm::Ed25519 => {
                 let strict = ed25519_point(&coordinate(json, "x")?)?;
                 let verifier = Box::new(EdDSA.verifier_from_jwk(&jwk).map_err(key)?);
-                Ok(Self { verifier, strict: Some(strict) })
+                Ok(Self { verifier, other: None, strict: Some(strict) })
             }
             Algorithm::P256 => {
                 // OpenSSL refuses what is not on the curve; these are the lengths that RFC 7518 demands.
-                coordinate(json, "x").and_then(|_| coordinate(json, "y"))?;
-                Ok(Self { verifier: Box::new(ES256.verifier_from_jwk(&jwk).map_err(key)?), strict: None })
+                coordinate::<32>(json, "x").and_then(|_| coordinate::<32>(json, "y"))?;
+                let verifier = Box::new(ES256.verifier_from_jwk(&jwk).map_err(key)?);
+                Ok(Self { verifier, other: None, strict: None })
             }
         }
+    }
+
+    /// An RSA key of a size that proves something and is verified in bounded time. Both of its algorithms are bound to it: which one
+    /// of them a token names makes no signature hold that its owner did not make.
+    fn from_rsa_jwk(json: &Json) -> Result<Self, TrustError> {
+        let refuse = |reason: &str| TrustError::Key(reason.to_owned());
+        let number = |name: &str| {
+            let text = json.get(name).and_then(Json::as_str).unwrap_or_default();
+            URL_SAFE_NO_PAD.decode(text).map_err(|_| refuse(&format!("its `{name}` is not base64url")))
+        };
+        let (modulus, exponent) = (number("n")?, number("e")?);
+        let leading = modulus.first().map_or(0, |first| usize::try_from(first.leading_zeros()).unwrap_or(8));
+        let bits = (modulus.len() * 8).saturating_sub(leading);
+        if !(2048..=4096).contains(&bits) {
+            return Err(refuse(&format!("it is an RSA key of {bits} bits; those of 2048 to 4096 are taken")));
+        }
+        // Odd, more than one, and small, as every RSA key in use has it.
+        let odd = exponent.last().is_some_and(|last| last & 1 == 1);
+        if !odd || exponent.len() > 4 || exponent == [1] || modulus.last().is_none_or(|last| last & 1 == 0) {
+            return Err(refuse("it is no RSA key that proves anything"));
+        }
+        let jwk = bare(json, &["kty", "n", "e"])?;
+        let verifier = Box::new(PS256.verifier_from_jwk(&jwk).map_err(key)?);
+        let other: Box<dyn JwsVerifier> = Box::new(RS256.verifier_from_jwk(&jwk).map_err(key)?);
+        Ok(Self { verifier, other: Some(other), strict: None })
     }
 
     /// Reads a P-256 key from its compressed point (SEC 1, 33 bytes), as did:key carries it.
@@ -190,7 +230,8 @@ impl PublicKey {
             )));
         }
         let spki = [PREFIX.as_slice(), point].concat();
-        Ok(Self { verifier: Box::new(ES256.verifier_from_der(spki).map_err(key)?), strict: None })
+        let verifier = Box::new(ES256.verifier_from_der(spki).map_err(key)?);
+        Ok(Self { verifier, other: None, strict: None })
     }
 
     /// Verifies a compact JWS and returns its payload. The algorithm is the key's, whatever the header says.
@@ -220,9 +261,14 @@ impl PublicKey {
                 .and_then(|signature| strict.verify_strict(signed.as_bytes(), &signature))
                 .map_err(|_| TrustError::Signature("the signature does not hold".to_owned()))?;
         }
-        jws::deserialize_compact(compact, self.verifier.as_ref())
-            .map(|(payload, _)| payload)
-            .map_err(|error| TrustError::Signature(error.to_string()))
+        let verify = |verifier: &dyn JwsVerifier| {
+            let read = jws::deserialize_compact(compact, verifier).map(|(payload, _)| payload);
+            read.map_err(|error| TrustError::Signature(error.to_string()))
+        };
+        match (&self.other, verify(self.verifier.as_ref())) {
+            (Some(other), Err(_)) => verify(other.as_ref()),
+            (_, verified) => verified,
+        }
     }
 }
 
@@ -263,11 +309,11 @@ pub fn peek_within(compact: &str, limit: usize) -> Result<(Map<String, Json>, Ve
     }
 }
 
-/// A coordinate of a public JWK: 32 bytes for both curves.
-fn coordinate(jwk: &Json, name: &str) -> Result<[u8; 32], TrustError> {
+/// A coordinate of a public JWK, as long as its curve has it.
+fn coordinate<const LENGTH: usize>(jwk: &Json, name: &str) -> Result<[u8; LENGTH], TrustError> {
     let text = jwk.get(name).and_then(Json::as_str).unwrap_or_default();
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.ok_or_else(|| TrustError::Key(format!("its `{name}` is not 32 bytes in base64url")))
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; LENGTH]>::try_from(bytes).ok());
+    bytes.ok_or_else(|| TrustError::Key(format!("its `{name}` is not {LENGTH} bytes in base64url")))
 }
 
 /// The point of an Ed25519 key (RFC 8032), in its one encoding and not of small order.
@@ -315,9 +361,11 @@ fn key(error: josekit::JoseError) -> TrustError {
 /// # Errors
 /// Not an Ed25519 or P-256 key.
 pub fn thumbprint(jwk: &Json) -> Result<String, TrustError> {
-    let members: &[&str] = match algorithm_of(jwk)? {
-        Algorithm::Ed25519 => &["crv", "kty", "x"],
-        Algorithm::P256 => &["crv", "kty", "x", "y"],
+    let members: &[&str] = match jwk.get("kty").and_then(Json::as_str) {
+        Some("OKP") => &["crv", "kty", "x"],
+        Some("EC") => &["crv", "kty", "x", "y"],
+        Some("RSA") => &["e", "kty", "n"],
+        _ => return Err(TrustError::Key("it has no `kty` that is known".to_owned())),
     };
     let bare: Map<String, Json> = members
         .iter()
@@ -362,6 +410,57 @@ mod tests {
                 assert!(public.verify(&format!("{header}.e30.{signature}")).is_err(), "{alg}");
             }
         }
+    }
+
+    /// What issuers have besides: verified, and never this program's own.
+    #[test]
+    fn rsa_and_p_384_are_verified() {
+        use josekit::jwk::alg::rsa::RsaKeyPair;
+        let sign = |signer: &dyn JwsSigner| {
+            let mut header = JwsHeader::new();
+            header.set_key_id("x");
+            jws::serialize_compact(b"p", &header, signer).unwrap()
+        };
+        let pair = RsaKeyPair::generate(2048).unwrap();
+        let (public, private) = (pair.to_jwk_public_key(), pair.to_jwk_private_key());
+        let public = Json::Object(public.as_ref().clone());
+        let key = PublicKey::from_jwk(&public).unwrap();
+        let ps = sign(&PS256.signer_from_jwk(&private).unwrap());
+        let rs = sign(&RS256.signer_from_jwk(&private).unwrap());
+        for jws in [&ps, &rs] {
+            assert_eq!(key.verify(jws).unwrap(), b"p");
+            let (signed, _) = jws.rsplit_once('.').unwrap();
+            assert!(
+                key.verify(&format!("{signed}.{}", ps.rsplit('.').next().unwrap())).is_err() || jws == &ps
+            );
+        }
+        // Other algorithms of the same key are none that is bound to it.
+        assert!(key.verify(&sign(&jws::RS512.signer_from_jwk(&private).unwrap())).is_err());
+        let other = RsaKeyPair::generate(2048).unwrap().to_jwk_private_key();
+        assert!(key.verify(&sign(&PS256.signer_from_jwk(&other).unwrap())).is_err());
+        assert!(PrivateKey::from_jwk(&Json::Object(private.as_ref().clone())).is_err());
+        assert!(thumbprint(&public).is_ok());
+        let with = |name: &str, value: &str| {
+            let mut odd = public.clone();
+            odd[name] = json!(value);
+            PublicKey::from_jwk(&odd)
+        };
+        assert!(with("e", "AQ").is_err() && with("e", "Ag").is_err() && with("e", "AQAAAAAB").is_err());
+        let short = RsaKeyPair::generate(1024).unwrap().to_jwk_public_key();
+        let refused = PublicKey::from_jwk(&Json::Object(short.as_ref().clone())).unwrap_err().to_string();
+        assert!(refused.contains("1024 bits"), "{refused}");
+        let long = URL_SAFE_NO_PAD.encode([0xff; 1024]);
+        assert!(with("n", &long).unwrap_err().to_string().contains("8192 bits"));
+
+        let pair = EcKeyPair::generate(EcCurve::P384).unwrap();
+        let (public, private) = (pair.to_jwk_public_key(), pair.to_jwk_private_key());
+        let public = Json::Object(public.as_ref().clone());
+        let key = PublicKey::from_jwk(&public).unwrap();
+        assert_eq!(key.verify(&sign(&ES384.signer_from_jwk(&private).unwrap())).unwrap(), b"p");
+        assert!(PrivateKey::from_jwk(&Json::Object(private.as_ref().clone())).is_err());
+        let mut off = public;
+        off["y"] = off["x"].clone();
+        assert!(PublicKey::from_jwk(&off).is_err(), "not on the curve");
     }
 
     #[test]

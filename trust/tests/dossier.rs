@@ -44,6 +44,7 @@ fn credential(issuer: &Party, revoked: bool) -> CredentialEvidence {
     claims.insert("memberOf".to_owned(), json!("https://space.example"));
     let entry = StatusEntry::new(LIST.to_owned(), 7, "revocation", Profile::V2);
     let statement = Statement {
+        context: None,
         id: "urn:uuid:1",
         kind: "MembershipCredential",
         subject: CONSUMER,

@@ -41,6 +41,7 @@ fn seeds(algorithm: Algorithm) -> Seeds {
     let claims: Map<String, Json> = [("memberOf".to_owned(), json!("urn:space"))].into_iter().collect();
     let status = StatusEntry::new("https://a.example/s".to_owned(), 3, "revocation", Profile::V2);
     let statement = Statement {
+        context: None,
         id: "urn:c",
         kind: "MembershipCredential",
         subject: DID,

@@ -76,6 +76,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                     ("valid until", text(&found, "validUntil")),
                     ("in the forms", names_of(&found, "profiles")),
                     ("received", text(&found, "receivedAt")),
+                    ("standing", standing(&found)),
                     ("credential", credential.unwrap_or_default()),
                 ])
             });
@@ -144,15 +145,31 @@ fn names_of(document: &Value, member: &str) -> String {
     all.filter_map(Value::as_str).map(plain).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether it counts, as far as this node knows; one that does not is shown to nobody.
+fn standing(one: &Value) -> String {
+    let found = one.get("standing").cloned().unwrap_or_default();
+    match text(&found, "state").as_str() {
+        "valid" => "holds".to_owned(),
+        "void" => format!("not shown: {}", text(&found, "reason")),
+        _ => format!("not known: {}", text(&found, "reason")),
+    }
+}
+
 fn list(held: &Value, offers: &Value) -> String {
     let row = |one: &Value| {
-        vec![text(one, "type"), text(one, "issuer"), text(one, "validUntil"), text(one, "receivedAt")]
+        vec![
+            text(one, "type"),
+            text(one, "issuer"),
+            text(one, "validUntil"),
+            text(one, "receivedAt"),
+            standing(one),
+        ]
     };
     let rows: Vec<_> = held.as_array().into_iter().flatten().map(row).collect();
     let mut lines = if rows.is_empty() {
         "no credentials".to_owned()
     } else {
-        table(&["credential", "issuer", "valid until", "received"], rows)
+        table(&["credential", "issuer", "valid until", "received", "standing"], rows)
     };
     for one in offers.as_array().into_iter().flatten() {
         let (issuer, types) = (text(one, "issuer"), names(one));

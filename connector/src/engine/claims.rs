@@ -277,13 +277,18 @@ impl Engine {
             .service("CredentialService")
             .ok_or_else(|| wrong(format!("the DID document of `{did}` names no CredentialService")))?;
         let url = format!("{}/presentations/query", service.trim_end_matches('/'));
-        let answer = self.query(did, &url, access, kinds).await;
-        let answer = answer.map_err(|error| Doubt::Passing(error.to_string()))?;
-        let answer: PresentationResponseMessage =
-            dcp::parse(answer).map_err(|error| wrong(format!("its presentation: {error}")))?;
+        let mut presentations = Vec::new();
+        let kinds: Vec<_> = kinds.iter().collect();
+        for kinds in kinds.chunks(dcp::MAX_ENTRIES) {
+            let answer = self.query(did, &url, access, kinds).await;
+            let answer = answer.map_err(|error| Doubt::Passing(error.to_string()))?;
+            let answer: PresentationResponseMessage =
+                dcp::parse(answer).map_err(|error| wrong(format!("its presentation: {error}")))?;
+            presentations.extend(answer.presentation.into_iter().take(MAX_PRESENTATIONS));
+        }
         // One that is odd, expired or another's does not spoil those beside it.
         let (mut counted, mut doubts) = (Vec::new(), Vec::new());
-        for presentation in answer.presentation.iter().take(MAX_PRESENTATIONS) {
+        for presentation in &presentations {
             let shown = match trust::presentation::open(presentation, &document, self.did(), now) {
                 Ok(shown) => shown,
                 Err(error) => {
@@ -325,7 +330,7 @@ impl Engine {
         did: &str,
         url: &str,
         access: &str,
-        kinds: &BTreeSet<String>,
+        kinds: &[&String],
     ) -> Result<Json, EngineError> {
         let in_token =
             || if trust::access::is_in_edc_scopes(access) { ScopeAlias::Edc } else { ScopeAlias::Dcp };
@@ -457,6 +462,7 @@ impl Engine {
     /// Looks again at everything, without what was kept of the lists of `issuer`.
     pub(super) async fn statuses_changed(&self, issuer: &str) {
         self.fetched.forget_lists(issuer);
+        self.own_credentials.look_again();
         self.recheck_all().await;
     }
 

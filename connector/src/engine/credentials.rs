@@ -8,10 +8,11 @@ use store::Batch;
 use trust::credential::Claimed;
 use trust::dcp::{
     self, CredentialMessage, CredentialOfferMessage, CredentialRequestMessage, IssuerMetadata, Outcome,
-    PresentationQueryMessage, PresentationResponseMessage, Reference, scope_of,
+    PresentationQueryMessage, PresentationResponseMessage, Reference, Selector, scope_of,
 };
 use trust::{Credential, Profile};
 
+use super::own_credentials::CredentialStanding;
 use super::{Engine, EngineError};
 use crate::config::{Dialect, PeerProfile};
 use crate::network::{bounded_body, describe};
@@ -30,6 +31,8 @@ const MAX_ANSWER: usize = 256 * 1024;
 /// A credential of this node, opened.
 #[derive(Debug, Clone)]
 pub struct Held {
+    /// The key of its record.
+    pub key: String,
     /// Its record.
     pub record: HeldCredential,
     /// The compact JWT.
@@ -49,11 +52,20 @@ impl Engine {
         message: CredentialMessage,
     ) -> Result<(), EngineError> {
         let refuse = |reason: String| EngineError::refused(RefusalKind::Disagreement, reason);
-        let document = match message.credentials.is_empty() {
+        // The status is that of all of it: a message that rejects brings nothing.
+        let issued = match message.status {
+            Outcome::Issued => message.credentials.as_slice(),
+            Outcome::Rejected => &[],
+        };
+        let document = match issued.is_empty() {
             true => None,
             false => Some(self.resolver.document(issuer).await.map_err(EngineError::Peer)?),
         };
-        let request_key = tables::key(prefix::CREDENTIAL_REQUEST, &message.holder_pid);
+        let holder_pid = match &message.holder_pid {
+            Some(id) => id.clone(),
+            None => self.request_named(issuer, &message.issuer_pid)?.unwrap_or_default(),
+        };
+        let request_key = tables::key(prefix::CREDENTIAL_REQUEST, &holder_pid);
         let _lock = self.locks.lock(&request_key).await;
         let request = tables::load::<CredentialRequest>(&self.store, &request_key)?;
         let request = request.filter(|(request, _)| request.issuer == issuer);
@@ -72,8 +84,9 @@ impl Engine {
             batch.expect(request_key.clone(), Some(*version));
             tables::put(&mut batch, request_key, &changed)?;
         }
-        let mut came: BTreeMap<String, BTreeMap<Profile, Credential>> = BTreeMap::new();
-        let with_document = message.credentials.iter().zip(document.iter().cycle());
+        // By type and id: one that is issued in both data models is one.
+        let mut came: BTreeMap<(String, String), BTreeMap<Profile, Credential>> = BTreeMap::new();
+        let with_document = issued.iter().zip(document.iter().cycle());
         for (container, document) in with_document {
             let named = &container.credential_type;
             let claimed = Claimed::read(&container.payload).map_err(|error| refuse(error.to_string()))?;
@@ -95,11 +108,21 @@ impl Engine {
             if request.is_none() && !self.counts(issuer, &kind)? {
                 return Err(refuse(format!("nobody here asked `{issuer}` for a `{kind}`")));
             }
-            came.entry(kind).or_default().insert(claimed.described().0, credential);
+            let (profile, id) = claimed.described();
+            came.entry((kind, id.unwrap_or_default())).or_default().insert(profile, credential);
         }
-        let held = self.store.scan(prefix::CREDENTIAL, None, MAX_HELD + 1)?.len();
-        for (kind, mut forms) in came {
-            let key = held_key(issuer, &kind);
+        let mut held = self.store.scan(prefix::CREDENTIAL, None, MAX_HELD + 1)?.len();
+        // What has ended makes room for what takes its place.
+        for one in self.held()? {
+            let is_replaced =
+                one.record.issuer == issuer && came.keys().any(|(kind, _)| *kind == one.record.kind);
+            if is_replaced && one.record.until.is_some_and(|until| until <= now) {
+                batch.delete(one.key);
+                held = held.saturating_sub(1);
+            }
+        }
+        for ((kind, id), mut forms) in came {
+            let key = held_key(issuer, &kind, &id);
             if held >= MAX_HELD && self.store.get(&key)?.is_none() {
                 return Err(EngineError::refused(
                     RefusalKind::TooMuch,
@@ -111,6 +134,7 @@ impl Engine {
             let seal = |credential: &Credential| self.vault.seal(&key, credential.compact());
             let record = HeldCredential {
                 kind: kind.clone(),
+                types: credential.types().to_vec(),
                 issuer: issuer.to_owned(),
                 until: credential.until(),
                 received_at: now,
@@ -119,19 +143,27 @@ impl Engine {
             };
             tables::put(&mut batch, key, &record)?;
             let event = Event::new("credential", now, format!("a {kind} came")).with(issuer);
-            tables::append_event(&mut batch, &event.about(message.holder_pid.as_str()))?;
+            tables::append_event(&mut batch, &event.about(holder_pid.as_str()))?;
         }
         if message.status == Outcome::Rejected {
             let reason = message.rejection_reason.unwrap_or_default();
             let event =
                 Event::new("credential", now, format!("a request was rejected: {reason}")).with(issuer);
-            tables::append_event(&mut batch, &event.about(message.holder_pid.as_str()))?;
+            tables::append_event(&mut batch, &event.about(holder_pid.as_str()))?;
         }
-        if batch.is_empty() {
-            return Err(refuse(format!("there is no request `{}` of this node to you", message.holder_pid)));
+        if request.is_none() && issued.is_empty() {
+            return Err(refuse(format!("there is no request `{holder_pid}` of this node to you")));
         }
         self.commit(batch).await?;
+        self.own_credentials.look_again();
         self.refresh_scopes()
+    }
+
+    /// The request of this node that `issuer` knows under `issuer_pid`: what it named as its place when it was asked.
+    fn request_named(&self, issuer: &str, issuer_pid: &str) -> Result<Option<String>, EngineError> {
+        let names = |location: &String| location.rsplit('/').next() == Some(issuer_pid);
+        let known = self.credential_requests()?.into_iter().filter(|one| one.issuer == issuer);
+        Ok(known.filter(|one| one.location.as_ref().is_some_and(names)).map(|one| one.id).next_back())
     }
 
     /// Takes note of what an issuer would issue.
@@ -166,8 +198,24 @@ impl Engine {
             };
             batch.delete(tables::key(prefix::CREDENTIAL_OFFER, &trust::did::segment(&oldest.issuer)));
         }
+        // What it names by ids alone, its metadata tells more of (DCP 1.0.1, section 6.6.1).
+        let is_sparse = offer.credentials.iter().any(|one| one.credential_type.is_none());
+        let metadata = match is_sparse.then(|| self.metadata_of(caller)) {
+            None => None,
+            Some(metadata) => metadata
+                .await
+                .inspect_err(|error| tracing::info!(%error, issuer = caller, "an offer names ids alone"))
+                .ok(),
+        };
+        let told = |id: &str| {
+            let objects = metadata.iter().flat_map(|(_, metadata)| &metadata.credentials_supported);
+            objects.filter(|object| object.id == id).find_map(|object| object.credential_type.clone())
+        };
         // One in both data models is one.
-        let names = offer.credentials.into_iter().map(|one| one.credential_type.unwrap_or(one.id));
+        let names = offer
+            .credentials
+            .into_iter()
+            .map(|one| one.credential_type.or_else(|| told(&one.id)).unwrap_or(one.id));
         let names: Vec<_> = names.collect::<BTreeSet<_>>().into_iter().collect();
         let now = clock::now();
         let event =
@@ -194,7 +242,8 @@ impl Engine {
         let now = clock::now();
         let allowed = trust::access::check(access, &self.identity.document()?, verifier, now)
             .map_err(|error| unauthenticated(error.to_string()))?;
-        let asked = query.selectors();
+        let unanswered = |reason| EngineError::refused(RefusalKind::NotSupported, reason);
+        let asked = query.selectors().map_err(unanswered)?;
         if self.dialect == Dialect::Draft
             && let Some(beyond) = asked.iter().find(|one| !allowed.contains(one))
         {
@@ -204,13 +253,16 @@ impl Engine {
         let prefers_v1 = self.rules.profile(verifier) == PeerProfile::Edc;
         let mut shown = Vec::new();
         for held in self.held()? {
+            let standing = self.own_credentials.standing(&held.key);
             let compact = held.compact_v1.filter(|_| prefers_v1).unwrap_or(held.compact);
-            let (profile, id) = Claimed::read(&compact)?.described();
-            let (kind, id) = (held.record.kind.as_str(), id.as_deref());
-            let place = asked.iter().position(|one| one.admits(kind, id));
+            let claimed = Claimed::read(&compact)?;
+            let ((profile, id), types) = (claimed.described(), claimed.types());
+            let admits = |one: &Selector| one.admits(&types, id.as_deref());
+            let place = asked.iter().position(admits);
             if let Some(place) = place
-                && allowed.iter().any(|one| one.admits(kind, id))
+                && allowed.iter().any(admits)
                 && held.record.until.is_none_or(|until| until > now)
+                && !matches!(standing, CredentialStanding::Void { .. })
             {
                 shown.push(Shown { place, profile, compact });
             }
@@ -233,6 +285,12 @@ impl Engine {
         Ok(PresentationResponseMessage { presentation, presentation_submission: submission })
     }
 
+    /// How a credential of this node stands.
+    #[must_use]
+    pub fn credential_standing(&self, held: &Held) -> CredentialStanding {
+        self.own_credentials.standing(&held.key)
+    }
+
     /// This node's credentials.
     ///
     /// # Errors
@@ -245,7 +303,7 @@ impl Engine {
                 let compact = self.vault.open_sealed(&key, &record.sealed)?;
                 let v1 = record.sealed_v1.as_ref().map(|sealed| self.vault.open_sealed(&key, sealed));
                 let compact_v1 = v1.transpose()?;
-                Ok(Held { record, compact, compact_v1 })
+                Ok(Held { key, record, compact, compact_v1 })
             })
             .collect()
     }
@@ -300,17 +358,7 @@ impl Engine {
         issuer: &str,
         kinds: &[String],
     ) -> Result<CredentialRequest, EngineError> {
-        let document = self.resolver.document(issuer).await.map_err(EngineError::Peer)?;
-        let base = document
-            .service("IssuerService")
-            .ok_or_else(|| {
-                EngineError::Peer(format!("the DID document of `{issuer}` names no IssuerService"))
-            })?
-            .trim_end_matches('/')
-            .to_owned();
-        let metadata = self.ask_peer(issuer, &format!("{base}/metadata"), None, None).await?.0;
-        let metadata: IssuerMetadata =
-            dcp::parse(metadata).map_err(|error| EngineError::Peer(format!("{base}/metadata: {error}")))?;
+        let (base, metadata) = self.metadata_of(issuer).await?;
         // One of each type, in both data models where they are offered: verifiers differ in what they take.
         let mut chosen: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for object in metadata.credentials_supported {
@@ -383,20 +431,42 @@ impl Engine {
         batch.expect(key.clone(), Some(version));
         tables::put(&mut batch, key, &changed)?;
         self.commit(batch).await?;
+        self.own_credentials.look_again();
         answered.map(|_| changed)
     }
 
-    /// Forgets a credential.
+    /// The base address of an issuer's service.
+    pub(super) async fn issuer_service(&self, issuer: &str) -> Result<String, EngineError> {
+        let document = self.resolver.document(issuer).await.map_err(EngineError::Peer)?;
+        let service = document.service("IssuerService").ok_or_else(|| {
+            EngineError::Peer(format!("the DID document of `{issuer}` names no IssuerService"))
+        })?;
+        Ok(service.trim_end_matches('/').to_owned())
+    }
+
+    /// The base address of an issuer's service, and what it says that it issues.
+    async fn metadata_of(&self, issuer: &str) -> Result<(String, IssuerMetadata), EngineError> {
+        let base = self.issuer_service(issuer).await?;
+        let metadata = self.ask_peer(issuer, &format!("{base}/metadata"), None, None).await?.0;
+        let metadata =
+            dcp::parse(metadata).map_err(|error| EngineError::Peer(format!("{base}/metadata: {error}")))?;
+        Ok((base, metadata))
+    }
+
+    /// Forgets the credentials of a type by an issuer.
     ///
     /// # Errors
-    /// Not there.
+    /// There is none.
     pub async fn remove_credential(&self, issuer: &str, kind: &str) -> Result<(), EngineError> {
-        let key = held_key(issuer, kind);
-        if self.store.get(&key)?.is_none() {
+        let mut batch = Batch::new();
+        for one in
+            self.held()?.into_iter().filter(|one| one.record.issuer == issuer && one.record.kind == kind)
+        {
+            batch.delete(one.key);
+        }
+        if batch.is_empty() {
             return Err(EngineError::NotFound { kind: "credential", id: format!("{kind} of {issuer}") });
         }
-        let mut batch = Batch::new();
-        batch.delete(key);
         let event = Event::new("credential", clock::now(), format!("the {kind} was removed")).with(issuer);
         tables::append_event(&mut batch, &event)?;
         self.commit(batch).await?;
@@ -405,10 +475,12 @@ impl Engine {
 
     /// Tells the identity for what others may ask from now on.
     pub(super) fn refresh_scopes(&self) -> Result<(), EngineError> {
-        let records = tables::list::<HeldCredential>(&self.store, prefix::CREDENTIAL, None, MAX_HELD)?;
         let shown = |kind: &String| self.shown.as_ref().is_none_or(|shown| shown.contains(kind));
-        let mut scopes: Vec<_> =
-            records.into_iter().map(|(_, one)| one.kind).filter(shown).map(|kind| scope_of(&kind)).collect();
+        // A verifier may know one by any of its types.
+        let records = tables::list::<HeldCredential>(&self.store, prefix::CREDENTIAL, None, MAX_HELD)?;
+        let types = records.into_iter().flat_map(|(_, one)| one.types.into_iter().chain([one.kind]));
+        let types = types.filter(|kind| kind != ANY_CREDENTIAL && !kind.contains(':'));
+        let mut scopes: Vec<_> = types.filter(shown).map(|kind| scope_of(&kind)).collect();
         scopes.sort();
         scopes.dedup();
         self.identity.show(scopes);
@@ -450,8 +522,9 @@ impl Engine {
     }
 }
 
-fn held_key(issuer: &str, kind: &str) -> String {
-    format!("{}{}", tables::within(prefix::CREDENTIAL, issuer), trust::did::segment(kind))
+fn held_key(issuer: &str, kind: &str, id: &str) -> String {
+    let (kind, id) = (trust::did::segment(kind), trust::did::segment(id));
+    format!("{}{kind}/{id}", tables::within(prefix::CREDENTIAL, issuer))
 }
 
 /// A credential that is shown.

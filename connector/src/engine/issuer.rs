@@ -35,6 +35,42 @@ impl Engine {
         format!("{}{}", self.public_address, crate::http::ISSUER_PATH)
     }
 
+    /// Where it stands what types and claims of its credentials mean.
+    pub(super) fn context_address(&self) -> String {
+        format!("{}/context", self.issuer_address())
+    }
+
+    /// The JSON-LD context of the credentials that this node issues: its types and claims, whatever these are called, and the older
+    /// status list, which the data model 1.1 does not know (VC 1.1, section 4.3; VC 2.0, section 4.5).
+    ///
+    /// # Errors
+    /// It is no authority.
+    pub fn credential_context(&self) -> Result<Json, EngineError> {
+        let own = format!("{}#", self.context_address());
+        let types = self.authority()?.types.iter().map(|kind| (kind.clone(), json!(format!("{own}{kind}"))));
+        let mut terms: Map<String, Json> = types.collect();
+        for name in ["memberOf", "role"] {
+            terms.insert(name.to_owned(), json!(format!("{own}{name}")));
+        }
+        let list = "https://w3id.org/vc/status-list#";
+        for name in [
+            "StatusList2021",
+            "StatusList2021Credential",
+            "StatusList2021Entry",
+            "encodedList",
+            "statusListIndex",
+            "statusPurpose",
+        ] {
+            terms.insert(name.to_owned(), json!(format!("{list}{name}")));
+        }
+        terms.insert(
+            "statusListCredential".to_owned(),
+            json!({"@id": format!("{list}statusListCredential"), "@type": "@id"}),
+        );
+        terms.insert("@vocab".to_owned(), json!(own));
+        Ok(json!({"@context": terms}))
+    }
+
     /// What this node issues.
     ///
     /// # Errors
@@ -48,8 +84,12 @@ impl Engine {
                 credential_type: Some(kind.clone()),
                 credential_schema: Some(format!("{}/schemas/{kind}", self.issuer_address())),
                 offer_reason: Some("issuance".to_owned()),
-                binding_methods: Some(vec!["did:web".to_owned()]),
+                binding_methods: Some(vec!["did:web".to_owned(), "did:key".to_owned()]),
                 profile: Some(profile.name().to_owned()),
+                // Nothing: an invitation or a person decides.
+                issuance_policy: Some(
+                    json!({"id": format!("{}:policy", object_id(kind, profile)), "input_descriptors": []}),
+                ),
             })
         });
         Ok(IssuerMetadata { issuer: self.did().to_owned(), credentials_supported: objects.collect() })
@@ -87,6 +127,7 @@ impl Engine {
     pub async fn take_issuance_request(
         self: &Arc<Self>,
         holder: &str,
+        access: Option<&str>,
         message: CredentialRequestMessage,
     ) -> Result<Issuance, EngineError> {
         let supported = self.issuer_metadata()?.credentials_supported;
@@ -124,8 +165,11 @@ impl Engine {
         }
         self.room_for(holder)?;
         let now = clock::now();
+        let id = ids::urn();
+        let sealed = access.map(|access| self.vault.seal(&tables::key(prefix::ISSUANCE, &id), access));
         let issuance = Issuance {
-            id: ids::urn(),
+            id,
+            access: sealed.transpose()?,
             holder: holder.to_owned(),
             holder_pid: message.holder_pid,
             wanted: message.credentials.into_iter().map(|one| one.id).collect(),
@@ -213,6 +257,7 @@ impl Engine {
         let mut batch = Batch::new();
         batch.delete(invitation_key(&issuance.holder));
         let mut credentials = Vec::new();
+        let context = self.context_address();
         // One credential of each type, in each data model that is wanted: under one id, and taken back at once.
         let mut made: BTreeMap<String, (String, usize)> = BTreeMap::new();
         for object in &issuance.wanted {
@@ -230,6 +275,7 @@ impl Engine {
             let list = self.status_list_address(profile);
             let status = StatusEntry::new(list, index, "revocation", profile);
             let statement = Statement {
+                context: Some(&context),
                 id: &credential_id,
                 kind: &kind,
                 subject: &issuance.holder,
@@ -255,7 +301,7 @@ impl Engine {
         }
         let message = CredentialMessage {
             issuer_pid: issuance.id.clone(),
-            holder_pid: issuance.holder_pid.clone(),
+            holder_pid: Some(issuance.holder_pid.clone()),
             status: Outcome::Issued,
             rejection_reason: None,
             credentials,
@@ -301,7 +347,7 @@ impl Engine {
         tables::append_event(&mut batch, &event.about(id).with(&issuance.holder))?;
         let message = CredentialMessage {
             issuer_pid: issuance.id.clone(),
-            holder_pid: issuance.holder_pid.clone(),
+            holder_pid: Some(issuance.holder_pid.clone()),
             status: Outcome::Rejected,
             rejection_reason: Some(reason.to_owned()),
             credentials: Vec::new(),
@@ -411,6 +457,22 @@ impl Engine {
         let event = Event::new("issuance", clock::now(), text).about(&entry.pid).with(&entry.peer);
         tables::append_event(&mut batch, &event)?;
         self.commit(batch).await.map(|_| ())
+    }
+
+    /// The authorization of a message of `entry`: with the access token that a holder gave along with its request, when that is
+    /// answered (DCP 1.0.1, sections 6.1 and 6.4), else with this node's own.
+    pub(crate) fn authorization_of(&self, entry: &OutboxEntry) -> Result<String, EngineError> {
+        let now = clock::now();
+        let key = tables::key(prefix::ISSUANCE, &entry.pid);
+        let issuance = match entry.kind {
+            ProcessKind::Issuance => tables::load::<Issuance>(&self.store, &key)?,
+            _ => None,
+        };
+        let Some((Issuance { access: Some(sealed), .. }, _)) = issuance else {
+            return Ok(self.identity.authorization(&entry.peer, now)?);
+        };
+        let access = self.vault.open_sealed(&key, &sealed)?;
+        Ok(self.identity.authorization_with(&entry.peer, Some(&access), now)?)
     }
 
     fn load_issuance(&self, id: &str) -> Result<(Issuance, u64), EngineError> {

@@ -139,8 +139,10 @@ impl Engine {
             Json::Object(map) => map,
             _ => Map::new(),
         };
+        let context = self.context_address();
         let subject = claims.remove("id").and_then(|id| id.as_str().map(str::to_owned)).unwrap_or_default();
         let statement = Statement {
+            context: Some(context.as_str()).filter(|_| profile == Profile::V1),
             id: &address,
             kind: match profile {
                 Profile::V1 => "StatusList2021Credential",

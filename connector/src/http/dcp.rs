@@ -38,6 +38,7 @@ pub(super) fn issuer() -> Router<Arc<Faces>> {
         .route("/credentials", post(request))
         .route("/requests/{id}", get(status))
         .route("/schemas/{kind}", get(schema))
+        .route("/context", get(context))
         .route("/status/{name}", get(status_list))
         .route(&format!("/{MEMBERS_PATH}"), get(members))
         .route(&format!("/{RULEBOOK_PATH}"), get(rulebook))
@@ -165,9 +166,10 @@ async fn metadata(State(faces): Shared) -> Response {
 async fn request(State(faces): Shared, headers: HeaderMap, body: Body) -> Response {
     let mut who = None;
     let result = async {
-        let did = who.insert(caller(&faces, &headers).await?.did).as_str();
+        let visitor = caller(&faces, &headers).await?;
+        let did = who.insert(visitor.did).as_str();
         let message = read(body).await?;
-        let issuance = faces.engine.take_issuance_request(did, message).await?;
+        let issuance = faces.engine.take_issuance_request(did, visitor.access.as_deref(), message).await?;
         let mut answer = StatusCode::CREATED.into_response();
         let location = format!("{ISSUER_PATH}/requests/{}", issuance.id);
         if let Ok(location) = HeaderValue::try_from(location) {
@@ -204,6 +206,19 @@ async fn members(State(faces): Shared, headers: HeaderMap) -> Response {
 async fn schema(State(faces): Shared, Path(kind): Path<String>) -> Response {
     let result = faces.engine.credential_schema(&kind).map(|schema| json_answer(StatusCode::OK, &schema));
     close(&faces, "a look at a credential's schema", None, result.map_err(Problem::from)).await
+}
+
+async fn context(State(faces): Shared) -> Response {
+    let result = faces.engine.credential_context().map(|context| {
+        let headers = [
+            (header::CONTENT_TYPE, "application/ld+json"),
+            (header::CACHE_CONTROL, "max-age=3600"),
+            // Holders' and verifiers' pages read it as well.
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        ];
+        (headers, context.to_string()).into_response()
+    });
+    close(&faces, "a look at the context of credentials", None, result.map_err(Problem::from)).await
 }
 
 /// Signed, as a JWT; as plain JSON for who asks for that alone, as Eclipse EDC does, which takes the word of TLS for it.

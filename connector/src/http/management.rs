@@ -223,6 +223,7 @@ pub(super) fn respond(result: Result<Response, EngineError>) -> Response {
                 RefusalKind::IllegalTransition | RefusalKind::Disagreement => {
                     (StatusCode::CONFLICT, "ObjectConflict")
                 }
+                RefusalKind::NotSupported => (StatusCode::NOT_IMPLEMENTED, "InvalidRequest"),
                 RefusalKind::Malformed
                 | RefusalKind::TermsNotOffered
                 | RefusalKind::TooMuch

@@ -42,6 +42,7 @@ impl From<Refusal> for Problem {
         let status = match refusal.kind {
             RefusalKind::NotFound | RefusalKind::Unauthenticated => StatusCode::NOT_FOUND,
             RefusalKind::Busy => StatusCode::TOO_MANY_REQUESTS,
+            RefusalKind::NotSupported => StatusCode::NOT_IMPLEMENTED,
             RefusalKind::Disagreement
             | RefusalKind::IllegalTransition
             | RefusalKind::Malformed

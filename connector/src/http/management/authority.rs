@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Management, Shared, answer, malformed, read};
 use crate::engine::EngineError;
+use crate::tables::Issuance;
 
 /// Longest reason, in bytes.
 const MAX_REASON: usize = 1000;
@@ -27,7 +28,12 @@ pub(super) fn routes() -> Router<Arc<Management>> {
 }
 
 async fn requests(State(management): Shared) -> Response {
-    answer(management.faces.engine.issuances())
+    answer(management.faces.engine.issuances().map(|all| all.into_iter().map(shown).collect::<Vec<_>>()))
+}
+
+/// A request without what its holder gave for its answer.
+fn shown(issuance: Issuance) -> Issuance {
+    Issuance { access: None, ..issuance }
 }
 
 async fn invitations(State(management): Shared) -> Response {
@@ -47,7 +53,7 @@ struct Claims {
 async fn approve(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
     let result = async {
         let Claims { claims } = read(body).await?;
-        management.faces.engine.grant_issuance(&id, &claims).await
+        management.faces.engine.grant_issuance(&id, &claims).await.map(shown)
     };
     answer(result.await)
 }
@@ -67,7 +73,8 @@ async fn reason(body: Body) -> Result<String, EngineError> {
 }
 
 async fn reject(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {
-    let result = async { management.faces.engine.reject_issuance(&id, &reason(body).await?).await };
+    let result =
+        async { management.faces.engine.reject_issuance(&id, &reason(body).await?).await.map(shown) };
     answer(result.await)
 }
 

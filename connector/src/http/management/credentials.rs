@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use trust::credential::Claimed;
 
 use super::{Management, Shared, answer, malformed, read, respond};
-use crate::engine::{EngineError, Held};
+use crate::engine::{Engine, EngineError, Held};
 use crate::tables::{CredentialOffer, CredentialRequest};
 
 /// Most scopes of one token.
@@ -29,30 +29,33 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/tokens", post(token))
 }
 
-fn shown(held: &Held) -> Value {
+fn shown(engine: &Engine, held: &Held) -> Value {
     let forms = [Some(&held.compact), held.compact_v1.as_ref()].into_iter().flatten();
     let profiles =
         forms.filter_map(|compact| Claimed::read(compact).ok()).map(|one| one.described().0.name());
     json!({
         "issuer": held.record.issuer, "type": held.record.kind, "validUntil": held.record.until,
         "receivedAt": held.record.received_at, "profiles": profiles.collect::<Vec<_>>(),
+        "standing": engine.credential_standing(held),
     })
 }
 
 async fn list(State(management): Shared) -> Response {
-    let held = management.faces.engine.held();
-    answer(held.map(|all| all.iter().map(shown).collect::<Vec<_>>()))
+    let engine = &management.faces.engine;
+    answer(engine.held().map(|all| all.iter().map(|one| shown(engine, one)).collect::<Vec<_>>()))
 }
 
 async fn one(State(management): Shared, Path((issuer, kind)): Path<(String, String)>) -> Response {
     let engine = &management.faces.engine;
     let found = engine.held().and_then(|all| {
         let is_it = |one: &&Held| one.record.issuer == issuer && one.record.kind == kind;
+        // Of several the one that ends last.
         let held = all
             .iter()
-            .find(is_it)
+            .filter(is_it)
+            .max_by_key(|one| (one.record.until, one.record.received_at))
             .ok_or_else(|| EngineError::NotFound { kind: "credential", id: format!("{kind} of {issuer}") })?;
-        let mut document = shown(held);
+        let mut document = shown(engine, held);
         let (_, payload) = trust::jose::peek(&held.compact)?;
         let payload: Value = serde_json::from_slice(&payload).unwrap_or_default();
         if let Some(map) = document.as_object_mut() {
