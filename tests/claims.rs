@@ -1,6 +1,8 @@
 //! Claims beyond the paths that two nodes take (DCP 1.0.1, sections 5.4 and 6): what issuers send, what holders show of what was taken
 //! back, whom issuers answer.
 
+mod foreign;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +18,7 @@ use trust::{DidDocument, Profile};
 use crate::membership::{authority, join};
 use crate::support::{Node, Peer, Stranger, World, answer};
 
+const SPACE: &str = "https://space.example";
 const CONTEXT: &str = "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld";
 
 /// A message that a played participant was sent: path, claims of its token, body.

@@ -25,12 +25,12 @@ const HUNDRED_MB: usize = 100 * 1024 * 1024;
 type Served = Arc<Mutex<std::collections::BTreeMap<String, String>>>;
 
 /// A participant and an issuer on one server.
-struct Played {
+pub struct Played {
     address: String,
-    did: String,
-    issuer: String,
-    key: PrivateKey,
-    issuer_key: PrivateKey,
+    pub did: String,
+    pub issuer: String,
+    pub key: PrivateKey,
+    pub issuer_key: PrivateKey,
     served: Served,
 }
 
@@ -53,7 +53,7 @@ async fn serve(State(served): State<Served>, Path(path): Path<String>) -> Respon
 }
 
 impl Played {
-    fn start(world: &World) -> Self {
+    fn start(world: &World, algorithm: Algorithm) -> Self {
         let served = Served::default();
         let state = Arc::clone(&served);
         let peer = Peer::serving(world, |_| {
@@ -68,7 +68,7 @@ impl Played {
         let port = peer.address.rsplit(':').next().unwrap();
         let (did, issuer) =
             (format!("did:web:localhost%3A{port}"), format!("did:web:localhost%3A{port}:issuer"));
-        let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+        let key = PrivateKey::generate(algorithm).unwrap();
         let issuer_key = PrivateKey::generate(Algorithm::P256).unwrap();
         let played = Self { address: peer.address, did, issuer, key, issuer_key, served };
         let service = [("cs", "CredentialService", format!("{}/cs", played.address))];
@@ -185,13 +185,19 @@ impl Played {
         let to = trust::presentation::Audience { holder, verifier, jti: "j" };
         let now = connector::clock::now();
         let made = trust::presentation::make(key, &kid, &to, credentials, Profile::V2, now);
+        self.show_presentation(&json!(made.unwrap()));
+    }
+
+    /// Shows this presentation from now on; none for an empty list.
+    pub fn show_presentation(&self, presentation: &Value) {
+        let all = if presentation.is_array() { presentation.clone() } else { json!([presentation]) };
         let message = json!({"@context": ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"],
-            "type": "PresentationResponseMessage", "presentation": [made.unwrap()]});
+            "type": "PresentationResponseMessage", "presentation": all});
         self.put("shown", &message.to_string());
     }
 
     /// Asks for the dataset for members; with a new access token each time, so that the node asks back.
-    async fn visit(&self, world: &World, node: &Node) -> u16 {
+    pub async fn visit(&self, world: &World, node: &Node) -> u16 {
         self.visit_as(world, node, &self.did).await
     }
 
@@ -211,8 +217,13 @@ fn hours(count: i64) -> Timestamp {
 
 /// A node with a dataset for members, and a participant that could be one.
 fn setup(world: &World) -> (Node, Played) {
+    setup_with(world, Algorithm::Ed25519)
+}
+
+/// As [`setup`], with a participant whose key is of `algorithm`.
+pub fn setup_with(world: &World, algorithm: Algorithm) -> (Node, Played) {
     let node = world.local_node("provider");
-    let played = Played::start(world);
+    let played = Played::start(world, algorithm);
     node.publish(DATASET, b"a\n", &["--only-for-members-of", SPACE]);
     node.text(&["trust", "add", &played.issuer]);
     (node, played)
@@ -317,12 +328,6 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
             changed_entry("good", "type", json!("StatusList2021Entry")),
             "another standard",
         ),
-        (
-            "no type of a credential",
-            played.changed(|vc| vc["type"] = json!(["MembershipCredential"])),
-            "`VerifiableCredential`",
-        ),
-        ("no data model", played.changed(|vc| vc["@context"] = json!([])), "neither data model"),
         ("a list that is not signed", with("unsigned"), "three parts"),
         ("a list that unpacks to gigabytes", with("bomb"), "more than a mebibyte"),
         ("a list of 100 MB", with("huge"), "larger than"),

@@ -450,6 +450,11 @@ fn types_of(credential: &Json) -> Option<Vec<String>> {
     }
 }
 
+/// Whether a media type is that of a credential in a JWT; drafts had other names for it.
+pub(crate) fn is_vc(kind: &str) -> bool {
+    ["vc+jwt", "vc+ld+jwt", "vc-ld+jwt", "vc+ld+json+jwt"].contains(&kind)
+}
+
 /// Whether a JWT is what its header says, and its credential has what the data model of it demands: the context, the type and the
 /// beginning (VC-JOSE-COSE, section 6; VC 2.0, sections 4.3 and 4.5; VC 1.1, sections 4.1, 4.3 and 4.6).
 fn check_model(header: &Map<String, Json>, claims: &Json, credential: &Json) -> Result<(), TrustError> {
@@ -461,9 +466,8 @@ fn check_model(header: &Map<String, Json>, claims: &Json, credential: &Json) -> 
     };
     match typ.as_deref() {
         None | Some("jwt") => {}
-        // The name in drafts among them.
-        Some("vc+jwt" | "vc+ld+jwt" | "vc+ld+json+jwt") if !is_claim => {}
-        Some("vc+jwt" | "vc+ld+jwt" | "vc+ld+json+jwt") => {
+        Some(typ) if is_vc(typ) && !is_claim => {}
+        Some(typ) if is_vc(typ) => {
             return Err(refuse("its `typ` says that its payload is the credential, and it has a claim `vc`"));
         }
         Some(other) => return Err(refuse(&format!("its `typ` is `{other}`, which is no credential"))),
@@ -474,14 +478,21 @@ fn check_model(header: &Map<String, Json>, claims: &Json, credential: &Json) -> 
         None => false,
     };
     let (is_v1, is_v2) = (names(V1), names(V2));
-    if !is_v1 && !is_v2 {
-        return Err(refuse("its `@context` names neither data model of the W3C"));
-    }
-    if is_v2 && is_claim && !is_v1 {
-        return Err(refuse("it is of the data model 2.0, which has no claim `vc`"));
-    }
-    if !types_of(credential).is_some_and(|types| types.iter().any(|kind| kind == "VerifiableCredential")) {
-        return Err(refuse("its `type` does not name a `VerifiableCredential`"));
+    if is_claim {
+        // The claim says that it is a credential of the data model 1.1. Issuers in the field, the official suite of DCP among them, put
+        // something else into context and type; what names the other data model alone is that one.
+        if is_v2 && !is_v1 {
+            return Err(refuse("it is of the data model 2.0, which has no claim `vc`"));
+        }
+    } else {
+        // Nothing else tells such a payload from anything that the issuer may have signed.
+        if !is_v1 && !is_v2 {
+            return Err(refuse("its `@context` names neither data model of the W3C"));
+        }
+        if !types_of(credential).is_some_and(|types| types.iter().any(|kind| kind == "VerifiableCredential"))
+        {
+            return Err(refuse("its `type` does not name a `VerifiableCredential`"));
+        }
     }
     if !is_v2 && credential.get("issuanceDate").is_none() && claims.get("nbf").is_none() {
         return Err(refuse("it does not say when it was issued (`issuanceDate`)"));
@@ -641,7 +652,7 @@ mod tests {
     fn only_a_list_is_about_nobody() {
         let (key, document) = setup();
         let list = json!({"@context": [V2], "type": ["VerifiableCredential", "BitstringStatusListCredential"], "issuer": ISSUER,
-            "sub": "https://city.example/s", "credentialSubject": {"type": "BitstringStatusList"}});
+            "credentialSubject": {"type": "BitstringStatusList"}});
         let compact = key.sign(KID, "vc+jwt", list.to_string().as_bytes()).unwrap();
         assert!(Claimed::read_list(&compact).unwrap().verify(&document, at(0)).is_ok());
         assert!(Claimed::read(&compact).unwrap().verify(&document, at(0)).is_err());
@@ -693,9 +704,7 @@ mod tests {
             ("/vc/issuer", json!("did:web:other"), "is not who signed it"),
             ("/vc/credentialSubject/id", json!(null), "it is nobody's"),
             ("/vc/credentialSubject/id", json!("did:web:b"), "`sub` is not"),
-            ("/vc/type", json!(null), "does not name a `VerifiableCredential`"),
-            ("/vc/type", json!(["X"]), "does not name a `VerifiableCredential`"),
-            ("/vc/@context", json!(["https://space.example/terms"]), "names neither data model"),
+            ("/vc/type", json!(null), "no `type`"),
             ("/vc/@context", json!([V2]), "has no claim `vc`"),
         ] {
             let mut claims = good.clone();
@@ -719,6 +728,23 @@ mod tests {
         of_edc["vc"]["@context"] = json!(["https://w3id.org/tractusx-trust/v0.8", V1]);
         of_edc["jti"] = json!("urn:other");
         assert!(check(&of_edc).is_ok());
+        // The official suite's: no context of the W3C, and its own type alone. The claim tells what it is.
+        (of_edc["vc"]["@context"], of_edc["vc"]["type"]) =
+            (json!("731ffdd4"), json!(["MembershipCredential"]));
+        assert!(check(&of_edc).is_ok());
+        // Without the claim nothing does.
+        let bare = json!({"@context": [V2], "type": ["VerifiableCredential", "X"], "issuer": ISSUER, "credentialSubject": {"id": "did:web:a"}});
+        assert!(check(&bare).is_ok());
+        for (name, value, said) in [
+            ("@context", json!(["https://space.example/terms"]), "names neither data model"),
+            ("@context", json!(null), "names neither data model"),
+            ("type", json!(["X"]), "does not name a `VerifiableCredential`"),
+            ("type", json!(null), "does not name a `VerifiableCredential`"),
+        ] {
+            let mut odd = bare.clone();
+            odd[name] = value;
+            assert!(check(&odd).unwrap_err().contains(said), "{name}");
+        }
     }
 
     /// The header says what a JWT is: what is signed as something else is no credential.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
-use crate::credential::{Profile, V1, V2, instant};
+use crate::credential::{Profile, V1, V2, instant, is_vc};
 use crate::did::{self, DidDocument, Relationship};
 use crate::error::TrustError;
 use crate::jose::{self, PrivateKey};
@@ -158,7 +158,7 @@ fn verified(compact: &str, holder: &DidDocument) -> Result<Verified, TrustError>
 
 /// Whether a media type is that of a presentation in a JWT; the name in drafts is `vp+ld+jwt`.
 fn is_vp(kind: &str) -> bool {
-    ["vp+jwt", "vp+ld+jwt", "vp+ld+json+jwt"].contains(&kind)
+    ["vp+jwt", "vp+ld+jwt", "vp-ld+jwt", "vp+ld+json+jwt"].contains(&kind)
 }
 
 /// The JWT in an enveloped presentation.
@@ -207,17 +207,23 @@ fn check_claims(
     Ok(())
 }
 
-/// What the data model demands of a presentation: its context, its type, its holder, and that it has not ended.
-fn check_model(presentation: &Json, holder: &DidDocument, now: Timestamp) -> Result<(), TrustError> {
+/// What the data model demands of a presentation: its context and type, its holder, and that it has not ended. Where it is a claim of
+/// its own (1.1), that claim says what it is, whatever else does.
+fn check_model(
+    presentation: &Json,
+    is_claim: bool,
+    holder: &DidDocument,
+    now: Timestamp,
+) -> Result<(), TrustError> {
     let has = |name: &str, wanted: &[&str]| match presentation.get(name) {
         Some(Json::Array(all)) => all.iter().any(|one| one.as_str().is_some_and(|one| wanted.contains(&one))),
         Some(one) => one.as_str().is_some_and(|one| wanted.contains(&one)),
         None => false,
     };
-    if !has("@context", &[V1, V2]) {
+    if !is_claim && !has("@context", &[V1, V2]) {
         return Err(refuse("its `@context` names neither data model of the W3C"));
     }
-    if !has("type", &["VerifiablePresentation"]) {
+    if !is_claim && !has("type", &["VerifiablePresentation"]) {
         return Err(refuse("its `type` does not name a `VerifiablePresentation`"));
     }
     // A DID, or an object that has it as `id` (VC 2.0, section 4.13).
@@ -245,9 +251,10 @@ fn jwt_of(credential: &Json) -> Option<&str> {
         Json::Array(all) => all.iter().any(is_envelope),
         one => is_envelope(one),
     };
-    let (kind, jwt) =
-        credential.get("id").filter(|_| named)?.as_str()?.strip_prefix("data:")?.split_once(',')?;
-    ["vc+jwt", "vc+ld+jwt", "vc+ld+json+jwt"].contains(&jose::media_type(kind).as_str()).then_some(jwt)
+    let data = credential.get("id").filter(|_| named)?.as_str()?.strip_prefix("data:")?;
+    // Drafts of VC-JOSE-COSE have a semicolon there.
+    let (kind, jwt) = data.split_once(',').or_else(|| data.split_once(';'))?;
+    is_vc(&jose::media_type(kind)).then_some(jwt)
 }
 
 /// The credentials that the claims of a presentation show.
@@ -260,7 +267,7 @@ fn shown(claims: &Json, holder: &DidDocument, now: Timestamp) -> Result<Vec<Stri
     };
     let mut found = Vec::new();
     for presentation in presentations {
-        check_model(presentation, holder, now)?;
+        check_model(presentation, claims.get("vp").is_some(), holder, now)?;
         let credentials = match presentation.get("verifiableCredential") {
             None => &[],
             Some(Json::Array(all)) => all.as_slice(),

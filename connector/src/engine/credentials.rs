@@ -63,7 +63,12 @@ impl Engine {
         };
         let holder_pid = match &message.holder_pid {
             Some(id) => id.clone(),
-            None => self.request_named(issuer, &message.issuer_pid)?.unwrap_or_default(),
+            None => self.request_named(issuer, &message.issuer_pid)?.ok_or_else(|| {
+                let pid = &message.issuer_pid;
+                refuse(format!(
+                    "/holderPid: is missing, and no request of this node to you is known as `{pid}`"
+                ))
+            })?,
         };
         let request_key = tables::key(prefix::CREDENTIAL_REQUEST, &holder_pid);
         let _lock = self.locks.lock(&request_key).await;
