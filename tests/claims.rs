@@ -51,7 +51,11 @@ impl Played {
                 let claims = serde_json::from_slice(&trust::jose::peek(&token).unwrap().1).unwrap();
                 let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
                 // The test may know enough.
-                let _ = tell.send((path, claims, serde_json::from_slice(&body).unwrap_or_default()));
+                let _ = tell.send((path.clone(), claims, serde_json::from_slice(&body).unwrap_or_default()));
+                if path.ends_with("/presentations/query") {
+                    let nothing = json!({"@context": [CONTEXT], "type": "PresentationResponseMessage", "presentation": []});
+                    return axum::Json(nothing).into_response();
+                }
                 (http::StatusCode::CREATED, [("location", "/issuer/requests/of-issuer")]).into_response()
             }
         };
@@ -368,7 +372,106 @@ async fn an_issuer_answers_the_client_that_asked() {
     for name in [credential["type"][1].as_str().unwrap(), "memberOf", "role", "district"] {
         assert!(named(name).is_some_and(|iri| iri.starts_with("https://")), "{name}: {context}");
     }
+    // The older list is what its standard says, and so is what a place of one's own in it says: none knows who else is there.
+    let fetch = async |name: &str| {
+        let url = format!("{}/dcp/issuer/status/{name}", authority.address);
+        let answer = world.client().get(url).send().await.unwrap();
+        let kept = answer.headers()["cache-control"].to_str().unwrap().to_owned();
+        let claims: Value = serde_json::from_slice(
+            &trust::jose::peek_within(&answer.text().await.unwrap(), 1 << 20).unwrap().1,
+        )
+        .unwrap();
+        (kept, claims.get("vc").cloned().unwrap_or(claims))
+    };
+    for (name, kind, of_list) in [
+        ("2021", "StatusList2021Credential", "StatusList2021"),
+        ("bitstring", "BitstringStatusListCredential", "BitstringStatusList"),
+    ] {
+        let (kept, list) = fetch(name).await;
+        assert_eq!((kept.as_str(), &list["type"][1]), ("max-age=60", &json!(kind)), "{list}");
+        assert_eq!(
+            (&list["credentialSubject"]["type"], &list["credentialSubject"]["statusPurpose"]),
+            (&json!(of_list), &json!("revocation"))
+        );
+        let ttl = &list["credentialSubject"]["ttl"];
+        assert!(ttl.is_null() == (name == "2021") && (ttl.is_null() || *ttl == json!(60_000)), "{list}");
+    }
+    let document =
+        world.client().get(format!("{}/.well-known/did.json", authority.address)).send().await.unwrap();
+    assert_eq!(document.headers()["access-control-allow-origin"], "*");
     // What was sealed is told to nobody, and is not lost.
     let told = authority.json(&["authority", "requests"]);
     assert!(told[0].get("access").is_none() && !told.to_string().contains("of-the-client"), "{told}");
+}
+
+/// Section 5.4.1: a query has up to 64 scopes; who must be asked for more is asked in several.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_types_than_a_query_may_have_are_asked_for_in_several() {
+    let world = World::new();
+    let mut node = world.local_node("node");
+    let types: Vec<_> = (0..70).map(|number| format!("\"Type{number}Credential\"")).collect();
+    node.configure("required = []", &format!("required = [{}]", types.join(", ")));
+    let mut caller = Played::new(&world);
+    let token = caller.speaker.odd_token(&node.did, |claims| claims["token"] = json!("opaque"));
+    let url = format!("{}/dsp/2025-1/catalog/datasets/x", node.address);
+    let status = world.client().get(url).bearer_auth(token).send().await.unwrap().status();
+    assert_eq!(status, 401, "it has shown none of them");
+    let mut asked = std::collections::BTreeSet::new();
+    for most in [64, 6] {
+        let (path, claims, body) = caller.next().await;
+        assert_eq!((path.as_str(), &claims["token"]), ("/holder/presentations/query", &json!("opaque")));
+        let scopes = body["scope"].as_array().unwrap();
+        assert_eq!(scopes.len(), most);
+        asked.extend(scopes.iter().map(|one| one.as_str().unwrap().to_owned()));
+    }
+    assert_eq!(asked.len(), 70);
+}
+
+/// Appendix A.1: what a holder has of both data models it shows in two presentations, each of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_presentation_is_of_one_data_model() {
+    let world = World::new();
+    let node = world.local_node("node");
+    let mut issuer = Played::new(&world);
+    let asked = node.json(&["credentials", "request", &issuer.speaker.did, "--no-wait"]);
+    issuer.next().await;
+    let of_v1 = |kind: &str| {
+        let (claims, did) = (serde_json::Map::new(), issuer.speaker.did.as_str());
+        let statement = Statement {
+            id: "urn:c:old",
+            kind,
+            subject: &node.did,
+            claims: &claims,
+            from: hours(-1),
+            until: hours(1),
+            status: None,
+            context: None,
+        };
+        credential::issue(&issuer.speaker.key, &issuer.speaker.kid, did, &statement, Profile::V1).unwrap()
+    };
+    let kind = "AuditorCredential";
+    let (newer, older) = (issuer.credential(&node.did, "urn:c:new"), of_v1(kind));
+    let delivered =
+        issuer.deliver(&node, asked["@id"].as_str(), "ISSUED", &[(kind, &newer), (kind, &older)]).await;
+    assert_eq!(delivered.0, 200, "{}", delivered.1);
+    let verifier = Stranger::new(&world);
+    let token = node.post("/v4/tokens", json!({"audience": verifier.did, "types": [kind]})).await;
+    let claims = trust::jose::peek(token["access_token"].as_str().unwrap()).unwrap().1;
+    let access = serde_json::from_slice::<Value>(&claims).unwrap()["token"].clone();
+    let query = json!({"@context": [CONTEXT], "type": "PresentationQueryMessage",
+        "scope": [format!("org.eclipse.dspace.dcp.vc.type:{kind}:read")]});
+    let token = verifier.odd_token(&node.did, |claims| claims["token"] = access);
+    let url = format!("{}/dcp/holder/presentations/query", node.address);
+    let (status, found) =
+        answer(verifier.client.post(url).bearer_auth(token).json(&query).send().await.unwrap()).await;
+    assert_eq!(status, 200, "{found}");
+    assert_eq!(found["type"], "PresentationResponseMessage");
+    let claims = |one: &Value| {
+        serde_json::from_slice::<Value>(&trust::jose::peek(one.as_str().unwrap()).unwrap().1).unwrap()
+    };
+    let all: Vec<_> = found["presentation"].as_array().unwrap().iter().map(claims).collect();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0]["vp"]["verifiableCredential"], json!([older]), "1.1");
+    let inner = all[1]["verifiableCredential"][0]["id"].as_str().unwrap();
+    assert_eq!(inner, format!("data:application/vc+jwt,{newer}"), "2.0");
 }

@@ -118,7 +118,7 @@ impl Engine {
     /// # Errors
     /// This node is no authority.
     pub async fn status_list(&self, profile: Profile) -> Result<String, EngineError> {
-        let ttl = SignedDuration::from_secs(self.authority()?.status_list_seconds.into());
+        let ttl = self.status_list_ttl()?;
         // One at a time: a revocation between reading and signing must not be lost.
         let _lock = self.locks.lock(prefix::ISSUED).await;
         let now = clock::now();
@@ -158,6 +158,14 @@ impl Engine {
         let mut signed = self.published.signed.lock().unwrap_or_else(PoisonError::into_inner);
         signed.insert(profile.name(), (list.clone(), now));
         Ok(list)
+    }
+
+    /// How long a status list may be believed without asking again.
+    ///
+    /// # Errors
+    /// This node is no authority.
+    pub fn status_list_ttl(&self) -> Result<SignedDuration, EngineError> {
+        Ok(SignedDuration::from_secs(self.authority()?.status_list_seconds.into()))
     }
 
     pub(super) fn status_list_address(&self, profile: Profile) -> String {

@@ -231,8 +231,10 @@ async fn status_list(State(faces): Shared, Path(name): Path<String>, headers: He
         } else {
             (kind, list)
         };
+        // As long as its `ttl` (Bitstring Status List 1.0, section 2.2).
+        let kept = format!("max-age={}", faces.engine.status_list_ttl()?.as_secs());
         let headers =
-            [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=60"), (header::VARY, "Accept")];
+            [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept.as_str()), (header::VARY, "Accept")];
         Ok((headers, body).into_response())
     });
     close(&faces, "a look at the status list", None, result.map_err(Problem::from)).await

@@ -68,6 +68,11 @@ async fn did_document(State(faces): Shared) -> Response {
         Err(error) => return Problem::from(EngineError::from(error)).plain(),
     };
     let body = document.json().to_string();
-    ([(header::CONTENT_TYPE, "application/did+json"), (header::CACHE_CONTROL, "max-age=60")], body)
-        .into_response()
+    let headers = [
+        (header::CONTENT_TYPE, "application/did+json"),
+        (header::CACHE_CONTROL, "max-age=60"),
+        // Resolvers in browsers read it as well (did:web, section CORS).
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    (headers, body).into_response()
 }
