@@ -78,11 +78,17 @@ fn the_parts_of_the_tests_have_ceilings_that_leave_ci_room() {
     }
 }
 
-/// The table of the protocol's statements: all of them, each with tests that exist, or with the reason why none does.
+/// The tables of the protocols' statements: all of them, each with tests that exist, or with the reason why none does.
 #[test]
-fn every_statement_of_the_protocol_names_a_test_or_says_why_none() {
+fn every_statement_of_the_protocols_names_a_test_or_says_why_none() {
+    assert_eq!(statements_of("docs/dsp.md"), 176, "statements of the Dataspace Protocol 2025-1");
+    assert_eq!(statements_of("docs/dcp.md"), 251, "statements of DCP 1.0.1 and of what it rests on");
+}
+
+/// How many statements a table has, each of which is as it should be.
+fn statements_of(table: &str) -> usize {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let table = std::fs::read_to_string(root.join("docs/dsp.md")).unwrap();
+    let table = std::fs::read_to_string(root.join(table)).unwrap();
     let mut sources = std::collections::HashMap::new();
     let mut number = 0;
     for line in table
@@ -116,5 +122,5 @@ fn every_statement_of_the_protocol_names_a_test_or_says_why_none() {
             );
         }
     }
-    assert_eq!(number, 176, "statements of the Dataspace Protocol 2025-1");
+    number
 }
