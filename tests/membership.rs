@@ -266,6 +266,13 @@ async fn a_member_shows_what_it_allowed_to_whom_it_allowed() {
         assert!(!said.to_string().contains("another verifier"), "{said}");
     }
     assert!(member.events().iter().any(|line| line.contains("was given to another verifier")));
+    // What it does not answer it says by name, and it answers nothing else in its place.
+    let mut disclosing = json!({"presentationDefinition": {"id": "d", "input_descriptors": [descriptor("role", "RoleCredential")]}});
+    disclosing["presentationDefinition"]["input_descriptors"][0]["constraints"]["limit_disclosure"] =
+        json!("required");
+    let (status, said) = ask(&verifier, Some(&all), disclosing).await;
+    assert_eq!(status, 501, "{said}");
+    assert!(said.to_string().contains("limit_disclosure"), "{said}");
     let (status, _) =
         ask(&verifier, Some(&all), json!({"scope": [scope("X")], "presentationDefinition": {}})).await;
     assert_eq!(status, 400, "one or the other");

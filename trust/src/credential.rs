@@ -644,6 +644,17 @@ mod tests {
             let claimed = Claimed::read(&issued(&key, profile)).unwrap();
             let error = claimed.verify(&other, at(10)).unwrap_err().to_string();
             assert!(error.contains("not under `assertionMethod`"), "{error}");
+            let compact = issued(&key, profile);
+            let (_, payload) = jose::peek(&compact).unwrap();
+            let read = |document: &DidDocument, compact: &str| {
+                Claimed::read(compact).unwrap().verify(document, at(10)).map_err(|error| error.to_string())
+            };
+            assert!(read(&document, &compact).is_ok());
+            assert!(read(&document, &key.sign_critically(KID, &payload).unwrap()).is_err());
+            let without = key.sign_without_key_id("JWT", &payload).unwrap();
+            assert!(read(&document, &without).is_ok(), "the only key there is");
+            let said = read(&document.with_another_key(), &without).unwrap_err();
+            assert!(said.contains("2 keys and the token names none"), "{said}");
         }
     }
 

@@ -354,6 +354,20 @@ impl DidDocument {
     }
 }
 
+#[cfg(test)]
+impl DidDocument {
+    /// The same with one more key, under which nothing was signed.
+    pub(crate) fn with_another_key(&self) -> Self {
+        let mut json = self.json.clone();
+        if let Some(methods) = json.get_mut("verificationMethod").and_then(Json::as_array_mut) {
+            let mut second = methods.first().cloned().unwrap_or_default();
+            second["id"] = json!(format!("{}#second", self.id));
+            methods.push(second);
+        }
+        Self { json, ..self.clone() }
+    }
+}
+
 /// Whether `kid` belongs to `did`: a key id of another participant is never accepted.
 #[must_use]
 pub fn owns(did: &str, kid: &str) -> bool {

@@ -386,6 +386,18 @@ mod tests {
         let made = make(&key, kid, &to, &[], Profile::V2, now).unwrap();
         let error = open(&json!(made), &retired, "did:web:v", now).unwrap_err().to_string();
         assert!(error.contains("not under `authentication`"), "{error}");
+
+        let document = DidDocument::of_node(holder, kid, key.public_jwk(), &[]);
+        let (_, payload) = jose::peek(&made).unwrap();
+        let refused = |document: &DidDocument, compact: String| {
+            open(&json!(compact), document, "did:web:v", now).unwrap_err().to_string()
+        };
+        assert!(open(&json!(made), &document, "did:web:v", now).is_ok());
+        refused(&document, key.sign_critically(kid, &payload).unwrap());
+        let without = key.sign_without_key_id("vp+jwt", &payload).unwrap();
+        assert!(open(&json!(without), &document, "did:web:v", now).is_ok(), "the only key there is");
+        let said = refused(&document.with_another_key(), without);
+        assert!(said.contains("2 keys and the token names none"), "{said}");
     }
 
     /// As EDC writes presentations of the data model 2.0: an envelope, without `iss`, `aud` and `exp`.
