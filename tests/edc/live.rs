@@ -387,7 +387,48 @@ async fn edc_and_a_node_share_data_in_both_roles() {
     edc_consumes(&mut space).await;
     node_consumes(&mut space).await;
     times(&space).await;
+    participants_have_business_numbers(&mut space).await;
     membership_ends(&space).await;
+}
+
+/// An EDC that stands under a business partner number: catalogs and agreements name that, tokens and keys its DID.
+async fn participants_have_business_numbers(space: &mut Space) {
+    const NUMBER: &str = "BPNL00000003AYRE";
+    let authority = space.authority.did.clone();
+    let numbered =
+        Participant::start_as(&space.world, &space.hub, "numbered", &authority, Some(NUMBER)).await;
+    let lines = "undeclared_keys = true\n";
+    space.authority.configure("[limits]", &about(&[&numbered], lines));
+    space.authority.client = space.world.client();
+    let lines = format!("id = \"{NUMBER}\"\n{lines}signatures = \"accept-peer-token\"\n");
+    space.node.configure("[limits]", &about(&[&numbered], &lines));
+    space.node.client = space.world.client();
+    numbered.join(&space.hub, &space.authority).await;
+    space.offer_at(&numbered).await;
+    let node = &space.node;
+    assert_eq!(node.json(&["catalog", NUMBER])["participantId"], NUMBER);
+    let done = node.json(&["negotiate", NUMBER, OPEN]);
+    assert_eq!((&done["state"], &done["counterPartyId"]), (&json!("FINALIZED"), &json!(numbered.did)));
+    let agreement = done["contractAgreementId"].as_str().unwrap();
+    assert_eq!(node.text(&["pull", agreement]), ROWS);
+    let provider = Provider::node(node);
+    let (agreement, _) = numbered.negotiate(&provider, OPEN).await;
+    let transfer = numbered.transfer(&provider, &agreement, None).await;
+    numbered.reached("transferprocesses", &transfer, "STARTED").await;
+    assert_eq!(numbered.read(space, &transfer).await, (200, ROWS.to_owned()));
+    let ours = node.json(&["agreements", "list"]);
+    let parties: std::collections::BTreeSet<_> = ours
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["providerId"].as_str().unwrap(), one["consumerId"].as_str().unwrap()))
+        .collect();
+    for expected in [(NUMBER, node.did.as_str()), (node.did.as_str(), NUMBER)] {
+        assert!(parties.contains(&expected), "{parties:?}");
+    }
+    let by_it = ours.as_array().unwrap().iter().find(|one| one["consumerId"] == NUMBER).unwrap();
+    let path = format!("/v4/contractagreements/{}", segment(by_it["@id"].as_str().unwrap()));
+    node.until(&path, |one| one["urn:concordat:requests"] == 1).await;
 }
 
 /// Seconds from a request to FINALIZED, the shortest of three, and memory.

@@ -229,6 +229,11 @@ pub struct Participant {
 impl Participant {
     /// A participant whose credentials IdentityHub keeps, and who believes `issuer`.
     pub async fn start(world: &World, hub: &Hub, name: &str, issuer: &str) -> Self {
+        Self::start_as(world, hub, name, issuer, None).await
+    }
+
+    /// As [`Self::start`], with a participant id that is not its DID.
+    pub async fn start_as(world: &World, hub: &Hub, name: &str, issuer: &str, id: Option<&str>) -> Self {
         let [api, management, protocol, control, version, public] = std::array::from_fn(|_| free_port());
         let (did_port, credentials_port) = (hub.ports[DID], hub.ports[CREDENTIALS]);
         let through = hub.client.clone();
@@ -259,7 +264,7 @@ impl Participant {
         let secret = hub.work.join(format!("{name}.secret"));
         std::fs::write(&secret, made["clientSecret"].as_str().unwrap()).unwrap();
         let mut settings = vec![
-            ("edc.participant.id", did.clone()),
+            ("edc.participant.id", id.unwrap_or(&did).to_owned()),
             ("edc.iam.issuer.id", did.clone()),
             ("edc.participant.context.id", name.to_owned()),
             ("edc.iam.did.web.use.https", "true".to_owned()),
