@@ -260,6 +260,9 @@ async fn what_was_not_answered_is_asked_about_and_what_ends_is_renewed() {
     assert_eq!(status, 200, "{said}");
     assert!(issuer.told.try_recv().is_err(), "a day is left of it");
     node.stop();
+    for (request, _) in node.records("credential-request/") {
+        node.alter(&request, |one| one["at"] = json!(hours(-24 * 30))).await;
+    }
     node.alter(&key(node.records("credential/")), |one| one["received_at"] = json!(hours(-24 * 30))).await;
     node.start();
     let (path, _, body) = issuer.next().await;

@@ -20,7 +20,7 @@ use crate::tables::{self, CredentialRequest, Event, prefix};
 const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// The longest time before its end at which a credential is asked for anew; a quarter of its time where that is less.
 const AHEAD: SignedDuration = SignedDuration::from_hours(24 * 7);
-/// How long until a renewal that led to nothing is tried again.
+/// The longest time until a renewal that led to nothing is tried again; a quarter of what is left at first where that is less.
 const RENEWED_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 /// When an unanswered request is first asked about; then after twice the time each.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(30);
@@ -58,7 +58,7 @@ pub(super) struct OwnCredentials {
 struct Known {
     /// By the keys of their records, with when they are to be looked at again.
     standings: HashMap<String, (CredentialStanding, Timestamp)>,
-    /// When a renewal was last tried, by issuer and type.
+    /// When a renewal was last tried and led to no request, by issuer and type.
     renewed: HashMap<(String, String), Timestamp>,
     /// When requests are asked about next, and how long after the look before.
     asked: HashMap<String, (Timestamp, SignedDuration)>,
@@ -162,19 +162,26 @@ impl Engine {
                 *known = (until, one.record.received_at);
             }
         }
+        let requests = self.credential_requests()?;
         let mut next: Option<Timestamp> = None;
+        let mut note = |at: Timestamp| next = Some(next.map_or(at, |next| next.min(at)));
         let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for ((issuer, kind), (until, since)) in last {
             let ahead = (until.duration_since(since) / 4).min(AHEAD);
+            let spacing = (ahead / 4).clamp(AGAIN, RENEWED_AGAIN);
+            // What was asked for is known over a restart, what could not even be asked for is not.
+            let asked = requests.iter().filter(|one| one.issuer == issuer && one.types.contains(&kind));
             let tried = self
                 .own_credentials
                 .with(|known| known.renewed.get(&(issuer.clone(), kind.clone())).copied());
-            let again = tried.and_then(|tried| tried.checked_add(RENEWED_AGAIN).ok());
+            let tried = asked.map(|one| one.at).chain(tried).max();
+            let again = tried.and_then(|tried| tried.checked_add(spacing).ok());
             let due = until.checked_sub(ahead).unwrap_or(until).max(again.unwrap_or(Timestamp::MIN));
             if due > now {
-                next = Some(next.map_or(due, |next| next.min(due)));
+                note(due);
                 continue;
             }
+            note(now.checked_add(spacing).unwrap_or(now));
             wanted.entry(issuer).or_default().push(kind);
         }
         for (issuer, kinds) in wanted {
@@ -188,8 +195,6 @@ impl Engine {
                 Err(error) => format!("{what} ends soon and could not be asked for anew: {error}"),
             };
             self.record(Event::new("credential", clock::now(), text).with(&issuer)).await;
-            let again = now.checked_add(RENEWED_AGAIN).unwrap_or(now);
-            next = Some(next.map_or(again, |next| next.min(again)));
         }
         Ok(next)
     }
