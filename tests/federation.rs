@@ -354,11 +354,25 @@ async fn a_broker_pages_both_ways_and_answers_for_single_datasets_of_others() {
         let ids: Vec<_> = ids.iter().map(|one| one["@id"].as_str().unwrap().to_owned()).collect();
         (ids, find("previous"), find("next"))
     };
+    // A link tells nothing of what is hidden from who follows it, and cannot be made up.
+    let opened = |url: &str| {
+        use base64::Engine as _;
+        let token = url.rsplit('=').next().unwrap();
+        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).unwrap();
+        String::from_utf8(text).unwrap()
+    };
     let mut url = Some(format!("{}/dsp/2025-1/catalog/request", broker.address));
     let (mut forward, mut last) = (Vec::new(), None);
     while let Some(at) = url.take() {
         let (ids, previous, next) = page(&at).await;
         forward.push(ids);
+        for link in [&previous, &next].into_iter().flatten() {
+            assert!(
+                !opened(link).contains("urn:many:") && !opened(link).contains("urn%3Amany"),
+                "{}",
+                opened(link)
+            );
+        }
         (last, url) = (previous, next);
     }
     let sizes: Vec<_> = forward.iter().map(Vec::len).collect();
@@ -376,6 +390,15 @@ async fn a_broker_pages_both_ways_and_answers_for_single_datasets_of_others() {
     assert_eq!(backward, forward, "the way back shows the same pages");
     let (again, ..) = page(onward[0].as_ref().unwrap()).await;
     assert_eq!(again, forward[3], "and leads on again");
+
+    let forged = {
+        use base64::Engine as _;
+        let text = "<\u{1}remote/did%3Aweb%3Aa/urn%3Amany%3Ahidden\n[]";
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
+    };
+    let path = format!("/catalog/request?continuationToken={forged}");
+    let (status, refused) = stranger.send(&broker, "GET", &path, &Value::Null).await;
+    assert_eq!((status, &refused["@type"]), (400, &json!("CatalogError")), "{refused}");
 
     let single = async |id: &str| {
         let path = format!("/catalog/datasets/{}", trust::did::segment(id));

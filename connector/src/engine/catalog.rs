@@ -455,17 +455,14 @@ impl Engine {
         }
         // Behind one's own datasets those of others; no id begins as their keys do in the cursors that this node gives.
         if self.federating.broker
-            && let Some(within) = among_others(cursor)
+            && let Some(within) = self.among_others(cursor)?
         {
             let others = self.others_for(asker, filter, &within)?;
             catalog.catalog = others.catalogs;
-            let previous = others.previous.as_ref().map(of_others);
+            let previous = others.previous.map(|place| self.of_others(place)).transpose()?;
+            let next = others.next.map(|place| self.of_others(place)).transpose()?;
             let own = || Cursor::Before(LAST.to_owned());
-            return Ok(Page {
-                catalog,
-                previous: Some(previous.unwrap_or_else(own)),
-                next: others.next.as_ref().map(of_others),
-            });
+            return Ok(Page { catalog, previous: Some(previous.unwrap_or_else(own)), next });
         }
         let inventory = self.offered.read();
         let is_broker = self.federating.brokers.iter().any(|broker| broker == asker.did);
@@ -492,6 +489,40 @@ impl Engine {
         }
         let others = self.federating.broker.then(|| Cursor::After(OTHERS.to_owned()));
         Ok(Page { catalog, previous: page.previous, next: page.next.or(others) })
+    }
+
+    /// The place among the datasets of others that a cursor of this node stands for, if it is one.
+    fn among_others(&self, cursor: &Cursor) -> Result<Option<Cursor>, EngineError> {
+        let (sealed, make) = match cursor {
+            Cursor::After(key) => (key.strip_prefix(OTHERS), Cursor::After as fn(String) -> Cursor),
+            Cursor::Before(key) => (key.strip_prefix(OTHERS), Cursor::Before as fn(String) -> Cursor),
+            Cursor::Skip(_) | Cursor::Start => return Ok(None),
+        };
+        match sealed {
+            None => Ok(None),
+            Some("") => Ok(Some(make(String::new()))),
+            Some(sealed) => {
+                let key = self.vault.open_sealed(OTHERS, sealed).map_err(|_| {
+                    let reason = "the continuationToken is not one of this node";
+                    EngineError::refused(RefusalKind::Malformed, reason)
+                })?;
+                Ok(Some(make(key)))
+            }
+        }
+    }
+
+    /// The cursor that stands for a place among the datasets of others. It is sealed: the dataset there may be hidden from who
+    /// follows it.
+    fn of_others(&self, place: Cursor) -> Result<Cursor, EngineError> {
+        let seal = |key: String| match key.as_str() {
+            "" => Ok(OTHERS.to_owned()),
+            key => self.vault.seal(OTHERS, key).map(|sealed| format!("{OTHERS}{sealed}")),
+        };
+        Ok(match place {
+            Cursor::After(key) => Cursor::After(seal(key)?),
+            Cursor::Before(key) => Cursor::Before(seal(key)?),
+            Cursor::Skip(_) | Cursor::Start => Cursor::After(OTHERS.to_owned()),
+        })
     }
 
     /// One dataset as `asker` may see it.
@@ -576,25 +607,6 @@ enum Order<'a> {
 /// In which formats a dataset can be had whose data is at `address`: what has none is only followed or asked for.
 pub(super) fn formats_of(address: &serde_json::Map<String, Json>) -> Vec<&'static str> {
     if address.is_empty() { vec![HTTP_PULL] } else { vec![HTTP_PULL, HTTP_PUSH] }
-}
-
-/// The place among the datasets of others that a cursor of this node stands for, if it is one.
-fn among_others(cursor: &Cursor) -> Option<Cursor> {
-    let within = |key: &str| key.strip_prefix(OTHERS).map(str::to_owned);
-    match cursor {
-        Cursor::After(key) => within(key).map(Cursor::After),
-        Cursor::Before(key) => within(key).map(Cursor::Before),
-        Cursor::Skip(_) | Cursor::Start => None,
-    }
-}
-
-/// The cursor that stands for a place among the datasets of others.
-fn of_others(place: &Cursor) -> Cursor {
-    match place {
-        Cursor::After(key) => Cursor::After(format!("{OTHERS}{key}")),
-        Cursor::Before(key) => Cursor::Before(format!("{OTHERS}{key}")),
-        Cursor::Skip(_) | Cursor::Start => Cursor::After(OTHERS.to_owned()),
-    }
 }
 
 fn not_found<T: Managed>(id: &str) -> EngineError {
