@@ -473,23 +473,43 @@ async fn a_presentation_is_of_one_data_model() {
         issuer.deliver(&node, asked["@id"].as_str(), "ISSUED", &[(kind, &newer), (kind, &older)]).await;
     assert_eq!(delivered.0, 200, "{}", delivered.1);
     let verifier = Stranger::new(&world);
-    let token = node.post("/v4/tokens", json!({"audience": verifier.did, "types": [kind]})).await;
-    let claims = trust::jose::peek(token["access_token"].as_str().unwrap()).unwrap().1;
-    let access = serde_json::from_slice::<Value>(&claims).unwrap()["token"].clone();
-    let query = json!({"@context": [CONTEXT], "type": "PresentationQueryMessage",
-        "scope": [format!("org.eclipse.dspace.dcp.vc.type:{kind}:read")]});
-    let token = verifier.odd_token(&node.did, |claims| claims["token"] = access);
-    let url = format!("{}/dcp/holder/presentations/query", node.address);
-    let (status, found) =
-        answer(verifier.client.post(url).bearer_auth(token).json(&query).send().await.unwrap()).await;
-    assert_eq!(status, 200, "{found}");
-    assert_eq!(found["type"], "PresentationResponseMessage");
-    let claims = |one: &Value| {
-        serde_json::from_slice::<Value>(&trust::jose::peek(one.as_str().unwrap()).unwrap().1).unwrap()
+    let shown = async || {
+        let token = node.post("/v4/tokens", json!({"audience": verifier.did, "types": [kind]})).await;
+        let claims = trust::jose::peek(token["access_token"].as_str().unwrap()).unwrap().1;
+        let access = serde_json::from_slice::<Value>(&claims).unwrap()["token"].clone();
+        let query = json!({"@context": [CONTEXT], "type": "PresentationQueryMessage",
+            "scope": [format!("org.eclipse.dspace.dcp.vc.type:{kind}:read")]});
+        let token = verifier.odd_token(&node.did, |claims| claims["token"] = access);
+        let url = format!("{}/dcp/holder/presentations/query", node.address);
+        let request = verifier.client.post(url).bearer_auth(token).json(&query);
+        let (status, found) = answer(request.send().await.unwrap()).await;
+        assert_eq!((status, &found["type"]), (200, &json!("PresentationResponseMessage")), "{found}");
+        found["presentation"].as_array().unwrap().clone()
     };
-    let all: Vec<_> = found["presentation"].as_array().unwrap().iter().map(claims).collect();
+    let claims = |one: &Value| {
+        let payload = trust::jose::peek_within(one.as_str().unwrap(), 1 << 20).unwrap().1;
+        serde_json::from_slice::<Value>(&payload).unwrap()
+    };
+    let all: Vec<_> = shown().await.iter().map(claims).collect();
     assert_eq!(all.len(), 2);
     assert_eq!(all[0]["vp"]["verifiableCredential"], json!([older]), "1.1");
     let inner = all[1]["verifiableCredential"][0]["id"].as_str().unwrap();
     assert_eq!(inner, format!("data:application/vc+jwt,{newer}"), "2.0");
+
+    // No presentation has more than a verifier reads of one.
+    let asked = node.json(&["credentials", "request", &issuer.speaker.did, "--no-wait"]);
+    issuer.next().await;
+    let many: Vec<_> =
+        (0..40).map(|number| issuer.credential(&node.did, &format!("urn:c:{number}"))).collect();
+    let many: Vec<_> = many.iter().map(|one| (kind, one.as_str())).collect();
+    let delivered = issuer.deliver(&node, asked["@id"].as_str(), "ISSUED", &many).await;
+    assert_eq!(delivered.0, 200, "{}", delivered.1);
+    let own = DidDocument::parse(node.json(&["identity"])["document"].clone(), &node.did).unwrap();
+    let now = connector::clock::now();
+    let counts: Vec<_> = shown()
+        .await
+        .iter()
+        .map(|one| trust::presentation::open(one, &own, &verifier.did, now).unwrap().len())
+        .collect();
+    assert_eq!(counts, [1, 32, 9]);
 }

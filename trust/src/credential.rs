@@ -20,6 +20,8 @@ pub(crate) const V2: &str = "https://www.w3.org/ns/credentials/v2";
 const ENVELOPE: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 /// Most types of one credential.
 const MAX_TYPES: usize = 32;
+/// Longest name of a type, in bytes.
+const MAX_TYPE: usize = 256;
 /// Most entries of `credentialStatus` of one credential.
 const MAX_STATUS: usize = 16;
 /// Most JSON Schemas of one credential.
@@ -441,13 +443,14 @@ fn decoded(claims: &Json) -> Json {
 }
 
 fn types_of(credential: &Json) -> Option<Vec<String>> {
-    match credential.get("type") {
-        Some(Json::String(one)) => Some(vec![one.clone()]),
+    let types: Vec<String> = match credential.get("type") {
+        Some(Json::String(one)) => vec![one.clone()],
         Some(Json::Array(all)) if all.len() <= MAX_TYPES => {
-            Some(all.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+            all.iter().filter_map(Json::as_str).map(str::to_owned).collect()
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    types.iter().all(|kind| kind.len() <= MAX_TYPE).then_some(types)
 }
 
 /// Whether a media type is that of a credential in a JWT; drafts had other names for it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::RefusalKind;
 use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
 use store::Batch;
 use trust::credential::Claimed;
 use trust::dcp::{
@@ -25,6 +26,10 @@ const MAX_HELD: usize = 256;
 const MAX_KEPT: usize = 200;
 /// The type of every credential.
 const ANY_CREDENTIAL: &str = "VerifiableCredential";
+/// Longest id of a credential that is part of a key as it is, in bytes.
+const MAX_ID: usize = 256;
+/// Longest name of a type in an issuer's metadata, in bytes.
+const MAX_TYPE: usize = 256;
 /// Longest answer of an issuer, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -214,7 +219,9 @@ impl Engine {
         };
         let told = |id: &str| {
             let objects = metadata.iter().flat_map(|(_, metadata)| &metadata.credentials_supported);
-            objects.filter(|object| object.id == id).find_map(|object| object.credential_type.clone())
+            let mut kinds =
+                objects.filter(|object| object.id == id).filter_map(|object| object.credential_type.as_ref());
+            kinds.find(|kind| kind.len() <= MAX_TYPE).cloned()
         };
         // One in both data models is one.
         let names = offer
@@ -280,10 +287,15 @@ impl Engine {
             if of_profile.is_empty() && !(shown.is_empty() && profile == Profile::V1) {
                 continue;
             }
-            let credentials: Vec<_> = of_profile.iter().map(|one| one.compact.clone()).collect();
-            let at = |(index, one): (usize, &&Shown)| (one.place, profile, presentation.len(), index);
-            places.extend(of_profile.iter().enumerate().map(at));
-            presentation.push(json!(self.identity.present(verifier, &credentials, profile, now)?));
+            // As many as a verifier reads of one.
+            let most = trust::presentation::MAX_CREDENTIALS;
+            let none = of_profile.is_empty().then_some(&[][..]);
+            for some in of_profile.chunks(most).chain(none) {
+                let credentials: Vec<_> = some.iter().map(|one| one.compact.clone()).collect();
+                let at = |(index, one): (usize, &&Shown)| (one.place, profile, presentation.len(), index);
+                places.extend(some.iter().enumerate().map(at));
+                presentation.push(json!(self.identity.present(verifier, &credentials, profile, now)?));
+            }
         }
         let submission =
             query.presentation_definition.as_ref().map(|definition| submission(definition, &places));
@@ -528,7 +540,9 @@ impl Engine {
 }
 
 fn held_key(issuer: &str, kind: &str, id: &str) -> String {
-    let (kind, id) = (trust::did::segment(kind), trust::did::segment(id));
+    let kind = trust::did::segment(kind);
+    // What an issuer takes for an id is its own affair; the key of a record is short.
+    let id = if id.len() <= MAX_ID { trust::did::segment(id) } else { ids::hex(&Sha256::digest(id)) };
     format!("{}{kind}/{id}", tables::within(prefix::CREDENTIAL, issuer))
 }
 

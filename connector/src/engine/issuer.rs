@@ -449,6 +449,15 @@ impl Engine {
         if let Err(failure) = &outcome {
             self.set_down(entry, failure, &mut batch)?;
         }
+        // What it gave for the answer has done its work.
+        let key = tables::key(prefix::ISSUANCE, &entry.pid);
+        if outcome.is_ok()
+            && let Some((issuance, version)) = tables::load::<Issuance>(&self.store, &key)?
+            && issuance.access.is_some()
+        {
+            batch.expect(key.clone(), Some(version));
+            tables::put(&mut batch, key, &Issuance { access: None, ..issuance })?;
+        }
         let path = &entry.message.path;
         let text = match outcome {
             Ok(()) => format!("the holder took the message to `{path}`"),
