@@ -2,7 +2,7 @@
 //!
 //! Verification goes in steps, as everywhere in this crate: [`Claimed::read`] says whose document is needed,
 //! [`Claimed::verify`] decides about signature and validity, and what is left to ask (revocation, schema, whether the
-//! issuer counts) is named by [`Credential::status`], [`Credential::schema`] and [`Credential::issuer`].
+//! issuer counts) is named by [`Credential::status`], [`Credential::schemas`] and [`Credential::issuer`].
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
