@@ -233,6 +233,8 @@ async fn participants_stand_under_ids_that_are_no_dids() {
         provider.did,
         "without a line, the DID"
     );
+    let shown = consumer.json(&["peers", "show", ours]);
+    assert_eq!((&shown["did"], &shown["id"]), (&json!(provider.did), &json!(ours)), "{shown}");
     let agreed = consumer.json(&["negotiate", ours, DATASET]);
     assert_eq!((&agreed["state"], &agreed["counterPartyId"]), (&json!("FINALIZED"), &json!(provider.did)));
     let agreement = agreed["contractAgreementId"].as_str().unwrap();

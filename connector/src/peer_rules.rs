@@ -100,6 +100,12 @@ impl PeerRules {
         names
     }
 
+    /// The id under which `did` stands, as the configuration says; its DID where it says nothing.
+    #[must_use]
+    pub fn id_of<'a>(&'a self, did: &'a str) -> &'a str {
+        self.listed.get(did).and_then(|settings| settings.id.as_deref()).unwrap_or(did)
+    }
+
     /// The DID of the participant that stands under `id`; an id of which the configuration says nothing is its own.
     #[must_use]
     pub fn did_of<'a>(&'a self, id: &'a str) -> &'a str {

@@ -102,6 +102,7 @@ fn shown(found: &Value) -> String {
     };
     fields(&[
         ("participant", text(found, "did")),
+        ("stands under", text(found, "id")),
         ("address", text(found, "address")),
         ("last seen", text(found, "lastSeen")),
         ("speaks", format!("{} ({profile})", text(found, "profile"))),

@@ -71,8 +71,9 @@ async fn peers(State(management): Shared) -> Response {
 }
 
 /// What is known of one participant, and what it speaks.
-async fn peer(State(management): Shared, Path(did): Path<String>) -> Response {
+async fn peer(State(management): Shared, Path(id): Path<String>) -> Response {
     let (engine, rules) = (&management.faces.engine, management.faces.engine.rules());
+    let did = rules.did_of(&id).to_owned();
     let found = engine.participants().and_then(|all| {
         let (known, unknown) = (all.get(&did), Participant::default());
         if known.is_none() && rules.recognised(&did).is_none() && !rules.is_listed(&did) {
@@ -80,6 +81,7 @@ async fn peer(State(management): Shared, Path(did): Path<String>) -> Response {
         }
         let mut shown = participant(&did, known.map_or(&unknown, |known| known));
         if let Some(map) = shown.as_object_mut() {
+            map.insert("id".to_owned(), json!(rules.id_of(&did)));
             map.insert("profile".to_owned(), json!(rules.profile(&did)));
             map.insert("recognisedAs".to_owned(), json!(rules.recognised(&did)));
             map.insert("pinned".to_owned(), json!(rules.is_pinned(&did)));
