@@ -344,6 +344,8 @@ async fn credentials_that_do_not_hold_open_nothing_and_the_operator_learns_why()
     assert!(began.elapsed() < Duration::from_secs(60));
     played.show(&node, &[with("good")]);
     assert_eq!(played.visit(&world, &node).await, 200, "it still believes what holds");
+    played.served.lock().unwrap().remove("list/good");
+    assert_eq!(played.visit(&world, &node).await, 200, "a list is not fetched anew before its time");
 
     // A credential service that is down takes nothing away from what was shown before; a lie does.
     played.show(&node, &[played.good(None)]);

@@ -23,7 +23,7 @@ pub(super) struct Terms {
     /// Terms: for what it may be used, an IRI.
     #[arg(long, value_name = "IRI")]
     pub purpose: Option<String>,
-    /// Terms: until when, such as 2030-01-01T00:00:00Z.
+    /// Terms: until when, such as 2030-12-31 (that whole day) or 2030-01-01T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub valid_until: Option<String>,
     /// Terms: where it may be used, a place code.
