@@ -322,6 +322,38 @@ async fn a_revocation_cuts_the_running_stream_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_a_revocation_is_so() {
+    let world = World::new();
+    let authority = authority(&world);
+    let (upstream, _stop) = endless(Arc::default()).await;
+    let mut provider = provider(&world, &authority, &upstream);
+    join(&authority, &provider);
+    let member = world.local_node("member");
+    join(&authority, &member);
+    agree(&member, &provider);
+
+    let issued = authority.json(&["authority", "issued"]);
+    let mut all = issued.as_array().unwrap().iter();
+    let role = all.find(|one| one["holder"] == member.did.as_str() && one["kind"] == "RoleCredential");
+    authority.text(&[
+        "authority",
+        "revoke",
+        role.unwrap()["id"].as_str().unwrap(),
+        "--reason",
+        "another role",
+    ]);
+    let told = "its `RoleCredential` is under revocation";
+    provider.until_text(&["events"], told).await;
+    // Whoever reads of it may ask at once: the word and what it speaks of are one commit.
+    provider.stop();
+    let (_, proven) = provider.records("proven/").pop().unwrap();
+    let events = provider.records("event/");
+    let mut texts = events.iter().map(|(_, one)| (one.version, String::from_utf8_lossy(&one.value)));
+    let (at, _) = texts.find(|(_, text)| text.contains(told)).unwrap();
+    assert_eq!(at, proven.version);
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_not_trusted_any_more_opens_nothing() {
     let world = World::new();
     let mut authority = authority(&world);

@@ -341,7 +341,9 @@ async fn revoke(
     let told = async {
         loop {
             let event = events.next().await?;
-            if text(&event, "kind") == "trust" && text(&event, "text").contains("under revocation") {
+            if text(&event, "kind") == "trust"
+                && text(&event, "text").contains("its `MembershipCredential` is under revocation")
+            {
                 return Ok::<_, anyhow::Error>(text(&event, "text"));
             }
         }

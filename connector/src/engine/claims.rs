@@ -214,7 +214,7 @@ impl Engine {
         match self.prove(did, access, &kinds, now).await {
             Ok(checked) => {
                 let proven = Proven::new(Some(access.to_owned()), checked, now);
-                self.keep_proven(did, &proven).await.map_err(|error| error.to_string())?;
+                self.keep_proven(did, proven.compacts(), &[]).await.map_err(|error| error.to_string())?;
                 let missing = self.missing(&proven.json);
                 self.claims.put(did, proven);
                 missing.map_or(Ok(()), Err)
@@ -373,7 +373,7 @@ impl Engine {
             None => (None, now, self.kept_proven(did)?),
         };
         let (mut checked, mut doubtful) = (Vec::new(), Vec::new());
-        let mut lost = false;
+        let mut events = Vec::new();
         let beyond = now.checked_add(AHEAD).unwrap_or(now);
         for compact in &compacts {
             let result = match self.check_credential(did, compact, now, beyond).await {
@@ -393,7 +393,6 @@ impl Engine {
                 }
                 Err(doubt) => doubt,
             };
-            lost = true;
             let text = match &doubt {
                 Doubt::Passing(reason) => {
                     doubtful.push(compact.clone());
@@ -401,20 +400,21 @@ impl Engine {
                 }
                 Doubt::Wrong(reason) => format!("a credential of it counts no more: {reason}"),
             };
-            self.record(Event::new("trust", now, text).with(did)).await;
+            events.push(Event::new("trust", now, text).with(did));
         }
+        let lost = !events.is_empty();
         // Whoever lost one may show another at its next message.
         let access = access.filter(|_| !lost);
         let mut proven = Proven { used, doubtful, ..Proven::new(access, checked, now) };
         if !proven.doubtful.is_empty() {
             proven.until = proven.until.min(now.checked_add(AGAIN).unwrap_or(now));
         }
-        if lost {
-            self.keep_proven(did, &proven).await?;
-        }
+        let compacts = proven.compacts();
         self.claims.put(did, proven);
         if lost {
             self.streams.reconsider_all();
+            // Told when it is so, not before: whoever reads of it may ask at once.
+            self.keep_proven(did, compacts, &events).await?;
         }
         Ok(())
     }
@@ -493,25 +493,29 @@ impl Engine {
         })
     }
 
-    async fn keep_proven(&self, did: &str, proven: &Proven) -> Result<(), EngineError> {
+    /// Keeps what `did` has shown, and writes `events` about it in the same commit.
+    async fn keep_proven(
+        &self,
+        did: &str,
+        credentials: Vec<String>,
+        events: &[Event],
+    ) -> Result<(), EngineError> {
         let key = proven_key(did);
-        let credentials = proven.compacts();
         let mut batch = Batch::new();
+        for event in events {
+            tables::append_event(&mut batch, event)?;
+        }
         if credentials.is_empty() {
-            if self.store.get(&key)?.is_none() {
-                return Ok(());
+            if self.store.get(&key)?.is_some() {
+                batch.delete(key);
             }
-            batch.delete(key);
-        } else {
-            if self.kept_proven(did)? == credentials {
-                return Ok(());
-            }
+        } else if self.kept_proven(did)? != credentials {
             let text = serde_json::to_string(&Sealed { credentials })
                 .map_err(|error| EngineError::Vault(error.to_string()))?;
             let sealed = self.vault.seal(&key, &text)?;
             tables::put(&mut batch, key, &ProvenRecord { sealed })?;
         }
-        self.commit(batch).await.map(|_| ())
+        if batch.is_empty() { Ok(()) } else { self.commit(batch).await.map(|_| ()) }
     }
 
     fn kept_proven(&self, did: &str) -> Result<Vec<String>, EngineError> {
