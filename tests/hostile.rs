@@ -663,18 +663,40 @@ async fn the_management_api_asks_for_its_key() {
     assert_eq!(bearer.status(), 200);
     for (path, body, expected) in [
         ("/v4/assets", json!({"properties": 5}), "properties"),
-        ("/v4/assets", json!({"@type": "Policy"}), "expected `Asset`, got `Policy`"),
-        ("/v4/assets", json!({"dataAddress": {"type": "File", "path": "relative"}}), "is not absolute"),
-        ("/v4/assets", json!({"dataAddress": {"type": "File", "path": "/none/there"}}), "/none/there"),
-        ("/v4/assets", json!({"dataAddress": {"type": "Gopher"}}), "unknown variant `Gopher`"),
-        ("/v4/policydefinitions", json!({"policy": {"@type": "Set"}}), "at least one permission"),
+        ("/v4/assets", json!({"@type": "Policy", "properties": {}}), "expected `Asset`, got `Policy`"),
+        (
+            "/v4/assets",
+            json!({"properties": {}, "dataAddress": {"type": "File", "path": "relative"}}),
+            "is not absolute",
+        ),
+        (
+            "/v4/assets",
+            json!({"properties": {}, "dataAddress": {"type": "File", "path": "/none/there"}}),
+            "/none/there",
+        ),
+        (
+            "/v4/assets",
+            json!({"properties": {}, "dataAddress": {"type": "Gopher"}}),
+            "unknown variant `Gopher`",
+        ),
+        ("/v4/policydefinitions", json!({"policy": {}}), "at least one permission"),
+        (
+            "/v4/policydefinitions",
+            json!({"policy": {"@type": "Set", "obligation": [{"action": "inform"}]}}),
+            "at least one permission",
+        ),
+        (
+            "/v4/assets",
+            json!({"properties": {"a": 1}, "privateProperties": {"a": 1}}),
+            "either public or private",
+        ),
         ("/v4/contractnegotiations", json!({"policy": {}}), "policy.assigner: is missing"),
         (
             "/v4/transferprocesses",
             json!({"contractId": "urn:none", "transferType": "HttpData-PULL"}),
             "there is no agreement",
         ),
-        ("/v4/assets/request", json!({"limit": 0}), "limit: must be 1 to 1000"),
+        ("/v4/assets/request", json!({"limit": 0}), "limit: must be 1 to 10000"),
     ] {
         let (status, answer) = node.ask("POST", path, Some(body)).await.unwrap();
         assert!((400..500).contains(&status), "{path}: {status} {answer}");

@@ -210,7 +210,8 @@ async fn the_openapi_document_is_true() {
 async fn with(node: &Node, key: &str, method: &str, path: &str) -> u16 {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let request = node.client.request(method, format!("{}{path}", node.management)).header("x-api-key", key);
-    request.json(&json!({})).send().await.unwrap().status().as_u16()
+    let body = if path.ends_with("/assets") { json!({"properties": {}}) } else { json!({}) };
+    request.json(&body).send().await.unwrap().status().as_u16()
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use policy_engine::Purpose;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::criterion::{Criterion, Path};
+
 /// Most objects in one filter.
 const MAX_TERMS: usize = 16;
 /// Longest value, in bytes.
@@ -14,6 +16,8 @@ const MAX_TEXT: usize = 500;
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     terms: Vec<Terms>,
+    criteria: Vec<Criterion>,
+    order: Option<Order>,
     purposes: Vec<(String, Purpose)>,
     window: Option<Window>,
 }
@@ -25,6 +29,15 @@ pub struct Window {
     pub offset: usize,
     /// At most so many.
     pub limit: usize,
+}
+
+/// By what datasets are sorted, where somebody asks for another order than that of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The property.
+    pub field: Path,
+    /// The largest first.
+    pub descending: bool,
 }
 
 /// EDC's QuerySpec; what it sends where nobody wishes anything, and what can be honoured of it.
@@ -39,9 +52,8 @@ struct QuerySpec {
     offset: u32,
     #[serde(default = "usual_limit")]
     limit: u32,
-    // Without a field to sort by, it means nothing.
-    #[serde(rename = "sortOrder", default)]
-    _sort_order: Option<String>,
+    #[serde(default)]
+    sort_order: Option<String>,
     #[serde(default)]
     sort_field: Option<String>,
     #[serde(default)]
@@ -56,21 +68,40 @@ const fn usual_limit() -> u32 {
 const QUERY_SPEC: &str = "QuerySpec";
 
 impl QuerySpec {
-    fn window(self) -> Result<Window, String> {
-        if let Some(field) = self.sort_field {
-            return Err(format!(
-                "sortField: this node gives its datasets in the order of their ids, not of `{field}`"
-            ));
-        }
-        if !self.filter_expression.is_empty() {
-            let other = "this node is asked with terms of its own, for example {\"text\": \"noise\"}";
-            return Err(format!("filterExpression: no criterion of a QuerySpec is understood; {other}"));
-        }
+    fn window(&self) -> Result<Window, String> {
         if self.limit == 0 {
             return Err("limit: must be at least 1".to_owned());
         }
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Window { offset: size(self.offset), limit: size(self.limit) })
+    }
+
+    fn order(&self) -> Result<Option<Order>, String> {
+        let descending = match self.sort_order.as_deref() {
+            None | Some("ASC") => false,
+            Some("DESC") => true,
+            Some(other) => return Err(format!("sortOrder: `{other}` is not ASC or DESC")),
+        };
+        let field = match &self.sort_field {
+            Some(field) => Path::parse(field).map_err(|reason| format!("sortField: {reason}"))?,
+            // Without a field to sort by, it means nothing.
+            None => return Ok(None),
+        };
+        Ok(Some(Order { field, descending }))
+    }
+
+    fn criteria(self) -> Result<Vec<Criterion>, String> {
+        if self.filter_expression.len() > MAX_TERMS {
+            return Err(format!("filterExpression: has more than {MAX_TERMS} entries"));
+        }
+        let read = |(index, one): (usize, Json)| {
+            let criterion: Criterion =
+                serde_json::from_value(one).map_err(|error| format!("filterExpression/{index}: {error}"))?;
+            let checked = criterion.check();
+            checked.map_err(|(member, reason)| format!("filterExpression/{index}/{member}: {reason}"))?;
+            Ok(criterion)
+        };
+        self.filter_expression.into_iter().enumerate().map(read).collect()
     }
 }
 
@@ -107,7 +138,7 @@ impl Filter {
         if filter.len() > MAX_TERMS {
             return Err(format!("/filter: has {} entries, more than {MAX_TERMS}", filter.len()));
         }
-        let (mut terms, mut purposes, mut window) = (Vec::new(), Vec::new(), None);
+        let mut whole = Self::default();
         for (index, one) in filter.iter().enumerate() {
             let place = |error: &dyn std::fmt::Display| format!("/filter/{index}: {error}");
             if !one.is_object() {
@@ -117,7 +148,9 @@ impl Filter {
             }
             if one.get("@type").and_then(Json::as_str) == Some(QUERY_SPEC) {
                 let query: QuerySpec = serde_json::from_value(one.clone()).map_err(|error| place(&error))?;
-                window = Some(query.window().map_err(|reason| place(&reason))?);
+                whole.window = Some(query.window().map_err(|reason| place(&reason))?);
+                whole.order = query.order().map_err(|reason| place(&reason))?;
+                whole.criteria.extend(query.criteria().map_err(|reason| place(&reason))?);
                 continue;
             }
             let read: Terms = serde_json::from_value(one.clone()).map_err(|error| place(&error))?;
@@ -139,11 +172,11 @@ impl Filter {
             }
             if let Some(purpose) = &read.purpose {
                 let read = Purpose::new(purpose).map_err(|error| place(&error))?;
-                purposes.push((purpose.clone(), read));
+                whole.purposes.push((purpose.clone(), read));
             }
-            terms.push(read);
+            whole.terms.push(read);
         }
-        Ok(Self { terms, purposes, window })
+        Ok(whole)
     }
 
     /// Which of those that fit are wanted, if anything is said of it.
@@ -155,7 +188,25 @@ impl Filter {
     /// Whether everything fits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.terms.iter().all(|terms| *terms == Terms::default())
+        self.criteria.is_empty() && self.terms.iter().all(|terms| *terms == Terms::default())
+    }
+
+    /// What a dataset must satisfy beside the terms, by what is told of it.
+    #[must_use]
+    pub fn criteria(&self) -> &[Criterion] {
+        &self.criteria
+    }
+
+    /// In which order they are wanted, where not in that of their ids.
+    #[must_use]
+    pub const fn order(&self) -> Option<&Order> {
+        self.order.as_ref()
+    }
+
+    /// The ids of the only datasets that can satisfy the criteria; `None` where they say nothing of ids.
+    #[must_use]
+    pub fn ids(&self) -> Option<Vec<&str>> {
+        crate::criterion::ids(&self.criteria)
     }
 
     /// The purposes for which offers must permit use, as written and as read.
@@ -188,7 +239,13 @@ mod tests {
             query.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             query
         };
-        assert!(refused(query(json!({"sortField": "name"}))).starts_with("/filter/1: sortField"));
+        assert!(refused(query(json!({"sortField": "'name"}))).starts_with("/filter/1: sortField"));
+        let near = json!({"operandLeft": "name", "operator": "near", "operandRight": 1});
+        let near = refused(query(json!({"filterExpression": [near]})));
+        assert!(
+            near.starts_with("/filter/1: filterExpression/0/operator: `near` is not understood"),
+            "{near}"
+        );
         assert!(refused(query(json!({"filterExpression": [{}]}))).contains("filterExpression"));
         assert!(refused(query(json!({"limit": 0}))).contains("limit"));
         assert!(refused(query(json!({"limit": -1}))).starts_with("/filter/1"));
@@ -197,5 +254,13 @@ mod tests {
             Filter::parse(&[query(json!({"offset": 7, "sortOrder": "DESC"})), json!({"text": "x"})]).unwrap();
         assert_eq!(filter.window(), Some(Window { offset: 7, limit: 50 }));
         assert_eq!(filter.terms().len(), 1);
+        assert_eq!(filter.order(), None, "without a field");
+        let sorted = Filter::parse(&[query(json!({"sortField": "name", "sortOrder": "DESC"}))]).unwrap();
+        assert_eq!(sorted.order(), Some(&Order { field: Path::parse("name").unwrap(), descending: true }));
+        let by_id =
+            json!({"operandLeft": "https://w3id.org/edc/v0.0.1/ns/id", "operator": "=", "operandRight": "x"});
+        let filter = Filter::parse(&[query(json!({"filterExpression": [by_id]}))]).unwrap();
+        assert_eq!(filter.ids(), Some(vec!["x"]));
+        assert!(!filter.is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
-use policy_engine::{Hierarchy, Purpose};
+use policy_engine::{Hierarchy, Purpose, unrestricted};
 use roaring::{MultiOps as _, RoaringBitmap};
 use serde_json::Value as Json;
 
@@ -123,7 +123,7 @@ impl Inventory {
     pub fn change_policy(&mut self, id: &str, after: Option<&PolicyDefinition>) {
         self.derived = Derived::default();
         match after {
-            Some(policy) => self.policies.insert(id.to_owned(), policy.policy.clone()),
+            Some(policy) => self.policies.insert(id.to_owned(), unrestricted(policy.policy.clone())),
             None => self.policies.remove(id),
         };
         for resolved in self.definitions.values_mut() {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     fn policy(id: &str, policy: Json) -> PolicyDefinition {
-        PolicyDefinition { id: id.to_owned(), policy }
+        PolicyDefinition { id: id.to_owned(), policy, ..PolicyDefinition::default() }
     }
 
     fn definition(id: &str, access: &str, contract: &str, selector: Json) -> ContractDefinition {
@@ -524,13 +524,15 @@ mod tests {
         ));
         assert!(by(json!([{"operandLeft": "city", "operator": "=", "operandRight": "Paris"}])));
         assert!(!by(json!([{"operandLeft": "city", "operator": "=", "operandRight": "London"}])));
+        assert!(by(json!([{"operandLeft": "city", "operator": "ilike", "operandRight": "p%"}])));
+        assert!(by(json!([{"operandLeft": "id", "operator": "!=", "operandRight": "y"}])));
         assert!(!by(json!([{"operandLeft": "none", "operator": "=", "operandRight": "x"}])));
         assert!(
             definition(
                 "d",
                 "o",
                 "o",
-                json!([{"operandLeft": "id", "operator": "like", "operandRight": "x"}])
+                json!([{"operandLeft": "id", "operator": "near", "operandRight": "x"}])
             )
             .check()
             .is_err()

@@ -5,6 +5,7 @@
 //! answers what one participant may see and what an offer id stands for.
 #![warn(missing_docs)]
 
+mod criterion;
 mod description;
 mod error;
 pub mod feed;
@@ -22,11 +23,12 @@ pub mod turtle;
 mod view;
 mod vocabulary;
 
+pub use criterion::{Criterion, EDC, Path, order};
 pub use description::{Description, Form, NamedForm, Split};
 pub use error::CatalogError;
-pub use filter::{Filter, Window};
+pub use filter::{Filter, Order, Window};
 pub use inventory::Inventory;
-pub use model::{Asset, Automation, ContractDefinition, Criterion, PolicyDefinition};
+pub use model::{Asset, Automation, ContractDefinition, PolicyDefinition};
 pub use offer::{Offer, is_offer_id};
 pub use text::Text;
 pub use view::{Asker, Cursor, Page, View};

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use policy_engine::Policy;
+use policy_engine::{Policy, unrestricted};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
+use crate::criterion::{Criterion, EDC, Path, ids};
 use crate::error::CatalogError;
-use crate::vocabulary as iri;
+use crate::{VISIBILITY, vocabulary as iri};
 
 /// A dataset as its owner manages it: what it says of itself, and where its data is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,12 @@ pub struct Asset {
     /// When what is said of it last changed.
     #[serde(rename = "urn:concordat:modified", default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<Timestamp>,
+    /// When it was made, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
+    /// Labels for data planes, as EDC has them; kept.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub dataplane_metadata: Map<String, Json>,
 }
 
 impl Asset {
@@ -44,6 +51,51 @@ impl Asset {
     /// An empty or overlong id.
     pub fn check(&self) -> Result<(), CatalogError> {
         check_id(&self.id)
+    }
+
+    /// What comparisons are about: its id, its properties, and what only its owner sees.
+    #[must_use]
+    pub fn as_asked(&self) -> Json {
+        json!({
+            "@id": self.id, "properties": self.properties, "privateProperties": self.private_properties,
+            "dataAddress": {"type": self.data_address.get("type")}, "createdAt": self.created_at,
+        })
+    }
+
+    /// What others are told of it: properties under names that mean the same everywhere. What EDC's clients write without an
+    /// address stands under DCAT's names, or in EDC's namespace.
+    #[must_use]
+    pub fn told(&self) -> Map<String, Json> {
+        let mut told = Map::new();
+        for (name, value) in &self.properties {
+            let bare = name.strip_prefix(EDC).unwrap_or(name);
+            let dcat = match bare {
+                "name" => Some(iri::TITLE),
+                "description" => Some(iri::DESCRIPTION),
+                "contenttype" => Some(iri::MEDIA_TYPE),
+                "version" => Some(iri::VERSION),
+                _ => None,
+            };
+            if let Some(iri) = dcat {
+                if !self.properties.contains_key(iri) {
+                    told.insert(iri.to_owned(), value.clone());
+                }
+            } else if name.contains("://") || name == VISIBILITY {
+                told.insert(name.clone(), value.clone());
+            } else if !name.contains([':', '@']) && !name.is_empty() {
+                told.insert(format!("{EDC}{name}"), value.clone());
+            }
+        }
+        told
+    }
+
+    /// What others' comparisons are about: nothing but what they are told, by the names of both sides.
+    #[must_use]
+    pub fn as_told(&self) -> Json {
+        let own = self.properties.iter().filter(|(name, _)| !name.contains(':'));
+        let mut properties: Map<_, _> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+        properties.extend(self.told());
+        json!({"@id": self.id, "properties": properties})
     }
 
     /// Whether it is a series of datasets (DCAT 3) and has no data of its own.
@@ -63,7 +115,7 @@ impl Asset {
 }
 
 /// A policy under a name, used by contract definitions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyDefinition {
     /// `@id`.
@@ -71,6 +123,12 @@ pub struct PolicyDefinition {
     pub id: String,
     /// ODRL, of type Set (Offer and Agreement are made from it).
     pub policy: Json,
+    /// Never leave the node.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub private_properties: Map<String, Json>,
+    /// When it was made, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
 }
 
 impl PolicyDefinition {
@@ -93,7 +151,8 @@ impl PolicyDefinition {
             ));
         }
         // All of it must be understood, and have a place in the protocol.
-        match Policy::parse_odrl(&self.policy).and_then(|_| Policy::parse(&self.policy)) {
+        let policy = unrestricted(self.policy.clone());
+        match Policy::parse_odrl(&policy).and_then(|_| Policy::parse(&policy)) {
             Ok(_) => Ok(()),
             Err(error) => Err(CatalogError::new(
                 format!("/policy{}", error.path().trim_end_matches('/')),
@@ -133,6 +192,12 @@ pub struct ContractDefinition {
     /// Who answers.
     #[serde(rename = "urn:concordat:automation", default)]
     pub automation: Automation,
+    /// Never leave the node.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub private_properties: Map<String, Json>,
+    /// When it was made, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
 }
 
 impl ContractDefinition {
@@ -143,90 +208,32 @@ impl ContractDefinition {
     pub fn check(&self) -> Result<(), CatalogError> {
         check_id(&self.id)?;
         for (index, criterion) in self.assets_selector.iter().enumerate() {
-            if !["=", "in"].contains(&criterion.operator.as_str()) {
-                return Err(CatalogError::new(
-                    format!("/assetsSelector/{index}/operator"),
-                    format!("`{}` is not understood; use `=` or `in`", criterion.operator),
-                ));
-            }
+            criterion.check().map_err(|(member, reason)| {
+                CatalogError::new(format!("/assetsSelector/{index}/{member}"), reason)
+            })?;
         }
         Ok(())
     }
 
-    /// The property and the values that the first comparison of the selector asks for; `None` where there is none.
-    pub(crate) fn first_values(&self) -> Option<(&str, Vec<&Json>)> {
-        let first = self.assets_selector.first()?;
-        Some((first.operand(), first.wanted()))
+    /// A property and the values one of which it must have; `None` where the selector asks for no such thing.
+    pub(crate) fn first_values(&self) -> Option<(Path, Vec<&Json>)> {
+        self.assets_selector.iter().find_map(|one| Some((one.path().ok()?, one.wanted()?)))
     }
 
     /// The ids of the assets that it may offer; `None` where its selector is about other properties.
     #[must_use]
     pub fn selected_ids(&self) -> Option<Vec<&str>> {
-        let by_id = self.assets_selector.iter().find(|criterion| criterion.operand() == "id")?;
-        Some(by_id.wanted().into_iter().filter_map(Json::as_str).collect())
+        ids(&self.assets_selector)
     }
 
     /// Whether this definition offers `asset`.
     #[must_use]
     pub fn selects(&self, asset: &Asset) -> bool {
-        self.assets_selector.iter().all(|criterion| {
-            let id = Json::String(asset.id.clone());
-            criterion.holds(|operand| {
-                if operand == "id" { Some(id.clone()) } else { asset.properties.get(operand).cloned() }
-            })
-        })
-    }
-}
-
-/// One comparison of a selector or query.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Criterion {
-    #[serde(rename = "@type", default = "criterion_type")]
-    kind: String,
-    /// A property; `id` is the asset's id.
-    pub operand_left: String,
-    /// `=` or `in`.
-    pub operator: String,
-    /// One value, or several for `in`.
-    pub operand_right: Json,
-}
-
-fn criterion_type() -> String {
-    "Criterion".to_owned()
-}
-
-impl Criterion {
-    /// Selects the asset with this id.
-    #[must_use]
-    pub fn by_id(id: &str) -> Self {
-        Self {
-            kind: criterion_type(),
-            operand_left: "id".to_owned(),
-            operator: "=".to_owned(),
-            operand_right: Json::String(id.to_owned()),
+        if self.assets_selector.is_empty() {
+            return true;
         }
-    }
-
-    /// The left operand without EDC's prefix.
-    fn operand(&self) -> &str {
-        let operand =
-            self.operand_left.strip_prefix("https://w3id.org/edc/v0.0.1/ns/").unwrap_or(&self.operand_left);
-        if operand == "@id" { "id" } else { operand }
-    }
-
-    /// The values one of which it asks for.
-    fn wanted(&self) -> Vec<&Json> {
-        match (self.operator.as_str(), &self.operand_right) {
-            ("=", wanted) => vec![wanted],
-            ("in", Json::Array(list)) => list.iter().collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Whether the value that `look_up` finds for the left operand satisfies the comparison.
-    pub fn holds(&self, look_up: impl Fn(&str) -> Option<Json>) -> bool {
-        look_up(self.operand()).is_some_and(|actual| self.wanted().contains(&&actual))
+        let shown = asset.as_asked();
+        self.assets_selector.iter().all(|criterion| criterion.holds(&shown))
     }
 }
 

@@ -49,7 +49,7 @@ fn policy(id: usize, who: usize) -> PolicyDefinition {
         who => json!({"action": "use", "constraint": only(ASKERS[who - 1])}),
     };
     let policy = json!({"@type": "Set", "permission": [permission]});
-    PolicyDefinition { id: format!("p{id}"), policy }
+    PolicyDefinition { id: format!("p{id}"), policy, ..PolicyDefinition::default() }
 }
 
 fn definition(id: usize, (access, terms, selector): (usize, usize, usize)) -> ContractDefinition {

@@ -139,6 +139,10 @@ pub struct Management {
     /// Set where it speaks TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ManagementTls>,
+    /// Beginnings of addresses where programs may ask to be called (`callbackAddresses`), beside those that this node reaches
+    /// anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<url::Url>,
 }
 
 /// `[management.tls]`

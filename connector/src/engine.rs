@@ -9,6 +9,7 @@ mod aside;
 mod assessment;
 mod audit;
 mod broker;
+mod callbacks;
 mod catalog;
 mod claims;
 mod compliance;
@@ -42,6 +43,7 @@ mod retention;
 mod revocation;
 mod rotation;
 mod rulebook;
+mod secrets;
 mod statements;
 mod terms;
 mod tickets;
@@ -195,7 +197,7 @@ impl From<CommitError> for EngineError {
 }
 
 impl EngineError {
-    fn refused(kind: RefusalKind, reason: impl Into<String>) -> Self {
+    pub(crate) fn refused(kind: RefusalKind, reason: impl Into<String>) -> Self {
         Self::Refused(Refusal::new(kind, reason))
     }
 }
@@ -231,6 +233,8 @@ pub struct Engine {
     stream_key: Vec<u8>,
     known: Arc<Hierarchy>,
     vault: Vault,
+    /// Where programs of the operator may be called.
+    callback_places: callbacks::CallbackPlaces,
     claims: Arc<Claims>,
     fetched: Fetched,
     own_credentials: OwnCredentials,
@@ -308,6 +312,8 @@ pub struct Parts {
     pub client: PeerClient,
     /// What it refuses to reach.
     pub guard: Guard,
+    /// The way to what the operator itself names.
+    pub upstream: reqwest::Client,
     /// What delivers.
     pub outbox: Outbox,
     /// What goes on beside.
@@ -359,6 +365,7 @@ impl Engine {
             stream_key: parts.stream_key,
             known: Arc::clone(&known),
             vault: parts.vault,
+            callback_places: callbacks::CallbackPlaces::new(&config.management.callbacks, parts.upstream),
             claims: Arc::default(),
             fetched: Fetched::default(),
             own_credentials: OwnCredentials::default(),
@@ -424,6 +431,7 @@ impl Engine {
         self.settle_reads().await?;
         self.take_up_handing().await?;
         self.take_up_pushes()?;
+        self.take_up_wanted()?;
         self.expect_all_duties()?;
         self.expect_requests()?;
         self.expect_all_levels()?;

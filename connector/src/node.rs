@@ -107,6 +107,7 @@ impl Node {
             rules,
             client,
             guard,
+            upstream: upstream.clone(),
             outbox: outbox.clone(),
             tasks,
             stream_key,
@@ -133,7 +134,7 @@ impl Node {
                 Authentication::Fixed(closed.participants.clone())
             }
         };
-        let sources = Sources::new(upstream, certificates.client(), config);
+        let sources = Sources::new(upstream, certificates.client(), config, Arc::clone(&engine) as _);
         let faces = Faces::new(Arc::clone(&engine), sources, authentication);
         let settings = config.gateway.clone();
         let operator =

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use self::line::{Line, Trip, Trouble, Turn};
 use crate::config::{Bounds, Delivery};
 use crate::engine::{Engine, EngineError};
-use crate::network::{bounded_body, describe};
+use crate::network::{Unsent, bounded_body, describe};
 use crate::shares::{Shares, one_of_each, places};
 use crate::tables::{OutboxEntry, ProcessKind};
 use crate::{clock, ids};
@@ -365,6 +365,10 @@ impl Outbox {
             }
             (ProcessKind::Agreement, Outcome::Taken(..)) => engine.duty_told(entry, Ok(())).await,
             (ProcessKind::Agreement, Outcome::Failed(failure)) => engine.duty_told(entry, Err(failure)).await,
+            (ProcessKind::Callback, Outcome::Taken(..)) => engine.callback_told(entry, Ok(())).await,
+            (ProcessKind::Callback, Outcome::Failed(failure)) => {
+                engine.callback_told(entry, Err(failure)).await
+            }
             (ProcessKind::Issuance | ProcessKind::Notice, Outcome::Taken(..)) => {
                 engine.holder_told(entry, Ok(())).await
             }
@@ -406,6 +410,13 @@ impl Outbox {
     }
 
     async fn attempt(&self, engine: &Engine, entry: &OutboxEntry) -> Attempt {
+        let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
+        if entry.kind == ProcessKind::Callback {
+            return match engine.call_back(entry, deadline).await {
+                Ok(sent) => came_of(sent, None).await,
+                Err(reason) => Attempt::Refused(StatusCode::BAD_REQUEST, reason),
+            };
+        }
         let authorization = match engine.authorization_of(entry) {
             Ok(authorization) => authorization,
             Err(error) => return Attempt::Later(Trouble::Message, error.to_string()),
@@ -419,7 +430,6 @@ impl Outbox {
         if let Some(sent) = self.deliveries().messages.get_mut(&entry.message.id) {
             sent.token.clone_from(&token);
         }
-        let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
         let sent = engine
             .client()
             .post(&url)
@@ -428,33 +438,7 @@ impl Outbox {
             .timeout(deadline)
             .send()
             .await;
-        let response = match sent {
-            Ok(response) => response,
-            Err(error) => {
-                let trouble = if error.is_timeout() { Trouble::Silent } else { Trouble::Away };
-                return Attempt::Later(trouble, describe(&error));
-            }
-        };
-        let status = response.status();
-        let body = bounded_body(response, MAX_ANSWER).await;
-        if status.is_success() {
-            return match body {
-                Ok(body) => Attempt::Taken(body, token),
-                Err(reason) => Attempt::Later(Trouble::Message, reason),
-            };
-        }
-        let said = refusal_text(&body.unwrap_or_default());
-        let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
-        match status {
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                Attempt::Later(Trouble::Away, reason)
-            }
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY => {
-                Attempt::Later(Trouble::Message, reason)
-            }
-            status if status.is_server_error() => Attempt::Later(Trouble::Message, reason),
-            status => Attempt::Refused(status, reason),
-        }
+        came_of(sent, token).await
     }
 
     /// A refusal after a lost answer may only mean that the peer took the message then: its state tells.
@@ -486,6 +470,37 @@ impl Outbox {
     }
 }
 
+/// What an attempt comes to, by the answer.
+async fn came_of(sent: Result<reqwest::Response, Unsent>, token: Option<String>) -> Attempt {
+    let response = match sent {
+        Ok(response) => response,
+        Err(error) => {
+            let trouble = if error.is_timeout() { Trouble::Silent } else { Trouble::Away };
+            return Attempt::Later(trouble, describe(&error));
+        }
+    };
+    let status = response.status();
+    let body = bounded_body(response, MAX_ANSWER).await;
+    if status.is_success() {
+        return match body {
+            Ok(body) => Attempt::Taken(body, token),
+            Err(reason) => Attempt::Later(Trouble::Message, reason),
+        };
+    }
+    let said = refusal_text(&body.unwrap_or_default());
+    let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Attempt::Later(Trouble::Away, reason)
+        }
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::TOO_EARLY => {
+            Attempt::Later(Trouble::Message, reason)
+        }
+        status if status.is_server_error() => Attempt::Later(Trouble::Message, reason),
+        status => Attempt::Refused(status, reason),
+    }
+}
+
 /// What came of a message that is over, if that could be written.
 fn over(since: Instant, reported: Result<(), String>, answered: bool) -> Ended {
     match reported {
@@ -514,6 +529,7 @@ fn expected_state(engine: &Engine, entry: &OutboxEntry) -> Result<Option<String>
         // A repeated report is simply taken again.
         ProcessKind::Acceptance
         | ProcessKind::Agreement
+        | ProcessKind::Callback
         | ProcessKind::Issuance
         | ProcessKind::Notice
         | ProcessKind::Statement => None,

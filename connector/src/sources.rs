@@ -3,8 +3,9 @@
 mod address;
 mod allowed;
 mod options;
+mod upstream;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::address::KINDS;
 use self::address::{Address, Start};
 pub(crate) use self::allowed::{
     Allowed, Named, Purpose, allow, allow_existing, disallow, line, named, write as write_allowed,
@@ -43,15 +45,59 @@ pub struct Sources {
     /// Where others reach this node; no trailing slash.
     public_address: String,
     allowed: Allowed,
+    secrets: Arc<dyn Secrets>,
+}
+
+/// What the node keeps sealed for sources.
+pub trait Secrets: Send + Sync + std::fmt::Debug {
+    /// The secret of this name.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    fn named(&self, name: &str) -> anyhow::Result<String>;
+
+    /// A credential that stands in a data address, sealed.
+    ///
+    /// # Errors
+    /// It was not sealed by this node.
+    fn opened(&self, sealed: &str) -> anyhow::Result<String>;
+}
+
+/// Where the value of the header with the credentials is.
+enum Credential {
+    File(PathBuf),
+    Named(String),
+    Sealed(String),
+}
+
+impl Credential {
+    fn of(
+        file: Option<PathBuf>,
+        name: Option<String>,
+        sealed: Option<String>,
+    ) -> anyhow::Result<Option<Self>> {
+        let all = [file.map(Self::File), name.map(Self::Named), sealed.map(Self::Sealed)];
+        let mut given = all.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (one, None) => Ok(one),
+            _ => bail!("dataAddress.secretName, secretFile and authCode: use one of them"),
+        }
+    }
 }
 
 impl Sources {
-    /// Sources of the node of `config` that are reached with `upstream` and `tls`.
+    /// Sources of the node of `config` that are reached with `upstream` and `tls`, with what is kept in `secrets`.
     #[must_use]
-    pub fn new(upstream: reqwest::Client, tls: rustls::ClientConfig, config: &Config) -> Self {
+    pub fn new(
+        upstream: reqwest::Client,
+        tls: rustls::ClientConfig,
+        config: &Config,
+        secrets: Arc<dyn Secrets>,
+    ) -> Self {
         Self {
             upstream,
             tls,
+            secrets,
             hubs: Hubs::default(),
             nats: NatsConnections::default(),
             notifications: Notifications::default(),
@@ -79,6 +125,16 @@ impl Sources {
         address: &Map<String, Json>,
         media_type: Option<&str>,
     ) -> anyhow::Result<Box<dyn Source>> {
+        self.open_with(address, media_type, &|name| self.secrets.named(name))
+    }
+
+    /// As [`Sources::open`], with the secrets that `named` tells.
+    fn open_with(
+        &self,
+        address: &Map<String, Json>,
+        media_type: Option<&str>,
+        named: &dyn Fn(&str) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Box<dyn Source>> {
         let wrong = |error: SourceError| anyhow::anyhow!("{error}");
         Ok(match Address::parse(address)? {
             Address::File { path, .. } => {
@@ -94,11 +150,49 @@ impl Sources {
                 Box::new(TailSource::new(path, &pattern, from_start, watches, places).map_err(wrong)?)
             }
             Address::HttpData {
-                base_url, auth_key, secret_file, paths, query_parameters, methods, ..
+                mut base_url,
+                auth_key,
+                secret_file,
+                secret_name,
+                auth_code,
+                headers,
+                fixed_path,
+                query_params,
+                method,
+                body,
+                content_type,
+                proxy_path,
+                proxy_query_params,
+                proxy_method,
+                proxy_body,
+                paths,
+                query_parameters,
+                mut methods,
+                ..
             } => {
-                let credentials = self.credentials(auth_key, secret_file.as_deref())?;
-                let allowed = HttpAllowed::new(&paths, query_parameters, &methods).map_err(wrong)?;
-                Box::new(HttpSource::new(self.upstream.clone(), base_url, credentials, allowed))
+                let secret = Credential::of(secret_file, secret_name, auth_code)?;
+                let credentials = self.credentials(auth_key, secret, named)?;
+                let mut asked = upstream::asked(headers, method, body, content_type)?;
+                asked.headers.extend(credentials);
+                asked.path = fixed_path.filter(|path| !path.is_empty());
+                upstream::check(&asked, proxy_method, proxy_body)?;
+                if let Some(parameters) = query_params.filter(|text| !text.is_empty()) {
+                    let fixed = url::form_urlencoded::parse(parameters.trim_start_matches('?').as_bytes());
+                    base_url.query_pairs_mut().extend_pairs(fixed);
+                }
+                methods.extend(upstream::methods(&methods, proxy_method, proxy_body));
+                let mut allowed = HttpAllowed::new(&paths, query_parameters, &methods).map_err(wrong)?;
+                if proxy_path {
+                    allowed = allowed.with_any_path();
+                }
+                if proxy_query_params {
+                    allowed = allowed.with_any_parameter();
+                }
+                if proxy_method {
+                    allowed = allowed.with_own_method();
+                }
+                let client = self.upstream.clone();
+                Box::new(HttpSource::new(client, base_url, asked, allowed).map_err(wrong)?)
             }
             Address::NgsiLd {
                 base_url,
@@ -126,7 +220,8 @@ impl Sources {
                     parameters: query_parameters,
                     notify_at: format!("{}{NOTIFY_PATH}", notify_at.trim_end_matches('/')),
                 };
-                let credentials = self.credentials(auth_key, secret_file.as_deref())?;
+                let credentials =
+                    self.credentials(auth_key, Credential::of(secret_file, None, None)?, named)?;
                 let (hubs, notifications) = (self.hubs.clone(), self.notifications.clone());
                 Box::new(NgsiSource::new(self.upstream.clone(), query, credentials, hubs, notifications))
             }
@@ -210,25 +305,35 @@ impl Sources {
             }
             _ => {}
         }
-        self.open(address, None).map(|_| ())
+        // A secret may be given after the asset that names it; it must be there when somebody reads.
+        self.open_with(address, None, &|_| Ok(String::new())).map(|_| ())
     }
 
-    /// The header that carries credentials, and its value out of a file.
+    /// The header that carries credentials, and its value from wherever it is kept.
     fn credentials(
         &self,
         name: Option<String>,
-        file: Option<&Path>,
+        secret: Option<Credential>,
+        named: &dyn Fn(&str) -> anyhow::Result<String>,
     ) -> anyhow::Result<Option<(HeaderName, HeaderValue)>> {
-        match (name, file) {
+        match (name, secret) {
             (None, None) => Ok(None),
-            (Some(name), Some(file)) => {
-                let name =
-                    HeaderName::try_from(name).context("dataAddress.authKey is not the name of a header")?;
-                let value = HeaderValue::try_from(self.allowed.secret(file)?.trim())
-                    .map_err(|_| anyhow::anyhow!("the secret in {} cannot be a header", file.display()))?;
+            (Some(name), Some(secret)) => {
+                let name = upstream::header_name(&name).context("dataAddress.authKey")?;
+                let (value, whence) = match secret {
+                    Credential::File(file) => (self.allowed.secret(&file)?, format!("in {}", file.display())),
+                    Credential::Named(name) => (named(&name)?, format!("`{name}`")),
+                    Credential::Sealed(text) => {
+                        (self.secrets.opened(&text)?, "in dataAddress.authCode".to_owned())
+                    }
+                };
+                let value = HeaderValue::try_from(value.trim())
+                    .map_err(|_| anyhow::anyhow!("the secret {whence} cannot be a header"))?;
                 Ok(Some((name, value)))
             }
-            _ => bail!("dataAddress.authKey and dataAddress.secretFile go together"),
+            _ => bail!(
+                "dataAddress.authKey goes together with one of dataAddress.secretName, secretFile and authCode"
+            ),
         }
     }
 

@@ -126,6 +126,8 @@ pub mod prefix {
     pub const RELEASED_OF: &str = "released-of/";
     /// [`super::RulebookRecord`], by authority and version.
     pub const RULEBOOK: &str = "rulebook/";
+    /// [`super::SecretRecord`], by its name.
+    pub const SECRET: &str = "secret/";
     /// [`super::StatementRecord`], by agreement and id.
     pub const STATEMENT: &str = "statement/";
     /// `engine::Stated`, by agreement.
@@ -136,6 +138,8 @@ pub mod prefix {
     pub const TRUSTED: &str = "trusted/";
     /// [`super::TransferRecord`].
     pub const TRANSFER: &str = "transfer/";
+    /// That a transfer begins as soon as it can, by our pid of the negotiation.
+    pub const TRANSFER_WANTED: &str = "transfer-wanted/";
     /// The transfers of an agreement.
     pub const TRANSFER_OF: &str = "transfer-of/";
     /// That transfers of an agreement which were over are not kept any more.
@@ -171,6 +175,58 @@ pub struct NegotiationRecord {
     /// The consumer's request for data that it answers, if it does.
     #[serde(default)]
     pub data_request: Option<String>,
+    /// What the operator's program said with it.
+    #[serde(default, skip_serializing_if = "Attached::is_empty")]
+    pub attached: Attached,
+}
+
+/// What the operator's program said with a process for itself; never told to others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Attached {
+    /// Where events of the process go.
+    pub callback_addresses: Vec<CallbackAddress>,
+    /// As given.
+    pub private_properties: serde_json::Map<String, serde_json::Value>,
+    /// Where data was asked to go, as given; of a pushed transfer the machine has its own form.
+    pub data_destination: serde_json::Map<String, serde_json::Value>,
+    /// Consumer: in which format data is asked for as soon as the agreement is in force.
+    pub transfer_type: Option<String>,
+    /// The reference to the data was removed.
+    pub forgotten: bool,
+}
+
+impl Attached {
+    /// Whether nothing was said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where events of a process go (EDC's CallbackAddress).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallbackAddress {
+    #[serde(rename = "@type", default = "callback_type")]
+    kind: String,
+    /// Whether it is part of a step. Events go out after the commit of their step, until they are taken, either way.
+    #[serde(default)]
+    pub transactional: bool,
+    /// The address.
+    pub uri: String,
+    /// Which events: names, or what names begin with.
+    pub events: Vec<String>,
+    /// Name of the header with the credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_key: Option<String>,
+    /// Name of the secret that is its value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_code_id: Option<String>,
+}
+
+fn callback_type() -> String {
+    "CallbackAddress".to_owned()
 }
 
 /// A transfer.
@@ -180,6 +236,9 @@ pub struct TransferRecord {
     pub transfer: Transfer,
     /// Provider: the newest start message, for a consumer that lost it.
     pub last_start: Option<Outgoing>,
+    /// What the operator's program said with it.
+    #[serde(default, skip_serializing_if = "Attached::is_empty")]
+    pub attached: Attached,
 }
 
 /// An agreement in force or ended, with the evidence.
@@ -484,6 +543,8 @@ pub enum ProcessKind {
     Acceptance,
     /// An agreement, whose duties are reported.
     Agreement,
+    /// An event for a program of the operator.
+    Callback,
     /// The issuance of credentials.
     Issuance,
     /// Contract negotiation.
@@ -503,6 +564,7 @@ impl ProcessKind {
         match self {
             Self::Acceptance => "acceptance",
             Self::Agreement => "agreement",
+            Self::Callback => "callback",
             Self::Issuance => "issuance",
             Self::Negotiation => "negotiation",
             Self::Notice => "notice",
@@ -510,6 +572,15 @@ impl ProcessKind {
             Self::Transfer => "transfer",
         }
     }
+}
+
+/// A secret, as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SecretRecord {
+    /// By the vault, under its own key in the store.
+    pub sealed: String,
+    /// When it was last written.
+    pub at: Timestamp,
 }
 
 /// A message that is to be delivered.

@@ -28,8 +28,8 @@ pub use obligations::{Obligations, PseudonymKey, Stage, delivered};
 pub use persons::{Hidden, OfPersons, Permitted, Persons};
 pub use requests::{Requests, Unsent};
 pub use source::{
-    Body, DataRequest, DataResponse, FileSource, FolderSource, HttpAllowed, HttpSource, MqttBroker,
-    MqttSource, NatsConnections, NatsServer, NatsSource, NgsiQuery, NgsiSource, Notifications, ObjectClient,
-    ObjectSource, Opening, Parameter, ParameterKind, Places, PostgresPools, PostgresSource, Source, SqlForm,
-    Subscribing, TailSource, WantedRange, Watches, extended, media_type_of, wanted_range,
+    Body, DataRequest, DataResponse, FileSource, FolderSource, HttpAllowed, HttpAsked, HttpSource,
+    MqttBroker, MqttSource, NatsConnections, NatsServer, NatsSource, NgsiQuery, NgsiSource, Notifications,
+    ObjectClient, ObjectSource, Opening, Parameter, ParameterKind, Places, PostgresPools, PostgresSource,
+    Source, SqlForm, Subscribing, TailSource, WantedRange, Watches, extended, media_type_of, wanted_range,
 };

@@ -23,7 +23,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 pub use self::below::extended;
 pub use self::file::{FileSource, Wanted as WantedRange, media_type_of, wanted_range};
 pub use self::folder::FolderSource;
-pub use self::http::{HttpAllowed, HttpSource};
+pub use self::http::{HttpAllowed, HttpAsked, HttpSource};
 pub use self::mqtt::{MqttBroker, MqttSource};
 pub use self::nats::{NatsConnections, NatsServer, NatsSource};
 pub use self::ngsi::{NgsiQuery, NgsiSource, Notifications};

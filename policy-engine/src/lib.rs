@@ -60,13 +60,14 @@ pub use model::{
     ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, NOT_UNDERSTOOD, Operator, Policy, Rule,
     RuleKind, Scope, Value,
 };
+pub use odrl::unrestricted;
 pub use operand::{Change, Operand, OperandKind, find as find_operand};
 pub use promise::{evaluate_promised, promised};
 pub use proposal::propose;
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
 pub use serves::Purpose;
-pub use spelling::{in_protocol_context, spelled, terms_of};
+pub use spelling::{in_protocol_context, is_odrl_term, spelled, terms_of};
 pub use transform::{
     MINIMUM_GROUP, PREFIX as DATA_PREFIX, Summary, Transform, transforms, transforms_of_each,
 };

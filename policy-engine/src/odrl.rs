@@ -224,6 +224,20 @@ struct Common {
     assignees: Vec<Scope>,
 }
 
+/// A compact policy that says that it has no rules (lists of them are there, and there is nothing in any) as the permission to
+/// use that it stands for: EDC's way to say that nothing is restricted. Any other as it is.
+#[must_use]
+pub fn unrestricted(mut policy: Json) -> Json {
+    let lists = ["permission", "prohibition", "obligation"].map(|name| policy.get(name));
+    let mut said = lists.iter().flatten().peekable();
+    let is_empty = said.peek().is_some() && said.all(|list| list.as_array().is_some_and(Vec::is_empty));
+    if let Some(map) = policy.as_object_mut().filter(|_| is_empty) {
+        map.retain(|name, _| !["prohibition", "obligation"].contains(&name.as_str()));
+        map.insert("permission".to_owned(), serde_json::json!([{"action": "use"}]));
+    }
+    policy
+}
+
 /// A policy with what its children need.
 struct Read {
     policy: Policy,
@@ -292,6 +306,7 @@ impl<'a> Parser<'a> {
     fn document(&mut self, json: &Json) -> Result<Policy, PolicyError> {
         let Compact { policy: json, nodes } = compact(json)?;
         self.nodes = nodes;
+        let json = if self.is_wide() { json } else { unrestricted(json) };
         named_duties(&json, "", &mut self.duties);
         let policy = self.rules_of(&json, "")?.policy;
         let obliges = self.is_wide() && !policy.obligations.is_empty();
@@ -1082,6 +1097,21 @@ mod tests {
         };
         assert_eq!(with("term-lteq"), with("lteq"));
         assert_ne!(with("lt"), with("lteq"));
+    }
+
+    #[test]
+    fn lists_without_rules_permit_use_and_no_lists_at_all_are_a_mistake() {
+        let open = Policy::parse(&json!({"permission": [{"action": "use"}]})).unwrap();
+        for empty in [
+            json!({"permission": []}),
+            json!({"@type": "Set", "permission": [], "prohibition": [], "obligation": []}),
+            json!({"@context": {"odrl": "http://www.w3.org/ns/odrl/2/"}, "odrl:permission": [], "odrl:obligation": []}),
+        ] {
+            assert_eq!(Policy::parse(&empty).unwrap().permissions, open.permissions, "{empty}");
+            assert!(Policy::parse_odrl(&empty).is_err(), "as ODRL has it, it permits nothing");
+        }
+        let duty = json!({"permission": [], "obligation": [{"action": "inform"}]});
+        assert!(Policy::parse(&duty).is_err());
     }
 
     #[test]

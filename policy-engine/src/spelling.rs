@@ -127,6 +127,12 @@ pub fn in_protocol_context(name: &str) -> bool {
     IN_CONTEXT.contains(&name)
 }
 
+/// Whether a bare name is a term of ODRL 2.2: a key, an operand, an operator or an action.
+#[must_use]
+pub fn is_odrl_term(name: &str) -> bool {
+    in_protocol_context(name) || KEYS.contains(&name) || OPERANDS.contains(&name) || is_action(name)
+}
+
 /// A policy with every term of ODRL as the context of the Dataspace Protocol has it. What is no term of ODRL, and what this
 /// product puts beside the rules, stays as it is.
 #[must_use]

@@ -133,7 +133,12 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
             roots,
             system_roots: true,
         },
-        management: Management { listen: arguments.management, key: "keys/management.key".into(), tls: None },
+        management: Management {
+            listen: arguments.management,
+            key: "keys/management.key".into(),
+            tls: None,
+            callbacks: Vec::new(),
+        },
         store: Store {
             engine: match arguments.store {
                 Engine::Sled => StoreEngine::Sled,

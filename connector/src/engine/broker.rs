@@ -184,13 +184,17 @@ impl Engine {
         let everybody = PolicyDefinition {
             id: String::new(),
             policy: json!({"@type": "Set", "permission": [{"action": "use"}]}),
+            ..PolicyDefinition::default()
         };
         let mut some = Inventory::new(Arc::clone(&self.known));
         some.change_policy("access", Some(&everybody));
         for (key, remote) in page {
             // Each under its own first offer, whose purposes count.
             let terms = remote.dataset.pointer("/hasPolicy/0").cloned().unwrap_or_default();
-            some.change_policy(key, Some(&PolicyDefinition { id: key.clone(), policy: terms }));
+            some.change_policy(
+                key,
+                Some(&PolicyDefinition { id: key.clone(), policy: terms, ..PolicyDefinition::default() }),
+            );
             let definition = json!({"@id": key, "accessPolicyId": "access", "contractPolicyId": key, "assetsSelector": [
                 {"@type": "Criterion", "operandLeft": "id", "operator": "=", "operandRight": key}]});
             if let Ok(definition) = serde_json::from_value::<ContractDefinition>(definition) {
@@ -202,7 +206,15 @@ impl Engine {
         }
         let nobody = Asker { did: "", credentials: &[] };
         let found = some.view(nobody, clock::now()).page(filter, &Cursor::Start, LOOKED_AT);
-        found.ids.iter().map(ToString::to_string).collect()
+        let satisfies = |key: &str| {
+            let Some((_, remote)) = page.iter().find(|(one, _)| one == key) else { return false };
+            let mut told = remote.dataset.clone();
+            if let Some(map) = told.as_object_mut() {
+                map.insert("properties".to_owned(), json!(describe(&remote.dataset).to_properties()));
+            }
+            filter.criteria().iter().all(|one| one.holds(&told))
+        };
+        found.ids.iter().filter(|key| satisfies(key)).map(ToString::to_string).collect()
     }
 
     /// The dataset with the offers that are for `asker`.

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use catalog::{
     Asker, Asset, CatalogError, ContractDefinition, Cursor, DISTRIBUTION_NAME, Description, Filter,
-    HTTP_PULL, HTTP_PUSH, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE, VISIBILITY,
+    HTTP_PULL, HTTP_PUSH, ISSUED, Inventory, MODIFIED, Offer, PolicyDefinition, TITLE, View,
 };
 use governance::personal::{PROPERTY as PERSONAL, Personal};
 use jiff::Timestamp;
@@ -63,6 +63,8 @@ pub trait Managed: Clone + Serialize + DeserializeOwned + Send + Sync + 'static 
     fn terms(&self) -> Option<&Json> {
         None
     }
+    /// When it was made, in milliseconds since 1970, if that is known.
+    fn made(&self) -> Option<i64>;
     /// Notes what the node itself says of it, when it takes the place of `before`.
     fn note(&mut self, _before: Option<&Self>, _now: Timestamp) {}
     /// Lets the inventory know of a change; `among` are assets that it may be about.
@@ -105,6 +107,10 @@ macro_rules! managed {
                 &mut self.id
             }
 
+            fn made(&self) -> Option<i64> {
+                self.created_at
+            }
+
             fn check(&self) -> Result<(), CatalogError> {
                 Self::check(self)
             }
@@ -125,6 +131,7 @@ managed! { Asset, prefix::ASSET, true,
     }
 
     fn note(&mut self, before: Option<&Self>, now: Timestamp) {
+        self.created_at = created(before.map(|before| before.created_at), now);
         self.issued = before.map_or(Some(now), |before| before.issued);
         let same = before.filter(|before| before.properties == self.properties);
         self.modified = same.map_or(Some(now), |before| before.modified);
@@ -135,6 +142,10 @@ managed! { Asset, prefix::ASSET, true,
     }
 }
 managed! { PolicyDefinition, prefix::POLICY_DEFINITION, false,
+    fn note(&mut self, before: Option<&Self>, now: Timestamp) {
+        self.created_at = created(before.map(|before| before.created_at), now);
+    }
+
     fn terms(&self) -> Option<&Json> {
         Some(&self.policy)
     }
@@ -149,6 +160,10 @@ managed! { PolicyDefinition, prefix::POLICY_DEFINITION, false,
     }
 }
 managed! { ContractDefinition, prefix::CONTRACT_DEFINITION, false,
+    fn note(&mut self, before: Option<&Self>, now: Timestamp) {
+        self.created_at = created(before.map(|before| before.created_at), now);
+    }
+
     fn offered_terms(&self, engine: &Engine) -> Result<Option<Json>, EngineError> {
         let key = tables::key(prefix::POLICY_DEFINITION, &self.contract_policy_id);
         Ok(tables::load::<PolicyDefinition>(&engine.store, &key)?.map(|(definition, _)| definition.policy))
@@ -185,6 +200,8 @@ pub enum Write {
 const PAGE: usize = 100;
 /// Most datasets of a page whose size the asker chooses.
 const MAX_WINDOW: usize = 1000;
+/// Most datasets whose descriptions are read to compare them with a QuerySpec.
+const MAX_COMPARED: usize = 10_000;
 /// Before the keys of others' datasets in a cursor; ids have no control characters.
 const OTHERS: &str = "\u{1}";
 /// Behind every id.
@@ -321,7 +338,11 @@ impl Engine {
     ///
     /// # Errors
     /// It is malformed, exists already (create) or does not exist (replace).
-    pub async fn put_resource<T: Managed>(&self, mut resource: T, write: Write) -> Result<(), EngineError> {
+    pub async fn put_resource<T: Managed>(
+        &self,
+        mut resource: T,
+        write: Write,
+    ) -> Result<Option<i64>, EngineError> {
         resource.check().map_err(|error| EngineError::refused(RefusalKind::Malformed, error.to_string()))?;
         resource
             .check_persons()
@@ -354,7 +375,8 @@ impl Engine {
         batch.expect(key.clone(), version);
         tables::put(&mut batch, key, &resource)?;
         let verb = if version.is_none() { "made" } else { "changed" };
-        self.commit_change(batch, (&id, verb), before.as_ref(), Some(&resource), now).await
+        self.commit_change(batch, (&id, verb), before.as_ref(), Some(&resource), now).await?;
+        Ok(resource.made())
     }
 
     /// Whoever holds what it gives may change a resource: assets beside each other, everything else alone.
@@ -475,7 +497,10 @@ impl Engine {
             Some(window) => (cursor.clone(), window.limit.min(MAX_WINDOW)),
             None => (cursor.clone(), PAGE),
         };
-        let page = view.page(filter, &from, most);
+        let page = match filter.criteria().is_empty() && filter.order().is_none() {
+            true => view.page(filter, &from, most),
+            false => self.compared(&mut view, filter, &from, most)?,
+        };
         for asset in self.assets(page.ids.iter().map(AsRef::as_ref))? {
             let mut offers = view.offers(&asset);
             for offer in offers.iter_mut().filter(|_| is_broker) {
@@ -489,6 +514,60 @@ impl Engine {
         }
         let others = self.federating.broker.then(|| Cursor::After(OTHERS.to_owned()));
         Ok(Page { catalog, previous: page.previous, next: page.next.or(others) })
+    }
+
+    /// A page of the datasets that satisfy a QuerySpec, by what is told of them. Descriptions are read for it, so there is a
+    /// bound on how many; ids that it names are all that are read.
+    fn compared(
+        &self,
+        view: &mut View<'_>,
+        filter: &Filter,
+        from: &Cursor,
+        most: usize,
+    ) -> Result<catalog::Page, EngineError> {
+        let mut visible = view.page(filter, &Cursor::Start, usize::MAX - 1).ids;
+        if let Some(only) = filter.ids() {
+            visible.retain(|id| only.contains(&id.as_ref()));
+        }
+        if visible.len() > MAX_COMPARED {
+            let reason = format!(
+                "/filter: a QuerySpec is compared with at most {MAX_COMPARED} datasets, and {} are offered; narrow it by ids, or \
+                 by terms of this node such as {{\"text\": \"noise\"}}",
+                visible.len()
+            );
+            return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+        }
+        let mut found: Vec<(Option<Json>, Arc<str>)> = Vec::new();
+        for ids in visible.chunks(PAGE) {
+            for asset in self.assets(ids.iter().map(AsRef::as_ref))? {
+                let told = asset.as_told();
+                if filter.criteria().iter().all(|one| one.holds(&told)) {
+                    let key =
+                        filter.order().and_then(|order| order.field.find(&told).first().copied().cloned());
+                    found.push((key, asset.id.into()));
+                }
+            }
+        }
+        if let Some(order) = filter.order() {
+            found.sort_by(|(a, _), (b, _)| catalog::order(a.as_ref(), b.as_ref()));
+            if order.descending {
+                found.reverse();
+            }
+        }
+        let total = u64::try_from(found.len()).unwrap_or(u64::MAX);
+        let mut ids: Vec<Arc<str>> = found.into_iter().map(|(_, id)| id).collect();
+        let mut next = None;
+        match from {
+            Cursor::After(last) if filter.order().is_none() => ids.retain(|id| id.as_ref() > last.as_str()),
+            Cursor::Skip(passed) => drop(ids.drain(..(*passed).min(ids.len()))),
+            _ => {}
+        }
+        if ids.len() > most {
+            ids.truncate(most);
+            // Whoever sorts counts on.
+            next = ids.last().map(|id| Cursor::After(id.to_string())).filter(|_| filter.order().is_none());
+        }
+        Ok(catalog::Page { ids, total, previous: None, next })
     }
 
     /// The place among the datasets of others that a cursor of this node stands for, if it is one.
@@ -572,10 +651,7 @@ impl Engine {
     }
 
     pub(super) fn document(&self, asset: Asset, offers: Vec<Offer>) -> Dataset {
-        // Only names that mean the same everywhere leave the node.
-        let told = |name: &str| name.contains("://") || name == VISIBILITY;
-        let properties = asset.properties.into_iter().filter(|(name, _)| told(name)).collect();
-        let split = Description::split(properties);
+        let split = Description::split(asset.told());
         let policies = offers.into_iter().map(|offer| offer.policy).collect();
         let distribution =
             |properties| Distribution::new(HTTP_PULL.to_owned(), self.service_id(), properties);
@@ -607,6 +683,11 @@ enum Order<'a> {
 /// In which formats a dataset can be had whose data is at `address`: what has none is only followed or asked for.
 pub(super) fn formats_of(address: &serde_json::Map<String, Json>) -> Vec<&'static str> {
     if address.is_empty() { vec![HTTP_PULL] } else { vec![HTTP_PULL, HTTP_PUSH] }
+}
+
+/// When a resource was made, in milliseconds, if it takes the place of one that was made `before`.
+fn created(before: Option<Option<i64>>, now: Timestamp) -> Option<i64> {
+    before.unwrap_or_else(|| Some(now.as_millisecond()))
 }
 
 fn not_found<T: Managed>(id: &str) -> EngineError {

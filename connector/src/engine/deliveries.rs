@@ -64,6 +64,7 @@ impl Engine {
             ProcessKind::Transfer => is_end(&entry.message.path) && !failure.refused,
             ProcessKind::Acceptance
             | ProcessKind::Agreement
+            | ProcessKind::Callback
             | ProcessKind::Issuance
             | ProcessKind::Notice
             | ProcessKind::Statement => true,

@@ -29,6 +29,8 @@ use crate::tables::{self, Crawl, Event, PageMark, Watcher, prefix};
 
 /// Catalogs that are read at once.
 const AT_ONCE: usize = 8;
+/// Most datasets of one participant that are given at once.
+const HITS: usize = crate::search::MAX_HITS;
 /// Largest page, in bytes.
 const MAX_PAGE: usize = 16 * 1024 * 1024;
 /// Most datasets of one catalog that are kept.
@@ -148,6 +150,36 @@ impl Engine {
             }
             error => error,
         })
+    }
+
+    /// What this node has read of the catalogs of others, by participant.
+    ///
+    /// # Errors
+    /// The store or the index failed.
+    pub async fn known_catalogs(&self) -> Result<Vec<(String, Vec<Json>)>, EngineError> {
+        let mut catalogs = Vec::new();
+        for crawl in
+            self.crawls()?.into_iter().filter(|crawl| crawl.peer != self.did() && crawl.seen.is_some())
+        {
+            let mut datasets = Vec::new();
+            // As far as the index pages.
+            for offset in [0, HITS] {
+                let question = Question {
+                    participant: Some(crawl.peer.clone()),
+                    offset,
+                    limit: Some(HITS),
+                    ..Question::default()
+                };
+                let hits = self.search(question).await?.hits;
+                let is_last = hits.len() < HITS;
+                datasets.extend(hits.into_iter().map(|known| known.dataset));
+                if is_last {
+                    break;
+                }
+            }
+            catalogs.push((crawl.peer, datasets));
+        }
+        Ok(catalogs)
     }
 
     /// How reading each catalog went.

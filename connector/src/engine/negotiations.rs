@@ -24,7 +24,7 @@ use crate::config::{PeerProfile, Signatures};
 use crate::ids;
 use crate::peer_rules::ACCEPT_PEER_TOKEN;
 use crate::tables::{
-    self, AgreementRecord, AnswerKind, Event, NegotiationRecord, OutboxEntry, ProcessKind, prefix,
+    self, AgreementRecord, AnswerKind, Attached, Event, NegotiationRecord, OutboxEntry, ProcessKind, prefix,
 };
 
 const KIND: ProcessKind = ProcessKind::Negotiation;
@@ -40,7 +40,9 @@ impl Engine {
         address: Option<&str>,
         offer: Offer,
         automation: Automation,
+        attached: Attached,
     ) -> Result<NegotiationRecord, EngineError> {
+        self.check_callbacks(&attached.callback_addresses)?;
         let dataset = offer
             .target()
             .ok_or_else(|| EngineError::refused(RefusalKind::Malformed, "/policy/target: is missing"))?;
@@ -57,8 +59,13 @@ impl Engine {
         if let Some(strange) = self.strange(offer.policy()) {
             step.next.progress.note(clock::now(), strange);
         }
-        let record =
-            NegotiationRecord { negotiation: step.next, automation, wanted: Some(offer), data_request: None };
+        let record = NegotiationRecord {
+            negotiation: step.next,
+            automation,
+            wanted: Some(offer),
+            data_request: None,
+            attached,
+        };
         self.save_negotiation(record, Saving { effects: step.effects, ..Saving::default() }).await
     }
 
@@ -95,6 +102,7 @@ impl Engine {
             automation: offered.automation,
             wanted: None,
             data_request: data_request.map(str::to_owned),
+            attached: Attached::default(),
         };
         self.save_negotiation(record, Saving { effects: step.effects, ..Saving::default() }).await
     }
@@ -165,6 +173,7 @@ impl Engine {
             automation: offered.automation,
             wanted: None,
             data_request: None,
+            attached: Attached::default(),
         };
         let (record, effects) = self.decide_on(record, Vec::new(), now)?;
         let saving = Saving { effects, messages: vec![self.heard(heard)], ..Saving::default() };
@@ -205,8 +214,13 @@ impl Engine {
         negotiation.progress.note(clock::now(), "it waits for you to accept or reject it");
         let answer = acknowledgement(&negotiation)?;
         let data_request = heard.body.get(data_requests::REQUEST).and_then(Json::as_str).map(str::to_owned);
-        let record =
-            NegotiationRecord { negotiation, automation: Automation::Manual, wanted: None, data_request };
+        let record = NegotiationRecord {
+            negotiation,
+            automation: Automation::Manual,
+            wanted: None,
+            data_request,
+            attached: Attached::default(),
+        };
         let saving = Saving { messages: vec![self.heard(heard)], ..Saving::default() };
         let record = self.save_negotiation(record, saving).await?;
         place.keep();
@@ -693,6 +707,12 @@ impl Engine {
         let overtaken =
             if is_ending(negotiation) { self.end_concluded(negotiation, &mut batch)? } else { None };
         let after = self.plan(KIND, &pid, &peer, &negotiation.peer_address, effects, &mut batch)?;
+        let wanted = concluded.is_some() && record.attached.transfer_type.is_some();
+        if wanted {
+            tables::put(&mut batch, tables::key(prefix::TRANSFER_WANTED, &pid), &())?;
+        }
+        let before = version.map(|_| self.negotiation_state_before(&pid)).transpose()?;
+        let events = self.negotiation_events(&record, before.as_deref(), &mut batch)?;
         tables::put(&mut batch, key, &record)?;
         if self.rests_on_nothing(negotiation)? {
             self.another_ended(KIND, &pid, &peer, &mut batch)?;
@@ -705,6 +725,10 @@ impl Engine {
             self.retention.agreed(&record.peer);
         }
         self.follow(after);
+        self.deliver_all(events);
+        if wanted {
+            self.begin_wanted(pid);
+        }
         if let Some(agreement) = overtaken {
             self.end_transfers(&agreement).await?;
         }

@@ -178,7 +178,7 @@ impl Engine {
         })
     }
 
-    /// Everything `peer` offers to this node.
+    /// Everything `peer` offers to this node, or as much of it as `filter` asks for: no page is asked for beyond `most` datasets.
     ///
     /// # Errors
     /// Not reachable, refused, or not a catalog of this participant.
@@ -187,6 +187,7 @@ impl Engine {
         peer: &str,
         address: Option<&str>,
         filter: Option<Vec<Json>>,
+        most: Option<usize>,
     ) -> Result<Catalog, EngineError> {
         let base = self.peer_address(peer, address).await?;
         let message = protocol::wire::to_json(&CatalogRequestMessage { filter, notify: false }, None);
@@ -216,7 +217,8 @@ impl Engine {
                     whole.catalog.extend(page.catalog);
                 }
             }
-            next = following;
+            let count = catalog.as_ref().map_or(0, |catalog| catalog.dataset.len());
+            next = following.filter(|_| most.is_none_or(|most| count < most));
         }
         let catalog = catalog.ok_or_else(|| EngineError::Peer(format!("{url} gave no catalog")))?;
         match &catalog.participant_id {

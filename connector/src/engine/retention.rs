@@ -11,8 +11,9 @@ use protocol::{Refusal, RefusalKind};
 use store::{Batch, StoreError};
 
 use super::{Engine, EngineError};
+use crate::clock;
 use crate::config::Bounds;
-use crate::tables::{self, NegotiationRecord, ProcessKind, TransferRecord, prefix};
+use crate::tables::{self, Event, NegotiationRecord, ProcessKind, TransferRecord, prefix};
 
 /// Most that go with one that ends, so that a lower bound is reached in steps.
 const AT_ONCE: usize = 64;
@@ -103,6 +104,26 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Removes a negotiation that ended without an agreement, for the operator.
+    ///
+    /// # Errors
+    /// There is none, it goes on, or an agreement rests on it.
+    pub async fn remove_negotiation(&self, pid: &str) -> Result<(), EngineError> {
+        let negotiation = self.negotiation(pid)?.negotiation;
+        if !self.rests_on_nothing(&negotiation)? {
+            let reason = match negotiation.progress.is_terminal() && negotiation.progress.pending.is_none() {
+                false => format!("the negotiation `{pid}` goes on; terminate it first"),
+                true => format!("an agreement rests on the negotiation `{pid}`, which proves it"),
+            };
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        let mut batch = Batch::new();
+        self.drop_negotiation(pid, &mut batch)?;
+        let event = Event::new("negotiation", clock::now(), "it was removed by the operator").about(pid);
+        tables::append_event(&mut batch, &event.with(negotiation.peer.as_str()))?;
+        self.commit(batch).await.map(|_| ())
     }
 
     fn drop_negotiation(&self, pid: &str, batch: &mut Batch) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ use protocol::{RefusalKind, Role};
 
 use super::{Engine, EngineError};
 use crate::clock;
+use crate::config::PeerProfile;
 use crate::tables::NegotiationRecord;
 
 /// Largest request for which a refusal also says what would do: that takes far more work than to refuse.
@@ -24,6 +25,32 @@ impl Engine {
         let doubts = policy_engine::not_understood(policy, &self.known);
         let said: Vec<_> = doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.text)).collect();
         (!said.is_empty()).then(|| format!("these terms may never permit a read: {}", said.join("; ")))
+    }
+
+    /// What of a policy is not understood here, each with its place, in words; nothing where all of it is.
+    #[must_use]
+    pub fn doubts(&self, policy: &serde_json::Value) -> Vec<String> {
+        match Policy::parse(&policy_engine::unrestricted(policy.clone())) {
+            Err(error) => vec![error.to_string()],
+            Ok(policy) => {
+                let doubts = policy_engine::not_understood(&policy, &self.known);
+                let nothing = self.permits_nothing(&policy, clock::now());
+                doubts.iter().map(|doubt| format!("{}: {}", doubt.path, doubt.text)).chain(nothing).collect()
+            }
+        }
+    }
+
+    /// Gives a request that names an offer and has no rules, as programs of EDC write one whose terms are open, what it stands
+    /// for: the permission to use; towards EDC, which compares with its own empty lists, lists of nothing.
+    pub fn fill_open_terms(&self, peer: &str, policy: &mut serde_json::Map<String, serde_json::Value>) {
+        if ["permission", "prohibition", "obligation"].iter().any(|name| policy.contains_key(*name)) {
+            return;
+        }
+        let rules = match self.rules.profile(peer) {
+            PeerProfile::Edc => serde_json::json!([]),
+            PeerProfile::Dsp => serde_json::json!([{"action": "use"}]),
+        };
+        policy.insert("permission".to_owned(), rules);
     }
 
     /// The offer for the dataset of a negotiation as published now.

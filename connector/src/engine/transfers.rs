@@ -20,7 +20,8 @@ use crate::clock;
 use crate::config::PeerProfile;
 use crate::ids;
 use crate::tables::{
-    self, AgreementRecord, Event, NegotiationRecord, OutboxEntry, ProcessKind, TransferRecord, prefix,
+    self, AgreementRecord, Attached, Event, NegotiationRecord, OutboxEntry, ProcessKind, TransferRecord,
+    prefix,
 };
 
 const KIND: ProcessKind = ProcessKind::Transfer;
@@ -38,7 +39,9 @@ impl Engine {
         format: &str,
         address: Option<&str>,
         destination: Option<DataAddress>,
+        attached: Attached,
     ) -> Result<TransferRecord, EngineError> {
+        self.check_callbacks(&attached.callback_addresses)?;
         let (record, agreed) = self.load_agreement(agreement)?;
         if record.role != Role::Consumer {
             let reason = format!(
@@ -68,7 +71,7 @@ impl Engine {
         });
         let step =
             transfer::begin(ConsumerPid::new(ids::urn()), parties, destination, message_id(), clock::now());
-        self.save_under(agreement, agreed, step.next, None, step.effects).await
+        self.save_under(agreement, agreed, (step.next, attached), None, step.effects).await
     }
 
     /// Where the provider of an agreement takes requests. What the provider began itself went to its callback address, which
@@ -151,13 +154,13 @@ impl Engine {
         if record.automation == Automation::Manual {
             let mut waiting = requested;
             waiting.progress.note(now, "it waits for you to start it");
-            self.save_under(agreement, agreed, waiting, None, Vec::new()).await?;
+            self.save_under(agreement, agreed, (waiting, Attached::default()), None, Vec::new()).await?;
             place.keep();
             return Ok(answer);
         }
         let start = Decision::Start(self.data_address(&requested, requested.generation + 1)?);
         let step = transfer::step(requested, Input::Decided { decision: start, message: message_id() }, now)?;
-        self.save_under(agreement, agreed, step.next, None, step.effects).await?;
+        self.save_under(agreement, agreed, (step.next, Attached::default()), None, step.effects).await?;
         place.keep();
         Ok(answer)
     }
@@ -202,7 +205,7 @@ impl Engine {
             if self.rules.profile(caller) == PeerProfile::Edc {
                 effects.extend(answering_start(&step.next, last_start));
             }
-            self.save_under(&id, agreed, step.next, Some(version), effects).await?;
+            self.save_under(&id, agreed, (step.next, Attached::default()), Some(version), effects).await?;
         } else {
             self.save_transfer(step.next, Some(version), step.effects).await?;
         }
@@ -288,7 +291,15 @@ impl Engine {
         let input = Input::Decided { decision, message: message_id() };
         let step = transfer::step(record.transfer, input, clock::now())?;
         if starts {
-            return self.save_under(&agreement, agreed?, step.next, Some(version), step.effects).await;
+            return self
+                .save_under(
+                    &agreement,
+                    agreed?,
+                    (step.next, Attached::default()),
+                    Some(version),
+                    step.effects,
+                )
+                .await;
         }
         self.save_transfer(step.next, Some(version), step.effects).await
     }
@@ -331,7 +342,7 @@ impl Engine {
         }
         let mut effects = vec![Effect::Withdraw(message.clone())];
         effects.extend(step.effects);
-        self.save_transfer_with(step.next, Some(version), effects, batch).await?;
+        self.save_transfer_with(step.next, Attached::default(), Some(version), effects, batch).await?;
         Ok(())
     }
 
@@ -415,13 +426,13 @@ impl Engine {
         self: &Arc<Self>,
         agreement: &str,
         agreed: u64,
-        transfer: Transfer,
+        (transfer, attached): (Transfer, Attached),
         version: Option<u64>,
         effects: Vec<Effect>,
     ) -> Result<TransferRecord, EngineError> {
         let mut batch = Batch::new();
         batch.expect(tables::key(prefix::AGREEMENT, agreement), Some(agreed));
-        let saved = self.save_transfer_with(transfer, version, effects, batch).await;
+        let saved = self.save_transfer_with(transfer, attached, version, effects, batch).await;
         if saved.is_err() {
             // Where that is why, it is said.
             in_force(&self.load_agreement(agreement)?.0)?;
@@ -435,12 +446,14 @@ impl Engine {
         version: Option<u64>,
         effects: Vec<Effect>,
     ) -> Result<TransferRecord, EngineError> {
-        self.save_transfer_with(transfer, version, effects, Batch::new()).await
+        self.save_transfer_with(transfer, Attached::default(), version, effects, Batch::new()).await
     }
 
+    /// `attached` is what was said with a transfer that begins; what was said before stands.
     async fn save_transfer_with(
         self: &Arc<Self>,
         transfer: Transfer,
+        attached: Attached,
         version: Option<u64>,
         effects: Vec<Effect>,
         mut batch: Batch,
@@ -467,12 +480,15 @@ impl Engine {
             }
             _ => None,
         });
-        let last_start = match (started, version) {
-            (None, Some(_)) => self.load_transfer(&pid)?.0.last_start,
-            (started, _) => started,
+        let before = version.map(|_| self.load_transfer(&pid)).transpose()?.map(|(before, _)| before);
+        let state_before = before.as_ref().map(|before| before.transfer.progress.state_name());
+        let (last_start, attached) = match before {
+            Some(before) => (started.or(before.last_start), before.attached),
+            None => (started, attached),
         };
         let after = self.plan(KIND, &pid, &peer, &transfer.peer_address, effects, &mut batch)?;
-        let record = TransferRecord { transfer, last_start };
+        let record = TransferRecord { transfer, last_start, attached };
+        let events = self.transfer_events(&record, state_before.as_deref(), &mut batch)?;
         tables::put(&mut batch, key, &record)?;
         if is_over(&record.transfer) && record.transfer.progress.pending.is_none() {
             self.another_ended(KIND, &pid, &peer, &mut batch)?;
@@ -480,6 +496,7 @@ impl Engine {
         self.commit(batch).await?;
         self.open_transfers.note(&record.transfer);
         self.follow(after);
+        self.deliver_all(events);
         if is_pushed(&record.transfer) {
             self.pushes.add(record.transfer.pid());
         }

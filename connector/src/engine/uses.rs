@@ -15,7 +15,7 @@ use store::Batch;
 use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
-use crate::tables::{self, AgreementRecord, Event, Usage, Used, prefix};
+use crate::tables::{self, AgreementRecord, Attached, Event, Usage, Used, prefix};
 
 /// Longest wait for the provider's start.
 const START: Duration = Duration::from_secs(20);
@@ -260,7 +260,7 @@ impl Engine {
             )));
         };
         let id = agreement.agreement.id().to_string();
-        let requested = self.request_transfer(&id, HTTP_PULL, None, None).await?;
+        let requested = self.request_transfer(&id, HTTP_PULL, None, None, Attached::default()).await?;
         let transfer = requested.transfer.pid().to_owned();
         // At once: who reads while the provider is away waits for this one, and asks for no other.
         (used.agreement, used.transfer) = (id, Some(transfer.clone()));

@@ -34,6 +34,8 @@ const TICKET: HeaderName = HeaderName::from_static("request-ticket");
 pub(super) fn routes() -> Router<Arc<Faces>> {
     Router::new()
         .route("/{pid}", any(read_it))
+        // Programs that put what they want behind the address end it with a slash where they want all.
+        .route("/{pid}/", any(read_it))
         .route("/{pid}/{*path}", any(read_below))
         .layer(map_response(pages::handed_on))
 }

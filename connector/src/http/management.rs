@@ -4,9 +4,13 @@
 
 mod aside;
 mod authority;
+mod catalogs;
+mod checks;
 mod compliance;
 mod credentials;
+mod dataplanes;
 mod deliveries;
+mod edrs;
 mod events;
 mod federation;
 mod identity;
@@ -17,10 +21,13 @@ mod officer;
 mod operations;
 mod paging;
 mod personal;
+mod plan;
 mod processes;
 mod pull;
 mod resources;
+mod retirements;
 mod rulebook;
+mod secrets;
 mod trusted;
 mod uses;
 mod v3;
@@ -126,7 +133,17 @@ pub(crate) fn openapi() -> serde_json::Value {
 
 /// Everything the operator reaches.
 pub fn routes(management: &Arc<Management>) -> Router {
-    let shared = || Router::new().merge(resources::routes()).merge(processes::routes());
+    let shared = || {
+        Router::new()
+            .merge(resources::routes())
+            .merge(processes::routes())
+            .merge(edrs::routes())
+            .merge(secrets::routes())
+            .merge(dataplanes::routes())
+            .merge(catalogs::routes())
+            .merge(retirements::routes())
+    };
+    let of_v3 = || shared().layer(middleware::from_fn(v3::translate));
     let ours = Router::new()
         .merge(identity::routes())
         .merge(events::routes())
@@ -146,7 +163,12 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(mim::routes());
     Router::new()
         .nest("/v4", shared().merge(ours))
-        .nest("/v3", shared().layer(middleware::from_fn(v3::translate)))
+        // Names under which clients of other versions ask for the same.
+        .nest("/v4alpha", shared())
+        .nest("/v4beta", shared())
+        .nest("/v3", of_v3())
+        .nest("/v2", of_v3())
+        .nest("/v1alpha", of_v3())
         .route("/openapi.json", get(async || Json(operations::document())))
         // What is not there is told to nobody without a key.
         .fallback(async || error(StatusCode::NOT_FOUND, "ObjectNotFound", "there is nothing at this address"))
@@ -155,6 +177,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(management), authorise))
         .merge(gateway::routes(management))
         .merge(officer::routes())
+        .merge(checks::routes())
         .layer(middleware::map_response(guarded))
         .with_state(Arc::clone(management))
 }

@@ -1,11 +1,20 @@
 //! What stands in `dataAddress`, by its `type`. A new kind of source is a variant here and a file in the data plane.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use dataplane::{ParameterKind, SqlForm};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json};
+
+/// What EDC writes before the name of a header.
+const HEADER: &str = "header:";
+
+/// The types of data addresses.
+pub(crate) const KINDS: [&str; 9] =
+    ["File", "Folder", "HttpData", "Mqtt", "Nats", "NgsiLd", "ObjectStore", "PostgreSql", "Tail"];
 
 /// Where data is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -46,12 +55,51 @@ pub(super) enum Address {
         #[serde(rename = "@type", default)]
         _kind: Option<String>,
         base_url: url::Url,
+        /// What the operator calls it; for people.
+        #[serde(rename = "name", default)]
+        _name: Option<String>,
         /// Name of the header that carries the credentials.
         #[serde(default)]
         auth_key: Option<String>,
         /// File whose content is the header's value, mode 0600.
         #[serde(default)]
         secret_file: Option<PathBuf>,
+        /// Name of a secret of the management API that is the header's value.
+        #[serde(default)]
+        secret_name: Option<String>,
+        /// The header's value itself; kept sealed.
+        #[serde(default)]
+        auth_code: Option<String>,
+        /// Further headers (`header:NAME` of EDC).
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// Below the address, for readers that name no path.
+        #[serde(rename = "path", default)]
+        fixed_path: Option<String>,
+        /// Parameters that every request has, as in an address.
+        #[serde(default)]
+        query_params: Option<String>,
+        /// How the upstream is asked, whatever the reader's method is.
+        #[serde(default)]
+        method: Option<String>,
+        /// What it is sent.
+        #[serde(default)]
+        body: Option<String>,
+        /// Of that.
+        #[serde(default)]
+        content_type: Option<String>,
+        /// Whether readers may ask for every path below the address.
+        #[serde(default, deserialize_with = "flag")]
+        proxy_path: bool,
+        /// Whether readers may add every parameter.
+        #[serde(default, deserialize_with = "flag")]
+        proxy_query_params: bool,
+        /// Whether readers choose the method: GET, HEAD or POST.
+        #[serde(default, deserialize_with = "flag")]
+        proxy_method: bool,
+        /// Whether the upstream is sent what readers send.
+        #[serde(default, deserialize_with = "flag")]
+        proxy_body: bool,
         /// Patterns of paths below the address that readers may ask for.
         #[serde(default)]
         paths: Vec<String>,
@@ -216,6 +264,34 @@ impl From<Rows> for SqlForm {
     }
 }
 
+/// A yes or no, which EDC's clients write as text.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match Json::deserialize(deserializer)? {
+        Json::Bool(flag) => Ok(flag),
+        Json::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Json::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        other => Err(D::Error::custom(format!("expected `true` or `false`, got {other}"))),
+    }
+}
+
+/// Brings `header:NAME`, which EDC writes beside the other members, into one member.
+fn gather_headers(address: &mut Map<String, Json>) -> anyhow::Result<()> {
+    if address.get("type").and_then(Json::as_str) != Some("HttpData") {
+        return Ok(());
+    }
+    let (named, rest): (Map<_, _>, Map<_, _>) =
+        std::mem::take(address).into_iter().partition(|(name, _)| name.starts_with(HEADER));
+    *address = rest;
+    if named.is_empty() {
+        return Ok(());
+    }
+    let headers = address.entry("headers").or_insert_with(|| Json::Object(Map::new()));
+    let headers = headers.as_object_mut().context("dataAddress.headers must be an object")?;
+    headers
+        .extend(named.into_iter().map(|(name, value)| (name.trim_start_matches(HEADER).to_owned(), value)));
+    Ok(())
+}
+
 fn all() -> String {
     "*".to_owned()
 }
@@ -233,7 +309,14 @@ impl Address {
         if address.is_empty() {
             bail!("the asset has no dataAddress, so there is nothing to read");
         }
-        let address: Self = serde_json::from_value(Json::Object(address.clone())).context("dataAddress")?;
+        let mut address = address.clone();
+        gather_headers(&mut address)?;
+        if let Some(name) = address.keys().find(|name| name.starts_with("oauth2:")) {
+            bail!(
+                "dataAddress.{name}: this node gets no tokens for its upstreams; use authKey with secretName"
+            );
+        }
+        let address: Self = serde_json::from_value(Json::Object(address)).context("dataAddress")?;
         let (name, url, schemes): (_, _, &[&str]) = match &address {
             Self::HttpData { base_url, .. } | Self::NgsiLd { base_url, .. } => {
                 ("baseUrl", base_url, &["http", "https"])

@@ -12,8 +12,8 @@ use super::{
     CredentialRequest, DataRequestRecord, DutyLedger, HandedRecord, HeldCredential, Invitation, Issuance,
     IssuedCredential, MeasuredRecord, Membership, NegotiationRecord, OpenUse, OutboxEntry, Peer,
     PeriodRecord, PersonRecord, ProvenRecord, ReleasedHead, ReleasedRecord, RequestRecord, RulebookRecord,
-    Running, StatementRecord, TransferRecord, Trusted, UndeliveredRecord, UnsureRecord, UntoldRecord, Usage,
-    Used, Watcher, decode, form, prefix,
+    Running, SecretRecord, StatementRecord, TransferRecord, Trusted, UndeliveredRecord, UnsureRecord,
+    UntoldRecord, Usage, Used, Watcher, decode, form, prefix,
 };
 
 /// Records read from the store at once.
@@ -45,7 +45,7 @@ fn reads<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<(), StoreError>
 }
 
 /// Every kind of records with more than one of it, but for the audit log, which is a chain, and its seals.
-const KINDS: [(&str, Reads); 53] = [
+const KINDS: [(&str, Reads); 54] = [
     (prefix::ACCEPTANCE, reads::<Accepted>),
     (prefix::ACCESS, reads::<AccessRecord>),
     (prefix::AGREEMENT, reads::<AgreementRecord>),
@@ -85,6 +85,7 @@ const KINDS: [(&str, Reads); 53] = [
     (prefix::REMOTE, reads::<crate::engine::Remote>),
     (prefix::REPLAY, reads::<crate::engine::UsedToken>),
     (prefix::RULEBOOK, reads::<RulebookRecord>),
+    (prefix::SECRET, reads::<SecretRecord>),
     (prefix::STATEMENT, reads::<StatementRecord>),
     (prefix::STATEMENTS, reads::<crate::engine::Stated>),
     (prefix::SUBJECT_REQUEST, reads::<RequestRecord>),

@@ -178,7 +178,7 @@ mod tests {
             "dataset": "urn:d", "format": "HttpData-PULL", "data_address": null, "generation": 1,
             "progress": progress}))
         .unwrap();
-        TransferRecord { transfer, last_start: None }
+        TransferRecord { transfer, last_start: None, attached: crate::tables::Attached::default() }
     }
 
     /// As release 0.1.0 wrote them: all records of version 1, agreements not escaped.

@@ -53,6 +53,10 @@ pub struct HttpAllowed {
     paths: Vec<glob::Pattern>,
     parameters: Vec<String>,
     methods: Vec<Method>,
+    any_path: bool,
+    any_parameter: bool,
+    /// Whether the reader's method is the upstream's, where [`HttpAsked`] names another.
+    own_method: bool,
 }
 
 impl HttpAllowed {
@@ -72,7 +76,29 @@ impl HttpAllowed {
             paths: paths.map_err(SourceError::Address)?,
             parameters,
             methods: methods.collect::<Result<_, _>>()?,
+            ..Self::default()
         })
+    }
+
+    /// Also every path below the address.
+    #[must_use]
+    pub const fn with_any_path(mut self) -> Self {
+        self.any_path = true;
+        self
+    }
+
+    /// Also every parameter but those that the address fixes.
+    #[must_use]
+    pub const fn with_any_parameter(mut self) -> Self {
+        self.any_parameter = true;
+        self
+    }
+
+    /// The method of the reader is the one that the upstream is asked with, whatever is fixed for it.
+    #[must_use]
+    pub const fn with_own_method(mut self) -> Self {
+        self.own_method = true;
+        self
     }
 
     /// Whether `path`, below the address as it will be sent, is offered: in each way in which an upstream may read it.
@@ -81,6 +107,9 @@ impl HttpAllowed {
         let whole = path.strip_suffix('/').filter(|names| !names.is_empty());
         let (names, end) = whole.map_or((path, ""), |names| (names, "/"));
         let readings = Readings::of(names)?;
+        if self.any_path {
+            return Ok(());
+        }
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
         let fitting =
             || self.paths.iter().filter(|pattern| pattern.as_str().ends_with('/') || end.is_empty());
@@ -101,9 +130,27 @@ impl HttpAllowed {
         if !methods.contains(&request.method) {
             return Err(SourceError::Method);
         }
+        if self.any_parameter {
+            return Ok(());
+        }
         let known: Vec<_> = self.parameters.iter().map(String::as_str).collect();
         request.expect_query(&known)
     }
+}
+
+/// How the operator asks an upstream, beyond its address; what is fixed here no reader changes.
+#[derive(Debug, Clone, Default)]
+pub struct HttpAsked {
+    /// Headers of the operator's own, the credentials among them; all are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Below the address, for readers that name no path.
+    pub path: Option<String>,
+    /// The method that the upstream is asked with; that of the reader where nothing is said.
+    pub method: Option<Method>,
+    /// What the upstream is sent; nothing of the reader's is.
+    pub body: Option<Bytes>,
+    /// Of that.
+    pub content_type: Option<HeaderValue>,
 }
 
 /// An address that the operator chose, behind the operator's credentials.
@@ -111,30 +158,35 @@ impl HttpAllowed {
 pub struct HttpSource {
     client: reqwest::Client,
     url: url::Url,
-    credentials: Option<(HeaderName, HeaderValue)>,
+    /// What is read where the reader names no path.
+    whole: url::Url,
+    asked: HttpAsked,
     allowed: HttpAllowed,
 }
 
 impl HttpSource {
-    /// The upstream at `url`. `credentials` is a header of its own, marked sensitive here.
-    #[must_use]
+    /// The upstream at `url`.
+    ///
+    /// # Errors
+    /// The path in `asked` does not lie below the address.
     pub fn new(
         client: reqwest::Client,
         url: url::Url,
-        credentials: Option<(HeaderName, HeaderValue)>,
+        mut asked: HttpAsked,
         allowed: HttpAllowed,
-    ) -> Self {
-        let credentials = credentials.map(|(name, mut value)| {
-            value.set_sensitive(true);
-            (name, value)
-        });
-        Self { client, url, credentials, allowed }
+    ) -> Result<Self, SourceError> {
+        asked.headers.iter_mut().for_each(|(_, value)| value.set_sensitive(true));
+        let whole = match &asked.path {
+            None => url.clone(),
+            Some(path) => extended(&url, path.trim_start_matches('/'))?,
+        };
+        Ok(Self { client, url, whole, asked, allowed })
     }
 
     /// The address that is asked. What of it is below this source is compared with the list as it will be sent, after
     /// whatever the parser of addresses makes of it.
     fn address(&self, request: &DataRequest) -> Result<url::Url, SourceError> {
-        let mut url = self.url.clone();
+        let mut url = self.whole.clone();
         if !request.path.is_empty() {
             url = extended(&self.url, &request.path)?;
             let sent = below(&self.url, &url).ok_or_else(|| SourceError::NotFound(request.path.clone()))?;
@@ -164,7 +216,12 @@ impl Source for HttpSource {
                     headers.insert(name, value.clone());
                 }
             }
-            if let Some((name, value)) = &self.credentials {
+            if let Some(content_type) = &self.asked.content_type
+                && request.body.is_empty()
+            {
+                headers.insert(CONTENT_TYPE, content_type.clone());
+            }
+            for (name, value) in &self.asked.headers {
                 headers.insert(name, value.clone());
             }
             // What the reader says beyond the address that the operator chose.
@@ -179,8 +236,16 @@ impl Source for HttpSource {
                     format!("{}?{}", request.path, names.join("&"))
                 }
             };
-            let sent =
-                self.client.request(request.method, url).headers(headers).body(request.body).send().await;
+            // HEAD reads what GET reads.
+            let fixed = self.asked.method.as_ref().filter(|fixed| {
+                !(self.allowed.own_method || request.method == Method::HEAD && **fixed == Method::GET)
+            });
+            let method = fixed.cloned().unwrap_or(request.method);
+            let body = match &self.asked.body {
+                Some(fixed) if method == Method::POST => reqwest::Body::from(fixed.clone()),
+                _ => request.body.into(),
+            };
+            let sent = self.client.request(method, url).headers(headers).body(body).send().await;
             let answer = sent.map_err(|error| SourceError::Unreachable(error.without_url()))?;
             let status = answer.status();
             let fine = status.is_success()
@@ -238,7 +303,7 @@ mod tests {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let paths = ["stations/*".to_owned(), "all/**".to_owned()];
         let allowed = HttpAllowed::new(&paths, vec!["from".to_owned(), "station".to_owned()], &[]).unwrap();
-        HttpSource::new(client, address.parse().unwrap(), None, allowed)
+        HttpSource::new(client, address.parse().unwrap(), HttpAsked::default(), allowed).unwrap()
     }
 
     fn asked(source: &HttpSource, path: &str, query: &[(&str, &str)]) -> Result<String, SourceError> {
@@ -303,6 +368,38 @@ mod tests {
         ] {
             assert!(matches!(asked(&source, path, &[]), Err(SourceError::NotFound(_))), "{path:?}");
         }
+    }
+
+    #[test]
+    fn where_every_path_is_offered_none_leads_elsewhere() {
+        let mut source = source("https://upstream.example/api?fixed=1");
+        source.allowed = HttpAllowed::default().with_any_path().with_any_parameter();
+        for (path, query, sent) in [
+            ("", [].as_slice(), "https://upstream.example/api?fixed=1"),
+            ("a/b.json", &[("x", "1")], "https://upstream.example/api/a/b.json?fixed=1&x=1"),
+        ] {
+            assert_eq!(asked(&source, path, query).unwrap(), sent);
+        }
+        for path in
+            ["..", "a/../../admin", "a/%2e%2e/admin", "a/..%2fadmin", "a//b", "a/..;/b", "%252e%252e/a"]
+        {
+            assert!(matches!(asked(&source, path, &[]), Err(SourceError::NotFound(_))), "{path:?}");
+        }
+        assert!(matches!(asked(&source, "", &[("fixed", "2")]), Err(SourceError::Asked(_))));
+    }
+
+    #[test]
+    fn the_operators_path_is_read_by_who_names_none() {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url: url::Url = "https://upstream.example/api/".parse().unwrap();
+        let at = |path: &str| {
+            let asked = HttpAsked { path: Some(path.to_owned()), ..HttpAsked::default() };
+            HttpSource::new(client.clone(), url.clone(), asked, HttpAllowed::default().with_any_path())
+        };
+        let source = at("/rows.json").unwrap();
+        assert_eq!(asked(&source, "", &[]).unwrap(), "https://upstream.example/api/rows.json");
+        assert_eq!(asked(&source, "other", &[]).unwrap(), "https://upstream.example/api/other");
+        assert!(at("../admin").is_err());
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op(POST, "/assets", Admin, "Make an asset", Some("asset"), One("id-response")),
     op(PUT, "/assets", Admin, "Replace an asset", Some("asset"), Nothing),
     op(POST, "/assets/request", Read, "Query assets", Some("query-spec"), List("asset")),
+    op(PUT, "/assets/{id}", Admin, "Replace it", Some("asset"), Nothing),
     op(GET, "/assets/{id}", Read, "One asset", None, One("asset")),
     op(DELETE, "/assets/{id}", Admin, "Remove an asset", None, Nothing),
     op(
@@ -106,6 +107,23 @@ pub(super) const OPERATIONS: &[Operation] = &[
         List("policy-definition"),
     ),
     op(GET, "/policydefinitions/{id}", Read, "One policy definition", None, One("policy-definition")),
+    op(PUT, "/policydefinitions/{id}", Admin, "Replace it", Some("policy-definition"), Nothing),
+    op(
+        POST,
+        "/policydefinitions/{id}/validate",
+        Read,
+        "Whether all of it is understood",
+        None,
+        One("policy-validation-result"),
+    ),
+    op(
+        POST,
+        "/policydefinitions/{id}/evaluationplan",
+        Read,
+        "How it is evaluated",
+        Some("policy-evaluation-plan-request"),
+        One("policy-evaluation-plan"),
+    ),
     op(DELETE, "/policydefinitions/{id}", Admin, "Remove a policy definition", None, Nothing),
     op(
         POST,
@@ -132,6 +150,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         List("contract-definition"),
     ),
     op(GET, "/contractdefinitions/{id}", Read, "One contract definition", None, One("contract-definition")),
+    op(PUT, "/contractdefinitions/{id}", Admin, "Replace it", Some("contract-definition"), Nothing),
     op(DELETE, "/contractdefinitions/{id}", Admin, "Remove a contract definition", None, Nothing),
     op(POST, "/catalog/request", Read, "Another participant's catalog", Some("catalog-request"), Other(JSON)),
     op(
@@ -159,6 +178,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         List("contract-negotiation"),
     ),
     op(GET, "/contractnegotiations/{id}", Read, "One negotiation", None, One("contract-negotiation")),
+    op(DELETE, "/contractnegotiations/{id}", Operate, "Remove one that came to nothing", None, Nothing),
     op(GET, "/contractnegotiations/{id}/state", Read, "Its state", None, Other(JSON)),
     op(GET, "/contractnegotiations/{id}/agreement", Read, "Its agreement", None, One("contract-agreement")),
     op(POST, "/contractnegotiations/{id}/terminate", Operate, "End it", Some("contract-terminate"), Nothing),
@@ -241,12 +261,70 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     op(GET, "/transferprocesses/{id}", Read, "One transfer", None, One("transfer-process")),
     op(GET, "/transferprocesses/{id}/state", Read, "Its state", None, Other(JSON)),
+    op(
+        POST,
+        "/transferprocesses/{id}/deprovision",
+        Operate,
+        "Remove what was made ready for it",
+        None,
+        Nothing,
+    ),
     op(POST, "/transferprocesses/{id}/suspend", Operate, "Pause it", Some("transfer-suspend"), Nothing),
     op(POST, "/transferprocesses/{id}/resume", Operate, "Let it run", None, Nothing),
     op(POST, "/transferprocesses/{id}/complete", Operate, "All was transferred", None, Nothing),
     op(POST, "/transferprocesses/{id}/terminate", Operate, "End it", Some("transfer-terminate"), Nothing),
+    op(
+        POST,
+        "/edrs",
+        Operate,
+        "Ask for a contract; the transfer begins with it",
+        Some("contract-request"),
+        One("id-response"),
+    ),
+    op(DELETE, "/edrs/{id}", Operate, "Forget where to read", None, Nothing),
+    op(
+        POST,
+        "/edrs/{id}/refresh",
+        Operate,
+        "Where to read, with the token that counts now",
+        None,
+        Other(JSON),
+    ),
     op(POST, "/edrs/request", Read, "Transfers that are read now", Some("query-spec"), Other(JSON)),
     op(GET, "/edrs/{id}/dataaddress", Operate, "Where to read, with the token", None, Other(JSON)),
+    op(POST, "/secrets", Admin, "Keep a secret for an upstream", Some("secret"), One("id-response")),
+    op(PUT, "/secrets", Admin, "Change a secret", Some("secret"), Nothing),
+    op(GET, "/secrets/{id}", Admin, "A secret", None, One("secret")),
+    op(DELETE, "/secrets/{id}", Admin, "Forget a secret", None, Nothing),
+    op(GET, "/dataplanes", Read, "The data plane of this node", None, List("dataplane-instance")),
+    op(POST, "/dataplanes", Admin, "Refused: this node reads data itself", None, Other(JSON)),
+    op(DELETE, "/dataplanes/{id}", Admin, "Refused: this node reads data itself", None, Nothing),
+    op(
+        POST,
+        "/catalogs/request",
+        Read,
+        "The catalogs that this node has read",
+        Some("query-spec"),
+        Other(JSON),
+    ),
+    op(POST, "/catalog/query", Read, "The catalogs that this node has read", Some("query-spec"), Other(JSON)),
+    op(POST, "/contractagreements/retirements", Operate, "End an agreement", None, Nothing),
+    op(
+        POST,
+        "/contractagreements/retirements/request",
+        Read,
+        "Query the agreements that are ended",
+        Some("query-spec"),
+        Other(JSON),
+    ),
+    op(
+        DELETE,
+        "/contractagreements/retirements/{id}",
+        Operate,
+        "Refused: what is over stays so",
+        None,
+        Nothing,
+    ),
     ours(GET, "/peers", Read, "Participants: members of the data spaces, and others this node knows", JSON),
     ours(POST, "/peers/refresh", Operate, "Ask who the members are, and read catalogs now", JSON),
     ours(POST, "/offers", Read, "The offers for a dataset that a participant sees", JSON),
@@ -381,7 +459,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
 /// The scope that a call needs, by the path that matched, with its version. What is not in the table needs most.
 pub(super) fn needed(method: &Method, matched: &str) -> Scope {
-    let path = matched.strip_prefix("/v4").or_else(|| matched.strip_prefix("/v3")).unwrap_or(matched);
+    let versions = ["/v4alpha", "/v4beta", "/v4", "/v3", "/v2", "/v1alpha"];
+    let path = versions.iter().find_map(|version| matched.strip_prefix(version)).unwrap_or(matched);
     // HEAD reads what GET reads.
     let method = if *method == Method::HEAD { &GET } else { method };
     OPERATIONS.iter().find(|one| one.method == *method && one.path == path).map_or(Admin, |one| one.scope)
@@ -395,7 +474,7 @@ macro_rules! schemas {
     };
 }
 
-const SCHEMAS: [(&str, &str); 21] = schemas![
+const SCHEMAS: [(&str, &str); 25] = schemas![
     "api-error",
     "asset",
     "callback-address",
@@ -407,10 +486,14 @@ const SCHEMAS: [(&str, &str); 21] = schemas![
     "contract-offer",
     "contract-request",
     "contract-terminate",
+    "dataplane-instance",
     "dataplane-metadata",
     "dataset-request",
     "id-response",
     "policy-definition",
+    "policy-evaluation-plan",
+    "policy-evaluation-plan-request",
+    "policy-validation-result",
     "query-spec",
     "transfer-process",
     "transfer-request",

@@ -10,17 +10,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use catalog::Automation;
 use http::StatusCode;
-use protocol::Role;
+use protocol::RefusalKind;
 use protocol::wire::{Agreement, Offer, Parts};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
 
 use super::views::{self, Query};
 use super::{Management, Shared, malformed, read, respond};
-use crate::engine::{EngineError, Import, Move};
+use crate::engine::{Engine, EngineError, Import, Move};
 use crate::http::problem::json_answer;
 use crate::pushing;
-use crate::tables::{AgreementRecord, NegotiationRecord, TransferRecord, prefix};
+use crate::tables::{AgreementRecord, Attached, CallbackAddress, NegotiationRecord, TransferRecord, prefix};
 
 /// Longest reason an operator gives, in bytes.
 const MAX_REASON: usize = 1000;
@@ -29,7 +30,7 @@ pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
         .route("/contractnegotiations", post(negotiate))
         .route("/contractnegotiations/request", post(negotiations))
-        .route("/contractnegotiations/{id}", get(negotiation))
+        .route("/contractnegotiations/{id}", get(negotiation).delete(remove_negotiation))
         .route("/contractnegotiations/{id}/state", get(negotiation_state))
         .route("/contractnegotiations/{id}/agreement", get(negotiation_agreement))
         .route("/contractnegotiations/{id}/approve", post(approve))
@@ -48,25 +49,33 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/transferprocesses/request", post(transfers))
         .route("/transferprocesses/{id}", get(transfer))
         .route("/transferprocesses/{id}/state", get(transfer_state))
-        .route("/edrs/request", post(data_references))
-        .route("/edrs/{id}/dataaddress", get(data_address))
         .route("/transferprocesses/{id}/suspend", post(suspend))
         .route("/transferprocesses/{id}/resume", post(resume))
         .route("/transferprocesses/{id}/complete", post(complete))
         .route("/transferprocesses/{id}/terminate", post(terminate_transfer))
+        .route("/transferprocesses/{id}/deprovision", post(deprovision))
 }
 
 fn ok(body: &Value) -> Response {
     json_answer(StatusCode::OK, body)
 }
 
+/// What a client asks to negotiate (EDC's ContractRequest).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ContractRequest {
+pub(super) struct ContractRequest {
     counter_party_address: Option<String>,
     #[serde(default)]
+    counter_party_id: Option<String>,
+    #[serde(default)]
     protocol: Option<String>,
+    #[serde(default)]
+    profile: Option<String>,
     policy: Value,
+    #[serde(default, deserialize_with = "listed")]
+    callback_addresses: Vec<CallbackAddress>,
+    #[serde(default)]
+    private_properties: Map<String, Value>,
     /// Where the catalog says that one negotiates, for who gives no address.
     #[serde(rename = "urn:concordat:endpointURL", default)]
     endpoint_url: Option<String>,
@@ -74,33 +83,91 @@ struct ContractRequest {
     automation: Automation,
 }
 
-async fn negotiate(State(management): Shared, body: Body) -> Response {
-    let result = async {
-        let request: ContractRequest = read(body).await?;
-        check_protocol(request.protocol.as_deref())?;
-        let assigner = request.policy.get("assigner").and_then(Value::as_str);
+impl ContractRequest {
+    /// Begins the negotiation; with `transfer_type` a transfer follows as soon as the agreement is in force.
+    pub(super) async fn begin(
+        self,
+        engine: &Arc<Engine>,
+        transfer_type: Option<&str>,
+    ) -> Result<NegotiationRecord, EngineError> {
+        check_protocol(self.protocol.as_deref(), self.profile.as_deref())?;
+        let mut policy = self.policy;
+        // Parties and things may be written as nodes.
+        if ["assigner", "target"].iter().any(|name| policy.get(*name).is_some_and(Value::is_object)) {
+            policy = policy_engine::compacted(&policy)
+                .map_err(|error| malformed(format!("policy{}: {}", error.path(), error.reason())))?;
+        }
+        let assigner =
+            policy.get("assigner").and_then(Value::as_str).map(str::to_owned).or(self.counter_party_id);
         let assigner = assigner
             .ok_or_else(|| malformed("policy.assigner: is missing; it is the provider's DID or id"))?;
-        let peer = management.faces.engine.did_of(assigner).to_owned();
-        let offer = Offer::parse(request.policy).map_err(|reason| malformed(format!("policy{reason}")))?;
-        let engine = &management.faces.engine;
-        let address = match (request.counter_party_address, request.endpoint_url) {
+        let peer = engine.did_of(&assigner).to_owned();
+        if let Some(map) = policy.as_object_mut() {
+            map.entry("assigner").or_insert_with(|| json!(assigner));
+            engine.fill_open_terms(&peer, map);
+        }
+        let offer = Offer::parse(policy).map_err(|reason| malformed(format!("policy{reason}")))?;
+        let address = match (self.counter_party_address, self.endpoint_url) {
             (None, Some(service)) => engine.service_address(&service).await,
             (given, _) => given,
         };
-        let record = engine.negotiate(&peer, address.as_deref(), offer, request.automation).await?;
+        let attached = Attached {
+            callback_addresses: self.callback_addresses,
+            private_properties: self.private_properties,
+            transfer_type: transfer_type.map(str::to_owned),
+            ..Attached::default()
+        };
+        engine.negotiate(&peer, address.as_deref(), offer, self.automation, attached).await
+    }
+}
+
+/// A list, of which clients may write the only entry by itself.
+fn listed<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let list = match Value::deserialize(deserializer)? {
+        Value::Array(list) => Value::Array(list),
+        Value::Null => Value::Array(Vec::new()),
+        one => Value::Array(vec![one]),
+    };
+    serde_json::from_value(list).map_err(D::Error::custom)
+}
+
+async fn negotiate(State(management): Shared, body: Body) -> Response {
+    let result = async {
+        let request: ContractRequest = read(body).await?;
+        let record = request.begin(&management.faces.engine, None).await?;
         Ok(ok(&views::id_response(record.negotiation.pid())))
     };
     respond(result.await)
 }
 
-fn check_protocol(protocol: Option<&str>) -> Result<(), EngineError> {
+pub(super) fn check_protocol(protocol: Option<&str>, profile: Option<&str>) -> Result<(), EngineError> {
+    if let Some(other) = profile.filter(|profile| *profile != views::PROFILE) {
+        return Err(malformed(format!("profile: `{other}` is not spoken here; `{}` is", views::PROFILE)));
+    }
     match protocol {
         None | Some(views::PROTOCOL | "dataspace-protocol-http") => Ok(()),
         Some(other) => {
             Err(malformed(format!("protocol: `{other}` is not spoken here; `{}` is", views::PROTOCOL)))
         }
     }
+}
+
+/// Removes a negotiation that came to nothing.
+async fn remove_negotiation(State(management): Shared, Path(id): Path<String>) -> Response {
+    let result = management.faces.engine.remove_negotiation(&id).await;
+    respond(result.map(|()| StatusCode::NO_CONTENT.into_response()))
+}
+
+/// Nothing was provisioned for a transfer, so nothing is left to be removed once it is over.
+async fn deprovision(State(management): Shared, Path(id): Path<String>) -> Response {
+    let found = management.faces.engine.transfer(&id).and_then(|record| {
+        if record.transfer.progress.is_terminal() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        let reason = format!("the transfer process `{id}` is not over; complete or terminate it first");
+        Err(EngineError::refused(RefusalKind::IllegalTransition, reason))
+    });
+    respond(found)
 }
 
 async fn negotiations(State(management): Shared, body: Body) -> Response {
@@ -322,22 +389,39 @@ struct TransferRequest {
     counter_party_address: Option<String>,
     #[serde(default)]
     protocol: Option<String>,
+    #[serde(default)]
+    profile: Option<String>,
     /// Where to push to, for push formats.
     #[serde(default)]
-    data_destination: Option<serde_json::Map<String, Value>>,
+    data_destination: Option<Map<String, Value>>,
+    #[serde(default)]
+    private_properties: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "listed")]
+    callback_addresses: Vec<CallbackAddress>,
 }
 
 async fn start(State(management): Shared, body: Body) -> Response {
     let result = async {
         let request: TransferRequest = read(body).await?;
-        check_protocol(request.protocol.as_deref())?;
+        check_protocol(request.protocol.as_deref(), request.profile.as_deref())?;
         let engine = &management.faces.engine;
         let address = request.counter_party_address.as_deref();
         let pushed = request.transfer_type == catalog::HTTP_PUSH;
-        let destination = request.data_destination.filter(|_| pushed);
-        let destination = destination.map(|one| pushing::destination(&one)).transpose()?;
+        let given = request.data_destination.unwrap_or_default();
+        let destination = pushed.then(|| pushing::destination(&given)).transpose()?;
         let (agreement, format) = (&request.contract_id, &request.transfer_type);
-        let record = engine.request_transfer(agreement, format, address, destination).await?;
+        let attached = Attached {
+            callback_addresses: request.callback_addresses,
+            private_properties: request.private_properties.unwrap_or_default(),
+            data_destination: given,
+            ..Attached::default()
+        };
+        let record = engine.request_transfer(agreement, format, address, destination, attached).await;
+        let record = record.map_err(|error| match error {
+            // What the address names is there; what the body names is not.
+            EngineError::NotFound { .. } => malformed(format!("contractId: {error}")),
+            error => error,
+        })?;
         Ok(ok(&views::id_response(record.transfer.pid())))
     };
     respond(result.await)
@@ -362,49 +446,6 @@ async fn transfer_state(State(management): Shared, Path(id): Path<String>) -> Re
         let state = record.transfer.progress.state_name();
         ok(&json!({"@context": [views::CONTEXT], "@type": "TransferState", "state": state}))
     }))
-}
-
-/// Where the provider said that data is: EDC's endpoint data reference, for clients that read it themselves.
-async fn data_address(State(management): Shared, Path(id): Path<String>) -> Response {
-    let found = management.faces.engine.transfer(&id).and_then(|record| {
-        let transfer = record.transfer;
-        let started = transfer.role == Role::Consumer && transfer.is_open();
-        transfer
-            .data_address
-            .filter(|_| started)
-            .ok_or(EngineError::NotFound { kind: "started transfer process", id })
-    });
-    respond(found.map(|address| {
-        let mut shown = json!({
-            "@type": "DataAddress", "type": address.endpoint_type, "endpointType": address.endpoint_type,
-            "endpoint": address.endpoint,
-        });
-        if let Some(map) = shown.as_object_mut() {
-            map.extend(address.endpoint_properties.iter().map(|one| (one.name.clone(), json!(one.value))));
-        }
-        ok(&shown)
-    }))
-}
-
-/// The transfers that this node reads now, as EDC's endpoint data reference entries.
-async fn data_references(State(management): Shared, body: Body) -> Response {
-    let result = async {
-        let query: Query = read(body).await?;
-        let engine = &management.faces.engine;
-        let entry = |record: &TransferRecord| {
-            let transfer = &record.transfer;
-            if transfer.role != Role::Consumer || !transfer.is_open() || transfer.data_address.is_none() {
-                return None;
-            }
-            Some(json!({
-                "@context": [views::CONTEXT], "@type": "EndpointDataReferenceEntry", "@id": transfer.pid(),
-                "transferProcessId": transfer.pid(), "agreementId": transfer.agreement, "assetId": transfer.dataset,
-                "providerId": transfer.peer, "createdAt": transfer.progress.created.as_millisecond(),
-            }))
-        };
-        Ok(ok(&Value::Array(query.run(engine, prefix::TRANSFER, entry)?)))
-    };
-    respond(result.await)
 }
 
 async fn suspend(State(management): Shared, Path(id): Path<String>, body: Body) -> Response {

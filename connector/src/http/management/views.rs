@@ -1,6 +1,6 @@
 //! Records as the management API shows them (schemas of EDC's v4), and its queries.
 
-use catalog::Criterion;
+use catalog::{Criterion, Path};
 use jiff::Timestamp;
 use protocol::Role;
 use protocol::progress::{Act, Progress};
@@ -11,18 +11,20 @@ use serde_json::{Map, Value, json};
 use super::malformed;
 use crate::clock;
 use crate::engine::{Engine, EngineError, Managed, Standing};
-use crate::tables::{self, NegotiationRecord, Page, TransferRecord};
+use crate::tables::{self, NegotiationRecord, Page, TransferRecord, prefix};
 
 /// The context of every document of this API.
 pub(super) const CONTEXT: &str = "https://w3id.org/edc/connector/management/v2";
 /// `protocol` of every process.
 pub(super) const PROTOCOL: &str = "dataspace-protocol-http:2025-1";
 /// `profile` of every process.
-const PROFILE: &str = "dsp-2025-1";
+pub(super) const PROFILE: &str = "dsp-2025-1";
 /// Characters of a text by which it is sorted.
 const MAX_SORTED: usize = 256;
 /// Most records one query returns.
-const MAX_LIMIT: usize = 1000;
+const MAX_LIMIT: usize = 10_000;
+/// Most comparisons of one query.
+const MAX_CRITERIA: usize = 64;
 
 fn document(kind: &str, id: &str, mut rest: Map<String, Value>) -> Value {
     rest.insert("@context".to_owned(), json!([CONTEXT]));
@@ -39,7 +41,12 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 pub(super) fn id_response(id: &str) -> Value {
-    document("IdResponse", id, object(json!({"createdAt": millis(clock::now())})))
+    id_response_at(id, None)
+}
+
+/// As [`id_response`], with when it was made, in milliseconds; now where nothing is said.
+pub(super) fn id_response_at(id: &str, made: Option<i64>) -> Value {
+    document("IdResponse", id, object(json!({"createdAt": made.unwrap_or_else(|| millis(clock::now()))})))
 }
 
 pub(super) fn managed<T: Managed>(resource: &T) -> Value {
@@ -83,7 +90,7 @@ pub(super) fn negotiation(record: &NegotiationRecord) -> Value {
         "correlationId": ours.peer_pid(),
         "assetId": ours.dataset,
         "contractAgreementId": ours.agreement.as_ref().map(|agreement| agreement.id()),
-        "callbackAddresses": [],
+        "callbackAddresses": record.attached.callback_addresses,
         "urn:concordat:offer": ours.offer,
         "urn:concordat:terms": policy_engine::explain::policy(ours.offer.policy()),
         "urn:concordat:offerBy": role(ours.offer_by),
@@ -107,8 +114,12 @@ pub(super) fn transfer(record: &TransferRecord) -> Value {
         "assetId": ours.dataset,
         "contractId": ours.agreement,
         "transferType": ours.format,
-        "callbackAddresses": [],
+        "callbackAddresses": record.attached.callback_addresses,
+        "privateProperties": record.attached.private_properties,
     })));
+    if !record.attached.data_destination.is_empty() {
+        map.insert("dataDestination".to_owned(), json!(record.attached.data_destination));
+    }
     document("TransferProcess", ours.pid(), map)
 }
 
@@ -176,9 +187,7 @@ impl Query {
         prefix: &str,
         view: impl Fn(&T) -> Option<Value>,
     ) -> Result<Vec<Value>, EngineError> {
-        if self.limit == 0 || self.limit > MAX_LIMIT {
-            return Err(malformed(format!("limit: must be 1 to {MAX_LIMIT}")));
-        }
+        let fields = self.check(Kind::of(prefix))?;
         let shown = |record: &T| view(record).filter(|shown| self.matches(shown));
         let store = engine.store();
         if self.sort_field.is_none() && self.sort_order == Order::Asc {
@@ -192,10 +201,10 @@ impl Query {
         }
         let mut found: Vec<(Option<Value>, String)> = Vec::new();
         tables::each(store, prefix, |key, record: T| {
-            found.extend(shown(&record).map(|shown| (self.sorted_by(&shown), key)));
+            found.extend(shown(&record).map(|shown| (sorted_by(&shown, fields.as_ref()), key)));
             Ok::<_, EngineError>(())
         })?;
-        found.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
+        found.sort_by(|(a, _), (b, _)| catalog::order(a.as_ref(), b.as_ref()));
         if self.sort_order == Order::Desc {
             found.reverse();
         }
@@ -205,37 +214,217 @@ impl Query {
         page.filter_map(|(_, key)| read(key).transpose()).collect()
     }
 
-    fn sorted_by(&self, shown: &Value) -> Option<Value> {
-        Some(match look_up(shown, self.sort_field.as_deref()?)? {
-            Value::String(text) => Value::String(text.chars().take(MAX_SORTED).collect()),
-            other => other,
-        })
+    /// Which of `catalogs` are wanted, and which datasets of them.
+    pub(super) fn among_catalogs(&self, catalogs: Vec<Value>) -> Result<Vec<Value>, EngineError> {
+        let field = self.check(Kind::Other)?;
+        let about = |one: &&Criterion| {
+            one.path().is_ok_and(|path| ["participantId", "@type"].contains(&path.first()))
+        };
+        let (of_catalogs, of_datasets): (Vec<_>, Vec<_>) =
+            self.filter_expression.iter().partition(|one| about(one));
+        let mut found: Vec<_> = catalogs
+            .into_iter()
+            .filter(|one| of_catalogs.iter().all(|criterion| criterion.holds(one)))
+            .collect();
+        if !of_datasets.is_empty() {
+            for catalog in &mut found {
+                if let Some(datasets) = catalog.get_mut("dataset").and_then(Value::as_array_mut) {
+                    datasets.retain(|one| {
+                        let described = crate::search::describe(one).to_properties();
+                        let mut asked = one.clone();
+                        if let Some(map) = asked.as_object_mut() {
+                            map.insert("properties".to_owned(), Value::Object(described));
+                        }
+                        of_datasets.iter().all(|criterion| criterion.holds(&asked))
+                    });
+                }
+            }
+            found.retain(|one| {
+                one.get("dataset").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+            });
+        }
+        if field.is_some() || self.sort_order == Order::Desc {
+            found.sort_by_cached_key(|one| sorted_by(one, field.as_ref()).map(|value| value.to_string()));
+            if self.sort_order == Order::Desc {
+                found.reverse();
+            }
+        }
+        Ok(found.into_iter().skip(self.offset).take(self.limit).collect())
+    }
+
+    /// The field to sort by, if there is one.
+    fn check(&self, kind: Kind) -> Result<Option<Path>, EngineError> {
+        if self.limit == 0 || self.limit > MAX_LIMIT {
+            return Err(malformed(format!("limit: must be 1 to {MAX_LIMIT}")));
+        }
+        if self.filter_expression.len() > MAX_CRITERIA {
+            return Err(malformed(format!("filterExpression: has more than {MAX_CRITERIA} entries")));
+        }
+        for (index, criterion) in self.filter_expression.iter().enumerate() {
+            let place = |member: &str| format!("filterExpression/{index}/{member}");
+            let wrong = |(member, reason): (&str, String)| malformed(format!("{}: {reason}", place(member)));
+            criterion.check().map_err(wrong)?;
+            let path = criterion.path().map_err(malformed)?;
+            kind.check(&path).map_err(|reason| malformed(format!("{}: {reason}", place("operandLeft"))))?;
+        }
+        let Some(field) = &self.sort_field else { return Ok(None) };
+        let sorted = Path::parse(field).and_then(|path| kind.check(&path).map(|()| path));
+        sorted.map(Some).map_err(|reason| malformed(format!("sortField: {reason}")))
     }
 
     fn matches(&self, shown: &Value) -> bool {
-        self.filter_expression.iter().all(|criterion| criterion.holds(|operand| look_up(shown, operand)))
-    }
-}
-
-/// A member by its name, `id` for `@id`, dots for members of members.
-fn look_up(shown: &Value, operand: &str) -> Option<Value> {
-    if operand == "id" {
-        return shown.get("@id").cloned();
-    }
-    if let Some(direct) =
-        shown.get(operand).or_else(|| shown.get("properties").and_then(|map| map.get(operand)))
-    {
-        return Some(direct.clone());
-    }
-    operand.split('.').try_fold(shown, |value, name| value.get(name)).cloned()
-}
-
-fn compare(a: Option<&Value>, b: Option<&Value>) -> std::cmp::Ordering {
-    match (a, b) {
-        (Some(Value::Number(a)), Some(Value::Number(b))) => {
-            let exact = |number: &serde_json::Number| policy_engine::Decimal::parse(&number.to_string());
-            exact(a).cmp(&exact(b))
+        if self.filter_expression.is_empty() {
+            return true;
         }
-        (a, b) => a.map(Value::to_string).cmp(&b.map(Value::to_string)),
+        let asked = asked(shown);
+        self.filter_expression.iter().all(|criterion| criterion.holds(&asked))
     }
+}
+
+/// What is asked about, by the names of their members that EDC's clients may use in queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its properties have any names.
+    Asset,
+    Agreement,
+    ContractDefinition,
+    Negotiation,
+    Other,
+    PolicyDefinition,
+    Transfer,
+}
+
+impl Kind {
+    fn of(table: &str) -> Self {
+        match table {
+            prefix::ASSET => Self::Asset,
+            prefix::AGREEMENT => Self::Agreement,
+            prefix::CONTRACT_DEFINITION => Self::ContractDefinition,
+            prefix::NEGOTIATION => Self::Negotiation,
+            prefix::POLICY_DEFINITION => Self::PolicyDefinition,
+            prefix::TRANSFER => Self::Transfer,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether there is such a thing as `path` leads to: an unknown name would find nothing, and nobody would know why.
+    fn check(self, path: &Path) -> Result<(), String> {
+        let known: &[&str] = match self {
+            Self::Asset | Self::Other => return Ok(()),
+            Self::Agreement => {
+                &["assetId", "providerId", "consumerId", "contractSigningDate", "policy", "agreementId"]
+            }
+            Self::ContractDefinition => {
+                &["accessPolicyId", "contractPolicyId", "assetsSelector", "privateProperties", "createdAt"]
+            }
+            Self::PolicyDefinition => &["policy", "privateProperties", "createdAt"],
+            Self::Negotiation => &[
+                "type",
+                "state",
+                "stateTimestamp",
+                "createdAt",
+                "updatedAt",
+                "errorDetail",
+                "protocol",
+                "profile",
+                "counterPartyId",
+                "counterPartyAddress",
+                "correlationId",
+                "assetId",
+                "contractAgreementId",
+                "contractAgreement",
+                "contractOffers",
+                "callbackAddresses",
+            ],
+            Self::Transfer => &[
+                "type",
+                "state",
+                "stateTimestamp",
+                "createdAt",
+                "updatedAt",
+                "errorDetail",
+                "protocol",
+                "profile",
+                "counterPartyId",
+                "counterPartyAddress",
+                "correlationId",
+                "assetId",
+                "contractId",
+                "agreementId",
+                "transferType",
+                "transferProcessId",
+                "contractNegotiationId",
+                "providerId",
+                "dataDestination",
+                "privateProperties",
+                "callbackAddresses",
+            ],
+        };
+        let name = path.first();
+        if ["id", "@id", "@type"].contains(&name)
+            || known.contains(&name)
+            || name.starts_with("urn:concordat:")
+        {
+            return Ok(());
+        }
+        Err(format!("`{name}` is not known here; {} are", known.join(", ")))
+    }
+}
+
+/// What comparisons are about: a record as it is shown, with what EDC calls otherwise within.
+fn asked(shown: &Value) -> Value {
+    let mut asked = shown.clone();
+    let Some(map) = asked.as_object_mut() else { return asked };
+    let said = |name: &str| shown.get(name).cloned().unwrap_or_default();
+    match shown.get("@type").and_then(Value::as_str) {
+        Some("ContractNegotiation") => {
+            let agreement = json!({"@id": said("contractAgreementId"), "assetId": said("assetId")});
+            map.insert("contractAgreement".to_owned(), agreement);
+            map.insert("contractOffers".to_owned(), json!([{"assetId": said("assetId")}]));
+        }
+        Some("TransferProcess") => {
+            map.insert("agreementId".to_owned(), said("contractId"));
+        }
+        Some("ContractAgreement") => {
+            map.insert("agreementId".to_owned(), said("@id"));
+        }
+        _ => return asked,
+    }
+    if !map.contains_key("updatedAt") {
+        map.insert("updatedAt".to_owned(), said("stateTimestamp"));
+    }
+    // EDC's programs may ask by the number of a state.
+    let states = [said("state"), json!(state_number(shown))];
+    if !states.iter().any(Value::is_null) {
+        map.insert("state".to_owned(), json!(states));
+    }
+    asked
+}
+
+/// EDC's number of the state that a process is in.
+fn state_number(process: &Value) -> Option<u32> {
+    let transfer = process.get("@type")?.as_str()? == "TransferProcess";
+    Some(match (transfer, process.get("state")?.as_str()?) {
+        (false, "REQUESTED") => 200,
+        (false, "OFFERED") => 400,
+        (false, "ACCEPTED") => 800,
+        (false, "AGREED") => 850,
+        (false, "VERIFIED") => 1100,
+        (false, "FINALIZED") => 1200,
+        (false, "TERMINATED") => 1400,
+        (true, "REQUESTED") => 500,
+        (true, "STARTED") => 600,
+        (true, "SUSPENDED") => 700,
+        (true, "COMPLETED") => 800,
+        (true, "TERMINATED") => 850,
+        _ => return None,
+    })
+}
+
+fn sorted_by(shown: &Value, field: Option<&Path>) -> Option<Value> {
+    let asked = asked(shown);
+    Some(match field?.find(&asked).first()? {
+        Value::String(text) => Value::String(text.chars().take(MAX_SORTED).collect()),
+        other => (*other).clone(),
+    })
 }
