@@ -16,7 +16,7 @@ const MAX_VALUES: usize = 1000;
 const MAX_PATTERN: usize = 512;
 
 /// One comparison of a selector or query.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Criterion {
     #[serde(rename = "@type", default = "criterion_type")]

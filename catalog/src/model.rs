@@ -12,7 +12,7 @@ use crate::error::CatalogError;
 use crate::{VISIBILITY, vocabulary as iri};
 
 /// A dataset as its owner manages it: what it says of itself, and where its data is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Asset {
     /// `@id`, also of the dataset in the catalog.
@@ -115,13 +115,14 @@ impl Asset {
 }
 
 /// A policy under a name, used by contract definitions.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyDefinition {
     /// `@id`.
     #[serde(rename = "@id")]
     pub id: String,
     /// ODRL, of type Set (Offer and Agreement are made from it).
+    #[schemars(with = "Map<String, Json>")]
     pub policy: Json,
     /// Never leave the node.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -163,7 +164,7 @@ impl PolicyDefinition {
 }
 
 /// Who moves a process of a contract definition on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Automation {
     /// The node, when the terms asked for are within the offer.
@@ -176,7 +177,7 @@ pub enum Automation {
 }
 
 /// Which assets are offered to whom under which terms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContractDefinition {
     /// `@id`.

@@ -49,7 +49,7 @@ impl Entry {
 }
 
 /// How a key takes the place of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
     /// Seconds that the new key is published before it signs, so that nobody meets a signature without having had the

@@ -117,7 +117,7 @@ pub fn describe(dataset: &Json) -> Description {
 }
 
 /// What is asked for. Everything that is said must fit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
     /// Words; the last one may be the beginning of one.

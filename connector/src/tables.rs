@@ -205,7 +205,7 @@ impl Attached {
 }
 
 /// Where events of a process go (EDC's CallbackAddress).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackAddress {
     #[serde(rename = "@type", default = "callback_type")]
@@ -359,7 +359,7 @@ pub struct Evidence {
 }
 
 /// What a statement says of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Claim {
     /// A duty was done.

@@ -933,7 +933,7 @@ fn atomic(map: &Map<String, Json>, path: String, about: About, plain: bool) -> R
         let json = map.get(key).ok_or_else(|| PolicyError::new(format!("{path}/{key}"), "is missing"))?;
         identifier(json, &format!("{path}/{key}"))
     };
-    let left = term(&need("leftOperand")?).to_owned();
+    let left = operand_of(term(&need("leftOperand")?)).to_owned();
     let written = need("operator")?;
     // ODRL 2.2 gives the fragment of `lteq` as `term-lteq`, and schemas have taken that for its name.
     let name = term(&written).strip_prefix("term-").unwrap_or_else(|| term(&written));
@@ -1063,6 +1063,17 @@ fn identifier(json: &Json, path: &str) -> Result<String, PolicyError> {
 }
 
 /// ODRL's own terms without prefix or namespace, anything else as written.
+/// An operand without the namespaces in which programs of EDC and Tractus-X write what they mean by the bare name.
+fn operand_of(name: &str) -> &str {
+    let namespaces =
+        ["https://w3id.org/edc/v0.0.1/ns/", "https://w3id.org/tractusx/v0.0.1/ns/", "edc:", "tx:"];
+    namespaces
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(name)
+}
+
 pub(crate) fn term(text: &str) -> &str {
     text.strip_prefix("odrl:").or_else(|| text.strip_prefix(ODRL)).unwrap_or(text)
 }
@@ -1097,6 +1108,21 @@ mod tests {
         };
         assert_eq!(with("term-lteq"), with("lteq"));
         assert_ne!(with("lt"), with("lteq"));
+    }
+
+    #[test]
+    fn an_operand_is_the_same_in_the_namespaces_of_edc_and_tractus_x() {
+        let with = |left: &str| {
+            let constraint = json!({"leftOperand": left, "operator": "eq", "rightOperand": "BPNL1"});
+            Policy::parse(&with_constraint(constraint)).unwrap()
+        };
+        for left in [
+            "tx:BusinessPartnerNumber",
+            "https://w3id.org/tractusx/v0.0.1/ns/BusinessPartnerNumber",
+            "https://w3id.org/edc/v0.0.1/ns/BusinessPartnerNumber",
+        ] {
+            assert_eq!(with(left), with("BusinessPartnerNumber"), "{left}");
+        }
     }
 
     #[test]

@@ -428,7 +428,7 @@ pub(super) async fn unpublish(dir: &Path, arguments: &Unpublish, output: &Output
         format!("/v4/contractdefinitions/{}", segment(id)),
         format!("/v4/policydefinitions/{}", segment(&terms::of(id))),
         format!("/v4/policydefinitions/{}", segment(&format!("{id}#access"))),
-        format!("/v4/assets/{}", segment(id)),
+        format!("/v4/assets/{}?force=true", segment(id)),
     ];
     let mut removed = 0;
     let mut last = None;

@@ -221,6 +221,28 @@ impl Engine {
         Ok(())
     }
 
+    /// Refuses to go on where this node provides `dataset` under an agreement in force.
+    ///
+    /// # Errors
+    /// There is such an agreement, or the store failed.
+    pub fn expect_no_agreement_about(&self, dataset: &str) -> Result<(), EngineError> {
+        let mut found = None;
+        self.each_agreement(|record| {
+            let about = record.ended.is_none()
+                && record.role == Role::Provider
+                && record.agreement.target().as_str() == dataset;
+            if about {
+                found.get_or_insert_with(|| record.agreement.id().to_string());
+            }
+            Ok(())
+        })?;
+        let Some(agreement) = found else { return Ok(()) };
+        let reason = format!(
+            "the agreement `{agreement}` about `{dataset}` is in force; end it first, or remove the asset with ?force=true"
+        );
+        Err(EngineError::refused(RefusalKind::Disagreement, reason))
+    }
+
     /// Visits every agreement, in the order of ids. What is wrong with one of them stops none of the others.
     pub(super) fn each_agreement(
         &self,

@@ -58,12 +58,13 @@ impl DataRequest {
 }
 
 /// What the operator publishes: the request, and who may see it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Wish {
     /// The request; an id is made where there is none.
     pub request: DataRequest,
     /// An ODRL Set that permits its use to those who may see it.
+    #[schemars(with = "serde_json::Map<String, Json>")]
     pub access: Json,
 }
 

@@ -55,7 +55,7 @@ pub struct Duty {
 }
 
 /// What an operator states.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Statement {
     /// JSON pointer of the duty or prohibition in the agreement.

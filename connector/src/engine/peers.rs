@@ -32,6 +32,14 @@ const MAX_PAGES: usize = 10_000;
 /// Largest catalog, in bytes.
 const MAX_CATALOG: usize = 64 * 1024 * 1024;
 
+/// What a participant tells of its versions.
+enum Versions {
+    /// The list, and the address that its paths are below.
+    Told(String, VersionResponse),
+    /// No list, but a base address.
+    Base(String),
+}
+
 impl Engine {
     /// The DID of the participant that stands under `id` in catalogs and agreements, as the configuration says.
     #[must_use]
@@ -49,12 +57,24 @@ impl Engine {
                 self.guard.check_url(address).map_err(|error| EngineError::Peer(error.to_string()))?;
             return Ok(checked.as_str().trim_end_matches('/').to_owned());
         }
+        let (root, versions) = match self.ask_versions(peer).await? {
+            Versions::Told(root, versions) => (root, versions),
+            Versions::Base(base) => return Ok(base),
+        };
+        let version = versions.choose().map_err(EngineError::Peer)?;
+        let address = format!("{root}{}", version.path.trim_end_matches('/'));
+        self.remember(peer, &address).await?;
+        Ok(address)
+    }
+
+    /// Which versions of the protocol a participant speaks, and below which address.
+    async fn ask_versions(&self, peer: &str) -> Result<Versions, EngineError> {
         let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
         // Who names its catalog alone (Dataspace Protocol, DID service entries) has the other endpoints beside it.
         if document.service("DataService").is_none()
             && let Some(catalog) = document.service("CatalogService")
         {
-            return self.base_of_catalog(peer, catalog).await;
+            return self.base_of_catalog(peer, catalog).await.map(Versions::Base);
         }
         // What demonstrations of Eclipse EDC name is the base itself, which has the metadata below it.
         let endpoint = || {
@@ -77,10 +97,22 @@ impl Engine {
         let body = self.get(versions_url, None, MAX_VERSIONS).await?;
         let versions: VersionResponse = serde_json::from_slice(&body)
             .map_err(|error| EngineError::Peer(format!("{versions_url} cannot be read: {error}")))?;
-        let version = versions.choose().map_err(EngineError::Peer)?;
-        let address = format!("{root}{}", version.path.trim_end_matches('/'));
-        self.remember(peer, &address).await?;
-        Ok(address)
+        Ok(Versions::Told(root.to_owned(), versions))
+    }
+
+    /// The versions that a participant says it speaks.
+    ///
+    /// # Errors
+    /// It cannot be found, does not answer, or names no list.
+    pub async fn versions_of(&self, peer: &str) -> Result<VersionResponse, EngineError> {
+        Ok(match self.ask_versions(peer).await? {
+            Versions::Told(_, versions) => versions,
+            Versions::Base(_) => {
+                let reason =
+                    format!("the DID document of `{peer}` names its catalog alone, and no list of versions");
+                return Err(EngineError::Peer(reason));
+            }
+        })
     }
 
     /// Where a participant's catalog says that one negotiates (`endpointURL` of a DataService), if that can be used from here: behind

@@ -10,6 +10,7 @@ mod compliance;
 mod credentials;
 mod dataplanes;
 mod deliveries;
+mod discovery;
 mod edrs;
 mod events;
 mod federation;
@@ -18,6 +19,7 @@ mod keys;
 mod levels;
 mod mim;
 mod officer;
+mod openapi;
 mod operations;
 mod paging;
 mod personal;
@@ -128,7 +130,7 @@ pub(crate) fn serves(method: &Method, path: &str) -> bool {
 
 /// The OpenAPI document.
 pub(crate) fn openapi() -> serde_json::Value {
-    operations::document()
+    openapi::document()
 }
 
 /// Everything the operator reaches.
@@ -142,6 +144,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
             .merge(dataplanes::routes())
             .merge(catalogs::routes())
             .merge(retirements::routes())
+            .merge(discovery::routes())
     };
     let of_v3 = || shared().layer(middleware::from_fn(v3::translate));
     let ours = Router::new()
@@ -161,7 +164,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(levels::routes())
         .merge(compliance::routes())
         .merge(mim::routes());
-    Router::new()
+    let all = Router::new()
         .nest("/v4", shared().merge(ours))
         // Names under which clients of other versions ask for the same.
         .nest("/v4alpha", shared())
@@ -169,7 +172,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .nest("/v3", of_v3())
         .nest("/v2", of_v3())
         .nest("/v1alpha", of_v3())
-        .route("/openapi.json", get(async || Json(operations::document())))
+        .route("/openapi.json", get(async || Json(openapi::document())))
         // What is not there is told to nobody without a key.
         .fallback(async || error(StatusCode::NOT_FOUND, "ObjectNotFound", "there is nothing at this address"))
         .layer(middleware::from_fn(to_the_end))
@@ -179,7 +182,21 @@ pub fn routes(management: &Arc<Management>) -> Router {
         .merge(officer::routes())
         .merge(checks::routes())
         .layer(middleware::map_response(guarded))
-        .with_state(Arc::clone(management))
+        .with_state(Arc::clone(management));
+    Router::new().fallback_service(all).layer(middleware::map_request(without_second_slash))
+}
+
+/// Some clients put a second slash behind the version.
+async fn without_second_slash(mut request: Request) -> Request {
+    let path = request.uri().path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let rest = path.strip_prefix("/v").and_then(|rest| rest.split_once("//"));
+    if let Some((version, rest)) =
+        rest.filter(|(version, _)| version.bytes().all(|one| one.is_ascii_alphanumeric()))
+        && let Ok(uri) = format!("/v{version}/{rest}").parse()
+    {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// The gateway alone, for a listener of its own.

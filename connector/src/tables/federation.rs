@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use trust::members::MemberList;
 
 /// What is wanted. Names and values are those of a dataset's description.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DataRequest {
     /// Its id.

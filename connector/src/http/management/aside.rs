@@ -27,8 +27,8 @@ async fn list(State(management): Shared) -> Response {
     respond(found.map(|found| json_answer(StatusCode::OK, &json!(found))))
 }
 
-#[derive(Debug, Deserialize)]
-struct Wish {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Wish {
     key: String,
 }
 

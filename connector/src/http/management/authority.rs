@@ -44,8 +44,8 @@ async fn issued(State(management): Shared) -> Response {
     answer(management.faces.engine.issued())
 }
 
-#[derive(Debug, Deserialize)]
-struct Claims {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Claims {
     #[serde(default)]
     claims: Map<String, Value>,
 }
@@ -58,8 +58,8 @@ async fn approve(State(management): Shared, Path(id): Path<String>, body: Body) 
     answer(result.await)
 }
 
-#[derive(Debug, Deserialize)]
-struct Why {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Why {
     reason: String,
 }
 
@@ -83,8 +83,8 @@ async fn revoke(State(management): Shared, Path(id): Path<String>, body: Body) -
     answer(result.await)
 }
 
-#[derive(Debug, Deserialize)]
-struct Invited {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Invited {
     holder: String,
     #[serde(default)]
     types: Vec<String>,

@@ -98,8 +98,8 @@ async fn one_request(State(management): Shared, Path(id): Path<String>) -> Respo
     answer(found.map(|one| requested(&one)))
 }
 
-#[derive(Debug, Deserialize)]
-struct Wish {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Wish {
     issuer: String,
     #[serde(default)]
     types: Vec<String>,
@@ -114,8 +114,8 @@ async fn request(State(management): Shared, body: Body) -> Response {
     answer(result.await)
 }
 
-#[derive(Debug, Deserialize)]
-struct TokenWish {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct TokenWish {
     audience: String,
     /// Credential types that the audience may ask for.
     #[serde(default)]

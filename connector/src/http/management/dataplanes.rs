@@ -10,7 +10,6 @@ use http::StatusCode;
 use protocol::RefusalKind;
 use serde_json::{Value, json};
 
-use super::views;
 use super::{Management, Shared, respond};
 use crate::engine::EngineError;
 use crate::http::problem::json_answer;
@@ -24,7 +23,8 @@ pub(super) fn routes() -> Router<Arc<Management>> {
 
 async fn list(State(management): Shared) -> Response {
     let own = json!({
-        "@context": [views::CONTEXT], "@type": "DataPlaneInstance", "@id": OWN,
+        // Typed clients want an object here, and only here.
+        "@context": {"@vocab": catalog::EDC}, "@type": "DataPlaneInstance", "@id": OWN,
         "url": format!("{}/data", management.faces.engine.public_address()),
         "state": "REGISTERED",
         "allowedSourceTypes": crate::sources::KINDS,

@@ -71,9 +71,9 @@ async fn again(State(management): Shared, Path(id): Path<String>) -> Response {
     respond(sent.map(|()| StatusCode::NO_CONTENT.into_response()))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Peer {
+pub(super) struct Peer {
     peer: String,
 }
 

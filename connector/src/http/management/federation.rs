@@ -119,8 +119,8 @@ fn participant(did: &str, one: &Participant) -> Value {
 }
 
 /// Which dataset, as whom.
-#[derive(Debug, Deserialize)]
-struct As {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct As {
     participant: String,
     dataset: String,
 }
@@ -134,9 +134,9 @@ async fn offers(State(management): Shared, body: Body) -> Response {
 }
 
 /// Whom to read now.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Refresh {
+pub(super) struct Refresh {
     #[serde(default)]
     participant: Option<String>,
 }
@@ -206,9 +206,9 @@ async fn withdraw(State(management): Shared, Path(id): Path<String>) -> Response
 }
 
 /// An answer to somebody's request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub(super) struct Answer {
     participant: String,
     request: String,
     #[serde(default)]

@@ -41,17 +41,17 @@ async fn reload(State(management): Shared) -> Response {
     respond(reloaded.map(|()| StatusCode::NO_CONTENT.into_response()))
 }
 
-#[derive(Debug, Deserialize)]
-struct Wish {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Wish {
     #[serde(rename = "keyType", default)]
     key_type: KeyType,
     #[serde(flatten)]
     rotation: Rotation,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum KeyType {
+pub(super) enum KeyType {
     #[default]
     Ed25519,
     P256,

@@ -33,8 +33,8 @@ async fn list(State(management): Shared) -> Response {
     }))
 }
 
-#[derive(Debug, Deserialize)]
-struct Wish {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Wish {
     name: String,
     scope: Scope,
 }

@@ -27,9 +27,9 @@ async fn show(State(management): Shared, Path(id): Path<String>) -> Response {
     answer(management.faces.engine.levels_of(&id))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Dispute {
+pub(super) struct Dispute {
     reason: String,
 }
 
@@ -49,9 +49,9 @@ async fn dispute(
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Waiver {
+pub(super) struct Waiver {
     level: String,
     reason: String,
 }

@@ -19,9 +19,9 @@ async fn assess(State(management): Shared) -> Response {
     answer(management.faces.engine.assess().await)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Attesting {
+pub(super) struct Attesting {
     id: String,
     role: String,
     statement: String,

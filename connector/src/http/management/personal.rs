@@ -48,9 +48,9 @@ async fn request(State(management): Shared, Path(id): Path<String>) -> Response 
 }
 
 /// How a request is answered.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct HowAnswered {
+pub(super) struct HowAnswered {
     done: bool,
     reason: String,
 }
@@ -63,9 +63,9 @@ async fn answer_request(State(management): Shared, Path(id): Path<String>, body:
     answer(management.faces.engine.answer_subject_request(&id, done, &reason).await)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Why {
+pub(super) struct Why {
     reason: String,
 }
 
@@ -117,9 +117,9 @@ async fn statements(
 }
 
 /// That something was deleted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Confirmation {
+pub(super) struct Confirmation {
     notice: String,
     statement: String,
 }

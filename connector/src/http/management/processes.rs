@@ -61,7 +61,7 @@ fn ok(body: &Value) -> Response {
 }
 
 /// What a client asks to negotiate (EDC's ContractRequest).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContractRequest {
     counter_party_address: Option<String>,
@@ -71,6 +71,7 @@ pub(super) struct ContractRequest {
     protocol: Option<String>,
     #[serde(default)]
     profile: Option<String>,
+    #[schemars(with = "Map<String, Value>")]
     policy: Value,
     #[serde(default, deserialize_with = "listed")]
     callback_addresses: Vec<CallbackAddress>,
@@ -212,9 +213,9 @@ async fn approve(State(management): Shared, Path(id): Path<String>) -> Response 
 }
 
 /// An offer to a participant that did not ask.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Proposal {
+pub(super) struct Proposal {
     counter_party_id: String,
     counter_party_address: Option<String>,
     offer_id: String,
@@ -233,8 +234,8 @@ async fn propose(State(management): Shared, body: Body) -> Response {
     respond(result.await)
 }
 
-#[derive(Debug, Deserialize)]
-struct Terms {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Terms {
     #[serde(default)]
     policy: Option<Value>,
 }
@@ -268,11 +269,13 @@ async fn make_move(
 }
 
 /// A dossier, or as much of one as there is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ImportRequest {
+pub(super) struct ImportRequest {
+    #[schemars(with = "Map<String, Value>")]
     agreement: Agreement,
     #[serde(default)]
+    #[schemars(with = "Map<String, Value>")]
     parts: Parts,
     counter_party_address: String,
     #[serde(default)]
@@ -319,8 +322,8 @@ async fn state_duty(State(management): Shared, Path(id): Path<String>, body: Bod
     respond(result.await)
 }
 
-#[derive(Debug, Deserialize)]
-struct Why {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Why {
     #[serde(default)]
     reason: Option<String>,
 }
@@ -381,9 +384,9 @@ async fn end_agreement(State(management): Shared, Path(id): Path<String>, body: 
     respond(result.await)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct TransferRequest {
+pub(super) struct TransferRequest {
     contract_id: String,
     transfer_type: String,
     counter_party_address: Option<String>,

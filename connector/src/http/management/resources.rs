@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query as UriQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use catalog::{Asset, ContractDefinition, PolicyDefinition};
@@ -189,9 +189,9 @@ async fn validate(State(management): Shared, Path(id): Path<String>) -> Response
 }
 
 /// For what a plan is asked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct PlanRequest {
+pub(super) struct PlanRequest {
     policy_scope: String,
 }
 
@@ -212,15 +212,26 @@ async fn one<T: Managed>(State(management): Shared, Path(id): Path<String>) -> R
     respond(found.map(|resource| json_answer(StatusCode::OK, &views::managed(&resource))))
 }
 
-async fn remove<T: Managed>(State(management): Shared, Path(id): Path<String>) -> Response {
-    respond(
-        management
-            .faces
-            .engine
-            .delete_resource::<T>(&id)
-            .await
-            .map(|()| StatusCode::NO_CONTENT.into_response()),
-    )
+/// Whether an asset goes although an agreement about it is in force.
+#[derive(Debug, Default, Deserialize)]
+struct Removal {
+    #[serde(default)]
+    force: bool,
+}
+
+async fn remove<T: Managed>(
+    State(management): Shared,
+    Path(id): Path<String>,
+    UriQuery(removal): UriQuery<Removal>,
+) -> Response {
+    let engine = &management.faces.engine;
+    let result = async {
+        if T::TYPE == Asset::TYPE && !removal.force {
+            engine.expect_no_agreement_about(&id)?;
+        }
+        engine.delete_resource::<T>(&id).await
+    };
+    respond(result.await.map(|()| StatusCode::NO_CONTENT.into_response()))
 }
 
 async fn query<T: Managed>(State(management): Shared, body: Body) -> Response {
@@ -234,9 +245,9 @@ async fn query<T: Managed>(State(management): Shared, body: Body) -> Response {
 }
 
 /// Whom to ask, and where: the address may be left out, then the DID tells it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Ask {
+pub(super) struct Ask {
     #[serde(rename = "@id")]
     id: Option<String>,
     counter_party_id: Option<String>,

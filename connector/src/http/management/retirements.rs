@@ -26,8 +26,8 @@ pub(super) fn routes() -> Router<Arc<Management>> {
 }
 
 /// Which agreement, and why.
-#[derive(Debug, Deserialize)]
-struct Retirement {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Retirement {
     #[serde(rename = "agreementId", alias = "edc:agreementId", alias = "tx:agreementId")]
     agreement: String,
     #[serde(default, alias = "tx:reason", alias = "https://w3id.org/tractusx/v0.0.1/ns/reason")]

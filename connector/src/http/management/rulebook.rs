@@ -33,9 +33,9 @@ async fn publish(State(management): Shared, body: Body) -> Response {
     answer(published.await)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Of {
+pub(super) struct Of {
     authority: String,
 }
 
@@ -47,9 +47,9 @@ async fn fetch(State(management): Shared, body: Body) -> Response {
     answer(fetched.await)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Which {
+pub(super) struct Which {
     space: String,
     version: u32,
 }

@@ -21,8 +21,8 @@ pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new().route("/secrets", post(create).put(replace)).route("/secrets/{id}", get(one).delete(remove))
 }
 
-#[derive(Deserialize)]
-struct Secret {
+#[derive(Deserialize, schemars::JsonSchema)]
+pub(super) struct Secret {
     #[serde(rename = "@id", default)]
     id: Option<String>,
     value: String,

@@ -29,8 +29,8 @@ async fn list(State(management): Shared) -> Response {
     }))
 }
 
-#[derive(Debug, Deserialize)]
-struct Wish {
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub(super) struct Wish {
     did: String,
     types: Vec<String>,
 }

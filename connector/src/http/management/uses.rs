@@ -18,9 +18,9 @@ pub(super) fn routes() -> Router<Arc<Management>> {
 }
 
 /// What is taken into use.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Begin {
+pub(super) struct Begin {
     /// An agreement in force, as its consumer.
     agreement: String,
     /// Which form of the data, where it has several.

@@ -142,7 +142,17 @@ fn document(document: Value) -> Value {
             map
         }
     };
-    map.insert("@context".to_owned(), context());
+    // Answers that are an id or a state: typed clients want a list of texts for a context, and others expand. Both read this.
+    let short = match map.get("@type").and_then(Value::as_str) {
+        Some("IdResponse") => Some("createdAt"),
+        Some("NegotiationState" | "TransferState") => Some("state"),
+        _ => None,
+    };
+    if let Some(name) = short {
+        let value = map.get(name).cloned().unwrap_or_default();
+        map.insert(format!("{EDC}{name}"), value);
+    }
+    map.insert("@context".to_owned(), if short.is_some() { json!([]) } else { context() });
     Value::Object(map)
 }
 

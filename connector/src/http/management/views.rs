@@ -130,6 +130,7 @@ pub(super) fn agreement(standing: &Standing) -> Value {
         "providerId": record.agreement.assigner(),
         "consumerId": record.agreement.assignee(),
         "contractSigningDate": record.concluded_at.as_second(),
+        "createdAt": millis(record.concluded_at),
         "policy": record.agreement,
         "urn:concordat:role": role(record.role),
         "urn:concordat:negotiation": record.negotiation,
@@ -151,7 +152,7 @@ pub(super) fn agreement(standing: &Standing) -> Value {
 }
 
 /// EDC's QuerySpec.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Query {
     #[serde(default)]
@@ -170,9 +171,9 @@ const fn default_limit() -> usize {
     50
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-enum Order {
+pub(super) enum Order {
     #[default]
     Asc,
     Desc,
@@ -311,9 +312,15 @@ impl Kind {
     fn check(self, path: &Path) -> Result<(), String> {
         let known: &[&str] = match self {
             Self::Asset | Self::Other => return Ok(()),
-            Self::Agreement => {
-                &["assetId", "providerId", "consumerId", "contractSigningDate", "policy", "agreementId"]
-            }
+            Self::Agreement => &[
+                "assetId",
+                "providerId",
+                "consumerId",
+                "contractSigningDate",
+                "createdAt",
+                "policy",
+                "agreementId",
+            ],
             Self::ContractDefinition => {
                 &["accessPolicyId", "contractPolicyId", "assetsSelector", "privateProperties", "createdAt"]
             }
