@@ -40,7 +40,7 @@ pub type Body = UnsyncBoxBody<Bytes, StreamError>;
 /// What a reader asks: method, what below the source, and the headers that mean something to a source.
 #[derive(Debug, Clone, Default)]
 pub struct DataRequest {
-    /// GET or HEAD; POST where the source allows it.
+    /// GET or HEAD; POST or PUT where the source allows it.
     pub method: ::http::Method,
     /// What below the source, without a leading slash, percent-encoded as it was sent; empty for the source itself.
     pub path: String,
@@ -48,7 +48,7 @@ pub struct DataRequest {
     pub query: Vec<(String, String)>,
     /// Only `Range`, `If-*`, `Accept`, `Accept-Encoding` and `Content-Type` are looked at.
     pub headers: ::http::HeaderMap,
-    /// Of a POST.
+    /// Of a POST or PUT.
     pub body: Bytes,
 }
 

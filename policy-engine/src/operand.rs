@@ -33,9 +33,10 @@ use crate::world::{Facts, Request, World};
 pub(crate) use since::end;
 
 /// Every operand, one file each.
-static ALL: [&Operand; 24] = [
+static ALL: [&Operand; 25] = [
     &absolute_size::OPERAND,
     &count::OPERAND,
+    &credential::BUSINESS_PARTNER,
     &credential::CLAIM,
     &credential::ISSUER,
     &credential::MEMBERSHIP,

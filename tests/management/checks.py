@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -195,9 +196,10 @@ def has(document, *members):
 
 
 class Server:
-    """A small HTTP server on loopback that keeps what it is asked; answers by `answer(request)`."""
+    """A small HTTP server on loopback that keeps what it is asked; answers by `answer(request)`. With `node` it speaks TLS as
+    that node: what others push to goes over TLS."""
 
-    def __init__(self, answer=None):
+    def __init__(self, answer=None, node=None):
         self.asked = []
         outer = self
 
@@ -234,8 +236,14 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
         self.address = f"http://127.0.0.1:{self.http.server_address[1]}"
+        if node:
+            folder = Path(node["folder"]) / "tls"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+            self.address = f"https://localhost:{self.http.server_address[1]}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def last(self, seconds=20.0):
         """The newest request, once there is one."""

@@ -192,9 +192,9 @@ def _():
     same(need("source").last()["headers"].get("x-api-key"), "someAuthCode")
 
 
-@check("Connector: start_push, and an HTTP sink gets the data")
+@check("Connector: start_push, and a sink over TLS gets the data")
 def _():
-    sink = Server()
+    sink = Server(node=CONSUMER)
     try:
         consumer.start_push(provider, need("agreement"), sink.address + "/here")
     except ValidationError:
@@ -206,7 +206,7 @@ def _():
 
 @check("Connector: start_push, and the transfer is COMPLETED; the typed answer's @context is a list of addresses")
 def _():
-    reach(made(consumer.start_push(provider, need("agreement"), Server().address + "/here")), "COMPLETED")
+    reach(made(consumer.start_push(provider, need("agreement"), Server(node=CONSUMER).address + "/here")), "COMPLETED")
 
 
 @check("Connector: remove_asset")

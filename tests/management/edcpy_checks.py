@@ -58,12 +58,13 @@ def _():
     same(asking.rstrip("/"), CONSUMER["management"].rstrip("/"))
 
 
-@check("a data plane is registered at v2, with a null @id")
+@check("another data plane is refused by name: a node reads data itself")
 def _():
-    made = wait(edc_api.register_data_plane(
+    error = refused(httpx.HTTPStatusError, wait, edc_api.register_data_plane(
         offering, config=there, control_url="http://127.0.0.1:9/control", public_api_url="http://127.0.0.1:9/public",
         uid=named("edcpy", "plane")))
-    has(made, "id", "url")
+    same(error.response.status_code, 409)
+    assert "reads data itself" in error.response.text, error.response.text
 
 
 @check("an asset is created")
@@ -158,9 +159,9 @@ def _():
     read(wait(controller.run_transfer_flow(details)))
 
 
-@check("the controller pushes to an HTTP sink, and the transfer is COMPLETED")
+@check("the controller pushes to a sink over TLS, and the transfer is COMPLETED")
 def _():
-    sink = Server()
+    sink = Server(node=CONSUMER)
     transfer = wait(controller.run_transfer_flow(checks.need("details"), is_provider_push=True, sink_base_url=sink.address,
                                                  sink_path="push/rows", sink_method="POST", sink_content_type="application/json"))
     completed(controller.wait_for_transfer_process(transfer, iter_sleep=0.2), transfer)
@@ -172,7 +173,7 @@ def _():
 
 @check("a push without the controller answers the finished transfer")
 def _():
-    sink = Server()
+    sink = Server(node=CONSUMER)
     begun = wait(edc_api.create_transfer_process(
         asking, config=here, is_provider_push=True, contract_agreement_id=checks.need("agreement"), asset_id=ASSET,
         sink_base_url=sink.address, sink_path="/other", sink_method="PUT", **BOTH))

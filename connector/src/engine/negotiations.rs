@@ -401,9 +401,20 @@ impl Engine {
         pid: &str,
         reason: &str,
     ) -> Result<NegotiationRecord, EngineError> {
-        let _lock = self.locks.lock(pid).await;
-        let (record, version) = self.load_negotiation(pid)?;
-        self.operate(record, version, Decision::Terminate(reason.to_owned())).await
+        let record = {
+            let _lock = self.locks.lock(pid).await;
+            let (record, version) = self.load_negotiation(pid)?;
+            self.operate(record, version, Decision::Terminate(reason.to_owned())).await?
+        };
+        // A first message that the other side does not take need not be waited for: whatever it says later finds an end.
+        let negotiation = &record.negotiation;
+        let pending = negotiation.progress.pending.as_ref().filter(|_| negotiation.peer_pid().is_none());
+        let Some(message) = pending.map(|pending| pending.message.clone()) else { return Ok(record) };
+        if self.outbox.attempts(&message).is_some_and(|attempts| attempts.failed > 0) {
+            let failure = Failure { reason: format!("you ended it: {reason}"), refused: false };
+            self.negotiation_given_up(pid, message, failure, Batch::new()).await?;
+        }
+        self.negotiation(pid)
     }
 
     async fn operate(

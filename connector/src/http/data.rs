@@ -168,7 +168,7 @@ async fn read(faces: Arc<Faces>, incoming: Incoming) -> Response {
             return failed(&faces, &pid, &format!("{error:#}")).await;
         }
     };
-    let body = if method == Method::POST {
+    let body = if matches!(method, Method::POST | Method::PUT) {
         match super::read_body(body, MAX_ASKED).await {
             Ok(body) => body.into(),
             Err(error) => {

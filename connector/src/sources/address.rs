@@ -94,7 +94,7 @@ pub(super) enum Address {
         /// Whether readers may add every parameter.
         #[serde(default, deserialize_with = "flag")]
         proxy_query_params: bool,
-        /// Whether readers choose the method: GET, HEAD or POST.
+        /// Whether readers choose the method: GET, HEAD, POST or PUT.
         #[serde(default, deserialize_with = "flag")]
         proxy_method: bool,
         /// Whether the upstream is sent what readers send.

@@ -93,5 +93,8 @@ pub(super) fn methods(named: &[String], proxy_method: bool, proxy_body: bool) ->
     if !proxy_method && !proxy_body || !named.is_empty() {
         return Vec::new();
     }
-    ["GET", "HEAD", "POST"].map(str::to_owned).to_vec()
+    let every = ["GET", "HEAD", "POST", "PUT"].map(str::to_owned);
+    // Who may send but not choose how, sends as EDC's programs do.
+    let most = if proxy_method { every.len() } else { every.len() - 1 };
+    every.into_iter().take(most).collect()
 }

@@ -63,14 +63,17 @@ impl HttpAllowed {
     /// Patterns of paths below the address, names of parameters, and methods beside GET and HEAD.
     ///
     /// # Errors
-    /// A pattern or a method is none, or the method is not GET, HEAD or POST.
+    /// A pattern or a method is none, or the method is not GET, HEAD, POST or PUT.
     pub fn new(paths: &[String], parameters: Vec<String>, methods: &[String]) -> Result<Self, SourceError> {
         let paths = paths.iter().map(|path| pattern_of(path)).collect::<Result<_, _>>();
         let methods = methods.iter().map(|name| match name.as_str() {
             "GET" => Ok(Method::GET),
             "HEAD" => Ok(Method::HEAD),
             "POST" => Ok(Method::POST),
-            other => Err(SourceError::Address(format!("data is not read with `{other}`: GET, HEAD or POST"))),
+            "PUT" => Ok(Method::PUT),
+            other => {
+                Err(SourceError::Address(format!("data is not read with `{other}`: GET, HEAD, POST or PUT")))
+            }
         });
         Ok(Self {
             paths: paths.map_err(SourceError::Address)?,
@@ -227,7 +230,10 @@ impl Source for HttpSource {
             // What the reader says beyond the address that the operator chose.
             let said = ASKED.iter().any(|name| request.headers.contains_key(name));
             let below = !request.path.is_empty() || !request.query.is_empty();
-            let asked = said || below || !request.body.is_empty() || request.method == Method::POST;
+            let asked = said
+                || below
+                || !request.body.is_empty()
+                || matches!(request.method, Method::POST | Method::PUT);
             let what = match request.query.is_empty() {
                 true => request.path.clone(),
                 false => {

@@ -57,11 +57,28 @@ pub(super) static ROLE: Operand = Operand {
     ..BASE
 };
 
+/// Under which number a data space knows the party: what its credentials say, and the id under which it is authenticated, for
+/// connectors of Eclipse EDC take that for the number.
+pub(super) static BUSINESS_PARTNER: Operand = Operand {
+    name: "urn:concordat:business-partner",
+    noun: "a number of the business partner",
+    fact: |_, request, world| {
+        let said = claims(world, None, "$.credentialSubject['bpn','holderIdentifier']");
+        let mut known = match said {
+            Fact::Known(values) => values.into_owned(),
+            _ => Vec::new(),
+        };
+        known.push(Value::Term(request.party.to_owned()));
+        Fact::Known(Cow::Owned(known))
+    },
+    ..BASE
+};
+
 /// The credential type that a left operand needs; `None` where it needs none, an empty name where any will do.
 pub(crate) fn kind(left: &str) -> Option<&str> {
     match left {
         left if left == MEMBERSHIP.name => Some("MembershipCredential"),
-        left if left == ROLE.name || left == ISSUER.name => Some(""),
+        left if [ROLE.name, ISSUER.name, BUSINESS_PARTNER.name].contains(&left) => Some(""),
         left => split(left).map(|(kind, _)| if kind == ANY_KIND { "" } else { kind }),
     }
 }
