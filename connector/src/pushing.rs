@@ -334,7 +334,15 @@ pub fn destination(
     operator: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<DataAddress, EngineError> {
     let text = |name: &str| operator.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
-    let endpoint = text("baseUrl").or_else(|| text("endpoint")).or_else(|| text("url"));
+    let base = text("baseUrl").or_else(|| text("endpoint")).or_else(|| text("url"));
+    // EDC's programs name what is below by itself.
+    let below = text("path").filter(|path| !path.trim_matches('/').is_empty());
+    let endpoint = match (base, below) {
+        (Some(base), Some(path)) => {
+            Some(format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/')))
+        }
+        (base, _) => base,
+    };
     let Some(endpoint) = endpoint else {
         let reason = "dataDestination needs a baseUrl (https), or an url (s3, az, gs)";
         return Err(EngineError::Refused(protocol::Refusal::new(protocol::RefusalKind::Malformed, reason)));
@@ -353,10 +361,15 @@ pub fn destination(
         "bearerToken",
     ];
     let store = if scheme(&endpoint).starts_with("http") { None } else { text("endpointOverride") };
+    // Where its type is EDC's, so is the method that is meant where none is named.
+    let is_edcs =
+        operator.get("type").is_some_and(|kind| kind == "HttpData") && operator.contains_key("baseUrl");
+    let usual = (is_edcs && !operator.contains_key("method")).then(|| "POST".to_owned());
     let properties = names
         .into_iter()
         .filter_map(|name| text(name).map(|value| (name.to_owned(), value)))
         .chain(store.map(|value| ("endpoint".to_owned(), value)))
+        .chain(usual.map(|value| ("method".to_owned(), value)))
         .map(|(name, value)| protocol::wire::EndpointProperty { name, value });
     Ok(DataAddress {
         endpoint_type: "https://w3id.org/idsa/v4.1/HTTP".to_owned(),

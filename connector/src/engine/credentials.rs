@@ -375,6 +375,7 @@ impl Engine {
         issuer: &str,
         kinds: &[String],
     ) -> Result<CredentialRequest, EngineError> {
+        super::peers::expect_did(issuer)?;
         let (base, metadata) = self.metadata_of(issuer).await?;
         // One of each type, in both data models where they are offered: verifiers differ in what they take.
         let mut chosen: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();

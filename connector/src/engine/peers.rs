@@ -32,6 +32,24 @@ const MAX_PAGES: usize = 10_000;
 /// Largest catalog, in bytes.
 const MAX_CATALOG: usize = 64 * 1024 * 1024;
 
+/// Refuses an id that is no DID, and none that the configuration knows.
+///
+/// # Errors
+/// It is such an id.
+pub(super) fn expect_did(id: &str) -> Result<(), EngineError> {
+    if id.starts_with("did:web:") || id.starts_with("did:key:") {
+        return Ok(());
+    }
+    Err(not_asked(&format!(
+        "`{id}` is neither a did:web or did:key nor an id that [peers] of concordat.toml knows"
+    )))
+}
+
+/// Nobody is asked, for what the request names cannot be asked.
+fn not_asked(reason: &str) -> EngineError {
+    EngineError::refused(RefusalKind::Malformed, reason)
+}
+
 /// What a participant tells of its versions.
 enum Versions {
     /// The list, and the address that its paths are below.
@@ -53,8 +71,7 @@ impl Engine {
     /// It cannot be used, or cannot be found; says what was tried.
     pub async fn peer_address(&self, peer: &str, given: Option<&str>) -> Result<String, EngineError> {
         if let Some(address) = given {
-            let checked =
-                self.guard.check_url(address).map_err(|error| EngineError::Peer(error.to_string()))?;
+            let checked = self.guard.check_url(address).map_err(|error| not_asked(&error.to_string()))?;
             return Ok(checked.as_str().trim_end_matches('/').to_owned());
         }
         let (root, versions) = match self.ask_versions(peer).await? {
@@ -69,6 +86,7 @@ impl Engine {
 
     /// Which versions of the protocol a participant speaks, and below which address.
     async fn ask_versions(&self, peer: &str) -> Result<Versions, EngineError> {
+        expect_did(peer)?;
         let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
         // Who names its catalog alone (Dataspace Protocol, DID service entries) has the other endpoints beside it.
         if document.service("DataService").is_none()
@@ -149,7 +167,7 @@ impl Engine {
         if let Some((_, peer)) = known.into_iter().find(|(_, peer)| peer.address == address) {
             return Ok(peer.did);
         }
-        let url = self.guard.check_url(address).map_err(|error| EngineError::Peer(error.to_string()))?;
+        let url = self.guard.check_url(address).map_err(|error| not_asked(&error.to_string()))?;
         let host = url.host_str().unwrap_or_default();
         Ok(trust::did::web(&url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))))
     }

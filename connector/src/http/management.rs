@@ -292,6 +292,10 @@ fn malformed(reason: impl Into<String>) -> EngineError {
 async fn read<T: DeserializeOwned>(body: Body) -> Result<T, EngineError> {
     let bytes = read_body(body, MAX_BODY).await.map_err(|error| malformed(error.to_string()))?;
     let text = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
+    // A list would be taken for the members of a type in their order.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(malformed("the body must be an object, not a list"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -21,10 +21,10 @@ macro_rules! schemas {
 }
 
 /// Documents of answers, by their addresses.
-const ANSWERS: [(&str, &str); 16] = schemas![
+const ANSWERS: [(&str, &str); 15] = schemas![
     "https://w3id.org/edc/connector/management/schema/v4/", "../../../schemas/management-v4/":
     "api-error", "asset", "callback-address", "context", "contract-agreement", "contract-definition",
-    "contract-negotiation", "dataplane-instance", "dataplane-metadata", "id-response", "policy-definition",
+    "contract-negotiation", "dataplane-metadata", "id-response", "policy-definition",
     "policy-evaluation-plan", "query-spec", "transfer-process", "policy-validation-result", "secret",
 ];
 /// What they name of the Dataspace Protocol.

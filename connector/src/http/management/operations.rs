@@ -387,7 +387,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Some(of::<Whom>),
         Other(JSON),
     ),
-    op(GET, "/dataplanes", Read, "The data plane of this node", None, List("dataplane-instance")),
+    op(GET, "/dataplanes", Read, "The data plane of this node", None, Other(JSON)),
     taking(
         op(POST, "/dataplanes", Admin, "Refused: this node reads data itself", None, Other(JSON)),
         of::<Object>,

@@ -66,7 +66,6 @@ pub(super) async fn translate(request: Request, next: Next) -> Response {
     let body = match serde_json::from_slice::<Value>(&bytes) {
         // What is no JSON is refused by the handler, in its own words.
         Err(_) => Body::from(bytes),
-        Ok(Value::Null) => Body::empty(),
         Ok(json) => {
             let mut json = protocol::wire::normalise(json);
             drop_inner_contexts(&mut json, 0);
