@@ -138,11 +138,12 @@ async fn an_edc_gets_its_data_with_two_lines_and_nothing_without() {
             &node,
             "/catalog/request",
             "CatalogRequestMessage",
-            json!({"filter": [{"@type": "QuerySpec", "sortField": "name"}]}),
+            json!({"filter": [{"@type": "QuerySpec", "filterExpression": [
+                {"@type": "Criterion", "operandLeft": "name", "operator": "near", "operandRight": "x"}]}]}),
         )
         .await;
     assert_eq!(status, 400);
-    assert!(refused["reason"][0].as_str().unwrap().contains("sortField"), "{refused}");
+    assert!(refused["reason"][0].as_str().unwrap().contains("`near` is not understood"), "{refused}");
 
     // An agreement without its signature: refused with the line, until it is there.
     let mut offer = catalog["dataset"][0]["hasPolicy"][0].clone();

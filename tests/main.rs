@@ -35,6 +35,7 @@ mod mim4;
 mod notices;
 mod origins;
 mod personal;
+mod programs;
 mod records;
 mod releases;
 mod room;

@@ -117,7 +117,7 @@ use crate::config::{Authority, Config, Dialect, Federation as FederationSettings
 use crate::identity::Identity;
 use crate::kept::Kept;
 use crate::locks::Locks;
-use crate::network::{Guard, PeerClient};
+use crate::network::{CallbackClient, Guard, PeerClient};
 use crate::outbox::Outbox;
 use crate::peer_rules::PeerRules;
 use crate::resolver::Resolver;
@@ -234,7 +234,7 @@ pub struct Engine {
     known: Arc<Hierarchy>,
     vault: Vault,
     /// Where programs of the operator may be called.
-    callback_places: callbacks::CallbackPlaces,
+    callback_client: CallbackClient,
     claims: Arc<Claims>,
     fetched: Fetched,
     own_credentials: OwnCredentials,
@@ -312,8 +312,8 @@ pub struct Parts {
     pub client: PeerClient,
     /// What it refuses to reach.
     pub guard: Guard,
-    /// The way to what the operator itself names.
-    pub upstream: reqwest::Client,
+    /// The way to programs that the operator itself names.
+    pub callback_client: CallbackClient,
     /// What delivers.
     pub outbox: Outbox,
     /// What goes on beside.
@@ -365,7 +365,7 @@ impl Engine {
             stream_key: parts.stream_key,
             known: Arc::clone(&known),
             vault: parts.vault,
-            callback_places: callbacks::CallbackPlaces::new(&config.management.callbacks, parts.upstream),
+            callback_client: parts.callback_client,
             claims: Arc::default(),
             fetched: Fetched::default(),
             own_credentials: OwnCredentials::default(),

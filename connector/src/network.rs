@@ -308,6 +308,54 @@ fn base(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
         .user_agent(concat!("concordat/", env!("CARGO_PKG_VERSION")))
 }
 
+/// The client towards programs of the operator, at addresses that the configuration lists (`management.callbacks`): they may be
+/// in its own networks, and speak plain HTTP.
+#[derive(Debug, Clone)]
+pub struct CallbackClient {
+    /// Beginnings of addresses.
+    listed: Vec<Url>,
+    client: reqwest::Client,
+}
+
+impl CallbackClient {
+    /// A client that goes where `listed` says, by way of `client`.
+    #[must_use]
+    pub fn new(listed: &[Url], client: &reqwest::Client) -> Self {
+        Self { listed: listed.to_vec(), client: client.clone() }
+    }
+
+    /// Whether an address is listed, or lies below one that is.
+    #[must_use]
+    pub fn reaches(&self, address: &Url) -> bool {
+        self.listed.iter().any(|one| {
+            let below = format!("{}/", one.path().trim_end_matches('/'));
+            one.origin() == address.origin()
+                && (address.path() == one.path() || address.path().starts_with(&below))
+        })
+    }
+
+    /// Sends JSON.
+    ///
+    /// # Errors
+    /// The address is not listed, or nobody answers `within` that time.
+    pub async fn post(
+        &self,
+        address: Url,
+        header: Option<(http::HeaderName, http::HeaderValue)>,
+        body: &serde_json::Value,
+        within: Duration,
+    ) -> Result<reqwest::Response, Unsent> {
+        if !self.reaches(&address) {
+            return Err(Unsent::Forbidden(format!("`{address}` is not listed (management.callbacks)")));
+        }
+        let mut request = self.client.post(address).json(body).timeout(within);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        Ok(request.send().await?)
+    }
+}
+
 /// Sends what `request` makes. A connection that was kept from an earlier request may be closed by the other side in the
 /// moment in which it is used again, before anything is answered: then it is sent once more, over another. Only for what
 /// may be asked twice.

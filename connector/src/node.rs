@@ -107,7 +107,7 @@ impl Node {
             rules,
             client,
             guard,
-            upstream: upstream.clone(),
+            callback_client: network::CallbackClient::new(&config.management.callbacks, &upstream),
             outbox: outbox.clone(),
             tasks,
             stream_key,

@@ -11,7 +11,7 @@ use store::Batch;
 
 use super::{Engine, EngineError};
 use crate::clock;
-use crate::network::{PeerRequest, Unsent};
+use crate::network::Unsent;
 use crate::sources::Secrets as _;
 use crate::tables::{
     self, Attached, CallbackAddress, Event, NegotiationRecord, OutboxEntry, ProcessKind, TransferRecord,
@@ -22,29 +22,6 @@ use crate::tables::{
 const MAX_ADDRESSES: usize = 16;
 /// Most events that one of them names.
 const MAX_EVENTS: usize = 64;
-
-/// Where the operator's programs may be called beyond what this node reaches anyway (`management.callbacks`).
-#[derive(Debug, Clone, Default)]
-pub(super) struct CallbackPlaces {
-    /// Beginnings of addresses.
-    listed: Vec<url::Url>,
-    /// The way to them.
-    client: reqwest::Client,
-}
-
-impl CallbackPlaces {
-    pub(super) fn new(listed: &[url::Url], client: reqwest::Client) -> Self {
-        Self { listed: listed.to_vec(), client }
-    }
-
-    fn lists(&self, address: &url::Url) -> bool {
-        self.listed.iter().any(|one| {
-            let below = format!("{}/", one.path().trim_end_matches('/'));
-            one.origin() == address.origin()
-                && (address.path() == one.path() || address.path().starts_with(&below))
-        })
-    }
-}
 
 /// What an outbox entry of an event holds.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -78,7 +55,7 @@ impl Engine {
                 return wrong("authKey", "goes together with authCodeId, the name of a secret");
             }
             let Ok(address) = url::Url::parse(&one.uri) else { return wrong("uri", "is not a URL") };
-            if !self.callback_places.lists(&address)
+            if !self.callback_client.reaches(&address)
                 && let Err(error) = self.guard.check_url(&one.uri)
             {
                 let line = "a line in management.callbacks of concordat.toml allows it";
@@ -246,14 +223,10 @@ impl Engine {
             _ => None,
         };
         let address = url::Url::parse(&entry.address).map_err(|error| error.to_string())?;
-        if self.callback_places.lists(&address) {
-            let mut request = self.callback_places.client.post(address).json(&call.event).timeout(within);
-            if let Some((name, value)) = header {
-                request = request.header(name, value);
-            }
-            return Ok(request.send().await.map_err(Unsent::from));
+        if self.callback_client.reaches(&address) {
+            return Ok(self.callback_client.post(address, header, &call.event, within).await);
         }
-        let mut request: PeerRequest = self.client.post(address).json(&call.event).timeout(within);
+        let mut request = self.client.post(address).json(&call.event).timeout(within);
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
