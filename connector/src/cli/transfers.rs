@@ -109,6 +109,10 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             };
             super::api::set(&mut destination, "type", json!("HttpData"));
             super::api::set(&mut destination, "baseUrl", json!(to));
+            // The same data twice is the same; programs of EDC, which say nothing, mean POST.
+            if to.starts_with("http") && destination.get("method").is_none() {
+                super::api::set(&mut destination, "method", json!("PUT"));
+            }
             let request = json!({
                 "contractId": agreement, "transferType": ::catalog::HTTP_PUSH, "dataDestination": destination,
                 "protocol": "dataspace-protocol-http:2025-1",
