@@ -126,17 +126,25 @@ async fn begun(consumer: &Node, negotiation: &str) -> String {
     let agreed = consumer.until(&path, |one| one["state"] == "FINALIZED").await;
     let query = json!({"filterExpression": [
         {"operandLeft": "agreementId", "operator": "=", "operandRight": agreed["contractAgreementId"]}]});
-    let found = async || consumer.post("/v3/edrs/request", query.clone()).await;
-    consumer.until("/v4/identity", |_| true).await;
-    for _ in 0..200 {
-        let entries = found().await;
-        if let Some(entry) = entries.as_array().unwrap().first() {
-            assert_eq!(entry["contractNegotiationId"], negotiation);
-            return entry["transferProcessId"].as_str().unwrap().to_owned();
+    let entries = asked(consumer, "/v3/edrs/request", &query, |found| found == 1).await;
+    assert_eq!(entries[0]["contractNegotiationId"], negotiation);
+    entries[0]["transferProcessId"].as_str().unwrap().to_owned()
+}
+
+/// What a query finds, once it finds as many as are wanted.
+async fn asked(node: &Node, path: &str, query: &Value, enough: impl Fn(usize) -> bool) -> Vec<Value> {
+    let looking = async {
+        loop {
+            let found = node.post(path, query.clone()).await.as_array().unwrap().clone();
+            if enough(found.len()) {
+                return found;
+            }
         }
-        consumer.until("/v4/events/log", |_| true).await;
+    };
+    match tokio::time::timeout(std::time::Duration::from_secs(60), looking).await {
+        Ok(found) => found,
+        Err(_) => panic!("{path} never found them\n{}", node.log()),
     }
-    panic!("no reference\n{}", consumer.log());
 }
 
 async fn read(consumer: &Node, transfer: &str, method: Method, below: &str, body: &str) -> (u16, String) {
@@ -392,12 +400,7 @@ async fn a_transfer_asked_for_with_its_contract_begins_once_also_over_a_kill() {
     consumer.client = world.client();
     let all =
         json!({"filterExpression": [{"operandLeft": "type", "operator": "=", "operandRight": "CONSUMER"}]});
-    consumer.until("/v4/identity", |_| true).await;
-    let count =
-        async || consumer.post("/v4/transferprocesses/request", all.clone()).await.as_array().unwrap().len();
-    while count().await < 2 {
-        consumer.until("/v4/events/log", |_| true).await;
-    }
+    asked(&consumer, "/v4/transferprocesses/request", &all, |found| found == 2).await;
     // A record that was left behind makes no second one.
     consumer.stop();
     consumer.put(&format!("transfer-wanted/{negotiation}"), &json!(null)).await;

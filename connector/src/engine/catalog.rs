@@ -1,6 +1,7 @@
 //! Managed resources, and the catalog made of them.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use catalog::{
     Asker, Asset, CatalogError, ContractDefinition, Cursor, DISTRIBUTION_NAME, Description, Filter,
@@ -202,6 +203,8 @@ const PAGE: usize = 100;
 const MAX_WINDOW: usize = 1000;
 /// Most datasets whose descriptions are read to compare them with a QuerySpec.
 const MAX_COMPARED: usize = 10_000;
+/// Longest time that this may take: others wait for their catalogs meanwhile.
+const COMPARED_WITHIN: Duration = Duration::from_millis(500);
 /// Before the keys of others' datasets in a cursor; ids have no control characters.
 const OTHERS: &str = "\u{1}";
 /// Behind every id.
@@ -538,7 +541,12 @@ impl Engine {
             return Err(EngineError::refused(RefusalKind::TooMuch, reason));
         }
         let mut found: Vec<(Option<Json>, Arc<str>)> = Vec::new();
+        let began = Instant::now();
         for ids in visible.chunks(PAGE) {
+            if began.elapsed() > COMPARED_WITHIN {
+                let reason = "/filter: to compare all datasets with this QuerySpec takes too long; narrow it by ids, or ask for less";
+                return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+            }
             for asset in self.assets(ids.iter().map(AsRef::as_ref))? {
                 let told = asset.as_told();
                 if filter.criteria().iter().all(|one| one.holds(&told)) {
