@@ -41,6 +41,11 @@ impl Engine {
         if all.len() > MAX_ADDRESSES {
             return Err(malformed(format!("callbackAddresses: has more than {MAX_ADDRESSES} entries")));
         }
+        if !all.is_empty() && self.outbox.is_full_for(self.did()) {
+            let reason = "too many events wait for programs that do not take them (limits.waiting_per_peer); see \
+                          `concordat deliveries`";
+            return Err(EngineError::refused(RefusalKind::Busy, reason));
+        }
         for (index, one) in all.iter().enumerate() {
             let wrong = |member: &str, reason: &str| {
                 Err(malformed(format!("callbackAddresses/{index}/{member}: {reason}")))

@@ -152,16 +152,16 @@ impl Engine {
         })
     }
 
-    /// What this node has read of the catalogs of others, by participant.
+    /// What this node has read of the catalogs of others, by participant, and whether there is more than that.
     ///
     /// # Errors
     /// The store or the index failed.
-    pub async fn known_catalogs(&self) -> Result<Vec<(String, Vec<Json>)>, EngineError> {
+    pub async fn known_catalogs(&self) -> Result<Vec<(String, Vec<Json>, bool)>, EngineError> {
         let mut catalogs = Vec::new();
         for crawl in
             self.crawls()?.into_iter().filter(|crawl| crawl.peer != self.did() && crawl.seen.is_some())
         {
-            let mut datasets = Vec::new();
+            let (mut datasets, mut more) = (Vec::new(), true);
             // As far as the index pages.
             for offset in [0, HITS] {
                 let question = Question {
@@ -174,10 +174,11 @@ impl Engine {
                 let is_last = hits.len() < HITS;
                 datasets.extend(hits.into_iter().map(|known| known.dataset));
                 if is_last {
+                    more = false;
                     break;
                 }
             }
-            catalogs.push((crawl.peer, datasets));
+            catalogs.push((crawl.peer, datasets, more));
         }
         Ok(catalogs)
     }

@@ -43,7 +43,12 @@ impl Engine {
     /// Gives a request that names an offer and has no rules, as programs of EDC write one whose terms are open, what it stands
     /// for: the permission to use; towards EDC, which compares with its own empty lists, lists of nothing.
     pub fn fill_open_terms(&self, peer: &str, policy: &mut serde_json::Map<String, serde_json::Value>) {
-        if ["permission", "prohibition", "obligation"].iter().any(|name| policy.contains_key(*name)) {
+        // In whatever way the keys are written.
+        let is_rules = |name: &String| {
+            let term = name.rsplit([':', '/']).next().unwrap_or_default();
+            ["permission", "prohibition", "obligation"].contains(&term)
+        };
+        if policy.keys().any(is_rules) {
             return;
         }
         let rules = match self.rules.profile(peer) {

@@ -24,10 +24,10 @@ async fn query(State(management): Shared, body: Body) -> Response {
     let result = async {
         let query: Query = read(body).await?;
         let mut catalogs = Vec::new();
-        for (participant, datasets) in management.faces.engine.known_catalogs().await? {
+        for (participant, datasets, more) in management.faces.engine.known_catalogs().await? {
             catalogs.push(json!({
                 "@context": [views::CONTEXT], "@id": format!("{participant}#catalog"), "@type": "Catalog",
-                "participantId": participant, "dataset": datasets,
+                "participantId": participant, "dataset": datasets, "urn:concordat:more": more,
             }));
         }
         let shown = query.among_catalogs(catalogs)?;

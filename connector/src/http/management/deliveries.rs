@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Management, Shared, answer, read, respond};
 use crate::engine::Delivery;
+use crate::tables::ProcessKind;
 
 /// Messages of a page, where the request does not say how many.
 const PAGE: usize = 100;
@@ -47,10 +48,18 @@ async fn list(State(management): Shared, Query(which): Query<Which>) -> Response
 
 fn shown(delivery: &Delivery) -> Json {
     let entry = delivery.entry();
+    // Events go to the address itself; what stands behind the addresses of participants is here which event it is.
+    let (address, event) = match entry.kind {
+        ProcessKind::Callback => (entry.address.clone(), Some(&entry.message.path)),
+        _ => (format!("{}/{}", entry.address, entry.message.path), None),
+    };
     let mut shown = json!({
         "@id": entry.message.id, "kind": entry.kind.name(), "about": entry.pid, "peer": entry.peer,
-        "address": format!("{}/{}", entry.address, entry.message.path), "since": entry.since,
+        "address": address, "since": entry.since,
     });
+    if let (Some(event), Some(map)) = (event, shown.as_object_mut()) {
+        map.insert("event".to_owned(), json!(event));
+    }
     let more = match delivery {
         Delivery::Waiting(_, attempts) => {
             json!({"state": "WAITING", "attempts": attempts.failed, "reason": attempts.reason})
