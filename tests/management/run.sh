@@ -17,6 +17,12 @@ as_said() {
     mkdir -p "$folder" && (cd "$folder" && "$@") && cp "$file" "$folder/installed"
 }
 npm_install() { npm install --silent --no-audit --no-fund "$@"; }
+# An older Debian has a node that the linter of the document does not run on.
+if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    echo node@22 >"$work/wanted"
+    as_said "$work/wanted" "$tools/node" npm_install --prefix . node@22 || exit 1
+    PATH=$tools/node/node_modules/.bin:$PATH
+fi
 # Python says for which of its versions a package is meant; what is tested is whether it runs.
 pip_install() { python3 -m venv --clear . && ./bin/pip install -q --disable-pip-version-check --ignore-requires-python -r "$1"; }
 versions="0.8.0 0.9.0 0.9.5"
