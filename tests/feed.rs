@@ -90,6 +90,21 @@ async fn what_is_listed_is_found_by_portals_and_people_and_nothing_else_is() {
         page.contains("application/ld+json") && page.contains(&format!("concordat negotiate {}", node.did)),
         "{page}"
     );
+    // What is not said is left out for search engines, and what they want is there.
+    let written = page.split("application/ld+json\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let search: serde_json::Value = serde_json::from_str(written).unwrap();
+    assert!(!written.contains("null") && search.get("description").is_none(), "{written}");
+    assert!(
+        search["dateModified"].as_str().unwrap().ends_with('Z')
+            && search["url"] == format!("{whole}.html").as_str()
+    );
+    let robots = get(&node, "/robots.txt", "*/*").await.text().await.unwrap();
+    assert!(robots.contains("Disallow: /\n") && robots.ends_with("/open/sitemap.xml\n"), "{robots}");
+    for path in ["/open/catalog", "/catalog.ttl", "/open/sitemap.xml", one.as_str(), "/open/datasets/none"] {
+        let answer = get(&node, path, "text/turtle").await;
+        assert_eq!(answer.headers()["access-control-allow-origin"], "*", "{path}");
+    }
+    assert!(get(&node, "/health", "*/*").await.headers().get("access-control-allow-origin").is_none());
     let odd =
         text(&node, &format!("/open/datasets/{}", trust::did::segment("urn:test:<script>")), "text/html")
             .await;

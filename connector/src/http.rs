@@ -85,6 +85,7 @@ pub fn public(faces: &Arc<Faces>) -> Router {
         .nest(ISSUER_PATH, dcp::issuer())
         .nest(OPEN_PATH, open::routes().merge(open_data::routes()))
         .merge(open::as_ckan())
+        .merge(open::for_robots())
         .layer(middleware::from_fn(to_the_end))
         .layer(middleware::from_fn(common::public_form))
         .layer(middleware::map_response(common::guarded))

@@ -21,6 +21,8 @@ pub struct Listed {
     pub data: Option<String>,
     /// Whether it is a series of datasets.
     pub is_series: bool,
+    /// When what is said of it last changed.
+    pub modified: Option<Timestamp>,
     /// What it says of itself.
     pub description: Description,
 }
@@ -175,6 +177,7 @@ impl Engine {
             address: about.dataset(&asset.id),
             data: self.offered.read().is_open(&asset.id).then(|| about.data(&asset.id)),
             is_series: asset.is_series(),
+            modified: asset.modified,
             description: Description::from_properties(&asset.properties),
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn routes() -> Router<Arc<Faces>> {
         .route("/catalog.{extension}", get(catalog_file))
         .route("/datasets/{id}", get(dataset))
         .route("/sitemap.xml", get(sitemap))
+        .layer(map_response(for_every_page))
         .layer(map_response(secure))
 }
 
@@ -43,7 +44,33 @@ pub(super) fn as_ckan() -> Router<Arc<Faces>> {
     Router::new()
         .route("/catalog.{extension}", get(catalog_file))
         .route("/dataset/{id}", get(dataset))
+        .layer(map_response(for_every_page))
         .layer(map_response(secure))
+}
+
+/// What search engines ask first.
+pub(super) fn for_robots() -> Router<Arc<Faces>> {
+    Router::new().route("/robots.txt", get(robots))
+}
+
+/// The public catalogue is all that is for them.
+async fn robots(State(faces): Shared) -> Response {
+    let map = format!("{}/sitemap.xml", faces.engine.open_address());
+    let text = format!("User-agent: *\nAllow: {OPEN_PATH}/\nDisallow: /\n\nSitemap: {map}\n");
+    (
+        [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::CACHE_CONTROL, "public, max-age=3600"),
+        ],
+        text,
+    )
+        .into_response()
+}
+
+/// Pages of others may read what everybody may: no cookie and no key counts here.
+async fn for_every_page(mut response: Response) -> Response {
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
 }
 
 /// In which form an answer is wanted.
@@ -259,8 +286,10 @@ fn about(listed: &Listed, did: &str) -> Markup {
         ("contact", described.contact.clone()),
     ];
     // For search engines; `<` must not end the element it stands in.
-    let search = json!({
+    let mut search = json!({
         "@context": "https://schema.org/", "@type": "Dataset", "@id": listed.address, "identifier": listed.id,
+        "url": format!("{}.html", listed.address), "dateModified": listed.modified,
+        "publisher": described.publisher.as_ref().map(|name| json!({"@type": "Organization", "name": name})),
         "name": title(listed), "description": described.description.plain(), "keywords": described.keywords,
         "license": described.form.license, "version": described.version, "temporalCoverage": period(described),
         "spatialCoverage": described.place, "isAccessibleForFree": listed.data.is_some(),
@@ -268,6 +297,7 @@ fn about(listed: &Listed, did: &str) -> Markup {
             "@type": "DataDownload", "contentUrl": data, "encodingFormat": described.form.media_type, "contentSize": described.form.byte_size,
         })),
     });
+    without_nothing(&mut search);
     let search = search.to_string().replace('<', "\\u003c");
     page(
         title(listed),
@@ -283,6 +313,14 @@ fn about(listed: &Listed, did: &str) -> Markup {
             } }
         },
     )
+}
+
+/// Leaves out what is not said.
+fn without_nothing(value: &mut serde_json::Value) {
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        map.values_mut().for_each(without_nothing);
+    }
 }
 
 /// How somebody gets the data.
