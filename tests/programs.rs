@@ -207,6 +207,12 @@ async fn an_address_of_edc_is_read_as_it_says() {
     let transfer = begun(&consumer, &ask(&consumer, &provider, "chosen", json!({})).await).await;
     assert_eq!(read(&consumer, &transfer, Method::PUT, "", "mine").await, (200, "mine".to_owned()));
     assert_eq!(upstream.last().method, Method::PUT);
+    // Who may choose how, and not what, sends nothing.
+    let bare = json!({"type": "HttpData", "baseUrl": upstream.address, "proxyMethod": true});
+    offer(&provider, json!({"@id": "bare", "properties": {}, "dataAddress": bare})).await;
+    let transfer = begun(&consumer, &ask(&consumer, &provider, "bare", json!({})).await).await;
+    assert_eq!(read(&consumer, &transfer, Method::POST, "", "theirs").await.0, 200);
+    assert_eq!((upstream.last().method, upstream.last().body.len()), (Method::POST, 0));
     let fixed = json!({"type": "HttpData", "baseUrl": upstream.address, "path": "/ask", "queryParams": "a=1", "method": "post",
         "body": "question", "contentType": "text/plain", "name": "a name"});
     offer(&provider, json!({"@id": "fixed", "properties": {}, "dataAddress": fixed})).await;
@@ -229,6 +235,8 @@ async fn what_an_address_cannot_be_is_refused_by_name() {
         (json!({"body": "x"}), "dataAddress.body"),
         (json!({"method": "POST", "body": "x", "proxyBody": "true"}), "dataAddress.proxyBody"),
         (json!({"authKey": "x-key"}), "goes together"),
+        (json!({"authKey": "Content-Length", "authCode": "a"}), "set by the request itself"),
+        (json!({"header:X-Token": "sealed:AAAA"}), "not one that this node sealed"),
         (json!({"authKey": "x-key", "authCode": "a", "secretName": "b"}), "use one of them"),
         (json!({"authKey": "x-key", "authCode": "sealed:AAAA"}), "not one that this node sealed"),
         (json!({"oauth2:tokenUrl": "https://x.example"}), "oauth2:tokenUrl"),
@@ -244,26 +252,60 @@ async fn what_an_address_cannot_be_is_refused_by_name() {
         assert_eq!(status, 400, "{more}: {answer}");
         assert!(answer[0]["message"].as_str().unwrap().contains(expected), "{more}: {answer}");
     }
+    let (status, answer) = node
+        .ask("POST", "/v4/connectordiscovery/dspversionparams", Some(json!({"counterPartyId": "BPNL1"})))
+        .await
+        .unwrap();
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer[0]["message"].as_str().unwrap().contains("not a DID"), "{answer}");
+    // What nests too deep is refused before anything walks through it.
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let deep = json!({"properties": {"deep": deep}, "dataAddress": {"type": "HttpData", "baseUrl": "https://x.example"}});
+    let (status, answer) = node.ask("POST", "/v4/assets", Some(deep)).await.unwrap();
+    assert_eq!(status, 400);
+    assert!(answer[0]["message"].as_str().unwrap().contains("nests"), "{answer}");
 }
 
 #[tokio::test]
 async fn secrets_and_codes_are_sealed_and_shown_to_nobody_who_may_only_look() {
     const SECRET: &str = "correct-horse-battery";
     let world = World::new();
-    let mut node = world.local_node("node");
+    let (mut node, consumer) = (world.local_node("node"), world.local_node("consumer"));
     node.post("/v4/secrets", json!({"@id": "a/b", "value": SECRET})).await;
-    let address = json!({"type": "HttpData", "baseUrl": "https://upstream.example", "authKey": "x-key", "authCode": SECRET});
-    node.post("/v4/assets", json!({"@id": "coded", "properties": {}, "dataAddress": address})).await;
+    let upstream = Program::start().await;
+    let address = json!({"type": "HttpData", "baseUrl": upstream.address, "authKey": "x-key", "authCode": SECRET,
+        "header:Authorization": format!("Bearer {SECRET}"), "header:x-tenant": "city"});
+    offer(&node, json!({"@id": "coded", "properties": {}, "dataAddress": address})).await;
     assert_eq!(node.get("/v4/secrets/a%2Fb").await["value"], SECRET);
     let shown = node.get("/v4/assets/coded").await;
     let code = shown["dataAddress"]["authCode"].as_str().unwrap().to_owned();
+    assert_eq!(shown["dataAddress"]["header:x-tenant"], "city");
     assert!(code.starts_with("sealed:") && !shown.to_string().contains(SECRET), "{shown}");
     // What was read is written back as it is.
     assert_eq!(node.ask("PUT", "/v4/assets", Some(shown)).await.unwrap().0, 204);
     assert_eq!(node.get("/v4/assets/coded").await["dataAddress"]["authCode"], code);
+    let transfer = begun(&consumer, &ask(&consumer, &node, "coded", json!({})).await).await;
+    assert_eq!(read(&consumer, &transfer, Method::GET, "", "").await.0, 200);
+    let header = |name: &str| upstream.last().header(name).map(str::to_owned);
+    assert_eq!(header("authorization"), Some(format!("Bearer {SECRET}")));
+    assert_eq!((header("x-key").as_deref(), header("x-tenant").as_deref()), (Some(SECRET), Some("city")));
 
     let made = node.json(&["keys", "create", "reader", "--scope", "operate"]);
     let key = made["key"].as_str().unwrap();
+    // A secret that a program would be sent is one that whoever asks may see.
+    let named =
+        json!([{"uri": "https://hooks.example/x", "events": [], "authKey": "x-hook", "authCodeId": "a/b"}]);
+    for (path, body) in [
+        ("/v3/edrs", json!({"policy": {}})),
+        ("/v4/contractnegotiations", json!({"policy": {}})),
+        ("/v4/transferprocesses", json!({"contractId": "urn:none", "transferType": "HttpData-PULL"})),
+    ] {
+        let mut body = body;
+        body["callbackAddresses"] = named.clone();
+        let request = node.client.post(format!("{}{path}", node.management)).header("x-api-key", key);
+        let answer = request.json(&body).send().await.unwrap().text().await.unwrap();
+        assert!(answer.contains("scope `admin`"), "{path}: {answer}");
+    }
     for (method, path) in
         [("GET", "/v4/secrets/a%2Fb"), ("GET", "/v3/secrets/a%2Fb"), ("DELETE", "/v2/secrets/a%2Fb")]
     {
@@ -332,6 +374,8 @@ async fn events_are_called_back_until_they_are_taken() {
         assert_eq!((one.header("x-hook"), one.uri.path()), (Some("knock"), "/hooks/edr"));
         let event: Value = serde_json::from_slice(&one.body).unwrap();
         assert!(event["at"].is_u64() && event["id"].is_string(), "{event}");
+        let told = event["payload"]["callbackAddresses"].as_array().unwrap();
+        assert!(told.iter().all(|one| one["uri"] == uri), "no other program's: {event}");
         let kind = event["type"].as_str().unwrap().to_owned();
         if !seen.iter().any(|(known, _)| *known == kind) {
             seen.push((kind, event["payload"].clone()));
@@ -368,6 +412,9 @@ async fn events_are_called_back_until_they_are_taken() {
         (json!([{"uri": uri, "events": [], "authKey": "a b", "authCodeId": "x"}]), "authKey"),
         (json!([{"uri": uri, "events": [], "authKey": "a"}]), "authCodeId"),
         (json!(vec![json!({"uri": uri, "events": []}); 17]), "more than 16"),
+        (json!([{"uri": format!("{uri}/..%2f..%2fadmin"), "events": []}]), "management.callbacks"),
+        (json!([{"uri": uri.replace("http://", "http://user:pass@"), "events": []}]), "credentials"),
+        (json!([{"uri": format!("{uri}/{}", "x".repeat(2100)), "events": []}]), "2048"),
     ] {
         let body =
             json!({"contractId": "urn:none", "transferType": "HttpData-PULL", "callbackAddresses": wrong});

@@ -7,6 +7,8 @@ use serde_json::Value as Json;
 
 use crate::criterion::{Criterion, Path};
 
+/// Most datasets of a page in another order than that of their ids.
+const MAX_SORTED: u32 = 1000;
 /// Most objects in one filter.
 const MAX_TERMS: usize = 16;
 /// Longest value, in bytes.
@@ -82,6 +84,9 @@ impl QuerySpec {
             Some("DESC") => true,
             Some(other) => return Err(format!("sortOrder: `{other}` is not ASC or DESC")),
         };
+        if self.sort_field.is_some() && self.limit > MAX_SORTED {
+            return Err(format!("limit: at most {MAX_SORTED} are sorted at once; page by offset"));
+        }
         let field = match &self.sort_field {
             Some(field) => Path::parse(field).map_err(|reason| format!("sortField: {reason}"))?,
             // Without a field to sort by, it means nothing.
@@ -151,6 +156,9 @@ impl Filter {
                 whole.window = Some(query.window().map_err(|reason| place(&reason))?);
                 whole.order = query.order().map_err(|reason| place(&reason))?;
                 whole.criteria.extend(query.criteria().map_err(|reason| place(&reason))?);
+                if whole.criteria.len() > MAX_TERMS {
+                    return Err(place(&format!("filterExpression: more than {MAX_TERMS} entries in all")));
+                }
                 continue;
             }
             let read: Terms = serde_json::from_value(one.clone()).map_err(|error| place(&error))?;

@@ -327,10 +327,14 @@ impl CallbackClient {
     /// Whether an address is listed, or lies below one that is.
     #[must_use]
     pub fn reaches(&self, address: &Url) -> bool {
+        // What a program could read as another path lies nowhere.
+        let is_plain = |rest: &str| {
+            !rest.contains(['%', ';', '\\']) && rest.split('/').all(|part| !["", ".", ".."].contains(&part))
+        };
         self.listed.iter().any(|one| {
             let below = format!("{}/", one.path().trim_end_matches('/'));
             one.origin() == address.origin()
-                && (address.path() == one.path() || address.path().starts_with(&below))
+                && (address.path() == one.path() || address.path().strip_prefix(&below).is_some_and(is_plain))
         })
     }
 

@@ -413,7 +413,7 @@ impl Outbox {
         let deadline = Duration::from_secs(self.inner.settings.attempt_seconds.into());
         if entry.kind == ProcessKind::Callback {
             return match engine.call_back(entry, deadline).await {
-                Ok(sent) => came_of(sent, None).await,
+                Ok(sent) => came_of(sent, None, false).await,
                 Err(reason) => Attempt::Refused(StatusCode::BAD_REQUEST, reason),
             };
         }
@@ -438,7 +438,7 @@ impl Outbox {
             .timeout(deadline)
             .send()
             .await;
-        came_of(sent, token).await
+        came_of(sent, token, true).await
     }
 
     /// A refusal after a lost answer may only mean that the peer took the message then: its state tells.
@@ -470,8 +470,8 @@ impl Outbox {
     }
 }
 
-/// What an attempt comes to, by the answer.
-async fn came_of(sent: Result<reqwest::Response, Unsent>, token: Option<String>) -> Attempt {
+/// What an attempt comes to, by the answer; `is_peer` if what that says is for this node's operator.
+async fn came_of(sent: Result<reqwest::Response, Unsent>, token: Option<String>, is_peer: bool) -> Attempt {
     let response = match sent {
         Ok(response) => response,
         Err(error) => {
@@ -487,7 +487,7 @@ async fn came_of(sent: Result<reqwest::Response, Unsent>, token: Option<String>)
             Err(reason) => Attempt::Later(Trouble::Message, reason),
         };
     }
-    let said = refusal_text(&body.unwrap_or_default());
+    let said = if is_peer { refusal_text(&body.unwrap_or_default()) } else { String::new() };
     let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {

@@ -25,6 +25,7 @@ use self::address::{Address, Start};
 pub(crate) use self::allowed::{
     Allowed, Named, Purpose, allow, allow_existing, disallow, line, named, write as write_allowed,
 };
+pub(crate) use self::upstream::header_name;
 use crate::config::Config;
 use crate::ids;
 
@@ -56,11 +57,11 @@ pub trait Secrets: Send + Sync + std::fmt::Debug {
     /// There is none, or it cannot be opened.
     fn named(&self, name: &str) -> anyhow::Result<String>;
 
-    /// A credential that stands in a data address, sealed.
+    /// What stands in a data address, opened where it is sealed.
     ///
     /// # Errors
-    /// It was not sealed by this node.
-    fn opened(&self, sealed: &str) -> anyhow::Result<String>;
+    /// It says that it is sealed, and was not by this node.
+    fn opened(&self, text: &str) -> anyhow::Result<String>;
 }
 
 /// Where the value of the header with the credentials is.
@@ -172,8 +173,12 @@ impl Sources {
             } => {
                 let secret = Credential::of(secret_file, secret_name, auth_code)?;
                 let credentials = self.credentials(auth_key, secret, named)?;
+                let headers =
+                    headers.into_iter().map(|(name, value)| Ok((name, self.secrets.opened(&value)?)));
+                let headers = headers.collect::<anyhow::Result<_>>()?;
                 let mut asked = upstream::asked(headers, method, body, content_type)?;
                 asked.headers.extend(credentials);
+                asked.without_body = proxy_method && !proxy_body && methods.is_empty();
                 asked.path = fixed_path.filter(|path| !path.is_empty());
                 upstream::check(&asked, proxy_method, proxy_body)?;
                 if let Some(parameters) = query_params.filter(|text| !text.is_empty()) {
@@ -319,7 +324,7 @@ impl Sources {
         match (name, secret) {
             (None, None) => Ok(None),
             (Some(name), Some(secret)) => {
-                let name = upstream::header_name(&name).context("dataAddress.authKey")?;
+                let name = header_name(&name).context("dataAddress.authKey")?;
                 let (value, whence) = match secret {
                     Credential::File(file) => (self.allowed.secret(&file)?, format!("in {}", file.display())),
                     Credential::Named(name) => (named(&name)?, format!("`{name}`")),

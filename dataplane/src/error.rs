@@ -8,7 +8,7 @@ pub enum SourceError {
     #[error("the data address is wrong: {0}")]
     Address(String),
     /// Only GET and HEAD read data.
-    #[error("data is read with GET or HEAD")]
+    #[error("this data is not read with that method")]
     Method,
     /// The reader asks for something that is not offered.
     #[error("{0}")]

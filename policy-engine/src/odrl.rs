@@ -1062,7 +1062,6 @@ fn identifier(json: &Json, path: &str) -> Result<String, PolicyError> {
     }
 }
 
-/// ODRL's own terms without prefix or namespace, anything else as written.
 /// An operand without the namespaces in which programs of EDC and Tractus-X write what they mean by the bare name.
 fn operand_of(name: &str) -> &str {
     let namespaces =
@@ -1074,6 +1073,7 @@ fn operand_of(name: &str) -> &str {
         .unwrap_or(name)
 }
 
+/// ODRL's own terms without prefix or namespace, anything else as written.
 pub(crate) fn term(text: &str) -> &str {
     text.strip_prefix("odrl:").or_else(|| text.strip_prefix(ODRL)).unwrap_or(text)
 }

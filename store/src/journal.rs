@@ -28,12 +28,14 @@ const BODY_HEADER: usize = 41;
 pub(crate) const SEGMENT: u64 = 64 * 1024 * 1024;
 /// So many closed segments are folded into a checkpoint.
 pub(crate) const SEGMENTS_PER_CHECKPOINT: usize = 4;
-/// Largest body.
-const MAX_BODY: usize = 256 * 1024 * 1024;
+/// Largest body: what its length can say. A checkpoint of an older release may have chunks that are as large.
+const MAX_BODY: usize = u32::MAX as usize;
 /// Bytes that must fit on the disk before the journal counts as one that can be written again.
 const PROBE: usize = 64 * 1024;
-/// Keys and values in one chunk of a checkpoint.
+/// Most keys and values in one chunk of a checkpoint.
 const CHUNK: usize = 1024;
+/// A chunk is closed when its keys and values have so many bytes.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
 type Hash = [u8; 32];
 
@@ -630,10 +632,19 @@ impl Journal {
             let pairs = truth.index.scan("", Place::After(after.as_deref()), CHUNK)?;
             let Some((last, _)) = pairs.last() else { break };
             after = Some(last.clone());
-            let writes: Vec<Write> = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
-            let (bytes, hash) = frame(Kind::Chunk, self.sequence, &head, &write_group(&[writes]));
-            append(&bytes)?;
-            head = hash;
+            let mut pairs = pairs.into_iter().peekable();
+            while pairs.peek().is_some() {
+                let (mut writes, mut size): (Vec<Write>, usize) = (Vec::new(), 0);
+                while size < CHUNK_BYTES
+                    && let Some((key, value)) = pairs.next()
+                {
+                    size = size.saturating_add(key.len()).saturating_add(value.len());
+                    writes.push((key, Some(value)));
+                }
+                let (bytes, hash) = frame(Kind::Chunk, self.sequence, &head, &write_group(&[writes]));
+                append(&bytes)?;
+                head = hash;
+            }
         }
         let digest = Sha256::new().chain_update(head).chain_update(self.head).finalize();
         let statement = format!("concordat checkpoint {} {}", self.sequence, hex(&digest));
@@ -649,6 +660,16 @@ impl Journal {
                 offset: 0,
                 reason: "what was read back is not what was written".to_owned(),
             });
+        }
+        // What it replaces is dropped only if the next start can read all of it.
+        let mut offset = 0;
+        while let Some(rest) = found.get(offset..).filter(|rest| !rest.is_empty()) {
+            let frame = parse(rest).map_err(|reason| StoreError::Damaged {
+                file: name.to_owned(),
+                offset: offset.try_into().unwrap_or(u64::MAX),
+                reason,
+            })?;
+            offset += frame.length;
         }
         Ok(())
     }

@@ -362,6 +362,33 @@ async fn a_checkpoint_replaces_segments_and_is_signed() {
 }
 
 #[tokio::test]
+async fn chunks_of_a_checkpoint_are_cut_by_bytes_so_that_the_next_start_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path(), &Options::default()).unwrap();
+    let large = "v".repeat(1024 * 1024);
+    for n in 0..12 {
+        store.commit(put(&[(&format!("k{n:05}"), large.as_str())])).await.unwrap();
+    }
+    store.checkpoint().await.unwrap();
+    drop(store);
+    let journal = std::fs::read_dir(folder.path().join("journal")).unwrap();
+    let file = journal
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|one| one == "checkpoint"));
+    let bytes = std::fs::read(file.unwrap()).unwrap();
+    let (mut offset, mut chunks) = (0, 0);
+    while offset < bytes.len() {
+        let length = u32::from_be_bytes(bytes[offset + 4..offset + 8].try_into().unwrap());
+        assert!(length < 6 * 1024 * 1024, "a chunk of {length} bytes");
+        offset += 12 + usize::try_from(length).unwrap();
+        chunks += 1;
+    }
+    assert!(chunks > 3, "{chunks}");
+    let (store, _) = Store::open(folder.path(), &Options::default()).unwrap();
+    assert_eq!(store.scan("k", None, 99).unwrap().len(), 12);
+}
+
+#[tokio::test]
 async fn a_checkpoint_holds_what_the_journal_has_whatever_the_index_lost() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), Engine::Sled);

@@ -12,7 +12,7 @@ use store::Batch;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::network::Unsent;
-use crate::sources::Secrets as _;
+use crate::sources::{Secrets as _, header_name};
 use crate::tables::{
     self, Attached, CallbackAddress, Event, NegotiationRecord, OutboxEntry, ProcessKind, TransferRecord,
     prefix,
@@ -20,6 +20,10 @@ use crate::tables::{
 
 /// Most callback addresses of a process.
 const MAX_ADDRESSES: usize = 16;
+/// Longest address, in bytes.
+const MAX_URI: usize = 2048;
+/// Longest name of a header or a secret, in bytes.
+const MAX_NAME: usize = 512;
 /// Most events that one of them names.
 const MAX_EVENTS: usize = 64;
 
@@ -32,7 +36,7 @@ struct Call {
 }
 
 impl Engine {
-    /// Checks where a program wants to be called.
+    /// Checks where a program wants to be called, and as whom this node calls it.
     ///
     /// # Errors
     /// Too many, no address, or one that this node does not reach; says which line would allow it.
@@ -53,17 +57,27 @@ impl Engine {
             if one.events.len() > MAX_EVENTS || one.events.iter().any(|event| event.len() > 200) {
                 return wrong("events", "names too many events, or one that is too long");
             }
-            if one.auth_key.as_ref().is_some_and(|key| HeaderName::try_from(key).is_err()) {
-                return wrong("authKey", "is not the name of a header");
+            if one.uri.len() > MAX_URI {
+                return wrong("uri", &format!("is longer than {MAX_URI} bytes"));
+            }
+            if [&one.auth_key, &one.auth_code_id].into_iter().flatten().any(|name| name.len() > MAX_NAME) {
+                return wrong("authKey", &format!("or authCodeId is longer than {MAX_NAME} bytes"));
+            }
+            if let Some(error) = one.auth_key.as_ref().and_then(|key| header_name(key).err()) {
+                return wrong("authKey", &error.to_string());
             }
             if one.auth_key.is_some() != one.auth_code_id.is_some() {
                 return wrong("authKey", "goes together with authCodeId, the name of a secret");
             }
             let Ok(address) = url::Url::parse(&one.uri) else { return wrong("uri", "is not a URL") };
+            if !address.username().is_empty() || address.password().is_some() || address.fragment().is_some()
+            {
+                return wrong("uri", "must not carry credentials or a fragment");
+            }
             if !self.callback_client.reaches(&address)
                 && let Err(error) = self.guard.check_url(&one.uri)
             {
-                let line = "a line in management.callbacks of concordat.toml allows it";
+                let line = "a line in management.callbacks of concordat.toml allows an address of the operator's own";
                 return wrong("uri", &format!("{error}; {line}"));
             }
         }
@@ -99,7 +113,6 @@ impl Engine {
             "counterPartyAddress": negotiation.peer_address,
             "counterPartyId": negotiation.peer,
             "protocol": "dataspace-protocol-http:2025-1",
-            "callbackAddresses": record.attached.callback_addresses,
             "contractOffers": [{
                 "id": negotiation.offer.id(), "assetId": negotiation.dataset, "policy": negotiation.offer,
             }],
@@ -141,7 +154,6 @@ impl Engine {
             "assetId": transfer.dataset,
             "type": "CONSUMER",
             "contractId": transfer.agreement,
-            "callbackAddresses": record.attached.callback_addresses,
             "reason": transfer.progress.problem,
             "dataAddress": address,
         });
@@ -175,6 +187,10 @@ impl Engine {
         for callback in &attached.callback_addresses {
             if !callback.events.iter().any(|event| is_about(event, &name)) {
                 continue;
+            }
+            let mut payload = payload.clone();
+            if let Some(map) = payload.as_object_mut() {
+                map.insert("callbackAddresses".to_owned(), json!([callback]));
             }
             let event = json!({
                 "id": crate::ids::urn(), "at": now.as_millisecond(), "type": format!("{type_name}{capital}"),

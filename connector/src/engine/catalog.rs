@@ -543,11 +543,12 @@ impl Engine {
         let mut found: Vec<(Option<Json>, Arc<str>)> = Vec::new();
         let began = Instant::now();
         for ids in visible.chunks(PAGE) {
-            if began.elapsed() > COMPARED_WITHIN {
-                let reason = "/filter: to compare all datasets with this QuerySpec takes too long; narrow it by ids, or ask for less";
-                return Err(EngineError::refused(RefusalKind::TooMuch, reason));
-            }
             for asset in self.assets(ids.iter().map(AsRef::as_ref))? {
+                if began.elapsed() > COMPARED_WITHIN {
+                    let reason = "/filter: to compare all datasets with this QuerySpec takes too long; narrow it by ids, or \
+                                  ask for less";
+                    return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+                }
                 let told = asset.as_told();
                 if filter.criteria().iter().all(|one| one.holds(&told)) {
                     let key =

@@ -105,7 +105,7 @@ impl Engine {
     pub fn seal_credential(&self, text: &str) -> Result<String, EngineError> {
         match text.strip_prefix(SEALED) {
             Some(sealed) => self.vault.open_sealed(CREDENTIAL, sealed).map(|_| text.to_owned()).map_err(|_| {
-                let reason = "dataAddress.authCode: it is not one that this node sealed; write the credential itself";
+                let reason = "dataAddress: a credential in it is not one that this node sealed; write the credential itself";
                 EngineError::refused(RefusalKind::Malformed, reason)
             }),
             None => Ok(format!("{SEALED}{}", self.vault.seal(CREDENTIAL, text)?)),
@@ -124,11 +124,11 @@ impl Secrets for Engine {
         }
     }
 
-    fn opened(&self, sealed: &str) -> anyhow::Result<String> {
-        let sealed = sealed.strip_prefix(SEALED).unwrap_or_default();
-        self.vault
-            .open_sealed(CREDENTIAL, sealed)
-            .map_err(|_| anyhow::anyhow!("dataAddress.authCode was not sealed by this node; write it again"))
+    fn opened(&self, text: &str) -> anyhow::Result<String> {
+        let Some(sealed) = text.strip_prefix(SEALED) else { return Ok(text.to_owned()) };
+        self.vault.open_sealed(CREDENTIAL, sealed).map_err(|_| {
+            anyhow::anyhow!("a credential in the dataAddress was not sealed by this node; write it again")
+        })
     }
 }
 

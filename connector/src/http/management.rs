@@ -65,6 +65,9 @@ use crate::tls;
 /// Largest body of a caller, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
+/// Deepest nesting of objects and lists in it: what is made of it is read by others, who have a bound of their own.
+const MAX_DEPTH: usize = 40;
+
 /// What the management face knows beside the engine.
 #[derive(Debug)]
 pub struct Management {
@@ -204,7 +207,7 @@ pub fn gateway_routes(management: &Arc<Management>) -> Router {
     gateway::routes(management).layer(middleware::map_response(guarded)).with_state(Arc::clone(management))
 }
 
-async fn authorise(State(management): Shared, request: Request, next: Next) -> Response {
+async fn authorise(State(management): Shared, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
     let bearer = || {
         let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -226,6 +229,7 @@ async fn authorise(State(management): Shared, request: Request, next: Next) -> R
         let message = format!("this key is for `{scope:?}`, the call needs `{needed:?}`").to_lowercase();
         return error(StatusCode::FORBIDDEN, "NotAuthorized", &message);
     }
+    request.extensions_mut().insert(scope);
     let response = next.run(request).await;
     held::answer(&management.faces.engine, &holder, response)
 }
@@ -284,6 +288,25 @@ fn answer<T: serde::Serialize>(result: Result<T, EngineError>) -> Response {
     respond(result.map(|found| json_answer(StatusCode::OK, &json!(found))))
 }
 
+/// How deep JSON nests objects and lists.
+fn depth(json: &[u8]) -> usize {
+    let (mut deepest, mut now, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            b'}' | b']' if !in_text => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 fn malformed(reason: impl Into<String>) -> EngineError {
     EngineError::Refused(protocol::Refusal::new(RefusalKind::Malformed, reason))
 }
@@ -292,6 +315,9 @@ fn malformed(reason: impl Into<String>) -> EngineError {
 async fn read<T: DeserializeOwned>(body: Body) -> Result<T, EngineError> {
     let bytes = read_body(body, MAX_BODY).await.map_err(|error| malformed(error.to_string()))?;
     let text = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
+    if depth(&bytes) > MAX_DEPTH {
+        return Err(malformed(format!("the body nests objects and lists deeper than {MAX_DEPTH}")));
+    }
     // A list would be taken for the members of a type in their order.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(malformed("the body must be an object, not a list"));

@@ -54,6 +54,7 @@ pub(super) fn asked(
     Ok(HttpAsked {
         headers: fixed,
         path: None,
+        without_body: false,
         method,
         content_type: content_type.filter(|_| body.is_some()),
         body,
@@ -64,7 +65,7 @@ pub(super) fn asked(
 ///
 /// # Errors
 /// It is none, or is not the address's to fix.
-pub(super) fn header_name(name: &str) -> anyhow::Result<HeaderName> {
+pub(crate) fn header_name(name: &str) -> anyhow::Result<HeaderName> {
     let header = HeaderName::try_from(name).context("it is not the name of a header")?;
     if NOT_FIXED.contains(&header) {
         bail!("the header `{name}` is set by the request itself");

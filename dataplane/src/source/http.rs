@@ -150,8 +150,10 @@ pub struct HttpAsked {
     pub path: Option<String>,
     /// The method that the upstream is asked with; that of the reader where nothing is said.
     pub method: Option<Method>,
-    /// What the upstream is sent; nothing of the reader's is.
+    /// What the upstream is sent, where it is asked with POST; then nothing of the reader's is.
     pub body: Option<Bytes>,
+    /// Whether nothing that the reader sends goes on.
+    pub without_body: bool,
     /// Of that.
     pub content_type: Option<HeaderValue>,
 }
@@ -197,8 +199,15 @@ impl HttpSource {
         }
         if !request.query.is_empty() {
             // What the operator wrote into the address stays the only one of its name.
-            let fixed =
-                |name: &str| self.url.query_pairs().any(|(fixed, _)| fixed.eq_ignore_ascii_case(name));
+            let fixed = |name: &str| {
+                self.url.query_pairs().any(|(fixed, _)| stem(&fixed).eq_ignore_ascii_case(stem(name)))
+            };
+            if let Some((name, _)) = request.query.iter().find(|(name, _)| name.chars().any(char::is_control))
+            {
+                return Err(SourceError::Asked(format!(
+                    "the parameter {name:?} has characters that none has"
+                )));
+            }
             if let Some((name, _)) = request.query.iter().find(|(name, _)| fixed(name)) {
                 return Err(SourceError::Asked(format!("the parameter `{name}` is fixed by the provider")));
             }
@@ -206,6 +215,11 @@ impl HttpSource {
         }
         Ok(url)
     }
+}
+
+/// A parameter as upstreams may read its name: members of it (`a[]`, `a.b`) are it.
+fn stem(name: &str) -> &str {
+    name.trim().split(['[', '.']).next().unwrap_or_default().trim()
 }
 
 impl Source for HttpSource {
@@ -249,6 +263,7 @@ impl Source for HttpSource {
             let method = fixed.cloned().unwrap_or(request.method);
             let body = match &self.asked.body {
                 Some(fixed) if method == Method::POST => reqwest::Body::from(fixed.clone()),
+                _ if self.asked.without_body => reqwest::Body::from(Bytes::new()),
                 _ => request.body.into(),
             };
             let sent = self.client.request(method, url).headers(headers).body(body).send().await;
@@ -420,10 +435,16 @@ mod tests {
 
     #[test]
     fn a_parameter_is_the_one_that_is_on_the_list_and_none_that_is_fixed() {
-        let source = source("https://upstream.example/api?station=7");
-        assert!(asked(&source, "", &[("from", "1\n2")]).unwrap().ends_with("api?station=7&from=1%0A2"));
+        let listed = source("https://upstream.example/api?station=7");
+        assert!(asked(&listed, "", &[("from", "1\n2")]).unwrap().ends_with("api?station=7&from=1%0A2"));
+        let mut open = source("https://upstream.example/api?station=7");
+        open.allowed = HttpAllowed::default().with_any_parameter();
+        for name in ["station[]", "station[0]", " station", "station\0", "station.x", "STATION", "a\nb"] {
+            assert!(matches!(asked(&open, "", &[(name, "8")]), Err(SourceError::Asked(_))), "{name:?}");
+        }
+        assert!(asked(&open, "", &[("stations", "8")]).is_ok());
         for name in ["station", "from\n", "from%0a", "From", "from[]", "from\0"] {
-            assert!(matches!(asked(&source, "", &[(name, "8")]), Err(SourceError::Asked(_))), "{name:?}");
+            assert!(matches!(asked(&listed, "", &[(name, "8")]), Err(SourceError::Asked(_))), "{name:?}");
         }
     }
 }

@@ -40,7 +40,12 @@ pub(super) struct Whom {
 impl Whom {
     fn did(&self, engine: &Engine) -> Result<String, EngineError> {
         match (&self.counter_party_id, &self.counter_party_address) {
-            (Some(id), _) => Ok(engine.did_of(id).to_owned()),
+            (Some(id), _) => match engine.did_of(id) {
+                did if did.starts_with("did:") => Ok(did.to_owned()),
+                _ => Err(malformed(
+                    "counterPartyId: it is not a DID, and no line of the configuration maps it to one",
+                )),
+            },
             (None, Some(address)) => engine.participant_at(address),
             (None, None) => Err(malformed("counterPartyId: is missing")),
         }

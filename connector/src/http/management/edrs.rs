@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 use http::StatusCode;
 use protocol::Role;
 use protocol::wire::DataAddress;
 use serde_json::{Value, json};
 
+use super::operations::Scope;
 use super::processes::ContractRequest;
 use super::views::{self, Query};
 use super::{Management, Shared, read, respond};
@@ -30,10 +31,10 @@ pub(super) fn routes() -> Router<Arc<Management>> {
 }
 
 /// Begins a negotiation; when its agreement is in force, the transfer begins by itself.
-async fn ask(State(management): Shared, body: Body) -> Response {
+async fn ask(State(management): Shared, Extension(scope): Extension<Scope>, body: Body) -> Response {
     let result = async {
         let request: ContractRequest = read(body).await?;
-        let record = request.begin(&management.faces.engine, Some(catalog::HTTP_PULL)).await?;
+        let record = request.begin(&management.faces.engine, scope, Some(catalog::HTTP_PULL)).await?;
         Ok::<_, EngineError>(json_answer(StatusCode::OK, &views::id_response(record.negotiation.pid())))
     };
     respond(result.await)

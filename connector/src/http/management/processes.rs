@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use catalog::Automation;
 use http::StatusCode;
 use protocol::RefusalKind;
@@ -16,6 +16,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
+use super::operations::Scope;
 use super::views::{self, Query};
 use super::{Management, Shared, malformed, read, respond};
 use crate::engine::{Engine, EngineError, Import, Move};
@@ -24,7 +25,7 @@ use crate::pushing;
 use crate::tables::{AgreementRecord, Attached, CallbackAddress, NegotiationRecord, TransferRecord, prefix};
 
 /// Longest reason an operator gives, in bytes.
-const MAX_REASON: usize = 1000;
+pub(super) const MAX_REASON: usize = 1000;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new()
@@ -89,8 +90,10 @@ impl ContractRequest {
     pub(super) async fn begin(
         self,
         engine: &Arc<Engine>,
+        scope: Scope,
         transfer_type: Option<&str>,
     ) -> Result<NegotiationRecord, EngineError> {
+        may_name_secrets(scope, &self.callback_addresses)?;
         check_protocol(self.protocol.as_deref(), self.profile.as_deref())?;
         let mut policy = self.policy;
         // Parties and things may be written as nodes.
@@ -123,7 +126,9 @@ impl ContractRequest {
 }
 
 /// A list, of which clients may write the only entry by itself.
-fn listed<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub(super) fn listed<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     let list = match Value::deserialize(deserializer)? {
         Value::Array(list) => Value::Array(list),
         Value::Null => Value::Array(Vec::new()),
@@ -132,10 +137,18 @@ fn listed<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Re
     serde_json::from_value(list).map_err(D::Error::custom)
 }
 
-async fn negotiate(State(management): Shared, body: Body) -> Response {
+/// A secret that a program is shown is one that whoever asks may see.
+fn may_name_secrets(scope: Scope, callbacks: &[CallbackAddress]) -> Result<(), EngineError> {
+    if scope == Scope::Admin || callbacks.iter().all(|one| one.auth_code_id.is_none()) {
+        return Ok(());
+    }
+    Err(malformed("callbackAddresses: authCodeId names a secret, which takes a key of the scope `admin`"))
+}
+
+async fn negotiate(State(management): Shared, Extension(scope): Extension<Scope>, body: Body) -> Response {
     let result = async {
         let request: ContractRequest = read(body).await?;
-        let record = request.begin(&management.faces.engine, None).await?;
+        let record = request.begin(&management.faces.engine, scope, None).await?;
         Ok(ok(&views::id_response(record.negotiation.pid())))
     };
     respond(result.await)
@@ -403,9 +416,25 @@ pub(super) struct TransferRequest {
     callback_addresses: Vec<CallbackAddress>,
 }
 
-async fn start(State(management): Shared, body: Body) -> Response {
+/// What of a destination is shown again: no credentials, which go to the provider alone.
+const SHOWN: [&str; 11] = [
+    "@type",
+    "type",
+    "baseUrl",
+    "endpoint",
+    "url",
+    "path",
+    "method",
+    "contentType",
+    "name",
+    "region",
+    "endpointOverride",
+];
+
+async fn start(State(management): Shared, Extension(scope): Extension<Scope>, body: Body) -> Response {
     let result = async {
         let request: TransferRequest = read(body).await?;
+        may_name_secrets(scope, &request.callback_addresses)?;
         check_protocol(request.protocol.as_deref(), request.profile.as_deref())?;
         let engine = &management.faces.engine;
         let address = request.counter_party_address.as_deref();
@@ -416,7 +445,7 @@ async fn start(State(management): Shared, body: Body) -> Response {
         let attached = Attached {
             callback_addresses: request.callback_addresses,
             private_properties: request.private_properties.unwrap_or_default(),
-            data_destination: given,
+            data_destination: given.into_iter().filter(|(name, _)| SHOWN.contains(&name.as_str())).collect(),
             ..Attached::default()
         };
         let record = engine.request_transfer(agreement, format, address, destination, attached).await;

@@ -135,6 +135,13 @@ fn in_lists(map: &mut Map<String, Value>, name: &str) {
     }
 }
 
+/// Whether a member of a data address is a header whose value is most likely a credential.
+fn is_credential_header(member: &str) -> bool {
+    let words = ["auth", "cookie", "credential", "key", "password", "secret", "signature", "token"];
+    let name = member.strip_prefix("header:").map(str::to_ascii_lowercase);
+    name.is_some_and(|name| words.iter().any(|word| name.contains(word)))
+}
+
 /// Seals what data addresses hold of credentials: whoever may look at an asset does not see them.
 fn seal_credentials(engine: &Engine, asset: &mut Map<String, Value>) -> Result<(), EngineError> {
     let mut addresses: Vec<&mut Value> = Vec::new();
@@ -146,11 +153,12 @@ fn seal_credentials(engine: &Engine, asset: &mut Map<String, Value>) -> Result<(
         }
     }
     for address in addresses {
-        if let Some(code) = address.get_mut("authCode") {
-            let Some(text) = code.as_str() else {
-                return Err(malformed("/dataAddress/authCode: must be a text"));
+        let members = address.as_object_mut().into_iter().flatten();
+        for (name, value) in members.filter(|(name, _)| *name == "authCode" || is_credential_header(name)) {
+            let Some(text) = value.as_str() else {
+                return Err(malformed(format!("/dataAddress/{name}: must be a text")));
             };
-            *code = json!(engine.seal_credential(text)?);
+            *value = json!(engine.seal_credential(text)?);
         }
     }
     Ok(())

@@ -12,8 +12,9 @@ use protocol::RefusalKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::processes::MAX_REASON;
 use super::views::{self, Query};
-use super::{Management, Shared, read, respond};
+use super::{Management, Shared, malformed, read, respond};
 use crate::engine::EngineError;
 use crate::http::problem::json_answer;
 use crate::tables::{AgreementRecord, prefix};
@@ -38,6 +39,9 @@ async fn retire(State(management): Shared, body: Body) -> Response {
     let result = async {
         let request: Retirement = read(body).await?;
         let reason = request.reason.unwrap_or_else(|| "by the operator".to_owned());
+        if reason.len() > MAX_REASON {
+            return Err(malformed(format!("reason: longer than {MAX_REASON} bytes")));
+        }
         management.faces.engine.end_agreement(&request.agreement, &reason).await
     };
     respond(result.await.map(|_| StatusCode::NO_CONTENT.into_response()))

@@ -39,7 +39,7 @@ const NESTED: [&str; 15] = [
 const NAMED: [&str; 3] = ["action", "leftOperand", "operator"];
 /// Terms of ODRL whose values are parties and things.
 const REFERRED: [&str; 3] = ["assigner", "assignee", "target"];
-/// Operators that are nobody else's names.
+/// The kinds of rules of a policy.
 const RULES: [&str; 3] = ["permission", "prohibition", "obligation"];
 /// Deepest member that is looked at.
 const MAX_DEPTH: usize = 64;

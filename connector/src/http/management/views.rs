@@ -1,9 +1,11 @@
 //! Records as the management API shows them (schemas of EDC's v4), and its queries.
 
+use std::time::{Duration, Instant};
+
 use catalog::{Criterion, Path};
 use jiff::Timestamp;
-use protocol::Role;
 use protocol::progress::{Act, Progress};
+use protocol::{RefusalKind, Role};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -24,7 +26,9 @@ const MAX_SORTED: usize = 256;
 /// Most records one query returns.
 const MAX_LIMIT: usize = 10_000;
 /// Most comparisons of one query.
-const MAX_CRITERIA: usize = 64;
+const MAX_CRITERIA: usize = 16;
+/// Longest time that they may take: others wait meanwhile.
+const COMPARED_WITHIN: Duration = Duration::from_secs(5);
 
 fn document(kind: &str, id: &str, mut rest: Map<String, Value>) -> Value {
     rest.insert("@context".to_owned(), json!([CONTEXT]));
@@ -163,7 +167,7 @@ pub(super) struct Query {
     sort_field: Option<String>,
     #[serde(default)]
     sort_order: Order,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::processes::listed")]
     filter_expression: Vec<Criterion>,
 }
 
@@ -189,12 +193,19 @@ impl Query {
         view: impl Fn(&T) -> Option<Value>,
     ) -> Result<Vec<Value>, EngineError> {
         let fields = self.check(Kind::of(prefix))?;
-        let shown = |record: &T| view(record).filter(|shown| self.matches(shown));
+        let began = Instant::now();
+        let shown = |record: &T| {
+            if began.elapsed() > COMPARED_WITHIN {
+                let reason = "filterExpression: to compare all records takes too long; narrow it";
+                return Err(EngineError::refused(RefusalKind::TooMuch, reason));
+            }
+            Ok(view(record).filter(|shown| self.matches(shown)))
+        };
         let store = engine.store();
         if self.sort_field.is_none() && self.sort_order == Order::Asc {
             let mut passed = 0;
             let page = Page::of(store, (prefix, prefix), None, self.limit, |record: T| {
-                let shown = shown(&record);
+                let shown = shown(&record)?;
                 passed += usize::from(shown.is_some());
                 Ok::<_, EngineError>(shown.filter(|_| passed > self.offset))
             })?;
@@ -202,7 +213,7 @@ impl Query {
         }
         let mut found: Vec<(Option<Value>, String)> = Vec::new();
         tables::each(store, prefix, |key, record: T| {
-            found.extend(shown(&record).map(|shown| (sorted_by(&shown, fields.as_ref()), key)));
+            found.extend(shown(&record)?.map(|shown| (sorted_by(&shown, fields.as_ref()), key)));
             Ok::<_, EngineError>(())
         })?;
         found.sort_by(|(a, _), (b, _)| catalog::order(a.as_ref(), b.as_ref()));
@@ -245,7 +256,8 @@ impl Query {
             });
         }
         if field.is_some() || self.sort_order == Order::Desc {
-            found.sort_by_cached_key(|one| sorted_by(one, field.as_ref()).map(|value| value.to_string()));
+            let key = |one: &Value| sorted_by(one, field.as_ref());
+            found.sort_by(|a, b| catalog::order(key(a).as_ref(), key(b).as_ref()));
             if self.sort_order == Order::Desc {
                 found.reverse();
             }
