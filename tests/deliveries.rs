@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use trust::did::segment;
 
 use crate::hostile::{offer, request};
@@ -73,7 +73,7 @@ async fn what_is_given_up_is_shown_and_can_be_sent_again() {
             })
             .await;
     }
-    provider.until("/v4/deliveries", |found| found == &serde_json::json!([])).await;
+    provider.until("/v4/deliveries", |found| found == &json!([])).await;
     assert_eq!(provider.json(&["deliveries", "again", "--peer", &consumer.did])["messages"], 0);
 }
 
@@ -128,4 +128,48 @@ async fn after_an_outage_messages_come_in_the_order_in_which_they_were_written()
         }
     }
     assert_eq!(came, asked);
+}
+
+#[tokio::test]
+async fn what_its_operator_ended_waits_for_nobody_who_is_silent() {
+    let world = World::new();
+    let (provider, mut consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, b"a,b\n1,2\n", &[]);
+    consumer.configure("deliveries_per_peer = 16", "deliveries_per_peer = 1");
+    consumer.client = world.client();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://localhost:{}/dsp/2025-1", silent.local_addr().unwrap().port());
+    let begin = || async {
+        let request = json!({"counterPartyAddress": address, "counterPartyId": provider.did, "policy": {
+            "@id": "urn:offer:none", "@type": "Offer", "target": DATASET}});
+        let begun = consumer.post("/v4/contractnegotiations", request).await;
+        format!("/v4/contractnegotiations/{}", segment(begun["@id"].as_str().unwrap()))
+    };
+    let end = |path: String| {
+        let node = &consumer;
+        async move { node.ask("POST", &format!("{path}/terminate"), Some(json!({"reason": "enough"}))).await }
+    };
+    let first = begin().await;
+    let (connection, _) = silent.accept().await.unwrap();
+    // The second waits behind the first, which is on its way: nothing need be told of it.
+    let second = begin().await;
+    assert_eq!(end(second.clone()).await.unwrap().0, 204);
+    let shown = consumer.get(&second).await;
+    assert_eq!(
+        (&shown["state"], &shown["errorDetail"]),
+        (&json!("TERMINATED"), &json!("you ended it: enough")),
+        "{shown}"
+    );
+
+    // What is on its way may arrive; it is over as soon as that attempt is.
+    assert_eq!(end(first.clone()).await.unwrap().0, 204);
+    assert_eq!(consumer.get(&first).await["state"], "INITIAL");
+    drop(connection);
+    drop(silent);
+    consumer
+        .until(&first, |shown| {
+            shown["state"] == "TERMINATED" && shown["errorDetail"] == "you ended it: enough"
+        })
+        .await;
+    consumer.until("/v4/deliveries", |found| found == &json!([])).await;
 }

@@ -205,6 +205,17 @@ impl Outbox {
         self.deliveries().messages.get(message)?.token.clone()
     }
 
+    /// Whether an attempt to deliver `message` is under way.
+    pub(crate) fn is_on_its_way(&self, message: &MessageId) -> bool {
+        let deliveries = self.deliveries();
+        let delivering = deliveries.messages.get(message);
+        let line = |delivering: &Delivering| {
+            let (line, _) = deliveries.lines.get(&delivering.direction)?;
+            Some(line.is_on_its_way(delivering.turn))
+        };
+        delivering.and_then(line).unwrap_or_default()
+    }
+
     /// How the delivery of `message` stands; `None` for what is not being delivered.
     pub(crate) fn attempts(&self, message: &MessageId) -> Option<Attempts> {
         let deliveries = self.deliveries();
@@ -262,7 +273,12 @@ impl Outbox {
             tokio::select! {
                 biased;
                 () = self.inner.stop.cancelled() => return attempts.shutdown().await,
-                Some(ended) = attempts.join_next() => self.ended(direction, ended),
+                Some(ended) = attempts.join_next() => {
+                    if let Some(entry) = self.ended(direction, ended) {
+                        let engine = Arc::clone(engine);
+                        self.inner.tasks.spawn(async move { engine.not_answered(&entry).await });
+                    }
+                }
                 () = changed.notified() => {}
                 () = async { tokio::time::sleep_until(look_again.unwrap_or_else(Instant::now)).await },
                     if look_again.is_some() => {}
@@ -270,9 +286,14 @@ impl Outbox {
         }
     }
 
-    fn ended(&self, direction: &Direction, ended: Result<(Turn, MessageId, Ended), tokio::task::JoinError>) {
+    /// Takes the end of an attempt; gives the message that is to be tried again.
+    fn ended(
+        &self,
+        direction: &Direction,
+        ended: Result<(Turn, MessageId, Ended), tokio::task::JoinError>,
+    ) -> Option<Arc<OutboxEntry>> {
         // What panics is caught in the attempt, and nobody aborts one before the stop.
-        let Ok((turn, message, ended)) = ended else { return };
+        let (turn, message, ended) = ended.ok()?;
         let mut deliveries = self.deliveries();
         if matches!(ended, Ended::Over(_)) {
             // One that was withdrawn and handed over anew has another turn.
@@ -281,15 +302,18 @@ impl Outbox {
             }
         }
         let Deliveries { lines, messages, .. } = &mut *deliveries;
-        let Some((line, _)) = lines.get_mut(direction) else { return };
+        let (line, _) = lines.get_mut(direction)?;
         match ended {
-            Ended::Over(answered) => line.over(turn, answered),
+            Ended::Over(answered) => {
+                line.over(turn, answered);
+                None
+            }
             Ended::Again(since, trouble, reason) => {
                 // What passes within seconds stops nobody who waits.
                 if let Some(delivering) = messages.get(&message).filter(|_| trouble != Trouble::Refused) {
                     delivering.trouble.send_replace(Some(reason.clone()));
                 }
-                line.again(turn, since, Instant::now(), (trouble, reason), ids::fraction());
+                line.again(turn, since, Instant::now(), (trouble, reason), ids::fraction())
             }
         }
     }

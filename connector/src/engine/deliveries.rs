@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use protocol::{Failure, RefusalKind};
+use protocol::progress::{Act, Progress};
+use protocol::{Failure, MessageId, RefusalKind};
 use store::Batch;
 
 use super::{Engine, EngineError};
@@ -46,6 +47,37 @@ impl Engine {
              `concordat deliveries`"
         );
         Err(EngineError::refused(RefusalKind::Busy, reason))
+    }
+
+    /// The first message of a process that the operator ended, where the peer took nothing (`peer_pid`) and no attempt to
+    /// deliver it is under way, and why it is given up.
+    pub(super) fn unheard<A: Act>(
+        &self,
+        progress: &Progress<A>,
+        peer_pid: Option<&str>,
+    ) -> Option<(MessageId, Failure)> {
+        let pending = progress.pending.as_ref().filter(|_| peer_pid.is_none())?;
+        let reason = progress.ending.as_ref()?;
+        let waits = !self.outbox.is_on_its_way(&pending.message);
+        let failure = Failure { reason: format!("you ended it: {reason}"), refused: false };
+        waits.then(|| (pending.message.clone(), failure))
+    }
+
+    /// An attempt to deliver a message got no answer: a process that its operator ended meanwhile is over.
+    pub(crate) async fn not_answered(self: &Arc<Self>, entry: &OutboxEntry) {
+        let ended = match entry.kind {
+            ProcessKind::Negotiation => self.end_unheard_negotiation(&entry.pid).await,
+            ProcessKind::Transfer => self.end_unheard_transfer(&entry.pid).await,
+            ProcessKind::Acceptance
+            | ProcessKind::Agreement
+            | ProcessKind::Callback
+            | ProcessKind::Issuance
+            | ProcessKind::Notice
+            | ProcessKind::Statement => Ok(()),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(%error, pid = entry.pid, "a process that its operator ended still waits for its first message");
+        }
     }
 
     /// Keeps a message that was given up or refused, so that it can be sent again. What only moved a process is not kept, for

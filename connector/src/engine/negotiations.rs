@@ -401,20 +401,23 @@ impl Engine {
         pid: &str,
         reason: &str,
     ) -> Result<NegotiationRecord, EngineError> {
-        let record = {
+        {
             let _lock = self.locks.lock(pid).await;
             let (record, version) = self.load_negotiation(pid)?;
-            self.operate(record, version, Decision::Terminate(reason.to_owned())).await?
-        };
-        // A first message that the other side does not take need not be waited for: whatever it says later finds an end.
-        let negotiation = &record.negotiation;
-        let pending = negotiation.progress.pending.as_ref().filter(|_| negotiation.peer_pid().is_none());
-        let Some(message) = pending.map(|pending| pending.message.clone()) else { return Ok(record) };
-        if self.outbox.attempts(&message).is_some_and(|attempts| attempts.failed > 0) {
-            let failure = Failure { reason: format!("you ended it: {reason}"), refused: false };
-            self.negotiation_given_up(pid, message, failure, Batch::new()).await?;
+            self.operate(record, version, Decision::Terminate(reason.to_owned())).await?;
         }
+        self.end_unheard_negotiation(pid).await?;
         self.negotiation(pid)
+    }
+
+    /// Ends a negotiation that the operator ended, and of which the other side took nothing: its first message need not be
+    /// waited for unless it is on its way now. Whatever the other side says later finds an end.
+    pub(super) async fn end_unheard_negotiation(self: &Arc<Self>, pid: &str) -> Result<(), EngineError> {
+        let negotiation = self.load_negotiation(pid)?.0.negotiation;
+        match self.unheard(&negotiation.progress, negotiation.peer_pid()) {
+            Some((message, failure)) => self.negotiation_given_up(pid, message, failure, Batch::new()).await,
+            None => Ok(()),
+        }
     }
 
     async fn operate(

@@ -237,7 +237,18 @@ impl Engine {
         pid: &str,
         reason: &str,
     ) -> Result<TransferRecord, EngineError> {
-        self.operate_transfer(pid, |_, _| Ok(Decision::Terminate(reason.to_owned()))).await
+        self.operate_transfer(pid, |_, _| Ok(Decision::Terminate(reason.to_owned()))).await?;
+        self.end_unheard_transfer(pid).await?;
+        self.transfer(pid)
+    }
+
+    /// As [`Self::end_unheard_negotiation`], for a transfer.
+    pub(super) async fn end_unheard_transfer(self: &Arc<Self>, pid: &str) -> Result<(), EngineError> {
+        let transfer = self.load_transfer(pid)?.0.transfer;
+        match self.unheard(&transfer.progress, transfer.peer_pid()) {
+            Some((message, failure)) => self.transfer_given_up(pid, message, failure, Batch::new()).await,
+            None => Ok(()),
+        }
     }
 
     /// The operator pauses a transfer.
@@ -323,8 +334,19 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut batch = Batch::new();
         self.set_down(entry, &failure, &mut batch)?;
+        self.transfer_given_up(&entry.pid, entry.message.id.clone(), failure, batch).await
+    }
+
+    /// As [`Self::transfer_failed`], for a message whose delivery need not have been tried; `batch` is written with it.
+    async fn transfer_given_up(
+        self: &Arc<Self>,
+        pid: &str,
+        message: MessageId,
+        failure: Failure,
+        batch: Batch,
+    ) -> Result<(), EngineError> {
         let make = |failed| Input::Failed { failed, failure, message: message_id() };
-        self.transfer_outcome(&entry.pid, &entry.message.id, batch, make).await
+        self.transfer_outcome(pid, &message, batch, make).await
     }
 
     async fn transfer_outcome(

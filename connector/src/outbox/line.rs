@@ -150,6 +150,11 @@ impl Line {
         Some(Attempts { failed: waiting.attempts, reason })
     }
 
+    /// Whether an attempt to deliver a message is under way.
+    pub(super) fn is_on_its_way(&self, turn: Turn) -> bool {
+        self.queue.get(&turn).is_some_and(|waiting| waiting.on_its_way)
+    }
+
     /// What is to be done at `now`, with `room` for so many more attempts; a message is given up that was tried for
     /// `at_most`.
     pub(super) fn next(&mut self, now: Instant, room: usize, at_most: Duration) -> Next {
@@ -228,7 +233,7 @@ impl Line {
     }
 
     /// An attempt failed at `now`, which is worth another; it has been tried since `since`. `fraction` (0 to 1) spreads the
-    /// pause.
+    /// pause. Gives the message, unless it was taken out.
     pub(super) fn again(
         &mut self,
         turn: Turn,
@@ -236,7 +241,8 @@ impl Line {
         now: Instant,
         (trouble, reason): (Trouble, String),
         fraction: f64,
-    ) {
+    ) -> Option<Arc<OutboxEntry>> {
+        let entry = self.queue.get(&turn).map(|waiting| Arc::clone(&waiting.entry));
         if let Some(waiting) = self.queue.get_mut(&turn) {
             waiting.on_its_way = false;
             waiting.tried_since = Some(since);
@@ -250,7 +256,7 @@ impl Line {
         }
         if matches!(trouble, Trouble::Message | Trouble::Refused | Trouble::Unwritten) {
             self.away = None;
-            return;
+            return entry;
         }
         for waiting in self.queue.values_mut() {
             waiting.tried_since.get_or_insert(now);
@@ -268,6 +274,7 @@ impl Line {
                 self.away = Some(Away { until: now + pause.next(fraction), pause, reason, passed_over });
             }
         }
+        entry
     }
 }
 
