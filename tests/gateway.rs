@@ -60,7 +60,9 @@ async fn a_dataset_in_use_is_read_at_an_address_in_whatever_form() {
     assert_eq!(text(&consumer, &key, "/d/no2.ndjson").await.lines().count(), 3);
     let map: Value = serde_json::from_str(&text(&consumer, &key, "/d/no2.geojson").await).unwrap();
     assert_eq!(map["features"][0]["geometry"]["coordinates"], json!([11.5, 48.1]));
-    for (ending, magic) in [("parquet", &b"PAR1"[..]), ("arrow", &[0xff, 0xff, 0xff, 0xff][..])] {
+    for (ending, magic) in
+        [("parquet", &b"PAR1"[..]), ("arrow", &b"ARROW1"[..]), ("arrows", &[0xff, 0xff, 0xff, 0xff][..])]
+    {
         let bytes = read(&consumer, &key, &format!("/d/no2.{ending}")).await.bytes().await.unwrap();
         assert!(bytes.starts_with(magic), "{ending}");
     }
@@ -140,13 +142,13 @@ async fn a_dataset_in_use_is_read_at_an_address_in_whatever_form() {
             .as_array()
             .unwrap()
             .iter()
-            .any(|one| one["name"] == "no2" && one["requests"].as_u64().unwrap() > 8),
+            .any(|one| one["name"] == "no2" && one["requests"].as_u64().unwrap() >= 6),
         "{listed}"
     );
     let agreement = used["agreement"].as_str().unwrap();
     let path = format!("/v4/contractagreements/{}", trust::did::segment(agreement));
-    let provider_side = provider.until(&path, |one| one["urn:concordat:rows"].as_u64() > Some(20)).await;
-    assert!(provider_side["urn:concordat:bytes"].as_u64().unwrap() > 1000, "{provider_side}");
+    let provider_side = provider.until(&path, |one| one["urn:concordat:rows"].as_u64() > Some(15)).await;
+    assert!(provider_side["urn:concordat:bytes"].as_u64().unwrap() > 600, "{provider_side}");
 
     let told = provider.text(&["agreements", "show", agreement]);
     assert!(told.contains(" rows, first byte after "), "{told}");

@@ -47,4 +47,5 @@ mod tls;
 mod upstream;
 mod usage;
 mod verifier;
+mod views;
 mod words;

@@ -562,6 +562,8 @@ pub struct Bounds {
     pub agreements_per_peer: u32,
     /// Most megabytes of statements about one agreement; beyond, no more are taken.
     pub statements_megabytes: u32,
+    /// Most megabytes on disk of views at the gateway, and of the data that they are made from; beyond, a reader gets 507.
+    pub views_megabytes: u32,
     /// Most connections to one database at once; further reads wait a little, and then get 503.
     pub database_connections: u32,
     /// Seconds after which the fetch of a DID document is given up.
@@ -605,6 +607,7 @@ impl Default for Bounds {
             ended_per_peer: 10_000,
             agreements_per_peer: 100_000,
             statements_megabytes: 1024,
+            views_megabytes: 4096,
             database_connections: 8,
             resolver_seconds: 10,
             credentials_seconds: 10,
@@ -638,6 +641,7 @@ impl Bounds {
             self.ended_per_peer,
             self.agreements_per_peer,
             self.statements_megabytes,
+            self.views_megabytes,
             self.database_connections,
             self.resolver_seconds,
             self.credentials_seconds,

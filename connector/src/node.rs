@@ -136,9 +136,8 @@ impl Node {
         };
         let sources = Sources::new(upstream, certificates.client(), config, Arc::clone(&engine) as _);
         let faces = Faces::new(Arc::clone(&engine), sources, authentication);
-        let settings = config.gateway.clone();
         let operator =
-            Management::new(Arc::clone(&faces), Arc::clone(&certificates), settings, &management_key);
+            Management::new(Arc::clone(&faces), Arc::clone(&certificates), config, &management_key);
         let listeners = TaskTracker::new();
         listeners.spawn(http::listener::serve(
             public,

@@ -26,7 +26,7 @@ use crate::error::{SourceError, StreamError};
 use crate::fair::Ticket;
 use crate::grant::Grant;
 use crate::live::{self, Framing};
-use crate::rows::{Counted, Form, Pipe, pipe};
+use crate::rows::{Counted, Form, Pipe, Shape, pipe};
 use crate::source::{Body, DataRequest, DataResponse, Source, nothing};
 
 /// Longest wait before the time is looked at again.
@@ -201,18 +201,20 @@ async fn opened(
     }
     let media_type =
         response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some(form) = Form::of(media_type) else {
+    let Some(shape) = Shape::of(media_type) else {
         return Err(SourceError::Obligation(format!(
             "`{media_type}` has no rows and columns that are understood (CSV, JSON, JSON lines, GeoJSON, NGSI-LD)"
         )));
     };
+    let shape = shape.map_err(|error| SourceError::Obligation(error.to_string()))?;
+    let form = shape.form();
     let mut stage = obligations.stage(form).map_err(|error| SourceError::Obligation(error.to_string()))?;
     stage.asks(&asked);
     for name in OF_THE_ANSWER {
         response.headers.remove(name);
     }
-    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.view().media_type()));
-    let laid = Pipe { from: form, to: form.view(), stage: Some(stage), as_text: true, limit: None };
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    let laid = Pipe { from: shape, to: form, stage: Some(stage) };
     // Nothing is piped where there is nothing: a HEAD has no rows.
     if !response.body.is_end_stream() {
         response.body = pipe(response.body, laid, Arc::clone(counted));

@@ -259,17 +259,14 @@ impl Stage {
         attributes.chain(&self.drop).map(|name| &**name).chain(changes)
     }
 
-    /// Which numbers are to stay as they are written: those that tell somebody apart, and those that are compared.
+    /// Which numbers are to stay as they are written, whatever they are worth: those that tell somebody apart.
     pub(crate) fn exact(&self) -> Exact {
         let subject = self.of_persons.iter().map(|of_persons| &*of_persons.subject);
         let hidden = self.changes.iter().filter(|(_, change)| matches!(change, Coarse::Pseudonym));
         let asked = self.filters.iter().filter_map(Filter::subject);
         let grouped = self.aggregate.iter().flat_map(Aggregate::grouped_by);
         let texts = subject.chain(hidden.map(|(name, _)| name.as_str())).chain(asked).chain(grouped);
-        Exact {
-            texts: texts.map(str::to_owned).collect(),
-            values: self.filters.iter().flat_map(Filter::columns).map(str::to_owned).collect(),
-        }
+        Exact { texts: texts.map(str::to_owned).collect() }
     }
 
     /// What becomes of a row; `None` where it is left out, or waits in a group.

@@ -3,11 +3,17 @@
 //! A decoder cuts bytes into rows, an encoder writes rows in another form; between them
 //! [`Obligations`](crate::Obligations) do what an agreement demands. [`pipe`] joins them to a body.
 
+mod cell;
 mod columns;
+mod crs;
 mod csv;
+mod dialect;
 pub(crate) mod exact;
 mod json;
+mod kind;
 pub(crate) mod names;
+mod table;
+mod wkb;
 
 use std::fmt;
 use std::pin::Pin;
@@ -20,8 +26,11 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 
+pub use self::dialect::recognised;
 use self::exact::Exact;
+pub use self::json::in_degrees;
 use self::names::{Fate, Reach};
+pub use self::table::{Column, Shape, Survey, Surveyor, Viewer};
 use crate::error::StreamError;
 use crate::obligations::{Pending, Stage, Told};
 use crate::source::Body;
@@ -108,11 +117,18 @@ impl Row {
         let Json::Object(mut map) = json else { return Self(vec![(Arc::from(BARE), json)]) };
         if map.get("type").and_then(Json::as_str) == Some("Feature") && map.contains_key("properties") {
             let mut cells = Vec::new();
-            if let Some(id) = map.remove("id") {
-                cells.push((Arc::from("id"), id));
-            }
+            let id = map.remove("id");
+            let has_id = id.is_some();
+            cells.extend(id.map(|id| (Arc::from("id"), id)));
             if let Some(Json::Object(properties)) = map.remove("properties") {
-                cells.extend(properties.into_iter().map(|(name, value)| (Arc::from(name), value)));
+                // A property is not taken for what the feature says of itself.
+                cells.extend(properties.into_iter().map(|(name, value)| {
+                    let is_taken = name == "geometry" || name == "id" && has_id;
+                    (
+                        if is_taken { Arc::from(format!("{OF_PROPERTIES}{name}")) } else { Arc::from(name) },
+                        value,
+                    )
+                }));
             }
             cells.push((Arc::from("geometry"), map.remove("geometry").unwrap_or_default()));
             return Self(cells);
@@ -154,15 +170,19 @@ fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Res
     serde_json::to_writer(out, value).map_err(|error| RowError(error.to_string()))
 }
 
-/// Attributes of NGSI-LD carry their value inside.
+/// Before the name of a property that a feature's own member has too.
+const OF_PROPERTIES: &str = "properties.";
+/// Attributes of NGSI-LD carry their value inside,
 const ATTRIBUTES: [&str; 4] = ["Property", "GeoProperty", "Relationship", "LanguageProperty"];
+/// in one of these.
+const INSIDE: [&str; 3] = ["value", "object", "languageMap"];
 
 fn inner(value: &Json) -> Option<&'static str> {
     let kind = value.get("type")?.as_str()?;
     if !ATTRIBUTES.contains(&kind) {
         return None;
     }
-    ["value", "object", "languageMap"].into_iter().find(|key| value.get(key).is_some())
+    INSIDE.into_iter().find(|key| value.get(key).is_some())
 }
 
 fn leaf(value: &Json) -> &Json {
@@ -226,33 +246,45 @@ impl Form {
         })
     }
 
-    /// The view that has the same form.
+    /// What it is on the wire.
     #[must_use]
-    pub const fn view(self) -> View {
+    pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Csv => View::Csv,
-            Self::Json => View::Json,
-            Self::JsonLines => View::JsonLines,
-            Self::GeoJson => View::GeoJson,
+            Self::Csv => View::Csv.media_type(),
+            Self::Json => View::Json.media_type(),
+            Self::JsonLines => View::JsonLines.media_type(),
+            Self::GeoJson => View::GeoJson.media_type(),
         }
     }
 
-    /// What cuts it into rows; under an agreement, which numbers are to stay as they are written.
-    fn decoder(self, exact: Option<Exact>) -> Box<dyn Decoder> {
+    /// What writes it.
+    fn encoder(self) -> Box<dyn Encoder> {
         match self {
-            Self::Csv => Box::new(csv::CsvDecoder::default()),
-            Self::Json | Self::JsonLines | Self::GeoJson => {
-                Box::new(json::JsonDecoder::new(self == Self::JsonLines, exact))
-            }
+            Self::Csv => Box::new(csv::CsvEncoder::default()),
+            Self::Json => Box::new(json::ArrayEncoder::default()),
+            Self::JsonLines => Box::new(json::LinesEncoder),
+            Self::GeoJson => Box::new(json::FeaturesEncoder::default()),
+        }
+    }
+}
+
+impl Shape {
+    /// What cuts it into rows for what an agreement demands: which numbers are to stay as they are written.
+    fn decoder(self, exact: Option<Exact>) -> Box<dyn Decoder> {
+        match self.form() {
+            Form::Csv => Box::new(csv::CsvDecoder::new(self.declared())),
+            form => Box::new(json::JsonDecoder::new(form == Form::JsonLines, exact)),
         }
     }
 }
 
 /// A form that rows are shown in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum View {
-    /// Arrow's streaming format.
+    /// Arrow's file format.
     Arrow,
+    /// Arrow's streaming format.
+    ArrowStream,
     /// RFC 4180 with a line of names.
     Csv,
     /// A collection of features (RFC 7946).
@@ -267,14 +299,22 @@ pub enum View {
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 6] =
-        [Self::Csv, Self::Json, Self::JsonLines, Self::GeoJson, Self::Parquet, Self::Arrow];
+    pub const ALL: [Self; 7] = [
+        Self::Csv,
+        Self::Json,
+        Self::JsonLines,
+        Self::GeoJson,
+        Self::Parquet,
+        Self::Arrow,
+        Self::ArrowStream,
+    ];
 
     /// By the ending of a name.
     #[must_use]
     pub fn by_ending(ending: &str) -> Option<Self> {
         Some(match ending {
-            "arrow" => Self::Arrow,
+            "arrow" | "feather" => Self::Arrow,
+            "arrows" => Self::ArrowStream,
             "csv" => Self::Csv,
             "geojson" => Self::GeoJson,
             "json" => Self::Json,
@@ -289,6 +329,7 @@ impl View {
     pub const fn ending(self) -> &'static str {
         match self {
             Self::Arrow => "arrow",
+            Self::ArrowStream => "arrows",
             Self::Csv => "csv",
             Self::GeoJson => "geojson",
             Self::Json => "json",
@@ -301,26 +342,13 @@ impl View {
     #[must_use]
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Arrow => "application/vnd.apache.arrow.file",
+            Self::ArrowStream => "application/vnd.apache.arrow.stream",
             Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::GeoJson => "application/geo+json",
             Self::Json => "application/json",
             Self::JsonLines => "application/x-ndjson",
             Self::Parquet => "application/vnd.apache.parquet",
-        }
-    }
-
-    /// What writes it, out of rows that came as `from`. `as_text` keeps every column of a table as it is written.
-    fn encoder(self, from: Form, as_text: bool) -> Box<dyn Encoder> {
-        // Cells of CSV are texts; in forms with types they become what they look like.
-        let typed = from == Form::Csv && !as_text;
-        match self {
-            Self::Csv => Box::new(csv::CsvEncoder::new(from == Form::Csv)),
-            Self::Json => Box::new(json::ArrayEncoder::new(typed)),
-            Self::JsonLines => Box::new(json::LinesEncoder { typed }),
-            Self::GeoJson => Box::new(json::FeaturesEncoder::new(typed)),
-            Self::Arrow => Box::new(columns::ColumnEncoder::new(columns::Container::Arrow, typed)),
-            Self::Parquet => Box::new(columns::ColumnEncoder::new(columns::Container::Parquet, typed)),
         }
     }
 }
@@ -382,6 +410,12 @@ impl Counted {
         self.handed_on.load(Ordering::Relaxed)
     }
 
+    /// Counts rows that were read and are handed on.
+    pub fn count_rows(&self, rows: u64) {
+        self.read.fetch_add(rows, Ordering::Relaxed);
+        self.handed_on.fetch_add(rows, Ordering::Relaxed);
+    }
+
     pub(crate) fn count(&self, read: usize, handed_on: usize) {
         self.read.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.handed_on.fetch_add(u64::try_from(handed_on).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -392,31 +426,36 @@ impl Counted {
 #[derive(Debug)]
 pub struct Pipe {
     /// The form in which data comes.
-    pub from: Form,
+    pub from: Shape,
     /// The form in which it goes.
-    pub to: View,
+    pub to: Form,
     /// What is done between.
     pub stage: Option<Stage>,
-    /// Whether cells of CSV stay the texts they are in forms with types.
-    pub as_text: bool,
-    /// At most so many rows.
-    pub limit: Option<u64>,
 }
 
-/// Reads `body` as rows and gives them in another form.
+/// Reads `body` as rows and gives them in another form, as they come.
 #[must_use]
 pub fn pipe(body: Body, pipe: Pipe, counted: Arc<Counted>) -> Body {
-    Piped {
-        inner: Some(body),
-        decoder: pipe.from.decoder(pipe.stage.as_ref().map(Stage::exact)),
-        encoder: pipe.to.encoder(pipe.from, pipe.as_text),
-        stage: pipe.stage,
-        left: pipe.limit,
-        counted,
-        rows: Vec::new(),
-        pending: None,
-    }
-    .boxed_unsync()
+    let decoder = pipe.from.decoder(pipe.stage.as_ref().map(Stage::exact));
+    piped(body, (decoder, pipe.to.encoder()), pipe.stage, counted)
+}
+
+/// Gives lines of JSON that have the same members as Arrow's streaming format, as they come. Types follow from the first
+/// of them.
+pub(crate) fn in_columns(body: Body) -> Body {
+    let coders =
+        (Shape::plain(Form::JsonLines).decoder(None), Box::new(columns::ColumnEncoder::default()) as _);
+    piped(body, coders, None, Arc::default())
+}
+
+fn piped(
+    body: Body,
+    (decoder, encoder): (Box<dyn Decoder>, Box<dyn Encoder>),
+    stage: Option<Stage>,
+    counted: Arc<Counted>,
+) -> Body {
+    Piped { inner: Some(body), decoder, encoder, stage, counted, rows: Vec::new(), pending: None }
+        .boxed_unsync()
 }
 
 struct Piped {
@@ -425,7 +464,6 @@ struct Piped {
     decoder: Box<dyn Decoder>,
     encoder: Box<dyn Encoder>,
     stage: Option<Stage>,
-    left: Option<u64>,
     counted: Arc<Counted>,
     rows: Vec<Row>,
     /// Groups of which it is being asked what may be told.
@@ -446,9 +484,6 @@ impl Piped {
 
     fn hand_on(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
         for row in std::mem::take(&mut self.rows) {
-            if self.left == Some(0) {
-                return Ok(());
-            }
             let row = match &mut self.stage {
                 None => Some(row),
                 Some(stage) => {
@@ -467,21 +502,13 @@ impl Piped {
     }
 
     fn write(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
-        if let Some(left) = &mut self.left {
-            match left.checked_sub(1) {
-                Some(fewer) => *left = fewer,
-                None => return Ok(()),
-            }
-        }
         self.counted.count(0, 1);
         self.encoder.push(row, out)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
-        if self.left != Some(0) {
-            self.decoder.finish(&mut self.rows)?;
-            self.hand_on(out)?;
-        }
+        self.decoder.finish(&mut self.rows)?;
+        self.hand_on(out)?;
         if let Some(stage) = &mut self.stage {
             if let Some(columns) = self.decoder.columns() {
                 stage.check(columns)?;
@@ -542,10 +569,7 @@ impl http_body::Body for Piped {
                     return Poll::Ready(Some(Err(error)));
                 }
                 Some(Ok(frame)) => {
-                    let taken = frame.data_ref().map_or(Ok(()), |bytes| this.take(bytes, &mut out));
-                    taken.and_then(|()| {
-                        if this.left == Some(0) { this.finish(&mut out).map(|()| true) } else { Ok(false) }
-                    })
+                    frame.data_ref().map_or(Ok(()), |bytes| this.take(bytes, &mut out)).map(|()| false)
                 }
                 None => this.finish(&mut out).map(|()| true),
             };
@@ -567,25 +591,6 @@ impl http_body::Body for Piped {
     }
 }
 
-/// A text of CSV as what it looks like: a number only where JSON would write it so, so that `007` stays a text.
-fn typed(value: Json) -> Json {
-    let Json::String(text) = &value else { return value };
-    match text.as_str() {
-        "" => Json::Null,
-        "true" | "True" | "TRUE" => Json::Bool(true),
-        "false" | "False" | "FALSE" => Json::Bool(false),
-        text => match text.as_bytes().first() {
-            Some(b'-' | b'0'..=b'9') => match serde_json::from_str::<serde_json::Number>(text) {
-                // A whole number that is too long for its type is an identifier: none is taken for its neighbour.
-                Ok(number) if number.is_f64() && !text.contains(['.', 'e', 'E']) => value,
-                Ok(number) => Json::Number(number),
-                Err(_) => value,
-            },
-            _ => value,
-        },
-    }
-}
-
 /// A cell as it stands in a table.
 fn text(value: &Json) -> std::borrow::Cow<'_, str> {
     match value {
@@ -595,6 +600,8 @@ fn text(value: &Json) -> std::borrow::Cow<'_, str> {
     }
 }
 
+/// Names under which rows keep a geometry.
+const PLACED: [&str; 3] = ["geometry", "location", "geom"];
 /// Names under which tables keep latitude and longitude.
 const PLACES: [(&str, &str); 7] = [
     ("latitude", "longitude"),
@@ -609,7 +616,7 @@ const PLACES: [(&str, &str); 7] = [
 /// Where a row is: its geometry, or a point out of its columns of latitude and longitude (which are then told with it).
 #[must_use]
 pub fn geometry(row: &Row) -> Option<Json> {
-    for name in ["geometry", "location", "geom"] {
+    for name in PLACED {
         if let Some(Json::Object(map)) = row.get(name)
             && is_geometry(map)
         {
@@ -641,7 +648,7 @@ pub fn number(value: &Json) -> Option<f64> {
 /// # Errors
 /// It is not of that form.
 pub fn read_all(form: Form, bytes: &[u8], at_most: usize) -> Result<Vec<Row>, RowError> {
-    let mut decoder = form.decoder(None);
+    let mut decoder = Shape::plain(form).decoder(None);
     let mut rows = Vec::new();
     for chunk in bytes.chunks(64 * 1024) {
         decoder.push(chunk, &mut rows)?;
@@ -663,100 +670,11 @@ pub(crate) fn read_strictly(
     stage: &Stage,
     rows: &mut Vec<Row>,
 ) -> Result<Option<Vec<Arc<str>>>, RowError> {
-    let mut decoder = form.decoder(Some(stage.exact()));
+    let mut decoder = Shape::plain(form).decoder(Some(stage.exact()));
     decoder.push(bytes, rows)?;
     decoder.finish(rows)?;
     Ok(decoder.columns().map(<[_]>::to_vec))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn through(from: Form, to: View, text: &str, step: usize) -> Result<Vec<u8>, RowError> {
-        let mut decoder = from.decoder(None);
-        let mut encoder = to.encoder(from, false);
-        let (mut rows, mut out) = (Vec::new(), Vec::new());
-        for chunk in text.as_bytes().chunks(step) {
-            decoder.push(chunk, &mut rows)?;
-        }
-        decoder.finish(&mut rows)?;
-        for row in rows {
-            encoder.push(row, &mut out)?;
-        }
-        encoder.finish(decoder.columns(), &mut out)?;
-        Ok(out)
-    }
-
-    fn text_of(from: Form, to: View, text: &str) -> String {
-        let whole = through(from, to, text, usize::MAX).unwrap();
-        for step in [1, 2, 7] {
-            assert_eq!(through(from, to, text, step).unwrap(), whole, "cut into pieces of {step}");
-        }
-        String::from_utf8(whole).unwrap()
-    }
-
-    #[test]
-    fn csv_becomes_json_and_back_with_quotes_and_umlauts() {
-        let csv = "id,name,no2\n007,\"Grün, \"\"Nord\"\"\",12.5\n8,\"zwei\nZeilen\",\n";
-        assert_eq!(
-            text_of(Form::Csv, View::JsonLines, csv),
-            "{\"id\":\"007\",\"name\":\"Grün, \\\"Nord\\\"\",\"no2\":12.5}\n{\"id\":8,\"name\":\"zwei\\nZeilen\",\"no2\":null}\n"
-        );
-        assert_eq!(text_of(Form::Csv, View::Csv, csv), csv);
-        assert_eq!(text_of(Form::Csv, View::Json, "a\n"), "[]");
-        assert_eq!(text_of(Form::Csv, View::Csv, "a;b\n1;2\n"), "a,b\n1,2\n");
-    }
-
-    #[test]
-    fn json_is_cut_wherever_its_rows_are() {
-        let lines = "{\"a\":1,\"b\":\"]}\"}\n{\"a\":2,\"b\":null}\n";
-        for (form, text) in [
-            (Form::Json, "[{\"a\":1,\"b\":\"]}\"}, {\"a\":2,\"b\":null}]"),
-            (
-                Form::Json,
-                "{\"meta\":{\"x\":[1]},\"data\":[{\"a\":1,\"b\":\"]}\"},{\"a\":2,\"b\":null}],\"n\":2}",
-            ),
-            (Form::JsonLines, lines),
-        ] {
-            assert_eq!(text_of(form, View::JsonLines, text), lines);
-        }
-        assert_eq!(text_of(Form::Json, View::JsonLines, "{\"a\": 1}"), "{\"a\":1}\n");
-        assert!(through(Form::Json, View::Json, "[{\"a\":1}", 3).is_err(), "it breaks off");
-        assert!(through(Form::Json, View::Json, "[{\"a\":1,}]", 3).is_err());
-        assert!(through(Form::Json, View::Json, &"[".repeat(1000), 3).is_err(), "too deep");
-    }
-
-    #[test]
-    fn features_and_entities_become_tables() {
-        let features = "{\"type\":\"FeatureCollection\",\"features\":[{\"type\":\"Feature\",\"properties\":{\"no2\":3},\"geometry\":{\"type\":\"Point\",\"coordinates\":[11.5,48.1]}}]}";
-        let again = text_of(Form::GeoJson, View::GeoJson, features);
-        let read = |text: &str| serde_json::from_str::<Json>(text).unwrap();
-        assert_eq!(read(&again), read(features));
-        let entity = "[{\"id\":\"urn:x\",\"no2\":{\"type\":\"Property\",\"value\":3,\"observedAt\":\"2026-01-01T00:00:00Z\"}}]";
-        assert_eq!(
-            text_of(Form::Json, View::Csv, entity),
-            "id,no2,no2.observedAt\nurn:x,3,2026-01-01T00:00:00Z\n"
-        );
-        let csv = "station,lat,lon\nA,48.1,11.5\n";
-        assert!(text_of(Form::Csv, View::GeoJson, csv).contains("\"coordinates\":[11.5,48.1]"));
-        assert!(through(Form::Csv, View::GeoJson, "a\n1\n", 9).is_err(), "it says nothing of places");
-    }
-
-    #[test]
-    fn columns_get_types_and_what_fits_none_is_named() {
-        let csv = "n,x,at,t\n1,1.5,2026-01-01T00:00:00Z,a\n2,,2026-01-01T01:00:00Z,b\n";
-        let arrow = through(Form::Csv, View::Arrow, csv, 5).unwrap();
-        let mut reader = arrow_ipc::reader::StreamReader::try_new(arrow.as_slice(), None).unwrap();
-        let types: Vec<_> =
-            reader.schema().fields().iter().map(|field| field.data_type().to_string()).collect();
-        assert_eq!(types, ["Int64", "Float64", "Timestamp(ms, \"UTC\")", "Utf8"]);
-        assert_eq!(reader.next().unwrap().unwrap().num_rows(), 2);
-        let parquet = through(Form::Csv, View::Parquet, csv, 5).unwrap();
-        assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
-        let mut late: String = "n\n".to_owned() + &"1\n".repeat(3000);
-        late.push_str("much\n");
-        let error = through(Form::Csv, View::Arrow, &late, 100).unwrap_err();
-        assert!(error.0.contains("`n`") && error.0.contains("types=text"), "{error}");
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dataplane::rows::{Counted, Form, Pipe, View, pipe};
+use dataplane::rows::{Counted, Form, Pipe, RowError, Shape, Surveyor, View, Viewer, pipe};
 use dataplane::{Body, Obligations, OfPersons, Permitted, Persons, PseudonymKey};
 use http_body_util::{BodyExt as _, Full};
 use jiff::SignedDuration;
@@ -63,17 +63,29 @@ type Trip = (&'static str, u8, Option<u8>, Option<u8>);
 /// provider gave it to the end.
 fn every_view(obligations: &Obligations, form: Form, data: &[u8]) -> (Vec<Shown>, Result<(), String>) {
     let stage = obligations.stage(form).unwrap();
-    let laid = Pipe { from: form, to: form.view(), stage: Some(stage), as_text: true, limit: None };
+    let laid = Pipe { from: Shape::plain(form), to: form, stage: Some(stage) };
     let (given, outcome) = taken(pipe(body(data.to_vec()), laid, Arc::new(Counted::default())));
     let mut all = vec![("as given".to_owned(), given.clone())];
     for view in View::ALL {
-        for as_text in [false, true] {
-            let laid = Pipe { from: form, to: view, stage: None, as_text, limit: None };
-            let (shown, _) = taken(pipe(body(given.clone()), laid, Arc::new(Counted::default())));
+        for shape in [Shape::plain(form), Shape::plain(form).as_text()] {
+            let mut shown = Vec::new();
+            // What cannot be shown says why, which is looked at as well.
+            if let Err(error) = show(shape, view, &given, &mut shown) {
+                shown.extend_from_slice(error.0.as_bytes());
+            }
             all.push((format!("{view:?}"), shown));
         }
     }
     (all, outcome)
+}
+
+fn show(shape: Shape, view: View, data: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
+    let mut surveyor = Surveyor::new(shape, None);
+    surveyor.push(data)?;
+    let survey = surveyor.finish()?;
+    let mut viewer = Viewer::new(&survey, view, None)?;
+    viewer.push(data, out)?;
+    viewer.finish(out).map(|_| ())
 }
 
 fn has_secret(bytes: &[u8]) -> bool {

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use dataplane::rows::{Counted, Form, Pipe, pipe};
+use dataplane::rows::{Counted, Form, Pipe, Shape, pipe};
 use dataplane::{Body, Obligations, PseudonymKey};
 use http_body_util::{BodyExt as _, Full};
 use policy_engine::{Containment, DATA_PREFIX, Hierarchy, Policy, transforms_of_each, within};
@@ -77,7 +77,7 @@ fn policy(refinements: &[Json]) -> Policy {
 fn left(policy: &Policy, table: &Table) -> Option<Vec<String>> {
     let transforms = transforms_of_each(policy).remove(0);
     let stage = Obligations::new(transforms, PseudonymKey::new(vec![7; 32])).stage(Form::Csv).ok()?;
-    let laid = Pipe { from: Form::Csv, to: Form::Csv.view(), stage: Some(stage), as_text: true, limit: None };
+    let laid = Pipe { from: Shape::plain(Form::Csv), to: Form::Csv, stage: Some(stage) };
     let body: Body = Full::new(csv(table).into()).map_err(|never| match never {}).boxed_unsync();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let bytes = runtime.block_on(async move {

@@ -5,13 +5,14 @@
 //! |---|---|
 //! | `/d` | what is used, as a list |
 //! | `/d/NAME` | the data as its provider has it: GET, HEAD, Range, entity tags |
-//! | `/d/NAME.csv` and so on | the data in another form |
+//! | `/d/NAME.csv` and so on | the data in another form: GET, HEAD, Range, entity tags |
 //! | `/d/NAME/live` | live data: server-sent events, lines (`?live=lines`), or a web socket |
 //! | `/d/NAME/PATH` | what is below it, for folders and upstreams |
 
 mod caller;
 mod page;
 mod spool;
+mod views;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use dataplane::live::{self, Framing};
-use dataplane::rows::{Counted, Form, Pipe, View, pipe};
+use dataplane::rows::{Counted, View};
 use dataplane::{DataResponse, Metered};
 use futures_util::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -34,7 +35,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 pub(super) use self::page::Previews;
-pub(super) use self::spool::Spool;
+pub(super) use self::views::Views;
 use super::common::formed;
 use super::data::{self, Asked};
 use super::management::{Management, refused, respond};
@@ -45,7 +46,7 @@ use crate::reading::{self, Unread, Wanted};
 use crate::tasks::Held;
 
 /// Parameters that are this node's, not the provider's.
-const OWN: [&str; 4] = ["key", "limit", "types", "view"];
+const OWN: [&str; 5] = ["key", "limit", "ragged", "types", "view"];
 
 /// Everything that programs and people on this machine read.
 pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
@@ -96,7 +97,10 @@ struct Request {
     name: String,
     path: String,
     view: Option<View>,
+    /// Every cell of a table is a text.
     as_text: bool,
+    /// A table may have records that are shorter or longer than others.
+    is_filled: bool,
     limit: Option<u64>,
     wanted: Wanted,
 }
@@ -127,10 +131,17 @@ impl Request {
             text.parse().map_err(|_| malformed(format!("`limit={text}` is not a count of rows")))
         });
         let (view, limit) = (view.transpose()?, limit.transpose()?);
-        let as_text = own("types") == Some("text");
+        let chosen = |name: &str, choice: &str| match own(name) {
+            None => Ok(false),
+            Some(chosen) if chosen == choice => Ok(true),
+            Some(other) => {
+                Err(malformed(format!("`{name}={other}` is not known; it may be `{name}={choice}`")))
+            }
+        };
+        let (as_text, is_filled) = (chosen("types", "text")?, chosen("ragged", "fill")?);
         let query = pairs.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
         let wanted = Wanted { method, path: path.clone(), query, headers, body, is_probe: false };
-        Ok(Self { name, path, view, as_text, limit, wanted })
+        Ok(Self { name, path, view, as_text, is_filled, limit, wanted })
     }
 }
 
@@ -184,45 +195,84 @@ async fn below(
     }
 }
 
-async fn answer(management: &Arc<Management>, request: Request) -> Response {
-    match spool::read(management, request).await {
+async fn answer(management: &Arc<Management>, mut request: Request) -> Response {
+    let result = match request.view.take() {
+        Some(view) => views::read(management, request, view).await,
+        None => raw(management, &request).await.map_err(Arc::new),
+    };
+    match result {
         Ok(response) => data::streamed(response),
-        Err(Refused::Unread(unread)) => refused(unread),
-        Err(Refused::View(reason)) => data::error_answer(StatusCode::NOT_ACCEPTABLE, "view", &reason),
+        Err(why) => match &*why {
+            Refused::Unread(unread) => refused(unread),
+            other => data::error_answer(other.status(), "view", &other.to_string()),
+        },
     }
 }
 
 /// Why the gateway gives nothing.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Refused {
-    Unread(Unread),
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    /// The data has no rows.
+    #[error("{0}")]
     View(String),
+    /// Its rows are not what they were said to be.
+    #[error("{0}")]
+    Rows(String),
+    /// It ended before it was over.
+    #[error("the data broke off: {0}")]
+    Broke(String),
+    /// This node could not keep it.
+    #[error("this node cannot keep what the view is made of: {0}")]
+    Storage(String),
 }
 
-impl From<Unread> for Refused {
-    fn from(unread: Unread) -> Self {
-        Self::Unread(unread)
+impl Refused {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unread(_) | Self::Broke(_) => StatusCode::BAD_GATEWAY,
+            Self::View(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::Rows(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
+        }
     }
 }
 
-/// Reads what is used as a name, in the form that is wanted.
-async fn read(management: &Arc<Management>, mut request: Request) -> Result<DataResponse, Refused> {
+/// What the provider gives.
+struct Fetched {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: dataplane::Body,
+    /// Rows that are counted as read.
+    counted: Arc<Counted>,
+}
+
+impl Fetched {
+    fn tag(&self) -> Option<String> {
+        self.headers.get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    }
+}
+
+/// Reads what is used as a name, as its provider has it.
+async fn raw(management: &Arc<Management>, request: &Request) -> Result<DataResponse, Refused> {
+    let fetched = fetch(management, request, request.wanted.method.clone()).await?;
+    Ok(DataResponse { status: fetched.status, headers: fetched.headers, body: fetched.body })
+}
+
+async fn fetch(management: &Arc<Management>, request: &Request, method: Method) -> Result<Fetched, Refused> {
     let began = Instant::now();
     let engine = &management.faces.engine;
     let (used, transfer) = engine.transfer_for_use(&request.name).await.map_err(Unread::from)?;
-    if let Some(distribution) = &used.distribution {
-        request.wanted.query.push(("distribution".to_owned(), distribution.clone()));
-    }
-    if let Some(view) = request.view {
-        adapt(&mut request.wanted.headers, view);
-    }
-    let head = request.wanted.method == Method::HEAD;
-    let digests = request.wanted.headers.contains_key(dataplane::WANT_REPR_DIGEST);
-    let answer = match reading::read(engine, &transfer, request.wanted.clone()).await {
+    let head = method == Method::HEAD;
+    let mut wanted = Wanted { method, ..request.wanted.clone() };
+    wanted.query.extend(used.distribution.map(|one| ("distribution".to_owned(), one)));
+    let digests = wanted.headers.contains_key(dataplane::WANT_REPR_DIGEST);
+    let answer = match reading::read(engine, &transfer, wanted.clone()).await {
         // The token was made anew; the transfer tells the newest by now.
         Err(Unread::Refused { status: StatusCode::UNAUTHORIZED, .. }) => {
             let (_, transfer) = engine.transfer_for_use(&request.name).await.map_err(Unread::from)?;
-            reading::read(engine, &transfer, request.wanted.clone()).await?
+            reading::read(engine, &transfer, wanted).await?
         }
         answer => answer?,
     };
@@ -233,89 +283,16 @@ async fn read(management: &Arc<Management>, mut request: Request) -> Result<Data
             .map_ok(http_body::Frame::data)
             .map_err(|error| dataplane::StreamError::Cut(error.to_string())),
     );
-    let mut response =
-        DataResponse { status: answer.status, headers: answer.headers, body: body.boxed_unsync() };
-    if let Some(view) = request.view {
-        show(&mut response, view, &request, head, &counted)?;
-    }
     let metering = Metering {
-        inner: response.body,
+        inner: body.boxed_unsync(),
         began,
         metered: Metered::default(),
-        counted,
+        counted: Arc::clone(&counted),
         // Asking for the head alone is no use of the data; for its checksum, it is.
-        ended: (!head || digests).then(|| (Arc::clone(management), request.name, clock::now())),
+        ended: (!head || digests).then(|| (Arc::clone(management), request.name.clone(), clock::now())),
         held: management.faces.engine.tasks().hold(),
     };
-    response.body = metering.boxed_unsync();
-    Ok(response)
-}
-
-/// A view is of the whole; validators are those of the data, with the view's name behind.
-fn adapt(headers: &mut HeaderMap, view: View) {
-    for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING, header::ACCEPT] {
-        headers.remove(name);
-    }
-    let known = headers.remove(header::IF_NONE_MATCH);
-    let known = known.as_ref().and_then(|value| value.to_str().ok());
-    let suffix = format!("-{}\"", view.ending());
-    let ours = known.into_iter().flat_map(|known| known.split(',')).filter_map(|one| {
-        one.trim().trim_start_matches("W/").strip_suffix(&suffix).map(|inner| format!("{inner}\""))
-    });
-    let ours = ours.collect::<Vec<_>>().join(", ");
-    if let Ok(value) = HeaderValue::try_from(&ours)
-        && !ours.is_empty()
-    {
-        headers.insert(header::IF_NONE_MATCH, value);
-    }
-}
-
-fn show(
-    response: &mut DataResponse,
-    view: View,
-    request: &Request,
-    head: bool,
-    counted: &Arc<Counted>,
-) -> Result<(), Refused> {
-    let headers = &mut response.headers;
-    let etag = headers.get(header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    if let Some(tag) = etag.as_deref().and_then(|tag| tag.strip_suffix('"'))
-        && let Ok(value) = HeaderValue::try_from(format!("{tag}-{}\"", view.ending()))
-    {
-        headers.insert(header::ETAG, value);
-    }
-    if response.status != StatusCode::OK {
-        return Ok(());
-    }
-    let media_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    let below = request.path.rsplit('/').next().unwrap_or_default();
-    let Some(from) = Form::of(&media_type) else {
-        return Err(Refused::View(format!(
-            "`{}` is `{media_type}`, which has no rows to show as {}; read it as it is: /d/{0}{below}",
-            request.name,
-            view.ending()
-        )));
-    };
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refused::View("the provider packs the data although it was not asked to".to_owned()));
-    }
-    for name in [header::CONTENT_LENGTH, header::ACCEPT_RANGES, header::CONTENT_RANGE] {
-        headers.remove(name);
-    }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(view.media_type()));
-    if !head {
-        let body = std::mem::replace(
-            &mut response.body,
-            http_body_util::Empty::new().map_err(|e| match e {}).boxed_unsync(),
-        );
-        let laid = Pipe { from, to: view, stage: None, as_text: request.as_text, limit: request.limit };
-        response.body = pipe(body, laid, Arc::clone(counted));
-    }
-    Ok(())
+    Ok(Fetched { status: answer.status, headers: answer.headers, body: metering.boxed_unsync(), counted })
 }
 
 async fn follow(
@@ -345,7 +322,7 @@ async fn follow(
     further.extend(used.distribution.map(|one| ("distribution".to_owned(), one)));
     let (told, events) = match reading::follow(engine, &transfer, further, after).await {
         Ok(found) => found,
-        Err(unread) => return refused(unread),
+        Err(unread) => return refused(&unread),
     };
     let counted = Arc::new(Counted::default());
     let body = live::body(events, framing, None, Arc::clone(&counted));

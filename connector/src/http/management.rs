@@ -54,11 +54,11 @@ pub(crate) use self::keys::digest;
 pub use self::operations::Scope;
 pub(super) use self::pull::refused;
 use super::common::{formed, guarded};
-use super::gateway::{self, Previews, Spool};
+use super::gateway::{self, Previews, Views};
 use super::problem::json_answer;
 use super::sessions::Sessions;
 use super::{Faces, held, read_body, to_the_end};
-use crate::config::Gateway;
+use crate::config::{Config, Gateway};
 use crate::engine::{EngineError, Holder};
 use crate::tls;
 
@@ -79,7 +79,7 @@ pub struct Management {
     /// Data officers who look at their page.
     officers: Sessions<Holder>,
     pub(super) previews: Previews,
-    pub(super) spool: Spool,
+    pub(super) views: Views,
     /// SHA-256 of the key: comparing digests takes the same time whatever differs.
     key: [u8; 32],
 }
@@ -89,7 +89,9 @@ type Shared = State<Arc<Management>>;
 impl Management {
     /// A face that asks for `key`.
     #[must_use]
-    pub fn new(faces: Arc<Faces>, certificates: Arc<tls::Live>, gateway: Gateway, key: &str) -> Arc<Self> {
+    pub fn new(faces: Arc<Faces>, certificates: Arc<tls::Live>, config: &Config, key: &str) -> Arc<Self> {
+        let gateway = config.gateway.clone();
+        let views = Views::new(config.path(&config.store.folder), config.limits.views_megabytes);
         Arc::new(Self {
             faces,
             certificates,
@@ -97,7 +99,7 @@ impl Management {
             sessions: Sessions::default(),
             officers: Sessions::default(),
             previews: Previews::default(),
-            spool: Spool::default(),
+            views,
             key: Sha256::digest(key.trim()).into(),
         })
     }
@@ -250,11 +252,15 @@ fn error(status: StatusCode, kind: &str, message: &str) -> Response {
 
 /// An answer, or the error in EDC's form.
 pub(super) fn respond(result: Result<Response, EngineError>) -> Response {
-    let problem = match result {
-        Ok(response) => return response,
-        Err(problem) => problem,
-    };
-    match &problem {
+    match result {
+        Ok(response) => response,
+        Err(problem) => refusing(&problem),
+    }
+}
+
+/// The answer that says why not.
+fn refusing(problem: &EngineError) -> Response {
+    match problem {
         EngineError::NotFound { .. } => error(StatusCode::NOT_FOUND, "ObjectNotFound", &problem.to_string()),
         EngineError::Incomplete(_) => {
             error(StatusCode::SERVICE_UNAVAILABLE, "ServiceError", &problem.to_string())

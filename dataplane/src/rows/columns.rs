@@ -1,19 +1,25 @@
-//! Tables in columns: Arrow's streaming format and Parquet. Types follow from the first rows.
+//! Tables in columns: Arrow's file and streaming formats, and Parquet.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::builder::{
-    BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMillisecondBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder,
+    StringBuilder, TimestampMicrosecondBuilder, TimestampMillisecondBuilder, TimestampNanosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use jiff::Timestamp;
+use jiff::civil::Date;
 use parquet::arrow::ArrowWriter;
-use serde_json::Value as Json;
+use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use serde_json::{Value as Json, json};
 
-use super::{Encoder, HELD, LOOK_AHEAD, Row, RowError, text, typed};
+use super::cell::Cell;
+use super::kind::{self, Facts, Kind, Mark, Unit};
+use super::{Encoder, HELD, LOOK_AHEAD, Row, RowError, wkb};
 
 /// Rows of a batch.
 const BATCH: usize = 8192;
@@ -22,96 +28,168 @@ const GROUP: usize = 65_536;
 /// A group of rows is closed when it is larger, in bytes.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
-/// All names, in the order of their first appearance.
-pub(super) fn names(rows: &[Row]) -> Vec<Arc<str>> {
-    let mut seen = HashSet::new();
-    let all = rows.iter().flat_map(|row| row.0.iter().map(|(name, _)| name));
-    all.filter(|name| seen.insert(Arc::clone(name))).cloned().collect()
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Container {
+    /// Arrow's file format.
+    File,
+    Parquet,
+    /// Arrow's streaming format.
+    Stream,
 }
 
-/// A table's columns are fixed once its first rows are written.
-pub(super) fn expect_known(row: &Row, columns: &[Arc<str>]) -> Result<(), RowError> {
-    match row.0.iter().find(|(name, value)| !value.is_null() && !columns.contains(name)) {
-        None => Ok(()),
-        Some((name, _)) => Err(RowError(format!(
-            "a late row has a value for `{name}`, which none of the first {LOOK_AHEAD} rows had; read it as .ndjson"
-        ))),
+/// A column that is written.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) name: Arc<str>,
+    pub(super) kind: Kind,
+    pub(super) mark: Mark,
+}
+
+impl Column {
+    fn field(&self) -> Field {
+        let field = Field::new(self.name.to_string(), data_type(self.kind), true);
+        if self.kind != Kind::Geometry {
+            return field;
+        }
+        // <https://geoarrow.org/extension-types>
+        let said = [
+            ("ARROW:extension:name", "geoarrow.wkb"),
+            ("ARROW:extension:metadata", r#"{"crs":"OGC:CRS84","crs_type":"authority_code"}"#),
+        ];
+        let said = said.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        field.with_metadata(said.into_iter().collect::<HashMap<_, _>>())
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Container {
-    Arrow,
-    Parquet,
+fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Boolean => DataType::Boolean,
+        Kind::Date => DataType::Date32,
+        Kind::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+        Kind::Float => DataType::Float64,
+        Kind::Geometry => DataType::Binary,
+        Kind::Instant(unit) => {
+            let unit = match unit {
+                Unit::Milliseconds => TimeUnit::Millisecond,
+                Unit::Microseconds => TimeUnit::Microsecond,
+                Unit::Nanoseconds => TimeUnit::Nanosecond,
+            };
+            DataType::Timestamp(unit, Some("UTC".into()))
+        }
+        Kind::Integer => DataType::Int64,
+        Kind::Text => DataType::Utf8,
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Boolean,
-    Float,
-    Instant,
-    Integer,
-    /// Whole, and too long for the digits that floating point keeps.
-    Long,
-    Text,
+/// Cells of a column that wait to be written.
+enum Builder {
+    Boolean(BooleanBuilder),
+    Date(Date32Builder),
+    Decimal(Decimal128Builder, usize),
+    Float(Float64Builder),
+    Geometry(BinaryBuilder),
+    Integer(Int64Builder),
+    Microseconds(TimestampMicrosecondBuilder),
+    Milliseconds(TimestampMillisecondBuilder),
+    Nanoseconds(TimestampNanosecondBuilder),
+    Text(StringBuilder),
 }
 
-/// Up to which whole number floating point keeps every one.
-const FLOAT_KEEPS: u64 = 1 << f64::MANTISSA_DIGITS;
-
-impl Kind {
-    fn of(value: &Json) -> Option<Self> {
-        Some(match value {
-            Json::Null => return None,
-            Json::Bool(_) => Self::Boolean,
-            Json::Number(number) => match number.as_i64() {
-                Some(whole) if whole.unsigned_abs() > FLOAT_KEEPS => Self::Long,
-                Some(_) => Self::Integer,
-                // Above the largest number of its type.
-                None if number.is_u64() => Self::Text,
-                None => Self::Float,
-            },
-            Json::String(text) if instant(text).is_some() => Self::Instant,
-            _ => Self::Text,
+impl Builder {
+    fn new(kind: Kind) -> Result<Self, RowError> {
+        Ok(match kind {
+            Kind::Boolean => Self::Boolean(BooleanBuilder::new()),
+            Kind::Date => Self::Date(Date32Builder::new()),
+            Kind::Decimal { precision, scale } => {
+                let builder = Decimal128Builder::new().with_precision_and_scale(precision, scale);
+                Self::Decimal(builder.map_err(wrong)?, usize::try_from(scale).unwrap_or_default())
+            }
+            Kind::Float => Self::Float(Float64Builder::new()),
+            Kind::Geometry => Self::Geometry(BinaryBuilder::new()),
+            Kind::Instant(Unit::Microseconds) => {
+                Self::Microseconds(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
+            }
+            Kind::Instant(Unit::Milliseconds) => {
+                Self::Milliseconds(TimestampMillisecondBuilder::new().with_timezone("UTC"))
+            }
+            Kind::Instant(Unit::Nanoseconds) => {
+                Self::Nanoseconds(TimestampNanosecondBuilder::new().with_timezone("UTC"))
+            }
+            Kind::Integer => Self::Integer(Int64Builder::new()),
+            Kind::Text => Self::Text(StringBuilder::new()),
         })
     }
 
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (one, other) if one == other => one,
-            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Self::Float,
-            (Self::Integer, Self::Long) | (Self::Long, Self::Integer) => Self::Long,
-            _ => Self::Text,
-        }
-    }
-
-    fn data_type(self) -> DataType {
+    fn empty(&mut self) {
         match self {
-            Self::Boolean => DataType::Boolean,
-            Self::Float => DataType::Float64,
-            Self::Instant => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
-            Self::Integer | Self::Long => DataType::Int64,
-            Self::Text => DataType::Utf8,
+            Self::Boolean(builder) => builder.append_null(),
+            Self::Date(builder) => builder.append_null(),
+            Self::Decimal(builder, _) => builder.append_null(),
+            Self::Float(builder) => builder.append_null(),
+            Self::Geometry(builder) => builder.append_null(),
+            Self::Integer(builder) => builder.append_null(),
+            Self::Microseconds(builder) => builder.append_null(),
+            Self::Milliseconds(builder) => builder.append_null(),
+            Self::Nanoseconds(builder) => builder.append_null(),
+            Self::Text(builder) => builder.append_null(),
+        }
+    }
+
+    /// Takes a cell; `None` where it does not fit.
+    fn take(&mut self, cell: &Cell<'_>, mark: Mark) -> Option<()> {
+        let number = || match cell {
+            Cell::Number(json) => Some(std::borrow::Cow::Borrowed(&**json)),
+            Cell::Text(text) => kind::number(text, mark),
+            _ => None,
+        };
+        let instant = || match cell {
+            Cell::Text(text) => kind::instant(text).map(|(at, _)| at),
+            _ => None,
+        };
+        match self {
+            Self::Boolean(builder) => builder.append_value(match cell {
+                Cell::Bool(value) => *value,
+                Cell::Text(text) => kind::boolean(text)?,
+                _ => return None,
+            }),
+            Self::Date(builder) => builder.append_value(match cell {
+                Cell::Text(text) => kind::date(text).and_then(days)?,
+                _ => return None,
+            }),
+            Self::Decimal(builder, scale) => builder.append_value(kind::scaled(&number()?, *scale)?),
+            Self::Float(builder) => builder.append_value(number()?.parse().ok()?),
+            Self::Geometry(_) => return None,
+            Self::Integer(builder) => builder.append_value(number()?.parse().ok()?),
+            Self::Microseconds(builder) => builder.append_value(instant()?.as_microsecond()),
+            Self::Milliseconds(builder) => builder.append_value(instant()?.as_millisecond()),
+            Self::Nanoseconds(builder) => {
+                builder.append_value(i64::try_from(instant()?.as_nanosecond()).ok()?);
+            }
+            Self::Text(builder) => builder.append_value(cell.text()),
+        }
+        Some(())
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Boolean(builder) => Arc::new(builder.finish()),
+            Self::Date(builder) => Arc::new(builder.finish()),
+            Self::Decimal(builder, _) => Arc::new(builder.finish()),
+            Self::Float(builder) => Arc::new(builder.finish()),
+            Self::Geometry(builder) => Arc::new(builder.finish()),
+            Self::Integer(builder) => Arc::new(builder.finish()),
+            Self::Microseconds(builder) => Arc::new(builder.finish()),
+            Self::Milliseconds(builder) => Arc::new(builder.finish()),
+            Self::Nanoseconds(builder) => Arc::new(builder.finish()),
+            Self::Text(builder) => Arc::new(builder.finish()),
         }
     }
 }
 
-/// Only what has a zone is a point in time.
-fn instant(text: &str) -> Option<Timestamp> {
-    if text.len() < 17 { None } else { text.parse().ok() }
-}
-
-pub(super) struct ColumnEncoder {
-    container: Container,
-    /// Whether cells are texts that may look like something else.
-    typed: bool,
-    columns: Vec<(Arc<str>, Kind)>,
-    writer: Option<Writer>,
-    rows: Vec<Row>,
-    shared: Shared,
-    in_group: usize,
-    /// Bytes of the rows that are held.
-    held: usize,
+/// Days since 1970.
+fn days(date: Date) -> Option<i32> {
+    let at = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+    i32::try_from(at.as_second().div_euclid(86_400)).ok()
 }
 
 /// Written by the writer, taken by the encoder.
@@ -136,70 +214,107 @@ impl Write for Shared {
 }
 
 enum Writer {
-    Arrow(Box<arrow_ipc::writer::StreamWriter<Shared>>),
+    File(Box<arrow_ipc::writer::FileWriter<Shared>>),
     Parquet(Box<ArrowWriter<Shared>>),
+    Stream(Box<arrow_ipc::writer::StreamWriter<Shared>>),
 }
 
-impl ColumnEncoder {
-    pub(super) fn new(container: Container, typed: bool) -> Self {
-        Self {
-            container,
-            typed,
-            columns: Vec::new(),
-            writer: None,
-            rows: Vec::new(),
-            shared: Shared::default(),
-            in_group: 0,
-            held: 0,
-        }
-    }
+/// Writes rows whose columns are known.
+pub(super) struct ColumnWriter {
+    columns: Vec<Column>,
+    builders: Vec<Builder>,
+    /// What the geometries of a column cover.
+    extents: Vec<wkb::Extent>,
+    schema: Arc<Schema>,
+    writer: Writer,
+    shared: Shared,
+    rows: usize,
+    /// Bytes of the rows that are held.
+    held: usize,
+    in_group: usize,
+    well_known: Vec<u8>,
+}
 
-    fn fix(&mut self, columns: Option<&[Arc<str>]>) -> Result<(), RowError> {
-        let mut names = names(&self.rows);
-        if names.is_empty() {
-            names = columns.unwrap_or_default().to_vec();
-        }
-        let kind = |name: &Arc<str>| {
-            let values = self.rows.iter().filter_map(|row| row.0.iter().find(|(column, _)| column == name));
-            values.filter_map(|(_, value)| Kind::of(value)).reduce(Kind::and).unwrap_or(Kind::Text)
+impl ColumnWriter {
+    pub(super) fn new(container: Container, columns: Vec<Column>) -> Result<Self, RowError> {
+        let fields = columns.iter().map(Column::field).collect::<Vec<_>>();
+        let (schema, shared) = (Arc::new(Schema::new(fields)), Shared::default());
+        let writer = match container {
+            Container::File => Writer::File(Box::new(
+                arrow_ipc::writer::FileWriter::try_new(shared.clone(), &schema).map_err(wrong)?,
+            )),
+            Container::Parquet => {
+                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+                let writer = ArrowWriter::try_new(shared.clone(), Arc::clone(&schema), Some(properties));
+                Writer::Parquet(Box::new(writer.map_err(wrong)?))
+            }
+            Container::Stream => Writer::Stream(Box::new(
+                arrow_ipc::writer::StreamWriter::try_new(shared.clone(), &schema).map_err(wrong)?,
+            )),
         };
-        self.columns = names.iter().map(|name| (Arc::clone(name), kind(name))).collect();
-        let schema = self.schema();
-        self.writer = Some(match self.container {
-            Container::Arrow => Writer::Arrow(Box::new(
-                arrow_ipc::writer::StreamWriter::try_new(self.shared.clone(), &schema).map_err(wrong)?,
-            )),
-            Container::Parquet => Writer::Parquet(Box::new(
-                ArrowWriter::try_new(self.shared.clone(), schema, None).map_err(wrong)?,
-            )),
-        });
-        Ok(())
+        Ok(Self {
+            builders: columns.iter().map(|column| Builder::new(column.kind)).collect::<Result<_, _>>()?,
+            extents: columns.iter().map(|_| wkb::Extent::default()).collect(),
+            columns,
+            schema,
+            writer,
+            shared,
+            rows: 0,
+            held: 0,
+            in_group: 0,
+            well_known: Vec::new(),
+        })
     }
 
-    fn schema(&self) -> Arc<Schema> {
-        let fields =
-            self.columns.iter().map(|(name, kind)| Field::new(name.to_string(), kind.data_type(), true));
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    /// Takes a row: a cell for each column. `geometry` gives the geometry of a cell in WGS 84. An empty text of a table is
+    /// no cell.
+    pub(super) fn row(
+        &mut self,
+        cells: &[Cell<'_>],
+        geometry: &dyn Fn(&str) -> Result<Json, RowError>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RowError> {
+        let all = self.columns.iter().zip(&mut self.builders).zip(&mut self.extents).zip(cells);
+        for (((column, builder), extent), cell) in all {
+            self.held += cell.text().len() + 8;
+            match (cell, &mut *builder) {
+                (Cell::Null, builder) => builder.empty(),
+                (Cell::Json(json), Builder::Geometry(shapes)) => {
+                    self.well_known.clear();
+                    let found = geometry(json)?;
+                    let kinds = wkb::write(&found, &mut self.well_known).map_err(|reason| {
+                        RowError(format!("a geometry in the column `{}`: {reason}", column.name))
+                    })?;
+                    extent.add(&kinds);
+                    shapes.append_value(&self.well_known);
+                }
+                (cell, builder) => builder.take(cell, column.mark).ok_or_else(|| misfit(column, cell))?,
+            }
+        }
+        self.rows += 1;
+        if self.rows >= BATCH || self.held >= HELD {
+            self.write()?;
+            out.append(&mut self.shared.take());
+        }
+        Ok(())
     }
 
     fn write(&mut self) -> Result<(), RowError> {
         let rows = std::mem::take(&mut self.rows);
         self.held = 0;
-        if rows.is_empty() {
+        if rows == 0 {
             return Ok(());
         }
-        let names: Vec<_> = self.columns.iter().map(|(name, _)| Arc::clone(name)).collect();
-        for row in &rows {
-            expect_known(row, &names)?;
-        }
-        let arrays = self.columns.iter().map(|(name, kind)| array(name, *kind, &rows));
-        let batch = RecordBatch::try_new(self.schema(), arrays.collect::<Result<_, _>>()?).map_err(wrong)?;
+        let arrays = self.builders.iter_mut().map(Builder::finish).collect();
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options).map_err(wrong)?;
         match &mut self.writer {
-            None => {}
-            Some(Writer::Arrow(writer)) => writer.write(&batch).map_err(wrong)?,
-            Some(Writer::Parquet(writer)) => {
+            Writer::File(writer) => writer.write(&batch).map_err(wrong)?,
+            Writer::Stream(writer) => writer.write(&batch).map_err(wrong)?,
+            Writer::Parquet(writer) => {
                 writer.write(&batch).map_err(wrong)?;
-                self.in_group += rows.len();
+                self.in_group += rows;
                 if self.in_group >= GROUP || writer.in_progress_size() >= GROUP_BYTES {
                     writer.flush().map_err(wrong)?;
                     self.in_group = 0;
@@ -208,84 +323,132 @@ impl ColumnEncoder {
         }
         Ok(())
     }
+
+    /// Writes the end.
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
+        self.write()?;
+        let geo = self.geo();
+        match self.writer {
+            Writer::File(mut writer) => writer.finish().map_err(wrong)?,
+            Writer::Stream(mut writer) => writer.finish().map_err(wrong)?,
+            Writer::Parquet(mut writer) => {
+                if let Some(geo) = geo {
+                    writer.append_key_value_metadata(KeyValue::new("geo".to_owned(), geo.to_string()));
+                }
+                writer.close().map_err(wrong)?;
+            }
+        }
+        out.append(&mut self.shared.take());
+        Ok(())
+    }
+
+    /// The file metadata of GeoParquet 1.1; without a reference system it is CRS84.
+    fn geo(&self) -> Option<Json> {
+        let shapes =
+            self.columns.iter().zip(&self.extents).filter(|(column, _)| column.kind == Kind::Geometry);
+        let mut described = serde_json::Map::new();
+        for (column, extent) in shapes {
+            let mut said =
+                json!({"encoding": "WKB", "geometry_types": extent.geometry_types().collect::<Vec<_>>()});
+            let bbox = extent.bbox().map(|[west, south, east, north]| match extent.heights() {
+                Some([low, high]) => vec![west, south, low, east, north, high],
+                None => vec![west, south, east, north],
+            });
+            if let (Some(bbox), Some(said)) = (bbox, said.as_object_mut()) {
+                said.insert("bbox".to_owned(), json!(bbox));
+            }
+            described.insert(column.name.to_string(), said);
+        }
+        let named = |name: &str| described.contains_key(name).then(|| name.to_owned());
+        let first = || {
+            self.columns.iter().find(|column| column.kind == Kind::Geometry).map(|one| one.name.to_string())
+        };
+        let primary = named("geometry").or_else(first)?;
+        Some(json!({"version": "1.1.0", "primary_column": primary, "columns": described}))
+    }
 }
 
 fn wrong(error: impl std::fmt::Display) -> RowError {
     RowError(format!("the table cannot be written: {error}"))
 }
 
-fn array(name: &Arc<str>, kind: Kind, rows: &[Row]) -> Result<ArrayRef, RowError> {
-    let cells = rows.iter().map(|row| {
-        let found = row.0.iter().find(|(column, _)| column == name).map(|(_, value)| value);
-        found.filter(|value| !value.is_null())
-    });
-    let misfit = |value: &Json| {
-        let kind = kind.data_type();
-        RowError(format!(
-            "`{}` in the column `{name}` does not fit the type {kind} that its first rows have; read it with `types=text`",
-            text(value)
-        ))
-    };
-    macro_rules! build {
-        ($builder:expr, $read:expr) => {{
-            let mut builder = $builder;
-            for cell in cells {
-                match cell {
-                    None => builder.append_null(),
-                    Some(value) => builder.append_value($read(value).ok_or_else(|| misfit(value))?),
-                }
+fn misfit(column: &Column, cell: &Cell<'_>) -> RowError {
+    RowError(format!(
+        "`{}` in the column `{}` does not fit the type {} that its first {LOOK_AHEAD} rows have",
+        cell.text(),
+        column.name,
+        column.kind.name()
+    ))
+}
+
+/// Writes rows whose columns follow from the first of them, as Arrow's streaming format.
+#[derive(Default)]
+pub(super) struct ColumnEncoder {
+    writer: Option<ColumnWriter>,
+    names: Vec<Arc<str>>,
+    rows: Vec<Row>,
+    /// Bytes of the rows that are held.
+    held: usize,
+}
+
+impl ColumnEncoder {
+    fn fix(&mut self, columns: Option<&[Arc<str>]>, out: &mut Vec<u8>) -> Result<(), RowError> {
+        self.names = match self.rows.first() {
+            Some(row) => row.0.iter().map(|(name, _)| Arc::clone(name)).collect(),
+            None => columns.unwrap_or_default().to_vec(),
+        };
+        let mut facts = vec![Facts::new(false); self.names.len()];
+        for row in &self.rows {
+            for ((_, value), facts) in row.0.iter().zip(&mut facts) {
+                facts.take(&cell(value), false);
             }
-            Arc::new(builder.finish()) as ArrayRef
-        }};
+        }
+        let columns = self.names.iter().zip(&facts).map(|(name, facts)| {
+            let (kind, mark) = facts.kind(false);
+            Column { name: Arc::clone(name), kind, mark }
+        });
+        self.writer = Some(ColumnWriter::new(Container::Stream, columns.collect())?);
+        for row in std::mem::take(&mut self.rows) {
+            self.write(&row, out)?;
+        }
+        Ok(())
     }
-    Ok(match kind {
-        Kind::Boolean => build!(BooleanBuilder::new(), Json::as_bool),
-        Kind::Float => build!(Float64Builder::new(), |value: &Json| match Kind::of(value) {
-            Some(Kind::Float | Kind::Integer) => value.as_f64(),
-            _ => None,
-        }),
-        Kind::Integer | Kind::Long => build!(Int64Builder::new(), Json::as_i64),
-        Kind::Text => build!(StringBuilder::new(), |value| Some(text(value))),
-        Kind::Instant => build!(TimestampMillisecondBuilder::new().with_timezone("UTC"), |value: &Json| {
-            value.as_str().and_then(instant).map(Timestamp::as_millisecond)
-        }),
-    })
+
+    fn write(&mut self, row: &Row, out: &mut Vec<u8>) -> Result<(), RowError> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let cells = self.names.iter().map(|name| {
+            let found = row.0.iter().find(|(column, _)| column == name);
+            found.map_or(Cell::Null, |(_, value)| cell(value))
+        });
+        let read = |text: &str| serde_json::from_str(text).map_err(wrong);
+        writer.row(&cells.collect::<Vec<_>>(), &read, out)
+    }
+}
+
+fn cell(value: &Json) -> Cell<'_> {
+    match value {
+        Json::Null => Cell::Null,
+        Json::Bool(value) => Cell::Bool(*value),
+        Json::Number(number) => Cell::Number(number.to_string().into()),
+        Json::String(text) => Cell::Text(text.into()),
+        Json::Array(_) | Json::Object(_) => Cell::Json(value.to_string().into()),
+    }
 }
 
 impl Encoder for ColumnEncoder {
     fn push(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let mut row = row.flat();
-        if self.typed {
-            for (_, value) in &mut row.0 {
-                *value = typed(std::mem::take(value));
-            }
+        if self.writer.is_some() {
+            return self.write(&row, out);
         }
         self.held += row.weight();
         self.rows.push(row);
-        let is_much = self.held >= HELD;
-        if self.writer.is_none() && (is_much || self.rows.len() >= LOOK_AHEAD) {
-            self.fix(None)?;
-        }
-        if is_much || self.rows.len() >= BATCH {
-            self.write()?;
-            out.append(&mut self.shared.take());
-        }
-        Ok(())
+        if self.held >= HELD || self.rows.len() >= LOOK_AHEAD { self.fix(None, out) } else { Ok(()) }
     }
 
     fn finish(&mut self, columns: Option<&[Arc<str>]>, out: &mut Vec<u8>) -> Result<(), RowError> {
         if self.writer.is_none() {
-            self.fix(columns)?;
+            self.fix(columns, out)?;
         }
-        self.write()?;
-        match self.writer.take() {
-            None => {}
-            Some(Writer::Arrow(mut writer)) => writer.finish().map_err(wrong)?,
-            Some(Writer::Parquet(writer)) => {
-                writer.close().map_err(wrong)?;
-            }
-        }
-        out.append(&mut self.shared.take());
-        Ok(())
+        self.writer.take().map_or(Ok(()), |writer| writer.finish(out))
     }
 }

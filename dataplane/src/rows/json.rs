@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::cell::members;
+use super::crs::{Crs, ToWgs84, misplaced};
 use super::exact::{self, Exact};
-use super::{Decoder, Encoder, MAX_ROW, Row, RowError, geometry, typed, write_json};
+use super::{Decoder, Encoder, MAX_ROW, OF_PROPERTIES, Row, RowError, geometry, is_geometry, write_json};
 
 /// Deepest nesting.
 const MAX_DEPTH: u32 = 64;
 /// Members of an object that are its rows.
 const LISTS: [&str; 6] = ["features", "data", "records", "results", "items", "@graph"];
+/// Largest member `crs`, in bytes.
+const MAX_CRS: usize = 64 * 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum At {
     /// Nothing has come but space.
+    #[default]
     Start,
     /// Between values: of an array, or of lines.
     Between,
@@ -28,37 +33,43 @@ enum At {
     Member,
     /// In a member's value.
     InMember,
-    /// The rows are over.
+    /// Everything is over.
     Done,
 }
 
+/// Takes the bytes of one row.
+type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), RowError> + 'a;
+
 /// Finds rows without reading more than one of them at once.
-pub(super) struct JsonDecoder {
+#[derive(Debug, Default)]
+pub(crate) struct JsonCutter {
     lines: bool,
-    /// Under an agreement: which numbers are to stay as they are written.
-    exact: Option<Exact>,
     at: At,
     /// The value, or the name.
     value: Vec<u8>,
     /// The whole object, as long as it may be a row itself; `None` once it is not.
     whole: Option<Vec<u8>>,
+    /// Whether the rows stand in a member of an object.
+    is_member: bool,
+    /// Whether the rows were found.
+    is_listed: bool,
+    /// Which reference system the collection names, as JSON; behind the rows as well as before them.
+    crs: Option<Vec<u8>>,
+    in_crs: bool,
     depth: u32,
     in_string: bool,
     escaped: bool,
+    rows: u64,
 }
 
-impl JsonDecoder {
-    pub(super) const fn new(lines: bool, exact: Option<Exact>) -> Self {
-        Self {
-            lines,
-            exact,
-            at: if lines { At::Between } else { At::Start },
-            value: Vec::new(),
-            whole: None,
-            depth: 0,
-            in_string: false,
-            escaped: false,
-        }
+impl JsonCutter {
+    pub(crate) fn new(lines: bool) -> Self {
+        Self { lines, at: if lines { At::Between } else { At::Start }, ..Self::default() }
+    }
+
+    /// Which reference system the collection names, as JSON (GeoJSON of 2008, section 3).
+    pub(crate) fn crs(&self) -> Option<&[u8]> {
+        self.crs.as_deref()
     }
 
     /// One byte of a value whose nesting is followed; whether it ends with it.
@@ -80,7 +91,10 @@ impl JsonDecoder {
             b'{' | b'[' => {
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
-                    return Err(RowError(format!("its JSON is nested deeper than {MAX_DEPTH}")));
+                    return Err(RowError(format!(
+                        "row {}: its JSON is nested deeper than {MAX_DEPTH}",
+                        self.rows + 1
+                    )));
                 }
             }
             b'}' | b']' => {
@@ -92,31 +106,29 @@ impl JsonDecoder {
         Ok(false)
     }
 
-    fn emit(&mut self, rows: &mut Vec<Row>) -> Result<(), RowError> {
-        let value = std::mem::take(&mut self.value);
-        rows.push(self.parse(&value)?);
-        self.value = value;
+    fn emit(&mut self, sink: &mut Sink<'_>) -> Result<(), RowError> {
+        self.rows += 1;
+        sink(&self.value).map_err(|RowError(reason)| RowError(format!("row {}: {reason}", self.rows)))?;
         self.value.clear();
         self.at = At::Between;
         Ok(())
     }
 
-    fn parse(&self, value: &[u8]) -> Result<Row, RowError> {
-        match &self.exact {
-            None => parse(value),
-            Some(exact) => exact::row(value, exact),
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), RowError> {
+        if self.value.len() + bytes.len() > MAX_ROW {
+            return Err(RowError(format!("row {} is larger than {MAX_ROW} bytes", self.rows + 1)));
         }
-    }
-
-    fn keep(&mut self, byte: u8) -> Result<(), RowError> {
-        if self.value.len() >= MAX_ROW {
-            return Err(RowError(format!("a row is larger than {MAX_ROW} bytes")));
-        }
-        self.value.push(byte);
+        self.value.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn byte(&mut self, byte: u8, rows: &mut Vec<Row>) -> Result<(), RowError> {
+    /// The end of the list of rows.
+    fn end_list(&mut self) {
+        self.value.clear();
+        self.at = if self.is_member { At::Name } else { At::Done };
+    }
+
+    fn byte(&mut self, byte: u8, sink: &mut Sink<'_>) -> Result<(), RowError> {
         if let Some(whole) = &mut self.whole {
             if whole.len() < MAX_ROW {
                 whole.push(byte);
@@ -137,27 +149,27 @@ impl JsonDecoder {
             },
             At::Between => match byte {
                 b',' if !self.lines => {}
-                _ if is_space => {}
-                b']' if !self.lines => self.at = At::Done,
+                _ if is_space || self.lines && self.rows == 0 && [0xEF, 0xBB, 0xBF].contains(&byte) => {}
+                b']' if !self.lines => self.end_list(),
                 _ => {
                     self.at = At::Value;
                     self.depth = 0;
-                    self.keep(byte)?;
+                    self.keep(&[byte])?;
                     self.follow(byte)?;
                 }
             },
             At::Value => {
                 let scalar = self.depth == 0 && !self.in_string;
                 if scalar && (is_space || byte == b',' || byte == b']') {
-                    self.emit(rows)?;
+                    self.emit(sink)?;
                     if byte == b']' {
-                        self.at = At::Done;
+                        self.end_list();
                     }
                     return Ok(());
                 }
-                self.keep(byte)?;
+                self.keep(&[byte])?;
                 if self.follow(byte)? {
-                    self.emit(rows)?;
+                    self.emit(sink)?;
                 }
             }
             At::Name => match byte {
@@ -168,12 +180,17 @@ impl JsonDecoder {
                 }
                 b'}' => {
                     self.at = At::Done;
+                    if self.is_listed {
+                        return Ok(());
+                    }
                     let Some(whole) = self.whole.take() else {
                         return Err(RowError(format!(
                             "it is one JSON object larger than {MAX_ROW} bytes without a list of rows"
                         )));
                     };
-                    rows.push(self.parse(&whole)?);
+                    self.value = whole;
+                    self.emit(sink)?;
+                    self.at = At::Done;
                 }
                 _ => {}
             },
@@ -181,20 +198,23 @@ impl JsonDecoder {
                 if self.follow(byte)? {
                     self.at = At::Member;
                 } else {
-                    self.keep(byte)?;
+                    self.keep(&[byte])?;
                 }
             }
             At::Member => match byte {
                 _ if is_space || byte == b':' => {}
-                b'[' if LISTS.iter().any(|list| list.as_bytes() == self.value) => {
+                b'[' if !self.is_listed && LISTS.iter().any(|list| list.as_bytes() == self.value) => {
                     self.whole = None;
+                    (self.is_member, self.is_listed) = (true, true);
                     self.value.clear();
                     self.at = At::Between;
                 }
                 _ => {
+                    self.in_crs = self.value == b"crs" && self.crs.is_none();
                     self.at = At::InMember;
                     self.depth = 0;
                     self.follow(byte)?;
+                    self.note(byte)?;
                 }
             },
             At::InMember => {
@@ -206,57 +226,60 @@ impl JsonDecoder {
                         if let Some(whole) = &mut self.whole {
                             whole.pop();
                         }
-                        return self.byte(byte, rows);
+                        return self.byte(byte, sink);
                     }
-                } else if self.follow(byte)? {
-                    self.at = At::Name;
+                } else {
+                    self.note(byte)?;
+                    if self.follow(byte)? {
+                        self.at = At::Name;
+                    }
                 }
             }
-            At::Done => {}
+            At::Done => {
+                if !is_space && byte != 0 {
+                    return Err(RowError("something follows the end of its JSON".to_owned()));
+                }
+            }
         }
         Ok(())
     }
-}
 
-fn parse(value: &[u8]) -> Result<Row, RowError> {
-    // Members in the order in which they are written.
-    struct Ordered(Vec<(Arc<str>, Json)>);
-    impl<'de> serde::Deserialize<'de> for Ordered {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Members;
-            impl<'de> serde::de::Visitor<'de> for Members {
-                type Value = Ordered;
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Ordered, A::Error> {
-                    let mut all = Vec::new();
-                    while let Some((name, value)) = map.next_entry::<String, Json>()? {
-                        all.push((Arc::from(name), value));
-                    }
-                    Ok(Ordered(all))
+    /// A byte of the member `crs`.
+    fn note(&mut self, byte: u8) -> Result<(), RowError> {
+        if self.in_crs {
+            let crs = self.crs.get_or_insert_default();
+            if crs.len() >= MAX_CRS {
+                return Err(RowError(format!("its member `crs` is larger than {MAX_CRS} bytes")));
+            }
+            crs.push(byte);
+        }
+        Ok(())
+    }
+
+    /// Takes what arrived.
+    pub(crate) fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), RowError> {
+        let mut rest = bytes;
+        while let Some((byte, behind)) = rest.split_first() {
+            // Long texts are taken as they are, up to where something may change.
+            if self.at == At::Value && self.in_string && !self.escaped {
+                let run = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                let (run, further) = rest.split_at(run);
+                if !run.is_empty() {
+                    self.keep(run)?;
+                    rest = further;
+                    continue;
                 }
             }
-            deserializer.deserialize_map(Members)
+            self.byte(*byte, sink)?;
+            rest = behind;
         }
-    }
-    let wrong = |error: serde_json::Error| RowError(format!("a row is not JSON: {error}"));
-    if value.first() != Some(&b'{') {
-        return serde_json::from_slice(value).map(Row::of).map_err(wrong);
-    }
-    let row = Row(serde_json::from_slice::<Ordered>(value).map_err(wrong)?.0);
-    let is_feature = row.0.iter().any(|(name, value)| &**name == "type" && value == "Feature");
-    Ok(if is_feature { Row::of(row.into_json()) } else { row })
-}
-
-impl Decoder for JsonDecoder {
-    fn push(&mut self, bytes: &[u8], rows: &mut Vec<Row>) -> Result<(), RowError> {
-        bytes.iter().try_for_each(|byte| self.byte(*byte, rows))
+        Ok(())
     }
 
-    fn finish(&mut self, rows: &mut Vec<Row>) -> Result<(), RowError> {
+    /// Nothing more arrives.
+    pub(crate) fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), RowError> {
         if self.lines && self.at == At::Value && self.depth == 0 && !self.in_string {
-            return self.emit(rows);
+            return self.emit(sink);
         }
         match self.at {
             At::Done => Ok(()),
@@ -266,29 +289,126 @@ impl Decoder for JsonDecoder {
     }
 }
 
-fn with_types(row: Row, is_text: bool) -> Row {
-    if !is_text {
-        return row;
-    }
-    Row(row.0.into_iter().map(|(name, value)| (name, typed(value))).collect())
+/// Gives rows, their geometries in WGS 84.
+pub(super) struct JsonDecoder {
+    cutter: JsonCutter,
+    /// Under an agreement: which numbers are to stay as they are written.
+    exact: Option<Exact>,
+    /// How coordinates become degrees; read with the first row.
+    to_wgs84: Option<Option<ToWgs84>>,
 }
 
+impl JsonDecoder {
+    pub(super) fn new(lines: bool, exact: Option<Exact>) -> Self {
+        Self { cutter: JsonCutter::new(lines), exact, to_wgs84: None }
+    }
+
+    fn with(
+        &mut self,
+        rows: &mut Vec<Row>,
+        read: impl FnOnce(&mut JsonCutter, &mut Sink<'_>) -> Result<(), RowError>,
+    ) -> Result<(), RowError> {
+        let (exact, before) = (&self.exact, rows.len());
+        read(&mut self.cutter, &mut |value| {
+            rows.push(match exact {
+                Some(exact) => exact::row(value, exact)?,
+                None => parse(value)?,
+            });
+            Ok(())
+        })?;
+        let fresh = rows.get_mut(before..).unwrap_or_default();
+        let is_late = self.to_wgs84.is_some();
+        if self.to_wgs84.is_none() && !fresh.is_empty() {
+            self.to_wgs84 = Some(self.cutter.crs().map(to_wgs84).transpose()?.flatten());
+        } else if is_late && matches!(self.to_wgs84, Some(None)) {
+            // Rows went before it without.
+            if self.cutter.crs().map(to_wgs84).transpose()?.flatten().is_some() {
+                return Err(RowError(
+                    "its member `crs` stands behind its features, so that these were told as what they are not; its provider \
+                     must put it before them"
+                        .to_owned(),
+                ));
+            }
+        }
+        if let Some(Some(to_wgs84)) = &self.to_wgs84 {
+            for row in fresh {
+                for (_, value) in &mut row.0 {
+                    if value.as_object().is_some_and(is_geometry) {
+                        to_wgs84.geometry(value).map_err(RowError)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How coordinates of the reference system become degrees that a collection's member `crs` names; `None` where they are.
+pub(super) fn to_wgs84(crs: &[u8]) -> Result<Option<ToWgs84>, RowError> {
+    let member: Json =
+        serde_json::from_slice(crs).map_err(|error| RowError(format!("its member `crs`: {error}")))?;
+    let crs = Crs::of_member(&member).map_err(RowError)?;
+    Ok((!crs.is_wgs84()).then(|| ToWgs84::new(crs)))
+}
+
+/// Makes the coordinates of a whole GeoJSON document degrees of WGS 84, as its member `crs` says.
+///
+/// # Errors
+/// The reference system is unknown, or a geometry is not where it could be.
+pub fn in_degrees(document: &mut Json) -> Result<(), RowError> {
+    let to_wgs84 = match document.get("crs") {
+        Some(crs) => to_wgs84(crs.to_string().as_bytes())?,
+        None => None,
+    };
+    let mut left = vec![document];
+    while let Some(one) = left.pop() {
+        match one {
+            Json::Object(map) if is_geometry(map) || map.contains_key("geometries") => match &to_wgs84 {
+                Some(to_wgs84) => to_wgs84.geometry(one).map_err(RowError)?,
+                None => misplaced(one).map_or(Ok(()), |reason| Err(RowError(reason)))?,
+            },
+            Json::Object(map) => {
+                let inside =
+                    map.iter_mut().filter(|(name, _)| matches!(name.as_str(), "features" | "geometry"));
+                left.extend(inside.map(|(_, value)| value));
+            }
+            Json::Array(all) => left.extend(all),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn parse(value: &[u8]) -> Result<Row, RowError> {
+    let text = std::str::from_utf8(value).map_err(|_| RowError("it is not UTF-8".to_owned()))?;
+    let cells = members(text)?.0.into_iter().map(|(name, json)| {
+        let value =
+            serde_json::from_str(json).map_err(|error| RowError(format!("it is not JSON: {error}")))?;
+        Ok((Arc::from(&*name), value))
+    });
+    cells.collect::<Result<_, _>>().map(Row)
+}
+
+impl Decoder for JsonDecoder {
+    fn push(&mut self, bytes: &[u8], rows: &mut Vec<Row>) -> Result<(), RowError> {
+        self.with(rows, |cutter, sink| cutter.push(bytes, sink))
+    }
+
+    fn finish(&mut self, rows: &mut Vec<Row>) -> Result<(), RowError> {
+        self.with(rows, JsonCutter::finish)
+    }
+}
+
+#[derive(Default)]
 pub(super) struct ArrayEncoder {
-    typed: bool,
     begun: bool,
-}
-
-impl ArrayEncoder {
-    pub(super) const fn new(typed: bool) -> Self {
-        Self { typed, begun: false }
-    }
 }
 
 impl Encoder for ArrayEncoder {
     fn push(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
         out.push(if self.begun { b',' } else { b'[' });
         self.begun = true;
-        with_types(row, self.typed).write_json(out)
+        row.write_json(out)
     }
 
     fn finish(&mut self, _columns: Option<&[Arc<str>]>, out: &mut Vec<u8>) -> Result<(), RowError> {
@@ -297,13 +417,11 @@ impl Encoder for ArrayEncoder {
     }
 }
 
-pub(super) struct LinesEncoder {
-    pub(super) typed: bool,
-}
+pub(super) struct LinesEncoder;
 
 impl Encoder for LinesEncoder {
     fn push(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
-        with_types(row, self.typed).write_json(out)?;
+        row.write_json(out)?;
         out.push(b'\n');
         Ok(())
     }
@@ -313,16 +431,12 @@ impl Encoder for LinesEncoder {
     }
 }
 
+#[derive(Default)]
 pub(super) struct FeaturesEncoder {
-    typed: bool,
     begun: bool,
 }
 
 impl FeaturesEncoder {
-    pub(super) const fn new(typed: bool) -> Self {
-        Self { typed, begun: false }
-    }
-
     fn begin(&mut self, out: &mut Vec<u8>) {
         let lead: &[u8] = if self.begun { b"," } else { b"{\"type\":\"FeatureCollection\",\"features\":[" };
         out.extend_from_slice(lead);
@@ -341,7 +455,7 @@ impl Encoder for FeaturesEncoder {
             ));
         }
         self.begin(out);
-        let mut cells = with_types(row, self.typed).flat().0;
+        let mut cells = row.0;
         cells.retain(|(name, _)| &**name != "geometry");
         let id = cells.iter().position(|(name, value)| &**name == "id" && !value.is_null());
         out.extend_from_slice(b"{\"type\":\"Feature\",");
@@ -352,6 +466,12 @@ impl Encoder for FeaturesEncoder {
             out.push(b',');
         }
         out.extend_from_slice(b"\"properties\":");
+        for (name, _) in &mut cells {
+            if let Some(own) = name.strip_prefix(OF_PROPERTIES).filter(|own| ["geometry", "id"].contains(own))
+            {
+                *name = Arc::from(own);
+            }
+        }
         Row(cells).write_json(out)?;
         out.extend_from_slice(b",\"geometry\":");
         write_json(&place.unwrap_or(json!(null)), out)?;

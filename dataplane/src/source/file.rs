@@ -62,8 +62,10 @@ impl Source for FileSource {
 pub fn media_type_of(path: &std::path::Path) -> &'static str {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
     match ending.as_str() {
-        "arrow" | "arrows" => "application/vnd.apache.arrow.stream",
+        "arrow" | "feather" => "application/vnd.apache.arrow.file",
+        "arrows" => "application/vnd.apache.arrow.stream",
         "csv" => "text/csv",
+        "tsv" | "tab" => "text/tab-separated-values",
         "geojson" => "application/geo+json",
         "json" => "application/json",
         "jsonl" | "ndjson" => "application/x-ndjson",

@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{DataRequest, DataResponse, Opening, Source, nothing};
 use crate::error::{SourceError, StreamError};
-use crate::rows::{Form, Pipe, View, pipe};
+use crate::rows::{Form, Pipe, Shape, View, in_columns, pipe};
 use crate::source::Body;
 
 /// Longest time to connect.
@@ -52,11 +52,11 @@ pub enum SqlForm {
 }
 
 impl SqlForm {
-    const fn view(self) -> View {
+    const fn media_type(self) -> &'static str {
         match self {
-            Self::Arrow => View::Arrow,
-            Self::Csv => View::Csv,
-            Self::JsonLines => View::JsonLines,
+            Self::Arrow => View::ArrowStream.media_type(),
+            Self::Csv => Form::Csv.media_type(),
+            Self::JsonLines => Form::JsonLines.media_type(),
         }
     }
 }
@@ -337,7 +337,7 @@ impl Source for PostgresSource {
             request.expect_query(&known)?;
             let bound = self.bind(&request.query)?;
             let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.form.view().media_type()));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.form.media_type()));
             let connection = self.connect().await?;
             let client = &connection.open.client;
             let query = format!("SELECT row_to_json(shared)::text FROM ({}) AS shared", self.query);
@@ -368,8 +368,9 @@ impl Source for PostgresSource {
                 let at_its_end = Some((self.pool.clone(), connection));
                 let lines = Lines { rows, first, ended, at_its_end }.boxed_unsync();
                 match self.form {
+                    SqlForm::Arrow => in_columns(lines),
+                    SqlForm::Csv => as_csv(lines),
                     SqlForm::JsonLines => lines,
-                    form => in_form(lines, form.view()),
                 }
             };
             Ok(DataResponse { status: StatusCode::OK, headers, body })
@@ -377,8 +378,8 @@ impl Source for PostgresSource {
     }
 }
 
-fn in_form(lines: Body, to: View) -> Body {
-    let laid = Pipe { from: Form::JsonLines, to, stage: None, as_text: false, limit: None };
+fn as_csv(lines: Body) -> Body {
+    let laid = Pipe { from: Shape::plain(Form::JsonLines), to: Form::Csv, stage: None };
     pipe(lines, laid, Arc::default())
 }
 

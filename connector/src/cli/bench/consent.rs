@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use dataplane::rows::{Counted, Form, Pipe, pipe};
+use dataplane::rows::{Counted, Form, Pipe, Shape, pipe};
 use dataplane::{Obligations, PseudonymKey};
 use http_body_util::BodyExt as _;
 use policy_engine::Transform;
@@ -57,7 +57,7 @@ async fn run(table: &str, obligations: &Obligations) -> anyhow::Result<f64> {
     let frames =
         pieces.into_iter().map(|piece| Ok::<_, dataplane::StreamError>(http_body::Frame::data(piece)));
     let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
-    let laid = Pipe { from: Form::Csv, to: Form::Csv.view(), stage: Some(stage), as_text: true, limit: None };
+    let laid = Pipe { from: Shape::plain(Form::Csv), to: Form::Csv, stage: Some(stage) };
     let began = Instant::now();
     let mut out = pipe(body, laid, Arc::new(Counted::default()));
     while let Some(frame) = out.frame().await {

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::charts::Series;
-use super::{Refused, Request, mean_latency};
+use super::{Refused, Request, mean_latency, views};
 use crate::clock;
 use crate::engine::InUse;
 use crate::http::held;
@@ -326,28 +326,26 @@ async fn preview(management: &Arc<Management>, one: &InUse, now: bool) -> Option
 }
 
 async fn read(management: &Arc<Management>, one: &InUse) -> Result<Preview, String> {
-    let said = |error: Refused| match error {
-        Refused::Unread(unread) => unread.to_string(),
-        Refused::View(reason) => reason,
-    };
-    let request = |method: Method, view: Option<View>| Request {
+    let request = Request {
         name: one.used.name.clone(),
         path: String::new(),
-        view,
+        view: None,
         as_text: false,
+        is_filled: true,
         limit: Some(ROWS),
-        wanted: Wanted { method, ..Wanted::default() },
+        wanted: Wanted::default(),
     };
-    // Asking for the head alone tells what kind of data it is, and is no use of it.
-    match super::read(management, request(Method::HEAD, None)).await {
-        Err(Refused::Unread(Unread::Refused { status: StatusCode::NOT_ACCEPTABLE, .. })) => {
-            return Ok(Preview { live: true, ..Preview::default() });
+    let response = match views::read(management, request, View::JsonLines).await {
+        Ok(response) => response,
+        Err(refused) => {
+            return match &*refused {
+                Refused::Unread(Unread::Refused { status: StatusCode::NOT_ACCEPTABLE, .. }) => {
+                    Ok(Preview { live: true, ..Preview::default() })
+                }
+                other => Err(other.to_string()),
+            };
         }
-        Err(error) => return Err(said(error)),
-        Ok(_) => {}
-    }
-    let response =
-        super::read(management, request(Method::GET, Some(View::JsonLines))).await.map_err(said)?;
+    };
     let applied =
         response.headers.get(dataplane::APPLIED).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = Limited::new(response.body, MAX_PREVIEW).collect().await.map_err(|error| error.to_string())?;

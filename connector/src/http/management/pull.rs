@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
-use super::{Management, Shared, error, respond};
+use super::{Management, Shared, error};
 use crate::http::pages::handed_on_here;
 use crate::reading::{self, Unread, Wanted};
 
@@ -60,20 +60,20 @@ async fn hand_on(
             *response.headers_mut() = answer.headers;
             response
         }
-        Err(unread) => refused(unread),
+        Err(unread) => refused(&unread),
     }
 }
 
 /// Why nothing is read, in EDC's form.
-pub(in crate::http) fn refused(unread: Unread) -> Response {
+pub(in crate::http) fn refused(unread: &Unread) -> Response {
     let text = unread.to_string();
     match unread {
-        Unread::Engine(problem) => respond(Err(problem)),
+        Unread::Engine(problem) => super::refusing(problem),
         Unread::Conflict(_) => error(StatusCode::CONFLICT, "ObjectConflict", &text),
         Unread::Refused { status, retry_after, .. } => {
-            let mut response = error(status, "ProviderRefused", &text);
+            let mut response = error(*status, "ProviderRefused", &text);
             if let Some(retry_after) = retry_after {
-                response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+                response.headers_mut().insert(header::RETRY_AFTER, retry_after.clone());
             }
             response
         }
