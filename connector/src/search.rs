@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use catalog::Description;
+use catalog::{DESCRIPTION, DISTRIBUTION_TITLE, Description, Labelled, TITLE, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tantivy::aggregation::agg_req::Aggregations;
@@ -111,7 +111,13 @@ impl Known {
 pub fn describe(dataset: &Json) -> Description {
     let mut properties = dataset.as_object().cloned().unwrap_or_default();
     if let Some(distribution) = dataset.pointer("/distribution/0").and_then(Json::as_object) {
-        properties.extend(distribution.clone());
+        let mut distribution = distribution.clone();
+        // What it is called is not what the dataset is called.
+        distribution.remove(DESCRIPTION);
+        if let Some(title) = distribution.remove(TITLE) {
+            distribution.insert(DISTRIBUTION_TITLE.to_owned(), title);
+        }
+        properties.extend(distribution);
     }
     Description::from_properties(&properties)
 }
@@ -330,18 +336,19 @@ impl SearchIndex {
         for title in described.title.all() {
             document.add_text(fields.title, title);
         }
-        for text in described.description.all().chain([known.id()]).chain(described.publisher.as_deref()) {
+        let publisher = described.publisher.iter().flat_map(Labelled::all);
+        for text in described.description.all().chain([known.id()]).chain(publisher) {
             document.add_text(fields.text, text);
         }
-        for keyword in &described.keywords {
+        for keyword in described.keywords.iter().flat_map(Text::all) {
             document.add_text(fields.text, keyword);
         }
         let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
         let values = [
             vec![known.participant.clone()],
             described.themes.clone(),
-            described.keywords.clone(),
-            one(&described.publisher),
+            described.keywords.iter().flat_map(Text::all).map(str::to_owned).collect(),
+            described.publisher.iter().filter_map(Labelled::plain).map(str::to_owned).collect(),
             one(&described.form.media_type),
             one(&described.form.license),
         ];

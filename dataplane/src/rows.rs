@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
+use policy_engine::media;
 use serde_json::Value as Json;
 
 use self::exact::Exact;
@@ -213,15 +214,11 @@ impl Form {
     /// The form that a media type names; `None` for one that has no rows.
     #[must_use]
     pub fn of(media_type: &str) -> Option<Self> {
-        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        Some(match essence.as_str() {
-            "text/csv" | "application/csv" | "text/tab-separated-values" => Self::Csv,
-            "application/x-ndjson"
-            | "application/jsonl"
-            | "application/x-jsonlines"
-            | "application/json-seq" => Self::JsonLines,
-            "application/geo+json" | "application/vnd.geo+json" => Self::GeoJson,
-            "application/json" | "application/ld+json" => Self::Json,
+        Some(match media::by_name(media_type)?.name() {
+            media::CSV | media::TSV => Self::Csv,
+            media::JSON_LINES => Self::JsonLines,
+            media::GEO_JSON => Self::GeoJson,
+            media::JSON | media::JSON_LD => Self::Json,
             _ => return None,
         })
     }
@@ -301,12 +298,12 @@ impl View {
     #[must_use]
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Arrow => media::ARROW_STREAM,
             Self::Csv => "text/csv; charset=utf-8; header=present",
-            Self::GeoJson => "application/geo+json",
-            Self::Json => "application/json",
-            Self::JsonLines => "application/x-ndjson",
-            Self::Parquet => "application/vnd.apache.parquet",
+            Self::GeoJson => media::GEO_JSON,
+            Self::Json => media::JSON,
+            Self::JsonLines => media::JSON_LINES,
+            Self::Parquet => media::PARQUET,
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use catalog::extent::Extent;
 use catalog::{Description, Form};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
@@ -150,35 +151,11 @@ fn day(value: &str) -> Option<Date> {
         .ok()
 }
 
-/// The rectangle that encloses every position in a GeoJSON document (RFC 7946).
+/// The smallest rectangle around every position in a GeoJSON document (RFC 7946).
 fn extent(json: &Value) -> Option<[f64; 4]> {
-    let mut found: Option<[f64; 4]> = None;
-    let mut left = vec![json];
-    while let Some(one) = left.pop() {
-        match one {
-            Value::Object(map) => {
-                let kind = map.get("type").and_then(Value::as_str).unwrap_or_default();
-                let inside = match kind {
-                    "FeatureCollection" => "features",
-                    "Feature" => "geometry",
-                    "GeometryCollection" => "geometries",
-                    _ => "coordinates",
-                };
-                left.extend(map.get(inside));
-            }
-            Value::Array(all) => {
-                match (all.first().and_then(Value::as_f64), all.get(1).and_then(Value::as_f64)) {
-                    (Some(x), Some(y)) => {
-                        let [west, south, east, north] = found.unwrap_or([x, y, x, y]);
-                        found = Some([west.min(x), south.min(y), east.max(x), north.max(y)]);
-                    }
-                    _ => left.extend(all),
-                }
-            }
-            _ => {}
-        }
-    }
-    found
+    let mut extent = Extent::default();
+    extent.add_geo_json(json);
+    extent.bounds()
 }
 
 #[cfg(test)]
@@ -219,10 +196,13 @@ mod tests {
         let text = r#"{"type":"FeatureCollection","features":[
             {"type":"Feature","properties":{"coordinates":[99,99]},"geometry":{"type":"Point","coordinates":[4.4,51.2]}},
             {"type":"Feature","geometry":{"type":"GeometryCollection","geometries":[
-                {"type":"Polygon","coordinates":[[[4.2,51.1],[4.5,51.1],[4.5,51.4]]]}]}},
+                {"type":"Polygon","coordinates":[[[4.2,51.1],[4.5,51.1],[4.5,51.4],[4.2,51.1]]]}]}},
             {"type":"Feature","geometry":null}]}"#;
         let (found, _) = guess("a.geojson", text, Description::default());
         assert_eq!(found.bbox, Some([4.2, 51.1, 4.5, 51.4]));
+        let fiji = r#"{"type":"MultiPoint","coordinates":[[177,-20],[-178,-16]]}"#;
+        let (found, _) = guess("fiji.geojson", fiji, Description::default());
+        assert_eq!(found.bbox, Some([177.0, -20.0, -178.0, -16.0]), "over the antimeridian");
         assert_eq!(
             guess("a.geojson", r#"{"type":"FeatureCollection","features":[]}"#, Description::default())
                 .0
