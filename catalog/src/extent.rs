@@ -1,22 +1,21 @@
 //! Extents: the smallest rectangle around positions, and how geometries are written as texts.
 
-use std::collections::BTreeMap;
-
 use policy_engine::area::{Area, System, is_area};
 use serde_json::Value as Json;
 
 /// Deepest nesting of collections that is followed.
 const MAX_DEPTH: usize = 8;
-/// Longitudes are remembered by strips of a tenth of a degree, so that any number of positions takes little memory.
-const STRIPS: u16 = 3600;
+/// Longitudes that are nearer to each other than this, in degrees, are remembered as one stretch, so that any number of
+/// positions takes little memory.
+const NEAR: f64 = 0.1;
 /// A box over the antimeridian is taken where it is narrower than the other one by more than this, in degrees.
 const CLEARLY: f64 = 1.0;
 
 /// Takes positions in degrees and tells the smallest rectangle around them, which may lie over the antimeridian.
 #[derive(Debug, Clone, Default)]
 pub struct Extent {
-    /// For each strip its westernmost and easternmost longitude.
-    strips: BTreeMap<u16, (f64, f64)>,
+    /// From where to where there is something, from west to east.
+    covered: Vec<(f64, f64)>,
     latitudes: Option<(f64, f64)>,
     /// Something was given that is no position in degrees.
     is_strange: bool,
@@ -80,10 +79,9 @@ impl Extent {
     #[must_use]
     pub fn bounds(&self) -> Option<Area> {
         let (south, north) = self.latitudes.filter(|_| !self.is_strange)?;
-        let (_, (west, _)) = self.strips.first_key_value()?;
-        let (_, (_, east)) = self.strips.last_key_value()?;
+        let ((west, _), (_, east)) = (self.covered.first()?, self.covered.last()?);
         let outside = (west + 180.0) + (180.0 - east);
-        let gaps = self.strips.values().zip(self.strips.values().skip(1));
+        let gaps = self.covered.iter().zip(self.covered.iter().skip(1));
         let widest = gaps.max_by(|(a, b), (c, d)| (b.0 - a.1).total_cmp(&(d.0 - c.1)));
         Some(match widest {
             Some(((_, east), (west, _))) if west - east > outside + CLEARLY => [*west, south, *east, north],
@@ -121,7 +119,7 @@ impl Extent {
         if !(-360.0..=360.0).contains(&west) || !(west..=720.0).contains(&east) {
             self.is_strange = true;
         } else if east - west >= 360.0 {
-            self.strip_span(-180.0, 180.0);
+            self.cover(-180.0, 180.0);
         } else {
             let turn = if west > 180.0 {
                 -360.0
@@ -131,25 +129,21 @@ impl Extent {
                 0.0
             };
             let (west, east) = (west + turn, east + turn);
-            self.strip_span(west, east.min(180.0));
+            self.cover(west, east.min(180.0));
             if east > 180.0 {
-                self.strip_span(-180.0, east - 360.0);
+                self.cover(-180.0, east - 360.0);
             }
         }
     }
 
-    fn strip_span(&mut self, west: f64, east: f64) {
-        let begin = |strip: u16| f64::from(strip) / 10.0 - 180.0;
-        // From 0 to 3600, so that nothing is cut off.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let strip = |longitude: f64| (((longitude + 180.0) * 10.0) as u16).min(STRIPS - 1);
-        let (first, last) = (strip(west), strip(east));
-        for one in first..=last {
-            let from = if one == first { west } else { begin(one) };
-            let to = if one == last { east } else { begin(one + 1) };
-            let known = self.strips.entry(one).or_insert((from, to));
-            *known = (known.0.min(from), known.1.max(to));
-        }
+    /// Takes all longitudes from `west` to `east`, both within the world.
+    fn cover(&mut self, west: f64, east: f64) {
+        let first = self.covered.partition_point(|(_, end)| end + NEAR < west);
+        let behind = self.covered.partition_point(|(begin, _)| begin - NEAR <= east);
+        let touched = self.covered.get(first..behind).unwrap_or_default();
+        let begin = touched.first().map_or(west, |(begin, _)| begin.min(west));
+        let end = touched.last().map_or(east, |(_, end)| end.max(east));
+        self.covered.splice(first..behind.max(first), [(begin, end)]);
     }
 }
 
@@ -386,6 +380,12 @@ mod tests {
         assert_eq!(around(&[[140.0, 35.0], [-157.0, 21.0], [-75.0, 40.0]]), Some([140.0, 21.0, -75.0, 40.0]));
         assert_eq!(around(&[[170_000.0, 210_000.0]]), None, "no degrees");
         assert_eq!(around(&[[f64::NAN, 0.0]]), None);
+        // In any order, as many as there may be.
+        let many: Vec<_> = (0..200_000).map(|x| [f64::from((x * 7919) % 400) / 10.0 + 160.0, 0.0]).collect();
+        assert_eq!(
+            around(&many),
+            Some([160.0, 0.0, -160.1, 0.0]).map(|[w, s, _, n]| [w, s, 199.9 - 360.0, n])
+        );
         // Every longitude: no gap to speak of.
         let world: Vec<_> = (-180..=180).map(|x| [f64::from(x), 0.0]).collect();
         assert_eq!(around(&world), Some([-180.0, 0.0, 180.0, 0.0]));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use catalog::{DESCRIPTION, DISTRIBUTION_TITLE, Description, Labelled, TITLE, Text};
+use policy_engine::media;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tantivy::aggregation::agg_req::Aggregations;
@@ -366,9 +367,14 @@ fn key(source: &str, participant: &str, id: &str) -> String {
     format!("{source}\n{participant}\n{id}")
 }
 
-/// A value of a facet as it is compared: identifiers as they are, words without upper and lower case.
+/// A value of a facet as it is compared: identifiers as they are, words without upper and lower case, each name of a form as
+/// its media type.
 fn folded(facet: &str, value: &str) -> String {
-    if ["participant", "theme", "license"].contains(&facet) { value.to_owned() } else { value.to_lowercase() }
+    match facet {
+        "participant" | "theme" | "license" => value.to_owned(),
+        "format" => media::meant(value).map_or_else(|| value.to_lowercase(), |known| known.name().to_owned()),
+        _ => value.to_lowercase(),
+    }
 }
 
 fn exactly(term: Term) -> Box<dyn Query> {
@@ -402,7 +408,7 @@ mod tests {
             participant: "did:web:A".to_owned(),
             dataset: json!({"@id": id, "http://purl.org/dc/terms/title": title,
                 "http://www.w3.org/ns/dcat#keyword": [keyword],
-                "distribution": [{"http://www.w3.org/ns/dcat#mediaType": "text/csv"}]}),
+                "distribution": [{"http://www.w3.org/ns/dcat#mediaType": "text/csv", "http://purl.org/dc/terms/title": "Rows"}]}),
         }
     }
 
@@ -432,7 +438,7 @@ mod tests {
             ["urn:noise"]
         );
         let found =
-            index.search(&Question { format: Some("text/csv".to_owned()), ..Question::default() }).unwrap();
+            index.search(&Question { format: Some("CSV".to_owned()), ..Question::default() }).unwrap();
         assert_eq!((found.total, found.hits.len()), (2, 2));
         assert_eq!(
             found.facets["keyword"],
