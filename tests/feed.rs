@@ -320,7 +320,7 @@ async fn what_portals_write_is_imported_and_told_on() {
     assert!(
         remarks.contains("urn:x: its centre")
             && remarks.contains("EPSG:31370")
-            && remarks.contains("(line 5)"),
+            && remarks.contains("(line 6)"),
         "{remarks}"
     );
     assert!(remarks.contains("further distributions") && remarks.contains(": json"), "{remarks}");
