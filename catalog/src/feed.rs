@@ -363,10 +363,17 @@ impl Graph {
     }
 
     fn about_place_and_time(&mut self, dataset: &NamedOrBlankNode, described: &Description) {
-        if described.place.is_some() || described.bbox.is_some() || described.centroid.is_some() {
-            let iri = described.place.as_ref().and_then(|place| place.iri.as_deref()).unwrap_or_default();
+        if let Some(place) = &described.place
+            && let Some(iri) = &place.iri
+        {
             let location = self.thing(dataset, (DCT, "spatial"), (DCT, "Location"), iri);
-            if let Some(place) = &described.place {
+            self.texts(&location, (LOCN, "geographicName"), &place.name);
+        }
+        // The extent is the dataset's own: other datasets may say of the same place how much of it they cover.
+        let unknown = described.place.as_ref().filter(|place| place.iri.is_none());
+        if unknown.is_some() || described.bbox.is_some() || described.centroid.is_some() {
+            let location = self.thing(dataset, (DCT, "spatial"), (DCT, "Location"), "");
+            if let Some(place) = unknown {
                 self.texts(&location, (LOCN, "geographicName"), &place.name);
             }
             let wkt = |text: String| Literal::new_typed_literal(text, NamedNode::new_unchecked(iri::WKT));
@@ -663,6 +670,28 @@ mod tests {
         let series = asset("urn:series:air", json!({iri::TYPE: iri::DATASET_SERIES}));
         let found = text(&dataset(&series, about(&|_| true)), Syntax::Turtle);
         assert!(found.contains("dcat:DatasetSeries") && !found.contains("dcat:distribution"), "{found}");
+    }
+
+    #[test]
+    fn two_datasets_cover_two_parts_of_one_place() {
+        let place = |bbox: &str| json!({iri::SPATIAL: {"@id": "urn:be", iri::BBOX: bbox}});
+        let paging = Paging {
+            asked: "https://a.example/catalog",
+            kept: "",
+            number: 1,
+            last: 1,
+            total: 2,
+            more: false,
+        };
+        let assets = [asset("urn:d:1", place("POINT(4 51)")), asset("urn:d:2", place("POINT(5 50)"))];
+        let triples = page(&assets, about(&|_| true), paging);
+        let boxes = triples.iter().filter(|one| one.predicate.as_str() == iri::BBOX);
+        let of: std::collections::BTreeSet<_> = boxes.map(|one| one.subject.to_string()).collect();
+        assert_eq!(of.len(), 2, "each on a node of its own");
+        let described = crate::turtle::read(&text(&dataset(&assets[0], about(&|_| true)), Syntax::Turtle))
+            .unwrap()
+            .description;
+        assert_eq!((described.bbox, described.place), (Some([4.0, 51.0, 4.0, 51.0]), Some("urn:be".into())));
     }
 
     #[test]
