@@ -208,6 +208,8 @@ pub fn filter(data: &[u8]) {
 /// Descriptions in Turtle.
 pub fn turtle(data: &[u8]) {
     let _ = catalog::turtle::read(&text(data));
+    let _ = catalog::turtle::read_json_ld(&text(data));
+    let _ = catalog::extent::read(&text(data));
 }
 
 /// DID documents, and DIDs.

@@ -289,6 +289,133 @@ async fn datasets_are_described_by_files_edited_and_versioned_and_agreements_sta
     assert_eq!(consumer.json(&["agreements", "show", agreement])["policy"], signed["policy"]);
 }
 
+/// Descriptions as portals write them: what they say stands in the public catalogue and is found by what it means.
+#[tokio::test]
+async fn what_portals_write_is_imported_and_told_on() {
+    let world = World::new();
+    let (city, consumer) = (world.local_node("city"), world.local_node("consumer"));
+    let path = |name: &str, text: &str| {
+        let path = world.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let prefixes = "@prefix dcat: <http://www.w3.org/ns/dcat#> . @prefix dct: <http://purl.org/dc/terms/> .
+        @prefix xsd: <http://www.w3.org/2001/XMLSchema#> . @prefix foaf: <http://xmlns.com/foaf/0.1/> .\n";
+    let described = path(
+        "x.ttl",
+        &format!(
+            "{prefixes}<urn:x> a dcat:Dataset ; dct:title \"T\"@en, \"Titel\"@de ; dct:description \"D\"@en ; dcat:keyword \"Luft\"@de, \"air\"@en ;
+            dct:temporal [ dcat:startDate \"2018\"^^xsd:gYear ; dcat:endDate \"2020-02\"^^xsd:gYearMonth ] ;
+            dct:spatial [ dcat:bbox \"<http://www.opengis.net/def/crs/EPSG/0/4326> POLYGON((50 3,51 3,51 4,50 4,50 3))\" ;
+                dcat:centroid \"<http://www.opengis.net/def/crs/EPSG/0/31370> POINT(150000 170000)\" ] ;
+            dct:publisher <https://city.example/org> ;
+            dcat:distribution <urn:x#json>, <urn:x#csv> .
+            <urn:x#json> dct:title \"For programs\"@en ; dct:format \"JSON\" . <urn:x#csv> dct:title \"Table\"@en, \"Tabelle\"@de ; dct:format \"CSV\" .
+            <https://city.example/org> a foaf:Agent ; foaf:name \"Stadt\"@de, \"City\"@en ."
+        ),
+    );
+    let (rows, json_rows) = (path("rows.csv", "a,b\n1,2\n"), path("rows.json", "[]"));
+    let published = city.json(&["publish", &rows, "--from-file", &described, "--listed"]);
+    let remarks = published["remarks"].to_string();
+    assert!(
+        remarks.contains("urn:x: its centre")
+            && remarks.contains("EPSG:31370")
+            && remarks.contains("(line 6)"),
+        "{remarks}"
+    );
+    assert!(remarks.contains("further distributions") && remarks.contains(": json"), "{remarks}");
+    let of = async |id: &str| {
+        let one = format!("/open/datasets/{}", trust::did::segment(id));
+        text(&city, &one, "text/turtle").await
+    };
+    let found = of("urn:x").await;
+    for said in [
+        "\"Luft\"@de",
+        "\"air\"@en",
+        "\"Titel\"@de",
+        "\"2018-01-01\"^^<http://www.w3.org/2001/XMLSchema#date>",
+        "\"2020-02-29\"^^<http://www.w3.org/2001/XMLSchema#date>",
+        "POLYGON((3 50,4 50,4 51,3 51,3 50))",
+        "publisher <https://city.example/org>",
+        "\"Stadt\"@de",
+        "\"Tabelle\"@de",
+        "media-types/text/csv>",
+        "authority/file-type/CSV>",
+    ] {
+        assert!(found.contains(said), "{said}: {found}");
+    }
+    assert!(!found.contains("centroid") && !found.contains("For programs"), "{found}");
+    city.text(&["unpublish", "urn:x"]);
+    let further = format!("json={json_rows}");
+    city.text(&["publish", &rows, "--from-file", &described, "--listed", "--distribution", &further]);
+    let found = of("urn:x").await;
+    assert!(found.contains("\"For programs\"@en") && found.contains("file-type/JSON>"), "{found}");
+
+    // The peer is told the same, and a year is all of its days.
+    let seen =
+        consumer.json(&["catalog", &city.did, "--from", "2020-02-29", "--until", "2018", "--format", "CSV"]);
+    let dataset = &seen["dataset"][0];
+    assert_eq!(dataset["@id"], "urn:x", "{seen}");
+    assert_eq!(
+        dataset["distribution"][0]["http://purl.org/dc/terms/title"].as_array().unwrap().len(),
+        2,
+        "{dataset}"
+    );
+    assert_eq!(dataset["http://purl.org/dc/terms/title"].as_array().unwrap().len(), 2, "{dataset}");
+    for nothing in [["--from", "2020-03-01"], ["--until", "2017"], ["--format", "text/turtle"]] {
+        let seen = consumer.json(&[&["catalog", &city.did], nothing.as_slice()].concat());
+        assert!(seen["dataset"].as_array().is_none_or(Vec::is_empty), "{nothing:?}: {seen}");
+    }
+
+    // Over the antimeridian, and a form that the media type does not tell.
+    let archive = path("timetable.zip", "PK");
+    let fiji = [
+        "--id",
+        "urn:fiji",
+        "--title",
+        "Buses",
+        "--bbox",
+        "177,-20,-178,-16",
+        "--file-type",
+        "GTFS",
+        "--listed",
+    ];
+    city.text(&[&["publish", &archive, "--from", "2020", "--until", "2020-02"], fiji.as_slice()].concat());
+    let found = of("urn:fiji").await;
+    for said in [
+        "MULTIPOLYGON(((177 -20,180 -20,180 -16,177 -16,177 -20)),((-180 -20,-178 -20,-178 -16,-180 -16,-180 -20)))",
+        "\"2020-01-01\"^^",
+        "\"2020-02-29\"^^",
+        "\"Buses (GTFS)\"",
+        "media-types/application/zip>",
+        "authority/file-type/GTFS>",
+    ] {
+        assert!(found.contains(said), "{said}: {found}");
+    }
+    let page = text(&city, &format!("/open/datasets/{}", trust::did::segment("urn:fiji")), "text/html").await;
+    assert!(
+        page.contains("over the antimeridian") && page.contains("\"box\":\"-20 177 -16 -178\""),
+        "{page}"
+    );
+    assert!(text(&city, "/catalog.ttl?fq=res_format:GTFS", "text/turtle").await.contains("Buses"));
+    let wrong = city.run(&["publish", &archive, "--title", "x", "--from", "soon"]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+
+    // What a program writes in another system is named, and left out.
+    let lambert = "<http://www.opengis.net/def/crs/EPSG/0/31370> POINT(150000 170000)";
+    let asset = json!({"@id": "urn:lambert", "properties": {"urn:concordat:visibility": "listed", "http://purl.org/dc/terms/title": "L",
+        "http://purl.org/dc/terms/spatial": {"@id": "urn:be", "http://www.w3.org/ns/dcat#bbox": lambert}},
+        "dataAddress": {"type": "File", "path": rows}});
+    city.post("/v4/assets", asset).await;
+    assert!(!of("urn:lambert").await.contains("bbox"));
+    let remarks = city.run(&["--json", "catalog", "lint"]);
+    let remarks = String::from_utf8_lossy(&remarks.stdout).into_owned();
+    assert!(remarks.contains("EPSG:31370") && remarks.contains("urn:lambert"), "{remarks}");
+    let bad = path("bad.ttl", &format!("{prefixes}<urn:y> a dcat:Dataset ;\n dct:title \"T ."));
+    let refused = city.run(&["publish", &rows, "--from-file", &bad]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("line 4"), "{refused:?}");
+}
+
 /// Who has it is told so by time as well, and a catalog that lacks something is not shown at all.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the passing of a second is what is tested")]

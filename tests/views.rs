@@ -139,7 +139,7 @@ async fn parts_of_every_view_cost_one_use_in_all() {
             (&head.headers()["accept-ranges"], &head.headers()["etag"]),
             (&"bytes".parse().unwrap(), &tag)
         );
-        for (from, to) in [(0, 9), (262_140, 262_150), (whole.len() - 8, whole.len() - 1)] {
+        for (from, to) in [(0, 9), (whole.len() / 2, whole.len() / 2 + 10), (whole.len() - 8, whole.len() - 1)] {
             let part =
                 consumer.client.get(&url).bearer_auth(&key).header("range", format!("bytes={from}-{to}"));
             let part = part.header("if-range", &tag).send().await.unwrap();

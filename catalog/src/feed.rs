@@ -8,10 +8,14 @@ pub use oxrdf::Triple;
 use oxrdf::vocab::{rdf, rdfs, xsd};
 use oxrdf::{BlankNode, GraphName, Literal, NamedNode, NamedOrBlankNode, Term};
 use oxttl::TurtleSerializer;
+use policy_engine::media::{self, MEDIA_TYPES};
 use serde_json::Value as Json;
 
-use crate::description::{Description, Form, polygon};
+use crate::description::{Description, Form};
+use crate::extent;
+use crate::labelled::Labelled;
 use crate::model::Asset;
+use crate::period::Time;
 use crate::text::Text;
 use crate::vocabulary as iri;
 use crate::{OPEN, VISIBILITY};
@@ -28,6 +32,7 @@ const HYDRA: &str = "http://www.w3.org/ns/hydra/core#";
 const LOCN: &str = "http://www.w3.org/ns/locn#";
 const R5R: &str = "http://data.europa.eu/r5r/";
 const ELI: &str = "http://data.europa.eu/eli/ontology#";
+const RDFS: &str = "http://www.w3.org/2000/01/rdf-schema#";
 const ADMS: &str = "http://www.w3.org/ns/adms#";
 const DQV: &str = "http://www.w3.org/ns/dqv#";
 const OA: &str = "http://www.w3.org/ns/oa#";
@@ -57,9 +62,9 @@ impl Syntax {
     #[must_use]
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::JsonLd => "application/ld+json",
-            Self::RdfXml => "application/rdf+xml",
-            Self::Turtle => "text/turtle",
+            Self::JsonLd => media::JSON_LD,
+            Self::RdfXml => media::RDF_XML,
+            Self::Turtle => media::TURTLE,
         }
     }
 
@@ -234,10 +239,6 @@ impl Graph {
         self.add(subject, vocabulary, name, Literal::new_simple_literal(readable(text)));
     }
 
-    fn label(&mut self, subject: NamedOrBlankNode, text: &str) {
-        self.triples.push(Triple::new(subject, rdfs::LABEL, Literal::new_simple_literal(readable(text))));
-    }
-
     /// A node without a name; the same one each time the same graph is made.
     fn blank(&mut self) -> NamedOrBlankNode {
         self.blanks += 1;
@@ -260,13 +261,18 @@ impl Graph {
     }
 
     /// `subject` is published by `name`, or by this node.
-    fn agent(&mut self, subject: &NamedOrBlankNode, name: Option<&str>, about: About<'_>) {
-        let (identity, name) = match name.filter(|name| *name != about.publisher) {
-            Some(name) => (name, name),
-            None => (about.did, about.publisher),
+    fn agent(&mut self, subject: &NamedOrBlankNode, publisher: Option<&Labelled>, about: About<'_>) {
+        let own = |one: &Labelled| one.iri.is_none() && one.plain() == Some(about.publisher);
+        let Some(publisher) = publisher.filter(|one| !own(one)) else {
+            let agent = self.thing(subject, (DCT, "publisher"), (FOAF, "Agent"), about.did);
+            return self.text(&agent, FOAF, "name", about.publisher);
         };
-        let agent = self.thing(subject, (DCT, "publisher"), (FOAF, "Agent"), identity);
-        self.text(&agent, FOAF, "name", name);
+        let iri = publisher.iri.as_deref().unwrap_or_default();
+        let agent = self.thing(subject, (DCT, "publisher"), (FOAF, "Agent"), iri);
+        match publisher.name.is_empty() {
+            true => self.text(&agent, FOAF, "name", iri),
+            false => self.texts(&agent, (FOAF, "name"), &publisher.name),
+        }
     }
 
     /// The endpoint through which all is shared.
@@ -288,10 +294,10 @@ impl Graph {
         self.text(dataset, DCT, "identifier", &asset.id);
         let title =
             if described.title.is_empty() { Text::from(asset.id.as_str()) } else { described.title.clone() };
-        self.texts(dataset, "title", &title);
+        self.texts(dataset, (DCT, "title"), &title);
         let description = if described.description.is_empty() { &title } else { &described.description };
-        self.texts(dataset, "description", description);
-        self.agent(dataset, described.publisher.as_deref(), about);
+        self.texts(dataset, (DCT, "description"), description);
+        self.agent(dataset, described.publisher.as_ref(), about);
         self.about_content(dataset, &described);
         self.about_place_and_time(dataset, &described);
         self.about_care(dataset, &described);
@@ -315,19 +321,27 @@ impl Graph {
         let rights = if open { PUBLIC } else { RESTRICTED };
         self.thing(dataset, (DCT, "accessRights"), (DCT, "RightsStatement"), rights);
         let data = open.then(|| about.data(&asset.id));
-        self.distribution(dataset, "distribution", (&described.form, &described), data.as_deref(), about);
+        let own = titled(&title, &described.distribution_title, "", &described.form);
+        self.distribution(
+            dataset,
+            ("distribution", &own),
+            (&described.form, &described),
+            data.as_deref(),
+            about,
+        );
         for further in &described.distributions {
             let name = format!("distribution-{}", (about.segment)(&further.name));
             let data =
                 data.as_ref().map(|data| format!("{data}?distribution={}", (about.segment)(&further.name)));
-            self.distribution(dataset, &name, (&further.form, &described), data.as_deref(), about);
+            let own = titled(&title, &further.title, &further.name, &further.form);
+            self.distribution(dataset, (&name, &own), (&further.form, &described), data.as_deref(), about);
         }
     }
 
     /// What it is about.
     fn about_content(&mut self, dataset: &NamedOrBlankNode, described: &Description) {
         for keyword in &described.keywords {
-            self.text(dataset, DCAT, "keyword", keyword);
+            self.texts(dataset, (DCAT, "keyword"), keyword);
         }
         for (property, concepts) in
             [((DCAT, "theme"), &described.themes), ((R5R, "hvdCategory"), &described.hvd_categories)]
@@ -338,7 +352,7 @@ impl Graph {
             }
         }
         for standard in &described.conforms_to {
-            self.labelled(dataset, "conformsTo", "Standard", standard);
+            self.labelled(dataset, "conformsTo", "Standard", &standard.as_str().into());
         }
         for language in described.languages.iter().filter(|one| is_iri(one)) {
             self.thing(dataset, (DCT, "language"), (DCT, "LinguisticSystem"), language);
@@ -349,15 +363,25 @@ impl Graph {
     }
 
     fn about_place_and_time(&mut self, dataset: &NamedOrBlankNode, described: &Description) {
-        if described.place.is_some() || described.bbox.is_some() {
-            let place = described.place.as_deref().unwrap_or_default();
-            let location = self.thing(dataset, (DCT, "spatial"), (DCT, "Location"), place);
-            if !place.is_empty() && !is_iri(place) {
-                self.text(&location, LOCN, "geographicName", place);
+        if let Some(place) = &described.place
+            && let Some(iri) = &place.iri
+        {
+            let location = self.thing(dataset, (DCT, "spatial"), (DCT, "Location"), iri);
+            self.texts(&location, (LOCN, "geographicName"), &place.name);
+        }
+        // The extent is the dataset's own: other datasets may say of the same place how much of it they cover.
+        let unknown = described.place.as_ref().filter(|place| place.iri.is_none());
+        if unknown.is_some() || described.bbox.is_some() || described.centroid.is_some() {
+            let location = self.thing(dataset, (DCT, "spatial"), (DCT, "Location"), "");
+            if let Some(place) = unknown {
+                self.texts(&location, (LOCN, "geographicName"), &place.name);
             }
+            let wkt = |text: String| Literal::new_typed_literal(text, NamedNode::new_unchecked(iri::WKT));
             if let Some(bbox) = described.bbox {
-                let wkt = NamedNode::new_unchecked(iri::WKT);
-                self.add(&location, DCAT, "bbox", Literal::new_typed_literal(polygon(bbox), wkt));
+                self.add(&location, DCAT, "bbox", wkt(extent::to_wkt(bbox)));
+            }
+            if let Some([x, y]) = described.centroid {
+                self.add(&location, DCAT, "centroid", wkt(format!("POINT({x} {y})")));
             }
         }
         if described.from.is_some() || described.until.is_some() {
@@ -392,11 +416,9 @@ impl Graph {
             self.labelled(dataset, "provenance", "ProvenanceStatement", provenance);
         }
         if let Some(quality) = &described.quality {
-            let note =
-                self.thing(dataset, (DQV, "hasQualityAnnotation"), (DQV, "QualityAnnotation"), quality);
-            if !is_iri(quality) {
-                self.text(&note, OA, "bodyValue", quality);
-            }
+            let iri = quality.iri.as_deref().unwrap_or_default();
+            let note = self.thing(dataset, (DQV, "hasQualityAnnotation"), (DQV, "QualityAnnotation"), iri);
+            self.texts(&note, (OA, "bodyValue"), &quality.name);
         }
         if let Some(page) = described.documentation.as_deref().filter(|page| is_iri(page)) {
             self.thing(dataset, (FOAF, "page"), (FOAF, "Document"), page);
@@ -404,16 +426,14 @@ impl Graph {
         if let Some(version) = &described.version {
             self.text(dataset, DCAT, "version", version);
         }
-        if let Some(notes) = &described.version_notes {
-            self.text(dataset, ADMS, "versionNotes", notes);
-        }
+        self.texts(dataset, (ADMS, "versionNotes"), &described.version_notes);
     }
 
     /// How the data is had; `data` is its address, where everybody may read it.
     fn distribution(
         &mut self,
         dataset: &NamedOrBlankNode,
-        name: &str,
+        (name, title): (&str, &Text),
         (form, described): (&Form, &Description),
         data: Option<&str>,
         about: About<'_>,
@@ -421,6 +441,7 @@ impl Graph {
         let distribution = named(&format!("{}#{name}", iri_of(dataset)));
         self.add(dataset, DCAT, "distribution", distribution.clone());
         self.is_a(&distribution, DCAT, "Distribution");
+        self.texts(&distribution, (DCT, "title"), title);
         // There, people and programs learn how to ask for the data.
         self.thing(&distribution, (DCAT, "accessURL"), (rdfs::RESOURCE.as_str(), ""), &page_of(dataset));
         match data {
@@ -430,16 +451,19 @@ impl Graph {
             None => self.add(&distribution, DCAT, "accessService", named(&service_of(about))),
         }
         if let Some(license) = form.license.as_ref().or(described.form.license.as_ref()) {
-            self.labelled(&distribution, "license", "LicenseDocument", license);
+            self.labelled(&distribution, "license", "LicenseDocument", &license.as_str().into());
         }
         if let Some(rights) = form.rights.as_ref().or(described.form.rights.as_ref()) {
             self.labelled(&distribution, "rights", "RightsStatement", rights);
         }
-        if let Some(media_type) = form.media_type.as_deref().map(bare_media_type) {
-            let media_type = format!("{}{media_type}", iri::MEDIA_TYPES);
+        if let Some(media_type) = form.media_type.as_deref().map(media::canonical) {
+            let media_type = format!("{MEDIA_TYPES}{media_type}");
             if is_iri(&media_type) {
                 self.thing(&distribution, (DCAT, "mediaType"), (DCT, "MediaType"), &media_type);
             }
+        }
+        if let Some(format) = form.file_type() {
+            self.labelled(&distribution, "format", "MediaTypeOrExtent", &format.into());
         }
         for law in described.legislation.iter().filter(|one| is_iri(one)) {
             self.thing(&distribution, (R5R, "applicableLegislation"), (ELI, "LegalResource"), law);
@@ -477,23 +501,41 @@ impl Graph {
         self.triples.push(Triple::new(before.0, before.1, rdf::NIL.into_owned()));
     }
 
-    /// `subject` has as the term `name` a thing that is known by its IRI or by what it is called.
-    fn labelled(&mut self, subject: &NamedOrBlankNode, name: &str, class: &str, text: &str) {
-        let node = self.thing(subject, (DCT, name), (DCT, class), text);
-        if !is_iri(text) {
-            self.label(node, text);
-        }
+    /// `subject` has as the term `name` a thing that is known by its IRI, by what it is called, or both.
+    fn labelled(&mut self, subject: &NamedOrBlankNode, name: &str, class: &str, thing: &Labelled) {
+        let node = self.thing(subject, (DCT, name), (DCT, class), thing.iri.as_deref().unwrap_or_default());
+        self.texts(&node, (RDFS, "label"), &thing.name);
     }
 
     /// A text in all its languages.
-    fn texts(&mut self, dataset: &NamedOrBlankNode, name: &str, texts: &Text) {
-        for (language, text) in texts.tagged() {
+    fn texts(&mut self, subject: &NamedOrBlankNode, (vocabulary, name): (&str, &str), texts: &Text) {
+        for (language, text) in texts.tagged().filter(|(_, text)| !text.trim().is_empty()) {
             match Literal::new_language_tagged_literal(readable(text), language) {
-                Ok(literal) if !language.is_empty() => self.add(dataset, DCT, name, literal),
-                _ => self.text(dataset, DCT, name, text),
+                Ok(literal) if !language.is_empty() => self.add(subject, vocabulary, name, literal),
+                _ => self.text(subject, vocabulary, name, text),
             }
         }
     }
+}
+
+/// The title of a distribution: what is said, else that of the dataset with its form, in the dataset's languages.
+fn titled(dataset: &Text, said: &Text, name: &str, form: &Form) -> Text {
+    if !said.is_empty() {
+        return said.clone();
+    }
+    let label = form.label().unwrap_or_default();
+    let shown = match (name, label) {
+        ("", label) => label.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, label) if name.eq_ignore_ascii_case(label) => label.to_owned(),
+        (name, label) => format!("{name}, {label}"),
+    };
+    let mut titles = Text::default();
+    for (language, title) in dataset.tagged() {
+        let title = if shown.is_empty() { title.to_owned() } else { format!("{title} ({shown})") };
+        titles.set(language, &title);
+    }
+    titles
 }
 
 fn service_of(about: About<'_>) -> String {
@@ -533,20 +575,15 @@ pub(crate) fn is_iri(text: &str) -> bool {
     text.contains(':') && NamedNode::new(text).is_ok()
 }
 
-/// A day or an instant, as XML Schema has them.
+/// A year, a month, a day or an instant, as XML Schema has them.
 pub(crate) fn date(text: &str) -> Option<Literal> {
-    let day = text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok();
-    let instant = || text.parse::<jiff::Timestamp>().is_ok();
-    match (day, day || instant()) {
-        (true, _) => Some(Literal::new_typed_literal(text, xsd::DATE)),
-        (false, true) => Some(Literal::new_typed_literal(text, xsd::DATE_TIME)),
-        (false, false) => None,
+    let typed = |text: String, kind| Some(Literal::new_typed_literal(text, kind));
+    match Time::parse(text)? {
+        Time::Year(year) => typed(format!("{year:04}"), xsd::G_YEAR),
+        Time::Month(year, month) => typed(format!("{year:04}-{month:02}"), xsd::G_YEAR_MONTH),
+        Time::Day(day) => typed(day.to_string(), xsd::DATE),
+        Time::Local(_) | Time::Instant(_) => typed(crate::period::start(text)?, xsd::DATE_TIME),
     }
-}
-
-/// A media type without its parameters.
-fn bare_media_type(text: &str) -> &str {
-    text.split(';').next().unwrap_or(text).trim()
 }
 
 #[cfg(test)]
@@ -636,6 +673,28 @@ mod tests {
     }
 
     #[test]
+    fn two_datasets_cover_two_parts_of_one_place() {
+        let place = |bbox: &str| json!({iri::SPATIAL: {"@id": "urn:be", iri::BBOX: bbox}});
+        let paging = Paging {
+            asked: "https://a.example/catalog",
+            kept: "",
+            number: 1,
+            last: 1,
+            total: 2,
+            more: false,
+        };
+        let assets = [asset("urn:d:1", place("POINT(4 51)")), asset("urn:d:2", place("POINT(5 50)"))];
+        let triples = page(&assets, about(&|_| true), paging);
+        let boxes = triples.iter().filter(|one| one.predicate.as_str() == iri::BBOX);
+        let of: std::collections::BTreeSet<_> = boxes.map(|one| one.subject.to_string()).collect();
+        assert_eq!(of.len(), 2, "each on a node of its own");
+        let described = crate::turtle::read(&text(&dataset(&assets[0], about(&|_| true)), Syntax::Turtle))
+            .unwrap()
+            .description;
+        assert_eq!((described.bbox, described.place), (Some([4.0, 51.0, 4.0, 51.0]), Some("urn:be".into())));
+    }
+
+    #[test]
     fn what_one_dataset_says_breaks_no_page() {
         let odd = asset(
             "urn:\u{1}odd",
@@ -673,6 +732,8 @@ mod tests {
             date("2019-05-07").is_some() && date("2019-05-07T00:00:00Z").is_some() && date("May").is_none()
         );
         assert!(is_iri("urn:a") && is_iri("https://a.example/b") && !is_iri("a b:c") && !is_iri("Antwerp"));
-        assert_eq!(bare_media_type("text/csv; charset=utf-8"), "text/csv");
+        let typed = |text: &str| date(text).map(|one| one.to_string()).unwrap_or_default();
+        assert!(typed("2020").ends_with("#gYear>") && typed("2020-03").ends_with("#gYearMonth>"));
+        assert!(typed("2020-03-04T05:06:07").ends_with("#dateTime>"), "without a zone");
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::criterion::{Criterion, Path};
+use crate::period::Time;
 
 /// Most datasets of a page in another order than that of their ids.
 const MAX_SORTED: u32 = 1000;
@@ -178,6 +179,11 @@ impl Filter {
             if values.into_iter().flatten().any(|text| text.is_empty() || text.len() > MAX_TEXT) {
                 return Err(place(&format!("a value is empty or longer than {MAX_TEXT} bytes")));
             }
+            for (name, time) in [("from", &read.from), ("until", &read.until)] {
+                if let Some(time) = time.as_deref().filter(|time| Time::parse(time).is_none()) {
+                    return Err(place(&format!("{name}: `{time}` is no year, month, day or instant")));
+                }
+            }
             if let Some(purpose) = &read.purpose {
                 let read = Purpose::new(purpose).map_err(|error| place(&error))?;
                 whole.purposes.push((purpose.clone(), read));
@@ -239,6 +245,7 @@ mod tests {
         let refused = |filter: Json| Filter::parse(&[json!({}), filter]).unwrap_err();
         assert!(refused(json!({"colour": "red"})).starts_with("/filter/1: unknown field `colour`"));
         assert!(refused(json!("x")).contains("must be an object"));
+        assert!(refused(json!({"from": "soon"})).starts_with("/filter/1: from: `soon`"));
         assert!(refused(json!({"text": 5})).contains("/filter/1"));
         assert!(refused(json!({"text": "x".repeat(501)})).contains("longer than"));
         assert!(Filter::parse(&vec![json!({}); 17]).is_err());

@@ -5,12 +5,15 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use jiff::Timestamp;
-use policy_engine::Hierarchy;
+use policy_engine::{Hierarchy, media};
 use roaring::{MultiOps as _, RoaringBitmap};
 
 use crate::description::Description;
 use crate::filter::Terms;
+use crate::labelled::Labelled;
 use crate::model::Asset;
+use crate::period::{first_day, last_day};
+use crate::text::Text;
 
 /// A word of at least so many characters also finds words that begin with it.
 const PREFIX: usize = 3;
@@ -29,8 +32,16 @@ enum Property {
 
 impl Property {
     /// A value as it is compared: places are codes, in which upper and lower case differ.
+    /// However a format is named, it is the one that the table of media types has.
     fn folded(self, value: &str) -> String {
-        if self == Self::Place { value.to_owned() } else { value.to_lowercase() }
+        match self {
+            Self::Place => value.to_owned(),
+            Self::Format => match media::meant(value) {
+                Some(known) => known.label.to_owned(),
+                None => media::canonical(value),
+            },
+            _ => value.to_lowercase(),
+        }
     }
 }
 
@@ -57,14 +68,16 @@ impl Index {
         for (property, value) in values(described) {
             change(&mut self.values, (property, property.folded(value)), place, there);
         }
-        let texts = [Some(id), described.publisher.as_deref()].into_iter().flatten();
+        let texts = [id].into_iter().chain(described.publisher.iter().flat_map(Labelled::all));
         let texts = texts.chain(described.title.all()).chain(described.description.all());
-        for word in texts.chain(described.keywords.iter().map(String::as_str)).flat_map(words) {
+        for word in texts.chain(described.keywords.iter().flat_map(Text::all)).flat_map(words) {
             change(&mut self.words, word, place, there);
         }
-        let day = |at: &Option<String>| at.as_deref().map(day).unwrap_or_default().to_owned();
-        change(&mut self.begins, day(&described.from), place, there);
-        change(&mut self.ends, day(&described.until), place, there);
+        // What is no time is as if nothing were said.
+        let begins = described.from.as_deref().and_then(first_day).unwrap_or_default();
+        let ends = described.until.as_deref().and_then(last_day).unwrap_or_default();
+        change(&mut self.begins, begins, place, there);
+        change(&mut self.ends, ends, place, there);
     }
 
     /// Whether it knows of no dataset.
@@ -103,13 +116,13 @@ impl Index {
             narrow(self.saying(&word));
         }
         // As texts, days of XML Schema are in the order of time; a dataset that does not say is not excluded.
-        if let Some(from) = &terms.from {
-            let later = self.ends.range(day(from).to_owned()..).map(|(_, datasets)| datasets);
+        if let Some(from) = terms.from.as_deref().and_then(first_day) {
+            let later = self.ends.range(from..).map(|(_, datasets)| datasets);
             let silent = self.ends.get("");
             narrow(later.chain(silent).collect::<Vec<_>>().union());
         }
-        if let Some(until) = &terms.until {
-            narrow(self.begins.range(..=day(until).to_owned()).map(|(_, datasets)| datasets).union());
+        if let Some(until) = terms.until.as_deref().and_then(last_day) {
+            narrow(self.begins.range(..=until).map(|(_, datasets)| datasets).union());
         }
         fits
     }
@@ -136,20 +149,23 @@ impl Index {
     }
 }
 
-fn values(described: &Description) -> impl Iterator<Item = (Property, &String)> {
-    let one = [
-        (Property::Format, described.form.media_type.as_ref()),
-        (Property::License, described.form.license.as_ref()),
-        (Property::Place, described.place.as_ref()),
-        (Property::Publisher, described.publisher.as_ref()),
-    ];
-    let several = [
-        (Property::ConformsTo, &described.conforms_to),
-        (Property::Keyword, &described.keywords),
-        (Property::Theme, &described.themes),
-    ];
-    let one = one.into_iter().filter_map(|(property, value)| Some((property, value?)));
-    one.chain(several.into_iter().flat_map(|(property, all)| all.iter().map(move |value| (property, value))))
+fn values(described: &Description) -> impl Iterator<Item = (Property, &str)> {
+    let forms =
+        || std::iter::once(&described.form).chain(described.distributions.iter().map(|one| &one.form));
+    let formats = forms().flat_map(|form| form.media_type.iter().chain(&form.format));
+    let licenses = forms().filter_map(|form| form.license.as_ref());
+    let strings = [(Property::ConformsTo, &described.conforms_to), (Property::Theme, &described.themes)];
+    let strings =
+        strings.into_iter().flat_map(|(property, all)| all.iter().map(move |text| (property, text.as_str())));
+    let place = described.place.iter().flat_map(Labelled::keys);
+    let publisher = described.publisher.iter().flat_map(Labelled::all);
+    formats
+        .map(|text| (Property::Format, text.as_str()))
+        .chain(licenses.map(|text| (Property::License, text.as_str())))
+        .chain(place.map(|text| (Property::Place, text)))
+        .chain(publisher.map(|text| (Property::Publisher, text)))
+        .chain(described.keywords.iter().flat_map(Text::all).map(|text| (Property::Keyword, text)))
+        .chain(strings)
 }
 
 fn change<K: Ord>(map: &mut BTreeMap<K, RoaringBitmap>, key: K, place: u32, there: bool) {
@@ -168,9 +184,4 @@ fn change<K: Ord>(map: &mut BTreeMap<K, RoaringBitmap>, key: K, place: u32, ther
 /// The words of a text, in lower case.
 fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
-}
-
-/// The day of an xsd:date or xsd:dateTime.
-fn day(text: &str) -> &str {
-    text.get(..10).unwrap_or(text)
 }

@@ -429,8 +429,9 @@ mod tests {
     fn every_member_of_a_filter_must_fit() {
         let description = Description {
             title: "Hourly NO2 in Antwerp".into(),
-            keywords: vec!["air quality".to_owned()],
-            place: Some("http://publications.europa.eu/resource/authority/country/BEL".to_owned()),
+            keywords: vec!["air quality".into()],
+            publisher: Some("City of Antwerp".into()),
+            place: Some("http://publications.europa.eu/resource/authority/country/BEL".into()),
             from: Some("2019-05-07".to_owned()),
             until: Some("2019-06-17T12:00:00Z".to_owned()),
             form: crate::description::Form { media_type: Some("text/csv".to_owned()), ..Default::default() },
@@ -453,6 +454,10 @@ mod tests {
             json!({"text": "no2 HOURLY"}),
             json!({"text": "antw"}),
             json!({"keyword": "Air Quality", "format": "text/csv"}),
+            json!({"format": "http://publications.europa.eu/resource/authority/file-type/CSV"}),
+            json!({"format": "application/csv", "publisher": "city of antwerp"}),
+            json!({"from": "2019", "until": "2019"}),
+            json!({"from": "2019-06", "until": "2019-05"}),
             json!({"place": "http://publications.europa.eu/resource/authority/country/BEL"}),
             json!({"from": "2019-06-01", "until": "2019-06-02"}),
             json!({"until": "2019-05-07"}),
@@ -468,6 +473,10 @@ mod tests {
             json!({"place": "FR"}),
             json!({"from": "2019-06-18"}),
             json!({"until": "2019-05-06"}),
+            json!({"from": "2019-07"}),
+            json!({"from": "2020"}),
+            json!({"until": "2018"}),
+            json!({"until": "2019-04"}),
             json!({"format": "application/json"}),
             json!({"license": "https://x.example"}),
             json!({"purpose": "https://w3id.org/dpv#Marketing"}),
@@ -482,6 +491,23 @@ mod tests {
         assert!(!fits(&made, json!({"text": "no2"})));
         made.change_asset(Some(&asset("other")), None);
         assert!(made.index.is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn a_year_covers_all_of_its_days() {
+        let mut years = asset("urn:years");
+        let period = json!({"http://www.w3.org/ns/dcat#startDate": "2018", "http://www.w3.org/ns/dcat#endDate": "2020-02"});
+        years.properties.insert("http://purl.org/dc/terms/temporal".to_owned(), period);
+        let policies = [policy("open", open())];
+        let made = inventory(&[years], &policies, &[definition("d", "open", "open", json!([]))]);
+        let fits = |filter: Json| !seen(&made, by("did:web:a"), filter).is_empty();
+        assert!(fits(json!({"from": "2020-02-29"})) && !fits(json!({"from": "2020-03-01"})));
+        assert!(fits(json!({"until": "2018-01-01"})) && !fits(json!({"until": "2017-12-31"})));
+        assert!(
+            fits(json!({"from": "2020"}))
+                && fits(json!({"until": "2018"}))
+                && !fits(json!({"until": "2017"}))
+        );
     }
 
     #[test]

@@ -8,13 +8,16 @@
 mod criterion;
 mod description;
 mod error;
+pub mod extent;
 pub mod feed;
 mod filter;
 mod index;
 mod inventory;
+mod labelled;
 pub mod lint;
 mod model;
 mod offer;
+mod period;
 mod places;
 mod rdf_xml;
 mod selectors;
@@ -28,8 +31,10 @@ pub use description::{Description, Form, NamedForm, Split};
 pub use error::CatalogError;
 pub use filter::{Filter, Order, Window};
 pub use inventory::Inventory;
+pub use labelled::Labelled;
 pub use model::{Asset, Automation, ContractDefinition, PolicyDefinition};
 pub use offer::{Offer, is_offer_id};
+pub use period::{end as end_of_period, start as start_of_period};
 pub use text::Text;
 pub use view::{Asker, Cursor, Page, View};
 
@@ -48,6 +53,10 @@ pub const SERIES: (&str, &str) = (vocabulary::TYPE, vocabulary::DATASET_SERIES);
 pub const DISTRIBUTION_NAME: &str = "urn:concordat:distribution";
 /// `dct:title`.
 pub const TITLE: &str = vocabulary::TITLE;
+/// `dct:description`.
+pub const DESCRIPTION: &str = vocabulary::DESCRIPTION;
+/// The property of an asset with the title of its distribution; in the catalog it is the distribution's `dct:title`.
+pub const DISTRIBUTION_TITLE: &str = vocabulary::DISTRIBUTION_TITLE;
 /// `dct:issued`: when a dataset was first published.
 pub const ISSUED: &str = "http://purl.org/dc/terms/issued";
 /// `dct:modified`: when what it says of itself last changed.

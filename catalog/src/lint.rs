@@ -1,5 +1,7 @@
 //! What a description lacks of what DCAT-AP 3.0 demands or recommends, and what of it portals cannot read.
 
+use serde_json::{Map, Value as Json};
+
 use crate::description::Description;
 use crate::feed::{date, is_iri};
 
@@ -56,8 +58,9 @@ pub fn lint(description: &Description) -> Vec<Remark> {
     }
     for (property, value) in [("from", &description.from), ("until", &description.until)] {
         if let Some(value) = value.as_deref().filter(|value| date(value).is_none()) {
-            let text =
-                format!("`{value}` is neither a day (2026-11-25) nor an instant (2026-11-25T12:00:00Z)");
+            let text = format!(
+                "`{value}` is no year (2026), month (2026-11), day (2026-11-25) or instant (2026-11-25T12:00:00Z)"
+            );
             remark(Weight::Unreadable, property, &text);
         }
     }
@@ -91,6 +94,16 @@ pub fn lint(description: &Description) -> Vec<Remark> {
     remarks
 }
 
+/// The same about the properties of a dataset as they are kept, where geometries can be such as nobody can read.
+#[must_use]
+pub fn lint_properties(properties: &Map<String, Json>) -> Vec<Remark> {
+    let unread = Description::unread_places(properties).into_iter();
+    let mut remarks = lint(&Description::from_properties(properties));
+    remarks.extend(unread.map(|text| Remark { weight: Weight::Unreadable, property: "bbox", text }));
+    remarks.sort_by_key(|one| one.weight);
+    remarks
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +116,13 @@ mod tests {
         assert_eq!(remarks.iter().filter(|one| one.weight == Weight::Mandatory).count(), 2);
         assert_eq!(remarks.len(), 10);
         assert!(lint(&full()).is_empty());
+        let mut properties = full().to_properties();
+        assert!(lint_properties(&properties).is_empty());
+        let lambert = "<http://www.opengis.net/def/crs/EPSG/0/31370> POINT(150000 170000)";
+        let place = serde_json::json!({"@id": "urn:be", crate::vocabulary::BBOX: lambert});
+        properties.insert(crate::vocabulary::SPATIAL.to_owned(), place);
+        let remarks = lint_properties(&properties);
+        assert!(remarks.len() == 1 && remarks[0].text.contains("EPSG:31370"), "{remarks:?}");
         let full = Description {
             until: Some("soon".to_owned()),
             form: Form { license: Some("ask us".to_owned()), ..full().form },

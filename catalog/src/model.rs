@@ -11,6 +11,9 @@ use crate::criterion::{Criterion, EDC, Path, ids};
 use crate::error::CatalogError;
 use crate::{VISIBILITY, vocabulary as iri};
 
+/// Properties of this program that others are told.
+const TOLD: [&str; 3] = [VISIBILITY, iri::FORMAT, iri::DISTRIBUTION_TITLE];
+
 /// A dataset as its owner manages it: what it says of itself, and where its data is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -80,7 +83,7 @@ impl Asset {
                 if !self.properties.contains_key(iri) {
                     told.insert(iri.to_owned(), value.clone());
                 }
-            } else if name.contains("://") || name == VISIBILITY {
+            } else if name.contains("://") || TOLD.contains(&name.as_str()) {
                 told.insert(name.clone(), value.clone());
             } else if !name.contains([':', '@']) && !name.is_empty() {
                 told.insert(format!("{EDC}{name}"), value.clone());

@@ -78,13 +78,18 @@ impl Text {
         self.0.insert(language.to_owned(), text.to_owned());
     }
 
-    /// As a property's value in JSON-LD.
-    pub(crate) fn to_json(&self) -> Json {
+    /// As literals of JSON-LD, one for each language.
+    pub(crate) fn to_literals(&self) -> Vec<Json> {
         let one = |(language, text): (&String, &String)| match language.as_str() {
             "" => json!(text),
             language => json!({"@value": text, "@language": language}),
         };
-        let mut all: Vec<_> = self.0.iter().map(one).collect();
+        self.0.iter().map(one).collect()
+    }
+
+    /// As a property's value in JSON-LD.
+    pub(crate) fn to_json(&self) -> Json {
+        let mut all = self.to_literals();
         if all.len() == 1 { all.pop().unwrap_or_default() } else { Json::Array(all) }
     }
 

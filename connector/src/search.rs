@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use catalog::Description;
+use catalog::{DESCRIPTION, DISTRIBUTION_TITLE, Description, Labelled, TITLE, Text};
+use policy_engine::media;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tantivy::aggregation::agg_req::Aggregations;
@@ -111,7 +112,13 @@ impl Known {
 pub fn describe(dataset: &Json) -> Description {
     let mut properties = dataset.as_object().cloned().unwrap_or_default();
     if let Some(distribution) = dataset.pointer("/distribution/0").and_then(Json::as_object) {
-        properties.extend(distribution.clone());
+        let mut distribution = distribution.clone();
+        // What it is called is not what the dataset is called.
+        distribution.remove(DESCRIPTION);
+        if let Some(title) = distribution.remove(TITLE) {
+            distribution.insert(DISTRIBUTION_TITLE.to_owned(), title);
+        }
+        properties.extend(distribution);
     }
     Description::from_properties(&properties)
 }
@@ -330,18 +337,19 @@ impl SearchIndex {
         for title in described.title.all() {
             document.add_text(fields.title, title);
         }
-        for text in described.description.all().chain([known.id()]).chain(described.publisher.as_deref()) {
+        let publisher = described.publisher.iter().flat_map(Labelled::all);
+        for text in described.description.all().chain([known.id()]).chain(publisher) {
             document.add_text(fields.text, text);
         }
-        for keyword in &described.keywords {
+        for keyword in described.keywords.iter().flat_map(Text::all) {
             document.add_text(fields.text, keyword);
         }
         let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
         let values = [
             vec![known.participant.clone()],
             described.themes.clone(),
-            described.keywords.clone(),
-            one(&described.publisher),
+            described.keywords.iter().flat_map(Text::all).map(str::to_owned).collect(),
+            described.publisher.iter().filter_map(Labelled::plain).map(str::to_owned).collect(),
             one(&described.form.media_type),
             one(&described.form.license),
         ];
@@ -359,9 +367,14 @@ fn key(source: &str, participant: &str, id: &str) -> String {
     format!("{source}\n{participant}\n{id}")
 }
 
-/// A value of a facet as it is compared: identifiers as they are, words without upper and lower case.
+/// A value of a facet as it is compared: identifiers as they are, words without upper and lower case, each name of a form as
+/// its media type.
 fn folded(facet: &str, value: &str) -> String {
-    if ["participant", "theme", "license"].contains(&facet) { value.to_owned() } else { value.to_lowercase() }
+    match facet {
+        "participant" | "theme" | "license" => value.to_owned(),
+        "format" => media::meant(value).map_or_else(|| value.to_lowercase(), |known| known.name().to_owned()),
+        _ => value.to_lowercase(),
+    }
 }
 
 fn exactly(term: Term) -> Box<dyn Query> {
@@ -395,7 +408,7 @@ mod tests {
             participant: "did:web:A".to_owned(),
             dataset: json!({"@id": id, "http://purl.org/dc/terms/title": title,
                 "http://www.w3.org/ns/dcat#keyword": [keyword],
-                "distribution": [{"http://www.w3.org/ns/dcat#mediaType": "text/csv"}]}),
+                "distribution": [{"http://www.w3.org/ns/dcat#mediaType": "text/csv", "http://purl.org/dc/terms/title": "Rows"}]}),
         }
     }
 
@@ -425,7 +438,7 @@ mod tests {
             ["urn:noise"]
         );
         let found =
-            index.search(&Question { format: Some("text/csv".to_owned()), ..Question::default() }).unwrap();
+            index.search(&Question { format: Some("CSV".to_owned()), ..Question::default() }).unwrap();
         assert_eq!((found.total, found.hits.len()), (2, 2));
         assert_eq!(
             found.facets["keyword"],

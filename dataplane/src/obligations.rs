@@ -12,6 +12,7 @@ use hmac::{Hmac, Mac as _};
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use policy_engine::area::contains;
 use policy_engine::{Decimal, Operator, Transform, Value};
 use serde_json::Value as Json;
 use sha2::Sha256;
@@ -438,7 +439,7 @@ impl Filter {
         Ok(match self {
             Self::Place { columns: Some((latitude, longitude)), area } => {
                 let at = |column: &str| Ok::<_, RowError>(row.only(column)?.and_then(number));
-                matches!((at(longitude)?, at(latitude)?), (Some(x), Some(y)) if is_inside(x, y, area))
+                matches!((at(longitude)?, at(latitude)?), (Some(x), Some(y)) if contains(*area, x, y))
             }
             Self::Place { columns: None, area } => {
                 for name in PLACES {
@@ -448,7 +449,7 @@ impl Filter {
                     let mut any = false;
                     let all = positions(geometry.get("coordinates").unwrap_or(&Json::Null), &mut |x, y| {
                         any = true;
-                        is_inside(x, y, area)
+                        contains(*area, x, y)
                     });
                     any && all
                 })
@@ -486,10 +487,6 @@ impl Filter {
 
 /// Members in which a row may say where it is.
 const PLACES: [&str; 3] = ["geometry", "location", "geom"];
-
-fn is_inside(x: f64, y: f64, [west, south, east, north]: &[f64; 4]) -> bool {
-    (*west..=*east).contains(&x) && (*south..=*north).contains(&y)
-}
 
 /// Every position of nested coordinates.
 fn positions(coordinates: &Json, fits: &mut impl FnMut(f64, f64) -> bool) -> bool {
@@ -1058,5 +1055,10 @@ mod tests {
         );
         let away = Transform::Place { columns: None, area: [0.0, 0.0, 1.0, 1.0] };
         assert!(done(vec![away], Form::Json, entities).unwrap().is_empty());
+        // Over the antimeridian: from 177 degrees east to 178 degrees west.
+        let columns = Some(("lat".to_owned(), "lon".to_owned()));
+        let fiji = Transform::Place { columns, area: [177.0, -20.0, -178.0, -16.0] };
+        let rows = done(vec![fiji], Form::Csv, "lat,lon\n-18,178.5\n-18,-179\n-18,0\n-18,-177\n");
+        assert_eq!(lines(rows.unwrap()), ["lat=-18 lon=178.5", "lat=-18 lon=-179"]);
     }
 }

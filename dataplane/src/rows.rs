@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
+use policy_engine::media;
 use serde_json::Value as Json;
 
 pub use self::dialect::recognised;
@@ -233,15 +234,11 @@ impl Form {
     /// The form that a media type names; `None` for one that has no rows.
     #[must_use]
     pub fn of(media_type: &str) -> Option<Self> {
-        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        Some(match essence.as_str() {
-            "text/csv" | "application/csv" | "text/tab-separated-values" => Self::Csv,
-            "application/x-ndjson"
-            | "application/jsonl"
-            | "application/x-jsonlines"
-            | "application/json-seq" => Self::JsonLines,
-            "application/geo+json" | "application/vnd.geo+json" => Self::GeoJson,
-            "application/json" | "application/ld+json" => Self::Json,
+        Some(match media::by_name(media_type)?.name() {
+            media::CSV | media::TSV => Self::Csv,
+            media::JSON_LINES => Self::JsonLines,
+            media::GEO_JSON => Self::GeoJson,
+            media::JSON | media::JSON_LD => Self::Json,
             _ => return None,
         })
     }
@@ -312,16 +309,8 @@ impl View {
     /// By the ending of a name.
     #[must_use]
     pub fn by_ending(ending: &str) -> Option<Self> {
-        Some(match ending {
-            "arrow" | "feather" => Self::Arrow,
-            "arrows" => Self::ArrowStream,
-            "csv" => Self::Csv,
-            "geojson" => Self::GeoJson,
-            "json" => Self::Json,
-            "ndjson" | "jsonl" => Self::JsonLines,
-            "parquet" => Self::Parquet,
-            _ => return None,
-        })
+        let name = media::by_ending(ending)?.name();
+        Self::ALL.into_iter().find(|view| view.media_type().split(';').next() == Some(name))
     }
 
     /// The ending of names.
@@ -342,13 +331,13 @@ impl View {
     #[must_use]
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Arrow => "application/vnd.apache.arrow.file",
-            Self::ArrowStream => "application/vnd.apache.arrow.stream",
+            Self::Arrow => media::ARROW_FILE,
+            Self::ArrowStream => media::ARROW_STREAM,
             Self::Csv => "text/csv; charset=utf-8; header=present",
-            Self::GeoJson => "application/geo+json",
-            Self::Json => "application/json",
-            Self::JsonLines => "application/x-ndjson",
-            Self::Parquet => "application/vnd.apache.parquet",
+            Self::GeoJson => media::GEO_JSON,
+            Self::Json => media::JSON,
+            Self::JsonLines => media::JSON_LINES,
+            Self::Parquet => media::PARQUET,
         }
     }
 }

@@ -241,7 +241,8 @@ pub fn value(value: &Value) -> String {
             format!("the point {south}° N {west}° E")
         }
         Value::Area([west, south, east, north]) => {
-            format!("the rectangle from {south}° N {west}° E to {north}° N {east}° E")
+            let over = if west > east { ", over the antimeridian" } else { "" };
+            format!("the rectangle from {south}° N {west}° E to {north}° N {east}° E{over}")
         }
         Value::Day(day) => {
             let iso = day.iso();

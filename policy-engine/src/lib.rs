@@ -9,6 +9,7 @@
 mod action;
 mod advice;
 mod alternatives;
+pub mod area;
 mod calendar;
 mod compact;
 mod compare;
@@ -24,6 +25,7 @@ mod hierarchy;
 mod lint;
 mod literal;
 mod lowered;
+pub mod media;
 mod model;
 mod odrl;
 mod operand;

@@ -3,6 +3,7 @@
 use jiff::{Span, Timestamp};
 use serde_json::{Value as Json, json};
 
+use crate::area::{Area, System, is_area};
 use crate::calendar;
 use crate::decimal::Decimal;
 use crate::error::PolicyError;
@@ -125,7 +126,7 @@ pub(crate) fn read(
             "an xsd:duration such as P30D or PT12H"
         }
         (_, Some(Datatype::Wkt)) => {
-            "a point, an envelope or an upright rectangle such as ENVELOPE(2.5, 6.4, 51.5, 49.5)"
+            "a point, an envelope or an upright rectangle in degrees such as ENVELOPE(2.5, 6.4, 51.5, 49.5)"
         }
         _ => "a number",
     };
@@ -221,16 +222,13 @@ fn language(text: &str) -> String {
 }
 
 /// Reads `POINT(x y)`, `ENVELOPE(west, east, north, south)`, or a `POLYGON` of five points that is an upright rectangle;
-/// in degrees, longitude first.
-fn area(text: &str) -> Option<[f64; 4]> {
-    // A reference system may stand before it; only WGS 84 (CRS84) is understood.
-    let text = text.trim();
-    let text = match text.strip_prefix('<') {
-        Some(rest) => {
-            let (system, rest) = rest.split_once('>')?;
-            system.ends_with("CRS84").then_some(rest.trim())?
-        }
-        None => text,
+/// in degrees, in the order of the reference system that may stand before it.
+fn area(text: &str) -> Option<Area> {
+    let (system, text) = System::split(text);
+    let swapped = match system {
+        System::LongitudeFirst => false,
+        System::LatitudeFirst => true,
+        System::Other(_) => return None,
     };
     let upper = text.to_ascii_uppercase();
     let numbers = |text: &str| -> Option<Vec<f64>> {
@@ -241,17 +239,18 @@ fn area(text: &str) -> Option<[f64; 4]> {
     };
     let area = if let Some(rest) = upper.strip_prefix("POINT") {
         let [x, y] = numbers(rest)?.try_into().ok()?;
+        let [x, y] = if swapped { [y, x] } else { [x, y] };
         [x, y, x, y]
     } else if let Some(rest) = upper.strip_prefix("ENVELOPE") {
+        // Its sides have names, whatever the order of the system is.
         let [west, east, north, south]: [f64; 4] = numbers(rest)?.try_into().ok()?;
         [west, south, east, north]
     } else {
         let all: [f64; 10] = numbers(upper.strip_prefix("POLYGON")?)?.try_into().ok()?;
-        rectangle(&all)?
+        let [west, south, east, north] = rectangle(&all)?;
+        if swapped { [south, west, north, east] } else { [west, south, east, north] }
     };
-    let [west, south, east, north] = area;
-    (west <= east && south <= north && west >= -180.0 && east <= 180.0 && south >= -90.0 && north <= 90.0)
-        .then_some(area)
+    is_area(area).then_some(area)
 }
 
 /// The bounds of a closed ring of four corners, each side of which is level or upright.
@@ -295,6 +294,21 @@ mod tests {
         assert_eq!(iso(&value), "P14M3DT4H5M6.5S");
         let value = read_value(&json!({"@value": "08:30:00+02:00", "@type": "xsd:time"}), None);
         assert_eq!(write(&value), json!({"@value": "08:30:00+02:00", "@type": "xsd:time"}));
+    }
+
+    #[test]
+    fn rectangles_lie_over_the_antimeridian_and_have_the_order_of_their_system() {
+        let read = |text: &str| {
+            let json = json!({"@value": text, "@type": "geo:wktLiteral"});
+            read_value(&json, Some(OperandKind::Place))
+        };
+        let fiji = read("ENVELOPE(177, -178, -16, -20)");
+        assert_eq!(fiji, Value::Area([177.0, -20.0, -178.0, -16.0]));
+        assert_eq!(read_value(&write(&fiji), Some(OperandKind::Place)), fiji);
+        let epsg = "<http://www.opengis.net/def/crs/EPSG/0/4326>";
+        assert_eq!(read(&format!("{epsg} POINT(51 4)")), Value::Area([4.0, 51.0, 4.0, 51.0]));
+        let whole = format!("{epsg} POLYGON((50 3,51 3,51 4,50 4,50 3))");
+        assert_eq!(read(&whole), Value::Area([3.0, 50.0, 4.0, 51.0]));
     }
 
     #[test]

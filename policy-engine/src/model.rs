@@ -289,7 +289,8 @@ pub struct Atomic {
 /// A typed right operand; the type follows from the left operand, else from the literal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// West, south, east, north in degrees (WGS 84): a rectangle, or a point where the ends are equal.
+    /// West, south, east, north in degrees (WGS 84): a rectangle, or a point where the ends are equal; over the antimeridian
+    /// where the west is greater than the east.
     Area([f64; 4]),
     /// xsd:date: a whole day in its zone.
     Day(Day),

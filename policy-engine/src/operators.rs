@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 
+use crate::area::{common, encloses};
 use crate::calendar::Day;
 use crate::hierarchy::Hierarchy;
 use crate::model::{Operator, Value};
@@ -68,17 +69,17 @@ fn lies_within(part: &Value, whole: &Value, known: &Hierarchy) -> Option<bool> {
     match (part, whole) {
         (Value::Term(part), Value::Term(whole)) if known.is_within(part, whole) => Some(true),
         (Value::Term(part), Value::Term(whole)) => (known.knows(part) && known.knows(whole)).then_some(false),
-        (Value::Area(part), Value::Area(whole)) => Some(encloses(whole, part)),
+        (Value::Area(part), Value::Area(whole)) => Some(encloses(*whole, *part)),
         // What is known of a place encloses it, so it may be smaller.
         (Value::Term(place), Value::Area(whole)) => {
-            if known.areas(place).any(|around| encloses(whole, &around)) {
+            if known.areas(place).any(|around| encloses(*whole, around)) {
                 Some(true)
             } else {
                 known.areas(place).any(|around| common(&[*whole, around]).is_none()).then_some(false)
             }
         }
         (Value::Area(part), Value::Term(place)) => {
-            known.areas(place).any(|around| !encloses(&around, part)).then_some(false)
+            known.areas(place).any(|around| !encloses(around, *part)).then_some(false)
         }
         _ => same(part, whole, known),
     }
@@ -108,22 +109,6 @@ fn may_abbreviate(short: &str, full: &str) -> bool {
         && !local.is_empty()
         && full.contains("://")
         && full.strip_suffix(local).is_some_and(|namespace| namespace.ends_with(['/', '#', ':']))
-}
-
-fn encloses(whole: &[f64; 4], part: &[f64; 4]) -> bool {
-    let ([west, south, east, north], [w, s, e, n]) = (whole, part);
-    west <= w && south <= s && e <= east && n <= north
-}
-
-/// What all areas share, `None` where that is nothing.
-pub(crate) fn common(areas: &[[f64; 4]]) -> Option<[f64; 4]> {
-    let mut found = [-180.0, -90.0, 180.0, 90.0];
-    for [west, south, east, north] in areas {
-        let [w, s, e, n] = found;
-        found = [west.max(w), south.max(s), east.min(e), north.min(n)];
-    }
-    let [west, south, east, north] = found;
-    (west <= east && south <= north).then_some(found)
 }
 
 /// How two values of one ordered type stand; `None` where they have no order.

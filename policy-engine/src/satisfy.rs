@@ -9,13 +9,14 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 
 use crate::alternatives::Literal;
+use crate::area::{common, encloses};
 use crate::calendar::DailyTime;
 use crate::compare::atomic_entails;
 use crate::decimal::Decimal;
 use crate::hierarchy::{Hierarchy, Relation};
 use crate::model::{About, Atomic, Operator, Value};
 use crate::operand::{Change, OperandKind, is_set};
-use crate::operators::{common, order};
+use crate::operators::order;
 
 /// What begins the fact that a duty is done.
 pub(crate) const DONE: &str = "done: ";
@@ -292,7 +293,10 @@ fn areas(literals: &[Literal<'_>]) -> (Possible, Option<Value>) {
     let exact = literals.iter().find(|literal| literal.atomic.operator == Operator::Eq);
     match exact.and_then(|literal| literal.atomic.right.first()) {
         // Exactly one rectangle is wanted: it must be what is shared.
-        Some(exactly) if *exactly != Value::Area(shared) => (Possible::No, None),
+        Some(Value::Area(exactly)) => match within.iter().all(|area| encloses(*area, *exactly)) {
+            true => (Possible::Yes, Some(Value::Area(*exactly))),
+            false => (Possible::No, None),
+        },
         _ => (Possible::Yes, Some(Value::Area(shared))),
     }
 }

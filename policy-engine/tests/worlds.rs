@@ -54,7 +54,15 @@ fn leaf() -> impl Strategy<Value = Json> {
     let place = (select(vec!["eq", "isPartOf"]), select(PLACES[..3].to_vec())).prop_map(
         |(operator, place)| json!({"leftOperand": "spatial", "operator": operator, "rightOperand": place}),
     );
-    let area = select(vec!["ENVELOPE(2, 7, 52, 49)", "ENVELOPE(0, 10, 55, 45)", "ENVELOPE(20, 30, 55, 45)"]).prop_map(
+    // Two of them lie over the antimeridian, one within the other.
+    let area = select(vec![
+        "ENVELOPE(2, 7, 52, 49)",
+        "ENVELOPE(0, 10, 55, 45)",
+        "ENVELOPE(20, 30, 55, 45)",
+        "ENVELOPE(177, -178, 52, 49)",
+        "ENVELOPE(160, 8, 55, 45)",
+    ])
+    .prop_map(
         |area| json!({"leftOperand": "spatial", "operator": "isPartOf", "rightOperand": {"@value": area, "@type": "geo:wktLiteral"}}),
     );
     let unheard = select(vec!["eq", "neq"]).prop_map(
@@ -158,8 +166,10 @@ fn outcomes(policies: &[&Policy]) -> Vec<Vec<bool>> {
     // What no policy asks for is not varied.
     let any = |asks: &dyn Fn(&Policy) -> bool| policies.iter().any(|policy| asks(policy));
     let named = |left: &str| any(&|policy| policy.mentions(left));
-    let places =
-        PLACES.iter().map(|place| json!(place)).chain([point("4 50"), point("25 50"), point("1 46")]);
+    let places = PLACES
+        .iter()
+        .map(|place| json!(place))
+        .chain(["4 50", "25 50", "1 46", "178 50", "-179 50", "165 46"].map(point));
     let (spatial, dues) = (named("spatial"), any(&|policy| !policy.duties().is_empty()));
     let places: Vec<_> = [None].into_iter().chain(places.map(Some).filter(|_| spatial)).collect();
     let purposes: Vec<_> =

@@ -51,6 +51,10 @@ SPDX = "http://spdx.org/rdf/terms#"
 CSVW = "http://www.w3.org/ns/csvw#"
 WKT = "POLYGON((4.2 51.1,4.5 51.1,4.5 51.4,4.2 51.4,4.2 51.1))"
 BOX = {"@id": "https://sws.geonames.org/2803138/", DCAT_NS + "bbox": {"@type": "http://www.opengis.net/ont/geosparql#wktLiteral", "@value": WKT}}
+GEO = "http://www.opengis.net/ont/geosparql#wktLiteral"
+PACIFIC = {DCAT_NS + "bbox": {"@type": GEO, "@value": "ENVELOPE(170, -170, 10, -20)"}, DCAT_NS + "centroid": {"@type": GEO, "@value": "POINT(180 -5)"}}
+LAMBERT = {DCAT_NS + "bbox": {"@type": GEO, "@value": "<http://www.opengis.net/def/crs/EPSG/0/31370> POINT(150000 170000)"}}
+AGENT = {"@id": "https://antwerp.example/org", "http://xmlns.com/foaf/0.1/name": [{"@value": "Antwerpen", "@language": "nl"}, {"@value": "Anvers", "@language": "fr"}]}
 THEMES = ["ENVI", "TRAN", "HEAL", "SOCI", "GOVE"]
 
 
@@ -62,18 +66,18 @@ def varied(number):
         [{"@value": f"Dataset {number}", "@language": "en"}, {"@value": f"Données {number}", "@language": "fr"}],
         f'Quotes " and <tags> & {number}\n\twith\\lines\u0001\r\n',
     ])
-    period = {"http://www.w3.org/ns/dcat#startDate": "2019-05-07", "http://www.w3.org/ns/dcat#endDate": chance.choice(["2019-06-17", "2019-06-17T12:00:00Z", "soon"])}
+    period = {"http://www.w3.org/ns/dcat#startDate": chance.choice(["2019-05-07", "2019", "2019-05", "2019-05-07T12:00:00"]), "http://www.w3.org/ns/dcat#endDate": chance.choice(["2019-06-17", "2019-06-17T12:00:00Z", "soon"])}
     properties = {
         "urn:concordat:visibility": chance.choice(["listed", "open"]),
         DCT + "title": title,
         DCT + "description": some("What it is.\nAnd more."),
-        DCT + "publisher": some(chance.choice(["City of Antwerp", "https://antwerp.example/org"])),
-        DCT + "spatial": some(chance.choice([BOX, "BE", "https://sws.geonames.org/2803138/", "the harbour"])),
+        DCT + "publisher": some(chance.choice(["City of Antwerp", "https://antwerp.example/org", AGENT])),
+        DCT + "spatial": some(chance.choice([BOX, PACIFIC, LAMBERT, [BOX, PACIFIC], "BE", "https://sws.geonames.org/2803138/", "the harbour"])),
         DCT + "temporal": some(period),
         DCT + "license": some(chance.choice(["https://creativecommons.org/licenses/by/4.0/", "ask us"])),
         DCT + "accrualPeriodicity": some(EU + "frequency/HOURLY"),
         DCT + "conformsTo": some(["https://smartdatamodels.org/dataModel.Environment/AirQualityObserved"]),
-        "http://www.w3.org/ns/dcat#keyword": some(["air", "niveau d’eau", "mobilité"]),
+        "http://www.w3.org/ns/dcat#keyword": some(["air", {"@value": "niveau d’eau", "@language": "fr"}, "mobilité"]),
         "http://www.w3.org/ns/dcat#theme": some([EU + "data-theme/" + chance.choice(THEMES)]),
         "http://www.w3.org/ns/dcat#contactPoint": some(chance.choice(["air@antwerp.example", "https://antwerp.example/contact", "the desk", "who <is>@ this"])),
         DCT + "language": some([EU + "language/NLD", "nl"]),
@@ -90,7 +94,9 @@ def varied(number):
         "http://spdx.org/rdf/terms#checksum": some({SPDX + "algorithm": SPDX + "checksumAlgorithm_sha256", SPDX + "checksumValue": chance.choice(["ab" * 32, "no digest"])}),
         CSVW + "tableSchema": some({CSVW + "column": {"@list": [{CSVW + "name": "time"}, {CSVW + "name": "value"}]}}),
         DCAT_NS + "distribution": some([{"@id": "json", DCAT_NS + "mediaType": "application/json"}]),
-        "http://www.w3.org/ns/dcat#mediaType": some(chance.choice(["text/csv", "application/geo+json; charset=utf-8"])),
+        "http://www.w3.org/ns/dcat#mediaType": some(chance.choice(["text/csv", "application/geo+json; charset=utf-8", "application/zip", "application/x-unheard-of"])),
+        "urn:concordat:format": some(chance.choice(["GTFS", EU + "file-type/SHP", "a format of our own"])),
+        "urn:concordat:distributionTitle": some(chance.choice(["All rows", [{"@value": "Toutes", "@language": "fr"}]])),
     }
     return {name: value for name, value in properties.items() if value is not None}
 
@@ -121,6 +127,12 @@ judge("200 datasets on 2 pages", (len(datasets), pages) == (200, 2), f"{len(data
 said = {predicate for predicate in whole.predicates()}
 wanted = [DCT + "language", DCT + "provenance", DCAT_NS + "inSeries", DCAT_NS + "bbox", SPDX + "checksum", CSVW + "column", DCT + "issued"]
 judge("every kind of property is said somewhere", all(URIRef(one) in said for one in wanted), [one for one in wanted if URIRef(one) not in said])
+distributions = set(whole.subjects(RDF.type, DCAT.Distribution))
+judge("every distribution has a title", all((one, URIRef(DCT + "title"), None) in whole for one in distributions))
+known = [one for one in distributions if any(str(kind).endswith(("/csv", "/json", "/geo+json", "/zip")) for kind in whole.objects(one, DCAT.mediaType))]
+judge("every media type of the EU's list has its format beside it", known and all((one, URIRef(DCT + "format"), None) in whole for one in known))
+boxes = {str(box) for box in whole.objects(None, DCAT.bbox)}
+judge("extents over the antimeridian are in two parts, and none is in another system", any(box.startswith("MULTIPOLYGON(((170 ") for box in boxes) and not any("150000" in box for box in boxes), boxes)
 judge("nothing that is hidden, and no place where data is", not any(text in whole.serialize() for text in ["Not for you", str(rows)]))
 one = sorted(datasets)[-1]
 judge("each dataset at its own address", (URIRef(one), RDF.type, DCAT.Dataset) in Graph().parse(data=get(str(one), "text/turtle"), format="turtle"))

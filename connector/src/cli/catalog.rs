@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use catalog::lint::{Weight, lint as catalog_lint};
-use catalog::{Description, LISTED, OPEN, VISIBILITY};
+use catalog::lint::{Weight, lint_properties};
+use catalog::{LISTED, Labelled, OPEN, VISIBILITY};
 use clap::{Args, Subcommand};
 use policy_engine::{Policy, explain};
 use serde_json::{Map, Value, json};
@@ -133,7 +133,7 @@ fn rows(catalog: &Value) -> Vec<Vec<String>> {
         vec![
             text(dataset, "@id"),
             plain(description.title.plain().unwrap_or_default()),
-            plain(&description.publisher.unwrap_or_default()),
+            plain(description.publisher.as_ref().and_then(Labelled::plain).unwrap_or_default()),
             plain(&period),
             terms,
         ]
@@ -157,7 +157,7 @@ async fn lint(api: &Api, output: &Output) -> anyhow::Result<Exit> {
         for asset in &page {
             let properties = asset.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
             let listed = matches!(properties.get(VISIBILITY).and_then(Value::as_str), Some(LISTED | OPEN));
-            let found = catalog_lint(&Description::from_properties(&properties));
+            let found = lint_properties(&properties);
             remarks.extend(found.into_iter().map(|one| (text(asset, "@id"), listed, one)));
         }
     }
@@ -216,7 +216,12 @@ mod tests {
     fn texts_of_a_strangers_datasets_are_of_one_line() {
         let evil = "A\nurn:forged\u{1b}[2J";
         let said = || Some(evil.to_owned());
-        let described = Description { publisher: said(), from: said(), until: said(), ..Default::default() };
+        let described = catalog::Description {
+            publisher: said().map(Labelled::from),
+            from: said(),
+            until: said(),
+            ..Default::default()
+        };
         let mut properties = described.to_properties();
         properties.insert(catalog::TITLE.to_owned(), json!(evil));
         properties.insert("@id".to_owned(), json!(evil));

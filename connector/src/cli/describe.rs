@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use catalog::{Description, Text};
+use catalog::turtle::{self, Imported};
+use catalog::{CatalogError, Description, NamedForm, Text};
 use clap::Args;
+use policy_engine::area::is_area;
 use serde_json::{Map, Value};
 
 /// The options; what is not given stays as it is.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Describe {
     /// What is said of it, from a file: TOML or JSON with the names of these options (`title`, `keywords`, `media-type`, ...),
-    /// or Turtle with a dcat:Dataset. Options take the place of what the file says.
+    /// or Turtle or JSON-LD (`.jsonld`) with a dcat:Dataset. Options take the place of what the file says.
     #[arg(long, value_name = "FILE")]
     pub from_file: Option<PathBuf>,
     /// What it is called.
@@ -35,14 +37,15 @@ pub(super) struct Describe {
     /// Which place it covers: a code or an IRI.
     #[arg(long)]
     pub place: Option<String>,
-    /// The rectangle that it covers: west, south, east, north in degrees.
+    /// The rectangle that it covers: west, south, east, north in degrees; over the antimeridian where the west is greater than
+    /// the east, such as `177,-20,-178,-16`.
     #[arg(long, value_name = "W,S,E,N", value_parser = rectangle, allow_hyphen_values = true)]
     pub bbox: Option<[f64; 4]>,
-    /// First day it covers.
-    #[arg(long, value_name = "DATE")]
+    /// When the period that it covers begins: a day, a month (2020-03), a year (2020) or an instant.
+    #[arg(long, value_name = "DATE", value_parser = time)]
     pub from: Option<String>,
-    /// Last day it covers.
-    #[arg(long, value_name = "DATE")]
+    /// When it ends; a year or a month with its last day.
+    #[arg(long, value_name = "DATE", value_parser = time)]
     pub until: Option<String>,
     /// Its licence, an IRI.
     #[arg(long, value_name = "IRI")]
@@ -92,6 +95,16 @@ pub(super) struct Describe {
     /// Its media type; guessed from the file's name otherwise.
     #[arg(long)]
     pub media_type: Option<String>,
+    /// Its form, where the media type does not tell it, such as `GTFS` or `SHP` in an archive: a code or IRI of the EU's file
+    /// types.
+    #[arg(long = "file-type", value_name = "CODE")]
+    pub format: Option<String>,
+    /// What its distribution is called; the dataset's title with the form otherwise.
+    #[arg(long, value_name = "TEXT")]
+    pub distribution_title: Option<String>,
+    /// What its distribution is called in another language; may be repeated.
+    #[arg(long = "distribution-title-in", value_name = "LANGUAGE=TEXT", value_parser = tagged)]
+    pub distribution_titles: Vec<(String, String)>,
 }
 
 /// What a file says.
@@ -100,12 +113,17 @@ pub(super) struct Described {
     /// The dataset's id.
     pub id: Option<String>,
     pub description: Description,
+    /// What is said of further distributions, whose data must be named before they are published.
+    pub further: Vec<NamedForm>,
+    /// What could not be read of it, in sentences.
+    pub remarks: Vec<String>,
 }
 
 impl Describe {
-    /// What the file says, if one is named.
-    pub(super) fn read(&self) -> anyhow::Result<Described> {
-        self.from_file.as_deref().map_or_else(|| Ok(Described::default()), read)
+    /// What the file says, if one is named, of a dataset that is had in `media_type`.
+    pub(super) fn read(&self, media_type: Option<&str>) -> anyhow::Result<Described> {
+        let media_type = self.media_type.as_deref().or(media_type);
+        self.from_file.as_deref().map_or_else(|| Ok(Described::default()), |path| read(path, media_type))
     }
 
     /// Puts what the options say in the place of what `description` says.
@@ -118,28 +136,40 @@ impl Describe {
         };
         tag(&mut description.title, &self.title, &self.titles);
         tag(&mut description.description, &self.description, &self.descriptions);
+        tag(&mut description.distribution_title, &self.distribution_title, &self.distribution_titles);
+        if let Some(notes) = &self.version_notes {
+            description.version_notes = notes.as_str().into();
+        }
+        if !self.keywords.is_empty() {
+            description.keywords = self.keywords.iter().map(|one| one.as_str().into()).collect();
+        }
         for (given, said) in [
             (&self.publisher, &mut description.publisher),
             (&self.place, &mut description.place),
+            (&self.rights, &mut description.form.rights),
+            (&self.provenance, &mut description.provenance),
+            (&self.quality, &mut description.quality),
+        ] {
+            if let Some(given) = given {
+                *said = Some(given.as_str().into());
+            }
+        }
+        for (given, said) in [
             (&self.from, &mut description.from),
             (&self.until, &mut description.until),
             (&self.license, &mut description.form.license),
-            (&self.rights, &mut description.form.rights),
             (&self.contact, &mut description.contact),
             (&self.frequency, &mut description.frequency),
-            (&self.provenance, &mut description.provenance),
-            (&self.quality, &mut description.quality),
             (&self.dataset_version, &mut description.version),
-            (&self.version_notes, &mut description.version_notes),
             (&self.documentation, &mut description.documentation),
             (&self.media_type, &mut description.form.media_type),
+            (&self.format, &mut description.form.format),
         ] {
             if given.is_some() {
                 said.clone_from(given);
             }
         }
         for (given, said) in [
-            (&self.keywords, &mut description.keywords),
             (&self.themes, &mut description.themes),
             (&self.conforms_to, &mut description.conforms_to),
             (&self.languages, &mut description.languages),
@@ -152,19 +182,31 @@ impl Describe {
             }
         }
         description.bbox = self.bbox.or(description.bbox);
+        description.settle();
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Described> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+fn read(path: &Path, media_type: Option<&str>) -> anyhow::Result<Described> {
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow::anyhow!("{}: line {line} is not UTF-8; save the file in that encoding", path.display())
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let imported = |imported: Result<Imported, CatalogError>| {
+        let mut imported = imported?;
+        let (id, remarks) = (imported.id.take(), std::mem::take(&mut imported.remarks));
+        let (description, further) = imported.as_had_in(media_type);
+        Ok(Described { id, description, further, remarks })
+    };
     let described = match ending {
-        "toml" => toml::from_str(&text).map_err(anyhow::Error::from).and_then(of_map),
-        "json" => serde_json::from_str(&text).map_err(anyhow::Error::from).and_then(of_map),
-        "ttl" => catalog::turtle::read(&text)
-            .map(|(id, description)| Described { id, description })
-            .map_err(anyhow::Error::from),
-        _ => bail!("{}: the name must end in .toml, .json or .ttl", path.display()),
+        "toml" => toml::from_str(text).map_err(anyhow::Error::from).and_then(of_map),
+        "json" => serde_json::from_str(text).map_err(anyhow::Error::from).and_then(of_map),
+        "jsonld" => imported(turtle::read_json_ld(text)),
+        "ttl" => imported(turtle::read(text)),
+        _ => bail!("{}: the name must end in .toml, .json, .jsonld or .ttl", path.display()),
     };
     described.with_context(|| format!("reading {}", path.display()))
 }
@@ -181,8 +223,17 @@ fn of_map(mut map: Map<String, Value>) -> anyhow::Result<Described> {
             .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
         bail!("`{key}` is not known; did you mean `{}`?", near.unwrap_or(&"title"));
     }
-    let description: Description = serde_path_to_error::deserialize(Value::Object(map))?;
-    Ok(Described { id, description })
+    let mut description: Description = serde_path_to_error::deserialize(Value::Object(map))?;
+    if let Some(bbox) = description.bbox.filter(|bbox| !is_area(*bbox)) {
+        bail!("bbox: {bbox:?} is not west, south, east, north in degrees");
+    }
+    for (name, at) in [("from", &description.from), ("until", &description.until)] {
+        if let Some(at) = at {
+            time(at).map_err(|reason| anyhow::anyhow!("{name}: {reason}"))?;
+        }
+    }
+    description.settle();
+    Ok(Described { id, description, ..Described::default() })
 }
 
 fn tagged(text: &str) -> Result<(String, String), String> {
@@ -200,12 +251,17 @@ fn rectangle(text: &str) -> Result<[f64; 4], String> {
         || format!("`{text}` is not a rectangle such as `4.2,51.1,4.5,51.4` (west, south, east, north)");
     let numbers: Result<Vec<f64>, _> = text.split(',').map(|one| one.trim().parse()).collect();
     let numbers = numbers.ok().and_then(|numbers| <[f64; 4]>::try_from(numbers).ok()).ok_or_else(wrong)?;
-    let [west, south, east, north] = numbers;
-    let fine = (-180.0..=180.0).contains(&west)
-        && (-180.0..=180.0).contains(&east)
-        && (-90.0..=north).contains(&south)
-        && (south..=90.0).contains(&north);
-    if fine { Ok(numbers) } else { Err(wrong()) }
+    if is_area(numbers) { Ok(numbers) } else { Err(wrong()) }
+}
+
+fn time(text: &str) -> Result<String, String> {
+    let fine = catalog::start_of_period(text).is_some();
+    let wrong = || {
+        format!(
+            "`{text}` is no year (2020), month (2020-03), day (2020-03-04) or instant (2020-03-04T05:06:07Z)"
+        )
+    };
+    fine.then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -226,39 +282,57 @@ mod tests {
             "a.toml",
             "id = \"urn:a\"\ntitle = {en = \"Air\", nl = \"Lucht\"}\nkeywords = [\"air\"]\nmedia-type = \"text/csv\"\n",
         );
-        let found = read(&toml).unwrap();
+        let found = read(&toml, None).unwrap();
         assert_eq!((found.id.as_deref(), found.description.title.plain()), (Some("urn:a"), Some("Air")));
         assert_eq!(found.description.form.media_type.as_deref(), Some("text/csv"));
         let same = json!({"id": "urn:a", "title": {"en": "Air", "nl": "Lucht"}, "keywords": ["air"], "media-type": "text/csv"});
-        assert_eq!(read(&write("a.json", &same.to_string())).unwrap().description, found.description);
+        assert_eq!(read(&write("a.json", &same.to_string()), None).unwrap().description, found.description);
         let turtle = write(
             "a.ttl",
             "@prefix dct: <http://purl.org/dc/terms/> . @prefix dcat: <http://www.w3.org/ns/dcat#> .
              <urn:a> a dcat:Dataset ; dct:title \"Air\"@en, \"Lucht\"@nl ; dcat:keyword \"air\" ;
              dcat:distribution [ dcat:mediaType <https://www.iana.org/assignments/media-types/text/csv> ] .",
         );
-        let of_turtle = read(&turtle).unwrap();
+        let of_turtle = read(&turtle, None).unwrap();
         assert_eq!((of_turtle.id, of_turtle.description), (found.id, found.description));
-        let refused = |name: &str, text: &str| format!("{:#}", read(&write(name, text)).unwrap_err());
+        let refused = |name: &str, text: &str| format!("{:#}", read(&write(name, text), None).unwrap_err());
         assert!(refused("b.toml", "keyword = [\"a\"]").contains("did you mean `keywords`"));
         assert!(refused("b.toml", "title = 5").contains("title"));
-        assert!(refused("b.xml", "").contains(".toml, .json or .ttl"));
+        assert!(refused("b.xml", "").contains(".toml, .json, .jsonld or .ttl"));
         assert!(refused("b.ttl", "<urn:a> a").contains("b.ttl"));
+        assert!(refused("b.ttl", "\n\n<urn:a> a <urn:b>\n <urn:c>").contains("line 4"));
+        assert!(refused("b.toml", "title = \"a\"\nfrom = \"soon\"").contains("from: `soon`"));
+        assert!(refused("b.toml", "title = \"a\"\nbbox = [0, 0, 200, 0]").contains("bbox"));
+        let latin = folder.path().join("latin.ttl");
+        std::fs::write(&latin, b"<urn:a> a <urn:b> .\n<urn:a> <urn:c> \"M\xfcnchen\" .").unwrap();
+        assert!(format!("{:#}", read(&latin, None).unwrap_err()).contains("line 2 is not UTF-8"));
+        let years = write(
+            "y.toml",
+            "title = \"a\"\nfrom = \"2018\"\nuntil = \"2020-02\"\nbbox = [177, -20, -178, -16]\nkeywords = [\"air\", {de = \"Luft\"}]",
+        );
+        let years = read(&years, None).unwrap().description;
+        assert_eq!((years.from.as_deref(), years.until.as_deref()), (Some("2018-01-01"), Some("2020-02-29")));
+        assert_eq!((years.bbox, years.keywords.len()), (Some([177.0, -20.0, -178.0, -16.0]), 2));
     }
 
     #[test]
     fn options_take_the_place_of_what_was_said() {
         let mut said =
-            Description { title: "old".into(), keywords: vec!["a".to_owned()], ..Description::default() };
+            Description { title: "old".into(), keywords: vec!["a".into()], ..Description::default() };
         let options = Describe {
             titles: vec![("nl".to_owned(), "nieuw".to_owned())],
             place: Some("BE".to_owned()),
+            from: Some("2020".to_owned()),
+            until: Some("2020-02".to_owned()),
             ..Describe::default()
         };
         options.apply(&mut said);
         assert_eq!(said.title.all().collect::<Vec<_>>(), ["old", "nieuw"]);
-        assert_eq!((said.keywords.len(), said.place.as_deref()), (1, Some("BE")));
+        assert_eq!((said.keywords.len(), said.place.unwrap().plain()), (1, Some("BE")));
+        assert_eq!((said.from.as_deref(), said.until.as_deref()), (Some("2020-01-01"), Some("2020-02-29")));
+        assert!(time("2020").is_ok() && time("soon").is_err());
         assert!(rectangle("4.2,51.1,4.5,51.4").is_ok() && rectangle("-10,-5,10,5").is_ok());
+        assert_eq!(rectangle("177,-20,-178,-16"), Ok([177.0, -20.0, -178.0, -16.0]));
         for wrong in ["1,2,3", "1,2,3,x", "0,5,0,-5", "200,0,0,0", "0,-91,0,0", "NaN,0,0,0"] {
             assert!(rectangle(wrong).is_err(), "{wrong}");
         }

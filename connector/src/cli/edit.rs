@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, segment, set};
 use super::describe::Describe;
-use super::output::Output;
+use super::output::{Output, plain};
 use super::terms::{self, TermsOfUse};
 use super::{Exit, Failed};
 
@@ -53,7 +53,7 @@ impl Visibility {
 pub(super) async fn run(dir: &Path, arguments: &Edit, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     let id = &arguments.id;
-    let given = arguments.describe.read()?;
+    let given = arguments.describe.read(None)?;
     if let Some(other) = given.id.filter(|other| other != id) {
         bail!(Failed::new(Exit::Usage, format!("the file is about `{other}`, not about `{id}`")));
     }
@@ -84,9 +84,18 @@ pub(super) async fn run(dir: &Path, arguments: &Edit, output: &Output) -> anyhow
             .with_context(|| format!("changing the terms of `{id}`"))?;
         done.extend(words.into_iter().map(|word| format!("terms: {word}")));
     }
-    output.result(&json!({"id": id, "changed": done}), || match done.as_slice() {
-        [] => format!("{id} is as it was"),
-        done => format!("changed {id}; agreements made before stay as they are\n  {}", done.join("\n  ")),
+    output.result(&json!({"id": id, "changed": done, "remarks": given.remarks}), || {
+        let mut lines = match done.as_slice() {
+            [] => vec![format!("{id} is as it was")],
+            done => {
+                vec![format!(
+                    "changed {id}; agreements made before stay as they are\n  {}",
+                    done.join("\n  ")
+                )]
+            }
+        };
+        lines.extend(given.remarks.iter().map(|one| format!("  {}", plain(one))));
+        lines.join("\n")
     });
     Ok(Exit::Success)
 }
@@ -114,7 +123,7 @@ mod tests {
     #[test]
     fn what_is_not_said_stays() {
         let mut properties =
-            Description { title: "old".into(), place: Some("BE".to_owned()), ..Description::default() }
+            Description { title: "old".into(), place: Some("BE".into()), ..Description::default() }
                 .to_properties();
         properties.insert("https://x.example/own".to_owned(), json!(5));
         let edit = |describe: Describe, visibility| Edit {

@@ -209,18 +209,27 @@ fn find(source: &str, arguments: &Publish) -> anyhow::Result<Found> {
     Ok(Found { address, file })
 }
 
-/// The asset as it is sent to the node, and what was guessed.
-fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'static str, String)>)> {
-    let Described { id, mut description } = arguments.describe.read()?;
-    arguments.describe.apply(&mut description);
-    let id = arguments.id.clone().or(id).unwrap_or_else(crate::ids::urn);
+/// The asset as it is sent to the node, what was guessed, and what its file says that was not taken.
+struct Made {
+    asset: Value,
+    guessed: Vec<(&'static str, String)>,
+    remarks: Vec<String>,
+}
+
+/// Makes the asset.
+fn asset(arguments: &Publish, output: Output) -> anyhow::Result<Made> {
     let found = match (&arguments.source, &arguments.data_address) {
         (Some(source), _) => Some(find(source, arguments)?),
         (None, Some(file)) => Some(Found { address: super::negotiations::read_json(file)?, file: None }),
         (None, None) => None,
     };
+    let file = found.as_ref().and_then(|found| found.file.as_deref());
+    let Described { id, mut description, further: told, mut remarks } =
+        arguments.describe.read(file.map(dataplane::media_type_of))?;
+    arguments.describe.apply(&mut description);
+    let id = arguments.id.clone().or(id).unwrap_or_else(crate::ids::urn);
     let mut guessed = Vec::new();
-    if let (Some(file), false) = (found.as_ref().and_then(|found| found.file.as_ref()), arguments.no_guess) {
+    if let (Some(file), false) = (file, arguments.no_guess) {
         let size = file.metadata().map(|meta| meta.len()).ok();
         let bar = output.bytes_bar(size, "reading the file");
         guessed = guess::complete(file, &mut description, &bar)?;
@@ -228,13 +237,14 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
     let mut further = Map::new();
     for (name, source) in &arguments.distributions {
         let found = find(source, arguments)?;
-        let mut form = Description::default();
+        let told = told.iter().find(|one| one.name == *name).cloned().unwrap_or_default();
+        let mut form = Description { form: told.form, ..Description::default() };
         if let Some(file) = found.file.as_ref().filter(|_| !arguments.no_guess) {
             form.frequency.clone_from(&description.frequency);
             guess::complete(file, &mut form, &output.bytes_bar(None, "reading the file"))?;
         }
         description.distributions.retain(|one| one.name != *name);
-        description.distributions.push(NamedForm { name: name.clone(), form: form.form });
+        description.distributions.push(NamedForm { name: name.clone(), title: told.title, form: form.form });
         further.insert(name.clone(), found.address);
     }
     if let Some(one) = description.distributions.iter().find(|one| !further.contains_key(&one.name)) {
@@ -243,6 +253,15 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
             one.name,
             one.name
         );
+    }
+    let untold: Vec<_> =
+        told.iter().map(|one| one.name.as_str()).filter(|name| !further.contains_key(*name)).collect();
+    if !untold.is_empty() {
+        remarks.push(format!(
+            "the file describes further distributions, which are not published unless --distribution NAME=SOURCE says where \
+             their data is: {}",
+            untold.join(", ")
+        ));
     }
     if arguments.ask {
         ask::complete(&mut description, &mut std::io::stdin().lock(), &mut std::io::stderr().lock())?;
@@ -256,6 +275,7 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
             "open data needs a licence: --license, or in the file of --from-file"
         ));
     }
+    description.settle();
     let mut properties = description.to_properties();
     if arguments.open || arguments.listed {
         let visibility = if arguments.open { catalog::OPEN } else { catalog::LISTED };
@@ -277,15 +297,15 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<(Value, Vec<(&'s
     if !further.is_empty() {
         set(&mut asset, "urn:concordat:distributions", Value::Object(further));
     }
-    Ok((asset, guessed))
+    Ok(Made { asset, guessed, remarks })
 }
 
 pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
-    let (asset, guessed) = asset(arguments, *output)?;
+    let made = asset(arguments, *output)?;
     let config = Config::load(dir)?;
-    let added = sources::allow(&config, &files_of(&asset)?, ALLOWED)?;
-    let published = offer((&api, &config), arguments, asset, guessed, &added, output).await;
+    let added = sources::allow(&config, &files_of(&made.asset)?, ALLOWED)?;
+    let published = offer((&api, &config), arguments, made, &added, output).await;
     if published.is_err() {
         // What is not published needs no line; the error is the other one.
         let _: anyhow::Result<()> = sources::disallow(&config, &added, ALLOWED);
@@ -307,16 +327,17 @@ fn files_of(asset: &Value) -> anyhow::Result<Vec<Named>> {
 async fn offer(
     (api, config): (&Api, &Config),
     arguments: &Publish,
-    asset: Value,
-    guessed: Vec<(&'static str, String)>,
+    Made { asset, guessed, remarks }: Made,
     added: &[Named],
     output: &Output,
 ) -> anyhow::Result<Exit> {
     let id = text(&asset, "@id");
     if arguments.series {
         api.post("/v4/assets", asset).await.with_context(|| format!("publishing `{id}`"))?;
-        output.result(&json!({"id": id}), || {
-            format!("published the series {id}; datasets name it with --in-series")
+        output.result(&json!({"id": id, "remarks": remarks}), || {
+            let mut lines = vec![format!("published the series {id}; datasets name it with --in-series")];
+            lines.extend(remarks.iter().map(|one| plain(one)));
+            lines.join("\n  ")
         });
         return Ok(Exit::Success);
     }
@@ -371,7 +392,7 @@ async fn offer(
         guessed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let added: Vec<_> = added.iter().map(sources::line).collect();
     output.result(
-        &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange}),
+        &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange, "remarks": remarks}),
         || {
             let mut lines: Vec<_> = words.iter().map(|one| plain(one)).collect();
             lines.extend(added.iter().map(|line| format!("added to [sources] of {FILE}: {line}")));
@@ -381,6 +402,7 @@ async fn offer(
             lines.extend(
                 guessed.iter().map(|(name, value)| format!("{name}: {} (from the file)", plain(value))),
             );
+            lines.extend(remarks.iter().map(|one| plain(one)));
             format!("published {id}\n  {}", lines.join("\n  "))
         },
     );

@@ -8,7 +8,7 @@ use ::catalog::{Asset, ContractDefinition, Description, PolicyDefinition};
 use governance::mims::{Finding, Met, requirements};
 use governance::personal::Personal;
 use http::Method;
-use policy_engine::{Policy, explain};
+use policy_engine::{Policy, explain, media};
 use protocol::{RefusalKind, Role};
 use serde_json::{Value as Json, json};
 use store::Batch;
@@ -265,12 +265,10 @@ impl Engine {
                 "descriptions-complete" => {
                     !lint(&description).iter().any(|remark| remark.weight == Weight::Mandatory)
                 }
-                "formats-machine-readable" => {
-                    !media_type.is_empty() && media_type != "application/octet-stream"
-                }
+                "formats-machine-readable" => !media_type.is_empty() && media_type != media::UNKNOWN,
                 "models-named" => !description.conforms_to.is_empty(),
                 "provenance" => description.provenance.is_some(),
-                "geo-encodings" => media_type == "application/geo+json",
+                "geo-encodings" => media::canonical(&media_type) == media::GEO_JSON,
                 "ids-persistent" => asset.id.contains(':') && !asset.id.contains(host),
                 _ => true,
             }

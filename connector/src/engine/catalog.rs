@@ -64,6 +64,10 @@ pub trait Managed: Clone + Serialize + DeserializeOwned + Send + Sync + 'static 
     fn terms(&self) -> Option<&Json> {
         None
     }
+    /// What of it nobody can read, in sentences.
+    fn unread(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// When it was made, in milliseconds since 1970, if that is known.
     fn made(&self) -> Option<i64>;
     /// Notes what the node itself says of it, when it takes the place of `before`.
@@ -125,6 +129,10 @@ managed! { Asset, prefix::ASSET, true,
     fn check_persons(&self) -> Result<(), CatalogError> {
         let said = Personal::of(&self.properties);
         said.map(|_| ()).map_err(|error| CatalogError::new(format!("/properties/{PERSONAL}{}", error.path), error.reason))
+    }
+
+    fn unread(&self) -> Vec<String> {
+        Description::unread(&self.properties)
     }
 
     fn concerns_persons(before: Option<&Self>, after: Option<&Self>) -> bool {
@@ -405,6 +413,10 @@ impl Engine {
         if let Some(strange) = terms.and_then(|terms| self.strange(&terms)) {
             tracing::warn!(id, "{strange}");
             text = format!("{text}; {strange}");
+        }
+        for unread in after.map(T::unread).unwrap_or_default() {
+            tracing::warn!(id, "{unread}; it is left out");
+            text = format!("{text}; {unread}, so it is left out");
         }
         tables::append_event(&mut batch, &Event::new("catalog", now, text).about(id))?;
         tables::put(&mut batch, prefix::CATALOG_CHANGED, &now)?;

@@ -10,8 +10,8 @@ use axum::extract::{OriginalUri, Path, Query, State};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use catalog::Description;
 use catalog::feed::Syntax;
+use catalog::{Description, Labelled, Text, extent};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -265,34 +265,39 @@ fn about(listed: &Listed, did: &str) -> Markup {
     let described = &listed.description;
     let listing = |values: &[String]| (!values.is_empty()).then(|| values.join(", "));
     let facts = [
-        ("published by", described.publisher.clone()),
-        ("place", described.place.clone()),
+        ("published by", plain(&described.publisher)),
+        ("place", plain(&described.place)),
+        ("extent", described.bbox.map(extent::words)),
         ("from", described.from.clone()),
         ("until", described.until.clone()),
         ("updated", described.frequency.clone()),
         ("licence", described.form.license.clone()),
-        ("rights", described.form.rights.clone()),
+        ("rights", plain(&described.form.rights)),
+        ("form", described.form.label().map(str::to_owned)),
         ("media type", described.form.media_type.clone()),
         ("bytes", described.form.byte_size.map(|size| size.to_string())),
         ("columns", listing(&described.form.columns)),
         ("follows", listing(&described.conforms_to)),
-        ("origin", described.provenance.clone()),
-        ("quality", described.quality.clone()),
+        ("origin", plain(&described.provenance)),
+        ("quality", plain(&described.quality)),
         ("law", listing(&described.legislation)),
         ("series", listing(&described.series)),
         ("version", described.version.clone()),
-        ("new in it", described.version_notes.clone()),
+        ("new in it", described.version_notes.plain().map(str::to_owned)),
         ("documentation", described.documentation.clone()),
         ("contact", described.contact.clone()),
     ];
+    let keywords: Vec<&str> = described.keywords.iter().flat_map(Text::all).collect();
     // For search engines; `<` must not end the element it stands in.
     let mut search = json!({
         "@context": "https://schema.org/", "@type": "Dataset", "@id": listed.address, "identifier": listed.id,
         "url": format!("{}.html", listed.address), "dateModified": listed.modified,
-        "publisher": described.publisher.as_ref().map(|name| json!({"@type": "Organization", "name": name})),
-        "name": title(listed), "description": described.description.plain(), "keywords": described.keywords,
+        "publisher": described.publisher.as_ref().map(|one| {
+            json!({"@type": "Organization", "@id": one.iri, "name": one.plain()})
+        }),
+        "name": title(listed), "description": described.description.plain(), "keywords": keywords,
         "license": described.form.license, "version": described.version, "temporalCoverage": period(described),
-        "spatialCoverage": described.place, "isAccessibleForFree": listed.data.is_some(),
+        "spatialCoverage": coverage(described), "isAccessibleForFree": listed.data.is_some(),
         "distribution": listed.data.as_ref().map(|data| json!({
             "@type": "DataDownload", "contentUrl": data, "encodingFormat": described.form.media_type, "contentSize": described.form.byte_size,
         })),
@@ -306,7 +311,7 @@ fn about(listed: &Listed, did: &str) -> Markup {
             h1 { (title(listed)) }
             @for text in described.description.all() { p { (text) } }
             dl { @for (name, value) in &facts { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
-            @if !described.keywords.is_empty() { p { (described.keywords.join(", ")) } }
+            @if !keywords.is_empty() { p { (keywords.join(", ")) } }
             @if !listed.is_series { (how(listed, did)) }
             p { "For programs: " @for one in Syntax::ALL {
                 a href=(format!("{}.{}", listed.address, one.extension())) { (one.media_type()) } " "
@@ -339,6 +344,22 @@ fn how(listed: &Listed, did: &str) -> Markup {
                 code { (did) } ", the dataset " code { (listed.id) } "."
             }
             pre { "concordat catalog " (did) "\nconcordat negotiate " (did) " " (listed.id) " --purpose PURPOSE" }
+        }
+    }
+}
+
+fn plain(one: &Option<Labelled>) -> Option<String> {
+    one.as_ref().and_then(Labelled::plain).map(str::to_owned)
+}
+
+/// As schema.org writes places: a box from its south-west to its north-east.
+fn coverage(described: &Description) -> Option<serde_json::Value> {
+    let place = plain(&described.place);
+    match described.bbox {
+        None => place.map(|place| json!(place)),
+        Some([west, south, east, north]) => {
+            let shape = json!({"@type": "GeoShape", "box": format!("{south} {west} {north} {east}")});
+            Some(json!({"@type": "Place", "name": place, "geo": shape}))
         }
     }
 }

@@ -15,6 +15,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use policy_engine::media;
 use tokio::task::JoinHandle;
 
 use super::{DataRequest, DataResponse, Opening, Places, Source};
@@ -60,22 +61,8 @@ impl Source for FileSource {
 /// What a file is, by the ending of its name.
 #[must_use]
 pub fn media_type_of(path: &std::path::Path) -> &'static str {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match ending.as_str() {
-        "arrow" | "feather" => "application/vnd.apache.arrow.file",
-        "arrows" => "application/vnd.apache.arrow.stream",
-        "csv" => "text/csv",
-        "tsv" | "tab" => "text/tab-separated-values",
-        "geojson" => "application/geo+json",
-        "json" => "application/json",
-        "jsonl" | "ndjson" => "application/x-ndjson",
-        "jsonld" => "application/ld+json",
-        "parquet" => "application/vnd.apache.parquet",
-        "txt" => "text/plain",
-        "xml" => "application/xml",
-        "zip" => "application/zip",
-        _ => "application/octet-stream",
-    }
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    media::by_ending(ending).map_or(media::UNKNOWN, media::Media::name)
 }
 
 fn answer(

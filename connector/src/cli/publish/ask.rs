@@ -3,8 +3,8 @@
 use std::io::{BufRead, Write};
 
 use anyhow::{Context as _, bail};
-use catalog::Description;
 use catalog::lint::{Remark, Weight, lint};
+use catalog::{Description, Text};
 use serde_json::Value;
 
 use crate::cli::output::{fields, for_people, plain, text};
@@ -65,7 +65,7 @@ fn hint(property: &str) -> &'static str {
     match property {
         "keyword" => ", with commas between",
         "theme" => ", such as http://publications.europa.eu/resource/authority/data-theme/ENVI",
-        "from" | "until" => ", a day such as 2026-11-25",
+        "from" | "until" => ", a day such as 2026-11-25, a month or a year",
         "license" => ", such as https://creativecommons.org/licenses/by/4.0/",
         "contact" => ", a mail address",
         "place" => ", a code or an IRI",
@@ -74,16 +74,17 @@ fn hint(property: &str) -> &'static str {
 }
 
 fn set(description: &mut Description, property: &str, answer: &str) {
-    let list = || answer.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect();
+    let parts = || answer.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty());
+    let list = || parts().collect();
     let one = || Some(answer.to_owned());
     match property {
         "title" => description.title = answer.into(),
         "description" => description.description = answer.into(),
-        "keyword" => description.keywords = list(),
+        "keyword" => description.keywords = parts().map(Text::from).collect(),
         "theme" => description.themes = list(),
         "legislation" => description.legislation = list(),
-        "publisher" => description.publisher = one(),
-        "place" => description.place = one(),
+        "publisher" => description.publisher = Some(answer.into()),
+        "place" => description.place = Some(answer.into()),
         "from" => description.from = one(),
         "until" => description.until = one(),
         "contact" => description.contact = one(),
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_person_is_asked_for_what_is_missing_and_confirms() {
-        let mut said = Description { publisher: Some("City".to_owned()), ..Description::default() };
+        let mut said = Description { publisher: Some("City".into()), ..Description::default() };
         let lines = "\nAir\nhourly\na@b.example\nair, no2\nBE\n\n2019-01-01\n\n\ntext/csv\ny\n";
         let (result, asked) = answer(lines, &mut said);
         assert!(result.is_ok(), "{asked}");

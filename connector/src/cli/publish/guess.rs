@@ -5,18 +5,21 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use catalog::extent::Extent;
 use catalog::{Description, Form};
 use indicatif::ProgressBar;
-use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::ids::hex;
 use dataplane::media_type_of;
+use dataplane::rows::{Column, Form as Rows, RowError, Shape, Survey, Surveyor, in_degrees, recognised};
 
 /// Largest GeoJSON file that is read for its extent, in bytes.
 const MAX_GEOJSON: u64 = 256 * 1024 * 1024;
+
+/// Bytes that are read at once.
+const PIECE: u64 = 256 * 1024;
 
 /// Completes `description` with what the file at `path` tells; names what it added. Data that is said to change has no size
 /// and no checksum for long, so these are left out then.
@@ -35,32 +38,102 @@ pub(super) fn complete(
         added.push(("media-type", guessed.clone()));
         guessed
     });
-    let (is_csv, is_geojson) = (media_type == "text/csv", media_type == "application/geo+json");
+    let rows = Rows::of(media_type);
     if description.frequency.is_none() {
         measure(path, form, bar, &mut added)?;
     }
-    if is_csv {
-        let table = table(path).with_context(|| format!("reading {} as CSV", path.display()))?;
-        if form.columns.is_empty() && !table.columns.is_empty() {
-            added.push(("columns", table.columns.join(", ")));
-            form.columns = table.columns;
-        }
-        if let (None, None, Some((first, last))) = (&description.from, &description.until, table.period) {
-            added.push(("from", first.to_string()));
-            added.push(("until", last.to_string()));
-            description.from = Some(first.to_string());
-            description.until = Some(last.to_string());
+    if rows == Some(Rows::Csv) {
+        match survey(path, form)? {
+            Ok(survey) => {
+                let own = form.media_type.get_or_insert_default();
+                if let Some(charset) = survey.notes().iter().find(|note| note.starts_with("charset="))
+                    && !own.contains("charset")
+                {
+                    own.push_str("; ");
+                    own.push_str(charset);
+                    added.retain(|(name, _)| *name != "media-type");
+                    added.push(("media-type", own.clone()));
+                }
+                describe(&survey, description, &mut added);
+            }
+            Err(error) => added.push(("views", format!("none, only the file as it is: {error}"))),
         }
     }
-    if is_geojson && description.bbox.is_none() && path.metadata()?.len() <= MAX_GEOJSON {
+    if rows == Some(Rows::GeoJson) && description.bbox.is_none() && path.metadata()?.len() <= MAX_GEOJSON {
         let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let json = serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
-        if let Some(bbox) = extent(&json) {
-            added.push(("bbox", bbox.map(|one| one.to_string()).join(",")));
-            description.bbox = Some(bbox);
+        let mut json = serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
+        match in_degrees(&mut json) {
+            Ok(()) => {
+                if let Some(bbox) = extent(&json) {
+                    added.push(("bbox", bbox.map(|one| one.to_string()).join(",")));
+                    description.bbox = Some(bbox);
+                }
+            }
+            Err(error) => added.push(("views", format!("none with places: {error}"))),
         }
     }
     Ok(added)
+}
+
+/// Takes over what a table tells that nobody said.
+fn describe(survey: &Survey, description: &mut Description, added: &mut Vec<(&'static str, String)>) {
+    let columns: Vec<String> = survey.columns().iter().map(|column| column.name().to_owned()).collect();
+    if description.form.columns.is_empty() && !columns.is_empty() {
+        let told = survey.columns().iter().map(|column| format!("{} ({})", column.name(), column.type_name()));
+        added.push(("columns", told.collect::<Vec<_>>().join(", ")));
+        description.form.columns = columns;
+    }
+    if !survey.notes().is_empty() {
+        added.push(("read-as", survey.notes().join("; ")));
+    }
+    // Empty values are no reason for doubt, unless most are.
+    let sure = |column: &Column| column.days().filter(|_| column.filled().saturating_mul(2) >= survey.rows());
+    let period = survey.columns().iter().find_map(sure);
+    if let (None, None, Some((first, last))) = (&description.from, &description.until, period) {
+        added.push(("from", first.to_string()));
+        added.push(("until", last.to_string()));
+        description.from = Some(first.to_string());
+        description.until = Some(last.to_string());
+    }
+}
+
+/// Looks at a table as the views of it do.
+fn survey(path: &Path, form: &Form) -> anyhow::Result<Result<Survey, RowError>> {
+    let media_type = form.media_type.as_deref().unwrap_or_default();
+    let Some(Ok(shape)) = Shape::of(media_type) else {
+        return Ok(Err(RowError(format!("its media type `{media_type}` is no table"))));
+    };
+    let read = |shape: Shape| -> anyhow::Result<(Surveyor, Option<RowError>)> {
+        let mut surveyor = Surveyor::new(shape, None);
+        for chunk in chunks(path)? {
+            if let Err(error) = surveyor.push(&chunk?) {
+                return Ok((surveyor, Some(error)));
+            }
+        }
+        Ok((surveyor, None))
+    };
+    let (mut surveyor, failed) = read(shape)?;
+    let found = failed.map_or_else(|| surveyor.finish(), Err);
+    if found.is_ok() || !surveyor.is_other() {
+        return Ok(found);
+    }
+    let all = chunks(path)?.collect::<Result<Vec<_>, _>>();
+    let encoding = recognised(all.with_context(|| format!("reading {}", path.display()))?);
+    let (mut surveyor, failed) = read(shape.encoded(encoding))?;
+    Ok(failed.map_or_else(|| surveyor.finish(), Err))
+}
+
+/// The bytes of a file, piece by piece.
+fn chunks(path: &Path) -> anyhow::Result<impl Iterator<Item = std::io::Result<Vec<u8>>>> {
+    let mut file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(std::iter::from_fn(move || {
+        let mut chunk = Vec::new();
+        match file.by_ref().take(PIECE).read_to_end(&mut chunk) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(chunk)),
+            Err(error) => Some(Err(error)),
+        }
+    }))
 }
 
 fn measure(
@@ -92,93 +165,11 @@ fn measure(
     Ok(())
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    columns: Vec<String>,
-    /// First and last day of the first column that holds times.
-    period: Option<(Date, Date)>,
-}
-
-fn table(path: &Path) -> csv::Result<Table> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path)?;
-    let columns: Vec<String> = reader.headers()?.iter().map(|name| name.trim().to_owned()).collect();
-    // `None` once a column held something else than times.
-    let mut times = vec![Some(Times::default()); columns.len()];
-    let mut row = csv::StringRecord::new();
-    let mut rows = 0_usize;
-    while reader.read_record(&mut row)? {
-        rows += 1;
-        for (value, column) in row.iter().zip(&mut times) {
-            let value = value.trim();
-            if value.is_empty() {
-                continue;
-            }
-            *column = column.and_then(|times| Some(times.with(day(value)?)));
-        }
-        if times.iter().all(Option::is_none) {
-            break;
-        }
-    }
-    // Empty values are no reason for doubt, unless most are.
-    let sure = |times: Times| times.period.filter(|_| times.count.saturating_mul(2) >= rows);
-    Ok(Table { columns, period: times.into_iter().flatten().find_map(sure) })
-}
-
-/// The times of a column: how many, and the first and the last day.
-#[derive(Debug, Clone, Copy, Default)]
-struct Times {
-    count: usize,
-    period: Option<(Date, Date)>,
-}
-
-impl Times {
-    fn with(self, day: Date) -> Self {
-        let (first, last) = self.period.unwrap_or((day, day));
-        Self { count: self.count + 1, period: Some((first.min(day), last.max(day))) }
-    }
-}
-
-/// The day of a value that is a time; years and other numbers are none.
-fn day(value: &str) -> Option<Date> {
-    if value.len() < 10 || !value.contains('-') {
-        return None;
-    }
-    value
-        .parse::<Timestamp>()
-        .map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date())
-        .or_else(|_| value.parse::<DateTime>().map(DateTime::date))
-        .ok()
-}
-
-/// The rectangle that encloses every position in a GeoJSON document (RFC 7946).
+/// The smallest rectangle around every position in a GeoJSON document (RFC 7946).
 fn extent(json: &Value) -> Option<[f64; 4]> {
-    let mut found: Option<[f64; 4]> = None;
-    let mut left = vec![json];
-    while let Some(one) = left.pop() {
-        match one {
-            Value::Object(map) => {
-                let kind = map.get("type").and_then(Value::as_str).unwrap_or_default();
-                let inside = match kind {
-                    "FeatureCollection" => "features",
-                    "Feature" => "geometry",
-                    "GeometryCollection" => "geometries",
-                    _ => "coordinates",
-                };
-                left.extend(map.get(inside));
-            }
-            Value::Array(all) => {
-                match (all.first().and_then(Value::as_f64), all.get(1).and_then(Value::as_f64)) {
-                    (Some(x), Some(y)) => {
-                        let [west, south, east, north] = found.unwrap_or([x, y, x, y]);
-                        found = Some([west.min(x), south.min(y), east.max(x), north.max(y)]);
-                    }
-                    _ => left.extend(all),
-                }
-            }
-            _ => {}
-        }
-    }
-    found
+    let mut extent = Extent::default();
+    extent.add_geo_json(json);
+    extent.bounds()
 }
 
 #[cfg(test)]
@@ -215,14 +206,41 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_read_as_its_views_are() {
+        let case = |name: &str| {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/cases/data/").to_owned() + name;
+            let mut description = Description::default();
+            let added = complete(Path::new(&path), &mut description, &ProgressBar::hidden()).unwrap();
+            (description, added)
+        };
+        let (found, added) = case("semi_latin1.csv");
+        assert_eq!(found.form.columns, ["Straße", "Länge in m", "Höhe", "Datum", "Anzahl", "PLZ"]);
+        assert_eq!(found.form.media_type.as_deref(), Some("text/csv; charset=windows-1252"));
+        let told = added.iter().find(|(name, _)| *name == "columns").unwrap();
+        assert!(told.1.contains("Länge in m (number)") && told.1.contains("PLZ (text)"), "{added:?}");
+        let (found, added) = case("dup.csv");
+        assert_eq!(found.form.columns, ["id", "name", "name_2", "value"]);
+        assert!(added.contains(&("read-as", "renamed=\"name:name%5F2\"".to_owned())), "{added:?}");
+        assert_eq!(case("comment.csv").0.form.columns, ["a", "b"]);
+        let (_, added) = case("ragged.csv");
+        assert!(added.iter().any(|(name, said)| *name == "views" && said.contains("record 3")), "{added:?}");
+        let (found, _) = case("rd.geojson");
+        let [west, south, east, north] = found.bbox.unwrap();
+        assert!((west - 4.88).abs() < 0.1 && (north - 52.37).abs() < 0.1, "{west} {south} {east} {north}");
+    }
+
+    #[test]
     fn a_map_tells_its_extent() {
         let text = r#"{"type":"FeatureCollection","features":[
             {"type":"Feature","properties":{"coordinates":[99,99]},"geometry":{"type":"Point","coordinates":[4.4,51.2]}},
             {"type":"Feature","geometry":{"type":"GeometryCollection","geometries":[
-                {"type":"Polygon","coordinates":[[[4.2,51.1],[4.5,51.1],[4.5,51.4]]]}]}},
+                {"type":"Polygon","coordinates":[[[4.2,51.1],[4.5,51.1],[4.5,51.4],[4.2,51.1]]]}]}},
             {"type":"Feature","geometry":null}]}"#;
         let (found, _) = guess("a.geojson", text, Description::default());
         assert_eq!(found.bbox, Some([4.2, 51.1, 4.5, 51.4]));
+        let fiji = r#"{"type":"MultiPoint","coordinates":[[177,-20],[-178,-16]]}"#;
+        let (found, _) = guess("fiji.geojson", fiji, Description::default());
+        assert_eq!(found.bbox, Some([177.0, -20.0, -178.0, -16.0]), "over the antimeridian");
         assert_eq!(
             guess("a.geojson", r#"{"type":"FeatureCollection","features":[]}"#, Description::default())
                 .0

@@ -1,8 +1,6 @@
 //! The parameters of CKAN's catalogue endpoint (ckanext-dcat): `page`, `modified_since`, `q`, `fq` and `profiles`. Ours is
 //! `after`, which a link to a next page carries.
 
-use std::path::Path;
-
 use catalog::Filter;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -11,7 +9,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::engine::Wanted;
-use dataplane::media_type_of;
 
 /// As they were asked.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -101,12 +98,8 @@ fn term(field: &str, value: &str) -> Result<Value, String> {
         "tags" => "keyword",
         "organization" | "publisher" => "publisher",
         "license_id" => "license",
-        "res_format" => {
-            // CKAN writes `CSV` where others write `text/csv`.
-            let short = !value.contains('/');
-            let media_type = short.then(|| media_type_of(Path::new(&format!("x.{value}"))));
-            return Ok(json!({"format": media_type.unwrap_or(value)}));
-        }
+        // CKAN writes `CSV` where others write `text/csv`; the catalogue understands both.
+        "res_format" => "format",
         "theme" => "theme",
         _ => {
             let known = "tags, organization, publisher, license_id, res_format, theme";
@@ -131,7 +124,7 @@ mod tests {
             [("tags", "air"), ("organization", "City of A"), ("res_format", "CSV")]
                 .map(|(field, value)| (field.to_owned(), value.to_owned()))
         );
-        assert_eq!(term("res_format", "CSV").unwrap(), json!({"format": "text/csv"}));
+        assert_eq!(term("res_format", "CSV").unwrap(), json!({"format": "CSV"}));
         for wrong in ["tags", "tags:", "colour:red", "tags:\"a", "-tags:air"] {
             assert!(asked(wrong).unwrap_err().starts_with("fq:"), "{wrong}");
         }
