@@ -81,6 +81,11 @@ class Source:
             self.crs = int(code[1])
             self.rows = [dict(row, geometry=degrees(row.get("geometry"), self.crs)) for row in self.rows]
 
+    def fill(self):
+        """What `ragged=fill` makes of it: cells that are too many get columns of their own."""
+        width = max(len(self.names), *map(len, self.records))
+        self.names += [f"column_{at + 1}" for at in range(len(self.names), width)]
+
     # -- forms
 
     def written(self):
