@@ -117,9 +117,10 @@ def difference(reader, expected, address):
     if reader.kind == "verbatim":
         return compare.rows(expected.rows, got)
     if reader.kind == "written":
-        return compare.columns(expected.written, got, "csv", ordered)
+        return compare.columns(as_gdal(expected.written) if reader.tool == "GDAL" else expected.written, got, "csv", ordered)
     if reader.kind == "objects":
-        return compare.columns(expected.objects, got, reader.loose, ordered)
+        # Members of an object have no order, and polars gives them none.
+        return compare.columns(expected.objects, got, reader.loose, False)
     if reader.kind == "typed":
         return compare.columns(expected.cells, got, reader.loose, ordered)
     if reader.loose != "gdal":
@@ -129,6 +130,11 @@ def difference(reader, expected, address):
     right.update({name: [one["properties"].get(name) for one in expected.features] for name in names if name != "geometry"})
     # GDAL has one name for the feature's own and the property.
     return compare.columns(right, {name: cells for name, cells in got.items() if name in right or name != "id"}, "gdal", False)
+
+
+def as_gdal(written):
+    """Within a cell GDAL tells each end of a line as the same."""
+    return {name: [cell.replace("\r\n", "\n") if isinstance(cell, str) else cell for cell in cells] for name, cells in written.items()}
 
 
 # -- schemas
@@ -366,8 +372,6 @@ def end_r(started, sources, folder):
         name, form, _ = line.split("\t")
         expected = sources[name]
         for package in ("R", "R, data.table") if form == "csv" else ("R, jsonlite",):
-            if package == "R, data.table" and "quotes" in expected.entry.get("not", []):
-                continue
             path = os.path.join(folder, f"{name}.{form}.{package.split()[-1]}.json")
 
             def read():
@@ -378,6 +382,9 @@ def end_r(started, sources, folder):
                 # Without rows R has a list with nothing in it.
                 got = {one: cells if isinstance(cells, list) else [] for one, cells in got.items()}
                 ordered = expected.source.is_table
+                if package == "R, data.table":
+                    # fread leaves quotes within a cell as the file has them.
+                    got = {one: [cell.replace('""', '"') if isinstance(cell, str) else cell for cell in cells] for one, cells in got.items()}
                 if form == "csv":
                     return compare.columns(expected.written, got, "csv", ordered)
                 return compare.columns(expected.objects, got, "digits", ordered)

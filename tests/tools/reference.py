@@ -111,7 +111,7 @@ class Source:
         for name, column in self.typed().items():
             at = self.names.index(name)
             texts = [row[at] if at < len(row) else "" for row in self.records]
-            if column.kind in ("date32", "instant", "string"):
+            if column.kind in ("date32", "string") or column.kind.startswith("timestamp"):
                 columns[name] = [text or None for text in texts]
             elif column.kind == "bool":
                 columns[name] = column.cells
