@@ -16,7 +16,8 @@ DEGREES = 1e-6
 
 
 def columns(expected, got, loose="exact", ordered=True):
-    """The first difference as a text, or None. `loose`: `exact`, `float` (numbers as floating point), `digits` (15 digits)."""
+    """The first difference as a text, or None. `loose`: `exact`, `float` (numbers as floating point), `digits` (15 digits),
+    `microseconds` (times to them), `csv` (texts)."""
     names, found = list(expected), list(got)
     if set(names) != set(found):
         missing, more = [n for n in names if n not in got][:5], [n for n in found if n not in expected][:5]
@@ -126,6 +127,8 @@ def number(a, b, loose):
         return True
     if loose in ("float", "gdal"):
         return float(a) == float(b)
+    if loose == "microseconds":
+        return isinstance(a, int) and abs(a) > 10**15 and a // 1000 == b / 1000
     if loose == "digits":
         return math.isclose(float(a), float(b), rel_tol=1e-13, abs_tol=1e-300)
     return False

@@ -163,7 +163,7 @@ def polars_parquet(address):
 
 @reads("polars", "arrow", FSSPEC)
 def polars_arrow(address):
-    return polars_typed(polars.read_ipc(web.open(address), memory_map=False))
+    return polars_typed(polars.read_ipc(web.open(address)))
 
 
 @reads("polars", "arrows", FSSPEC)
@@ -320,7 +320,7 @@ def duck_ndjson(address):
     return of_duck(duck, f"SELECT * FROM read_json('{address}', format='newline_delimited', sample_size=-1, maximum_object_size=100000000)")
 
 
-@reads("DuckDB", "parquet", SECRET)
+@reads("DuckDB", "parquet", SECRET, "microseconds")
 def duck_parquet(address):
     return of_duck(duck, duck_times(duck, f"read_parquet('{address}')"))
 
@@ -330,7 +330,7 @@ def fsspec_csv(address):
     return of_duck(other_duck, f"SELECT * FROM read_csv('{address}', {CSV})")
 
 
-@reads("DuckDB, fsspec", "parquet", "`register_filesystem` of an `HTTPFileSystem` with `headers` that also has `modified`")
+@reads("DuckDB, fsspec", "parquet", "`register_filesystem` of an `HTTPFileSystem` with `headers` that also has `modified`", "microseconds")
 def fsspec_parquet(address):
     return of_duck(other_duck, duck_times(other_duck, f"read_parquet('{address}')"))
 
@@ -340,7 +340,9 @@ def fsspec_parquet(address):
 def gdal_header_file(path):
     with open(path, "w") as file:
         file.write(f"X-Api-Key: {KEY}\n")
-    pyogrio.set_gdal_config_options({"GDAL_HTTP_HEADER_FILE": path, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": False})
+    pyogrio.set_gdal_config_options({"GDAL_HTTP_HEADER_FILE": path, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": False,
+                                    # Of columns, where it would stop at 2,000.
+                                    "OGR_CSV_MAX_FIELD_COUNT": "10000"})
 
 
 @reads("GDAL", "csv", GDAL + ", `/vsicurl/`")
@@ -355,7 +357,7 @@ def gdal_geojson(address):
     about, _, shapes, found = pyogrio.raw.read(vsicurl(address), DATE_AS_STRING="YES")
     # With heights it is EPSG:4979.
     assert about["crs"] in ("EPSG:4326", "OGC:CRS84", "EPSG:4979"), about["crs"]
-    return {"geometry": list(shapes), **{name: column.tolist() for name, column in zip(about["fields"], found)}}
+    return {**{name: column.tolist() for name, column in zip(about["fields"], found)}, "geometry": list(shapes)}
 
 
 def vsicurl(address, driver=""):
