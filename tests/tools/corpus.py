@@ -130,6 +130,19 @@ add("dirt_numbers", "json", b'[{"big": 12345678901234567890, "long": 0.123456789
     "json")
 add("dirt_lines", "ndjson", b"".join(b'{"n": %d, "v": %d}\n' % (n, n) for n in range(3000)) + b'{"n": 3000, "v": 0.5, "late": "x"}\n', "lines")
 add("dirt_records", "json", b'{"count": 2, "results": [{"a": 1, "b": "x"}, {"a": 2, "b": null}], "next": null}', "json")
+add("dirt_mid_quotes", "csv", lines("id,text", '1,5" pipe', '2,mid "quoted" cell', "3,it's"))
+add("dirt_long_cell", "csv", ("id,text\n1,short\n2," + "x" * 1_000_000 + "\n3,end\n").encode())
+add("dirt_cr", "csv", b"id,name\r1,a\r2,b\r")
+add("dirt_bom_sep", "csv", b"\xef\xbb\xbf" + lines("sep=;", "a;ä", "1,5;x", end="\r\n"), encoding="utf-8-sig", delimiter=";", skip=1)
+add("dirt_all_at_once", "csv", ("# Gemäß Verordnung\r\n# Stand: März\r\nStraße;Länge;Breite;Preis;Größe\r\n" +
+    "Müllerstraße;51.234;4.5;1.234,50;\r\nÄußere Gasse;51.5;4.25;0,99;12\r\n" * 5).encode("cp1252"), encoding="cp1252", delimiter=";", skip=2)
+add("dirt_header", "csv", lines('"two\nlines", spaces ,"with ""quotes""",geometry,id', '1, a ,3,"x",5'))
+add("dirt_dates", "csv", lines("day,year,month,postgres,zone", "1582-10-10,2024,2024-01,2024-01-01 10:00:00+02,2024-01-01T10:00:00+0100",
+    "9999-12-31,2025,2024-02,2024-06-01 10:00:00.5+02,2024-06-01T10:00:00+0530"))
+add("dirt_yes", "csv", lines("yes,mixed_bool,one", "yes,true,1", "no,false,0", "yes,TRUE,1", "no,1,0"))
+add("dirt_huge", "json", b'[{"v": 1e400, "w": 1}, {"v": -1E-400, "w": 2}]', "json", without=["objects"])
+add("dirt_keys", "json", b'\xef\xbb\xbf[{"\\u0061b": 1, "a.b": 2, "": 3, "c": {"": 4, "d.e": 5}}]', "json")
+add("dirt_crlf_lines", "ndjson", b'{"a": 1, "b": "x"}\r\n\r\n{"a": 2, "b": "y"}\r\n', "lines")
 square = lambda x, y, d: [[x, y], [x + d, y], [x + d, y + d], [x, y + d], [x, y]]
 shapes = [
     {"type": "Point", "coordinates": [4.123456789012345, 51.2]},
@@ -166,6 +179,22 @@ add("geo_mercator", "geojson", collection([feature(1, {"type": "Point", "coordin
 add("geo_utm", "geojson", collection([feature(1, {"type": "Point", "coordinates": [500100.25, 5700000.5]})],
     **crs("urn:ogc:def:crs:EPSG::25832")), "json")
 add("geo_crs84", "geojson", collection([feature(1, shapes[0]), feature(2, shapes[4])], **crs("urn:ogc:def:crs:OGC:1.3:CRS84")), "json")
+
+for name, number, x, y in (("etrs89", 4258, 4.4, 51.2), ("lambert93", 2154, 652000, 6862000), ("osgb", 27700, 530000, 180000),
+                           ("laea", 3035, 3920000, 3100000), ("utm33", 32633, 400000, 5800000), ("gk3", 31467, 3470000, 5550000),
+                           ("ch1903", 21781, 600000, 200000), ("lv95", 2056, 2600000, 1200000), ("sweref", 3006, 674000, 6580000),
+                           ("irish", 2157, 715000, 734000), ("nad83", 4269, -73.6, 45.5), ("unknown", 9999999, 1, 2)):
+    if number == 9999999:
+        # Nothing is right but a refusal.
+        add(f"geo_crs_{name}", "geojson", collection([feature(1, {"type": "Point", "coordinates": [x, y]})], **crs("urn:ogc:def:crs:EPSG::999999")), "none",
+            refused=True)
+    else:
+        add(f"geo_crs_{name}", "geojson", collection([feature(1, {"type": "Point", "coordinates": [x, y]})], **crs(f"urn:ogc:def:crs:EPSG::{number}")),
+            "json", may_refuse=True)
+add("geo_crs_version", "geojson", collection(rd, **crs("urn:ogc:def:crs:EPSG:6.9:28992")), "json")
+add("geo_crs_http", "geojson", collection(rd, **crs("http://www.opengis.net/def/crs/EPSG/0/28992")), "json")
+add("geo_crs_axis", "geojson", collection([feature(1, shapes[0])], **crs("urn:ogc:def:crs:EPSG::4326")), "json")
+add("geo_single", "geojson", json.dumps(feature("one", shapes[4], name="a")).encode(), "json")
 
 add("picture", "png", os.path.join(vega, "7zip.png"), "none")
 print(json.dumps(files))

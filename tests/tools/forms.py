@@ -62,7 +62,7 @@ def with_key(address):
 
 
 def of_pandas(frame):
-    return {name: frame[name].tolist() for name in frame.columns}
+    return {name: [None if cell is pandas.NA else cell for cell in frame[name].tolist()] for name in frame.columns}
 
 
 def of_polars(frame):
@@ -357,7 +357,8 @@ def gdal_geojson(address):
     about, _, shapes, found = pyogrio.raw.read(vsicurl(address), DATE_AS_STRING="YES")
     # With heights it is EPSG:4979.
     assert about["crs"] in ("EPSG:4326", "OGC:CRS84", "EPSG:4979"), about["crs"]
-    return {**{name: column.tolist() for name, column in zip(about["fields"], found)}, "geometry": list(shapes)}
+    got = {"properties.geometry" if name == "geometry" else name: column.tolist() for name, column in zip(about["fields"], found)}
+    return {**got, "geometry": list(shapes)}
 
 
 def vsicurl(address, driver=""):

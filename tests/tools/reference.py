@@ -71,12 +71,13 @@ class Source:
         list_ = next((name for name in LISTS if isinstance(whole.get(name), list)), None)
         if list_ is None:
             self.rows = [whole]
+            self.is_geo = whole.get("type") == "Feature"
             return
         self.rows = whole[list_]
         self.is_geo = whole.get("type") == "FeatureCollection"
         named = whole.get("crs") or {}
         name = named.get("properties", {}).get("name", "")
-        code = re.search(r"EPSG:+(?:[\d.]*:)?(\d+)\Z", name)
+        code = re.search(r"EPSG(?::+(?:[\d.]*:)?|/[\d.]+/)(\d+)\Z", name)
         if code and code[1] != "4326":
             self.crs = int(code[1])
             self.rows = [dict(row, geometry=degrees(row.get("geometry"), self.crs)) for row in self.rows]

@@ -56,17 +56,24 @@ start provider
 start consumer
 began=$SECONDS
 did="did:web:localhost%3A$provider"
+# share NAME PATH: publishes and uses a file. What publish cannot guess of it is a failure, and it is published all the same.
 share() {
-    "$CONCORDAT" --dir "$work/provider" publish "$2" --id "urn:tools:$1" --title "$1" >"$work/said.$1" 2>&1 \
-        && "$CONCORDAT" --dir "$work/consumer" use "urn:tools:$1" --as "$1" --from "$did" >"$work/said.$1" 2>&1 \
-        || { echo "FAILED: publish and use $1"; cat "$work/said.$1"; return 1; }
+    local status=0
+    publish=("$CONCORDAT" --dir "$work/provider" publish "$2" --id "urn:tools:$1" --title "$1" --json)
+    "${publish[@]}" >"$work/published.$1" 2>"$work/said.$1" \
+        || { echo "FAILED: publish $1: $(cut -c1-400 "$work/said.$1")"; status=1; "${publish[@]}" --no-guess >"$work/published.$1" 2>&1; }
+    "$CONCORDAT" --dir "$work/consumer" use "urn:tools:$1" --as "$1" --from "$did" >"$work/said.$1" 2>&1 \
+        || { echo "FAILED: use $1: $(cut -c1-400 "$work/said.$1")"; status=1; }
+    return "$status"
 }
 passed=0 failed=0
 while IFS=$'\t' read -r name path; do
     if share "$name" "$path" </dev/null; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 done < <("$python" -c '
 import json, sys
-for one in json.load(open(sys.argv[1])): print(one["name"], one["path"], sep="\t")' "$work/files.json"; printf 'large\t%s\n' "$work/provider/data/large.csv")
+wanted = sys.argv[2].split()
+for one in json.load(open(sys.argv[1])):
+    if not wanted or one["name"] in wanted: print(one["name"], one["path"], sep="\t")' "$work/files.json" "${CONCORDAT_TOOLS_FILES:-}"; printf 'large\t%s\n' "$work/provider/data/large.csv")
 echo "ok: $passed files are published and used ($((SECONDS - began)) s)"
 CONCORDAT_KEY=$("$CONCORDAT" --dir "$work/consumer" keys create tools --scope consume | head -n 1)
 export CONCORDAT_KEY
