@@ -86,6 +86,7 @@ class Expected:
             source.fill()
         self.written, self.typed, self.rows = source.written(), source.typed(), source.objects()
         self.cells = {name: column.cells for name, column in self.typed.items()}
+        self.marked = compare.marked(self.rows)
         names = list(dict.fromkeys(name for row in self.rows for name in row)) if not source.is_table else list(self.typed)
         self.objects = {name: [row.get(name) for row in self.rows] for name in names}
         self.is_geo = not source.is_table and source.is_geo
@@ -131,14 +132,14 @@ def difference(reader, expected, address):
     return found
 
 
-PARTS = {"verbatim": "rows", "written": "written", "objects": "objects", "typed": "cells", "features": "features"}
+PARTS = {"verbatim": "marked", "written": "written", "objects": "objects", "typed": "cells", "features": "features"}
 
 
 def compared(reader, expected, got):
     compare.strict(expected.source.crs is None)
     ordered = expected.source.is_table
     if reader.kind == "verbatim":
-        return compare.rows(expected.rows, got)
+        return compare.rows(expected.marked, got)
     if reader.kind == "written":
         return compare.columns(one_line_end(expected.written) if reader.tool == "GDAL" else expected.written, got, "csv", ordered)
     if reader.kind == "objects":
@@ -187,12 +188,12 @@ def damage(tool, form, expected, compared_with, part):
 
 
 def damaged(right, part):
-    if part in ("rows", "features"):
+    if part in ("marked", "features"):
         yield right[:-1], "a row less"
         for at, row in enumerate(right):
             inner = row["properties"] if part == "features" else row
             for name, cell in inner.items():
-                other = {**inner, name: changed(cell)}
+                other = {**inner, name: compare.marked(changed(compare.unmarked(cell)))}
                 yield [*right[:at], {**row, "properties": other} if part == "features" else other, *right[at + 1:]], \
                     f"{'properties.' if part == 'features' else ''}{name} of row {at}"
             if part == "features":
@@ -495,6 +496,9 @@ def published(sources):
             # That it failed was said.
             continue
         source, wrong = expected.source, None
+        if source.is_table and any("\n" in one or ", " in one for one in expected.names):
+            # It is told on one line.
+            continue
         if source.is_table and "columns" in guessed:
             right = ", ".join(expected.names)
             if guessed["columns"] != right:
@@ -508,7 +512,7 @@ def published(sources):
                 wrong = f"bbox {guessed['bbox']} instead of {','.join(f'{one:.6f}' for one in right)}"
         elif source.is_geo:
             wrong = "no bbox"
-        judge("publish", "what it says of columns and extent", name, lambda: wrong)
+        judge("publish", "columns and extent", name, lambda: wrong)
 
 
 def extent(positions):

@@ -31,19 +31,41 @@ def columns(expected, got, loose="exact", ordered=True):
         if right == came and loose != "text":
             continue
         for at, (a, b) in enumerate(zip(right, came)):
+            if type(a) is type(b) and a == b:
+                continue
             if not same(a, b, loose):
                 return f"row {at + 1}, column {name}: {b!r:.120} ({type(b).__name__}) instead of {a!r:.120}"
     return None
 
 
+# A number of JSON as it is written, told apart from a text: faster than a class.
+mark = "\0".__add__
+
+
+def marked(node):
+    if isinstance(node, dict):
+        return {name: marked(inner) for name, inner in node.items()}
+    if isinstance(node, list):
+        return [marked(inner) for inner in node]
+    return mark(node) if isinstance(node, Number) else node
+
+
+def unmarked(node):
+    if isinstance(node, dict):
+        return {name: unmarked(inner) for name, inner in node.items()}
+    if isinstance(node, list):
+        return [unmarked(inner) for inner in node]
+    return Number(node[1:]) if isinstance(node, str) and node.startswith("\0") else node
+
+
 def rows(expected, got):
-    """Rows as JSON, every digit as it was written."""
+    """Rows as JSON, every digit as it was written; of both the numbers are marked."""
     if len(expected) != len(got):
         return f"{len(got)} rows instead of {len(expected)}"
     for at, (a, b) in enumerate(zip(expected, got)):
-        if a == b and repr(a) == repr(b):
+        if a == b and (not isinstance(a, dict) or list(a) == list(b)):
             continue
-        difference = verbatim(a, b, "")
+        difference = verbatim(unmarked(a), unmarked(b), "")
         if difference:
             return f"row {at + 1}: {difference}"
     return None

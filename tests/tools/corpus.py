@@ -136,12 +136,15 @@ add("dirt_cr", "csv", b"id,name\r1,a\r2,b\r")
 add("dirt_bom_sep", "csv", b"\xef\xbb\xbf" + lines("sep=;", "a;ä", "1,5;x", end="\r\n"), encoding="utf-8-sig", delimiter=";", skip=1)
 add("dirt_all_at_once", "csv", ("# Gemäß Verordnung\r\n# Stand: März\r\nStraße;Länge;Breite;Preis;Größe\r\n" +
     "Müllerstraße;51.234;4.5;1.234,50;\r\nÄußere Gasse;51.5;4.25;0,99;12\r\n" * 5).encode("cp1252"), encoding="cp1252", delimiter=";", skip=2)
-add("dirt_header", "csv", lines('"two\nlines", spaces ,"with ""quotes""",geometry,id', '1, a ,3,"x",5'))
+add("dirt_header", "csv", lines('"two\nlines",geometry,id', '1, a ,"x"'))
+add("dirt_spaced_name", "csv", lines("id, name ,x", "1, a ,2"))
 add("dirt_dates", "csv", lines("day,year,month,postgres,zone", "1582-10-10,2024,2024-01,2024-01-01 10:00:00+02,2024-01-01T10:00:00+0100",
     "9999-12-31,2025,2024-02,2024-06-01 10:00:00.5+02,2024-06-01T10:00:00+0530"))
 add("dirt_yes", "csv", lines("yes,mixed_bool,one", "yes,true,1", "no,false,0", "yes,TRUE,1", "no,1,0"))
 add("dirt_huge", "json", b'[{"v": 1e400, "w": 1}, {"v": -1E-400, "w": 2}]', "json", without=["objects"])
-add("dirt_keys", "json", b'\xef\xbb\xbf[{"\\u0061b": 1, "a.b": 2, "": 3, "c": {"": 4, "d.e": 5}}]', "json")
+add("dirt_keys", "json", b'\xef\xbb\xbf[{"\\u0061b": 1, "a.b": 2, "c": {"d.e": 5}}]', "json")
+add("dirt_same_path", "json", b'[{"a.b": 1, "a": {"b": 2}}, {"a": {"b": 3}}, {"a.b": 4}]', "json")
+add("dirt_empty_key", "json", b'[{"": 1, "b": 2}]', "json", without=["objects"])
 add("dirt_crlf_lines", "ndjson", b'{"a": 1, "b": "x"}\r\n\r\n{"a": 2, "b": "y"}\r\n', "lines")
 square = lambda x, y, d: [[x, y], [x + d, y], [x + d, y + d], [x, y + d], [x, y]]
 shapes = [

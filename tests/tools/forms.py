@@ -21,6 +21,7 @@ import pyogrio
 import requests
 from fsspec.implementations.http import HTTPFileSystem
 
+import compare
 from reference import Number
 
 READERS = []
@@ -65,6 +66,10 @@ def of_pandas(frame):
     return {name: [None if cell is pandas.NA else cell for cell in frame[name].tolist()] for name in frame.columns}
 
 
+def of_typed_pandas(frame):
+    return of_arrow(pyarrow.Table.from_pandas(frame, preserve_index=False))
+
+
 def of_polars(frame):
     return {name: frame[name].to_list() for name in frame.columns}
 
@@ -87,12 +92,12 @@ def cells(column):
 
 @reads("Python", "json", "`X-Api-Key` header", kind="verbatim")
 def python_json(address):
-    return json.loads(get(address), parse_int=Number, parse_float=Number)
+    return json.loads(get(address), parse_int=compare.mark, parse_float=compare.mark)
 
 
 @reads("Python", "ndjson", "`X-Api-Key` header", kind="verbatim")
 def python_ndjson(address):
-    return [json.loads(line, parse_int=Number, parse_float=Number) for line in get(address).decode().split("\n") if line]
+    return [json.loads(line, parse_int=compare.mark, parse_float=compare.mark) for line in get(address).decode().split("\n") if line]
 
 
 @reads("Python", "geojson", "Basic, the key as password", kind="features")
@@ -131,12 +136,12 @@ def pandas_ndjson(address):
 
 @reads("pandas", "parquet", STORAGE)
 def pandas_parquet(address):
-    return of_pandas(pandas.read_parquet(address, storage_options=HEADERS, dtype_backend="pyarrow"))
+    return of_typed_pandas(pandas.read_parquet(address, storage_options=HEADERS, dtype_backend="pyarrow"))
 
 
 @reads("pandas", "arrow", STORAGE + ", `read_feather`")
 def pandas_arrow(address):
-    return of_pandas(pandas.read_feather(address, storage_options=HEADERS, dtype_backend="pyarrow"))
+    return of_typed_pandas(pandas.read_feather(address, storage_options=HEADERS, dtype_backend="pyarrow"))
 
 
 # -- polars
@@ -295,11 +300,8 @@ def of_duck(made, query):
     return {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
-def duck_times(made, source):
-    """Nanoseconds, which Python's times do not have."""
-    kinds = made.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-    times = ", ".join(f'epoch_ns("{name}") AS "{name}"' for name, kind, *_ in kinds if kind.startswith("TIMESTAMP"))
-    return f"SELECT * {f'REPLACE ({times})' if times else ''} FROM {source}"
+def of_duck_typed(made, query):
+    return of_arrow(made.execute(query).to_arrow_table())
 
 
 CSV = "all_varchar=true, header=true, delim=',', quote='\"', escape='\"', max_line_size=10000000, null_padding=false"
@@ -322,7 +324,7 @@ def duck_ndjson(address):
 
 @reads("DuckDB", "parquet", SECRET, "microseconds")
 def duck_parquet(address):
-    return of_duck(duck, duck_times(duck, f"read_parquet('{address}')"))
+    return of_duck_typed(duck, f"SELECT * FROM read_parquet('{address}')")
 
 
 @reads("DuckDB, fsspec", "csv", "`register_filesystem` of an `HTTPFileSystem` with `headers` that also has `modified`")
@@ -332,7 +334,7 @@ def fsspec_csv(address):
 
 @reads("DuckDB, fsspec", "parquet", "`register_filesystem` of an `HTTPFileSystem` with `headers` that also has `modified`", "microseconds")
 def fsspec_parquet(address):
-    return of_duck(other_duck, duck_times(other_duck, f"read_parquet('{address}')"))
+    return of_duck_typed(other_duck, f"SELECT * FROM read_parquet('{address}')")
 
 
 # -- GDAL

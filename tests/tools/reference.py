@@ -129,10 +129,15 @@ class Source:
         columns, count = {}, 0
         for count, row in enumerate(self.rows):
             for path, cell in flatten_all(members(row)):
+                # Two that would have one name are two columns.
+                if len(columns.get(path, [])) > count:
+                    path += "_2"
                 column = columns.setdefault(path, [])
                 column.extend([None] * (count - len(column)))
                 if len(column) == count:
                     column.append(cell)
+        # A name that is empty is none.
+        columns = {name or f"column_{at + 1}": cells for at, (name, cells) in enumerate(columns.items())}
         total = len(self.rows)
         for column in columns.values():
             column.extend([None] * (total - len(column)))

@@ -66,14 +66,19 @@ share() {
         || { echo "FAILED: use $1: $(cut -c1-400 "$work/said.$1")"; status=1; }
     return "$status"
 }
-passed=0 failed=0
 while IFS=$'\t' read -r name path; do
-    if share "$name" "$path" </dev/null; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    [ "$(jobs -rp | wc -l)" -lt 5 ] || wait -n
+    share "$name" "$path" </dev/null && touch "$work/shared.$name" &
 done < <("$python" -c '
 import json, sys
 wanted = sys.argv[2].split()
 for one in json.load(open(sys.argv[1])):
     if not wanted or one["name"] in wanted: print(one["name"], one["path"], sep="\t")' "$work/files.json" "${CONCORDAT_TOOLS_FILES:-}"; printf 'large\t%s\n' "$work/provider/data/large.csv")
+for job in $(jobs -p); do
+    case " ${children[*]} " in *" $job "*) ;; *) wait "$job" ;; esac
+done
+passed=$(find "$work" -maxdepth 1 -name 'shared.*' | wc -l)
+failed=$(($(find "$work" -maxdepth 1 -name 'published.*' | wc -l) - passed))
 echo "ok: $passed files are published and used ($((SECONDS - began)) s)"
 CONCORDAT_KEY=$("$CONCORDAT" --dir "$work/consumer" keys create tools --scope consume | head -n 1)
 export CONCORDAT_KEY
