@@ -69,7 +69,7 @@ def judge(tool, form, file, read):
     except BaseException as error:  # A panic of polars is no Exception.
         if isinstance(error, KeyboardInterrupt):
             raise
-        difference = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        difference = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}".replace(forms.KEY, "KEY")
     one = tally(tool, form)
     one.take(file, difference)
     seconds = time.monotonic() - began
@@ -428,7 +428,7 @@ def keys(base):
     }
     for how, came in asked.items():
         (ok(f"the key as {how}") if came == 200 else failed(f"the key as {how}", f"status {came}"))
-    for how, came in {"no key": status(address), "another key": status(address, headers={"X-Api-Key": key[:-1] + "_"})}.items():
+    for how, came in {"no key": status(address), "another key": status(address, headers={"X-Api-Key": key[:-1] + ("a" if key[-1] != "a" else "b")})}.items():
         (ok(f"{how} is refused") if came == 401 else failed(f"{how} is refused", f"status {came}"))
 
 
@@ -662,6 +662,8 @@ def main():
     if whole:
         keys(base)
         read_as(base)
+        for (tool, form), why in NONE.items():
+            skipped(f"{tool}: .{form}", why)
     table()
     with open(os.environ["CONCORDAT_COUNTS"], "w") as file:
         json.dump(counts, file)
@@ -669,6 +671,13 @@ def main():
 
 
 ANSWERED = ("case_codes", "case_mixed", "usgs", "vega_airports", "dirt_cp1252", "dirt_lines", "geo_crs_behind")
+
+
+# What a tool has no reader for, of what could be expected of it.
+NONE = {("pandas", "arrows"): "no reader for streams", ("GDAL", "parquet"): "the wheels of pyogrio have no such driver",
+        ("GDAL", "arrow"): "the wheels of pyogrio have no such driver", ("DuckDB", "arrow"): "its extension for Arrow is in no registry here",
+        ("pyarrow", "json"): "it reads lines, no array", ("R", "parquet"): "Debian has no package `arrow` of R",
+        ("R", "arrow"): "Debian has no package `arrow` of R"}
 
 
 def table():
@@ -681,12 +690,12 @@ def table():
         cells = []
         for form in FORMS:
             one = found.get((tool, form))
-            cells.append("" if (tool, form) not in how else "not tried" if one is None else
+            cells.append("none" if (tool, form) in NONE else "" if (tool, form) not in how else "not tried" if one is None else
                          f"works ({one.files})" if not one.differences else f"{one.files - len(one.differences)} of {one.files}")
         ways = dict.fromkeys(way for (of, _), way in how.items() if of == tool)
         lines.append(f"| {tool} | " + " | ".join(cells) + " | " + "; ".join(ways) + " |")
     text = "\n".join(lines)
-    print(f"-- in brackets: how many files\n{text}")
+    print(f"-- in brackets: how many files; none: the tool has no reader for it\n{text}")
     with open(os.environ["CONCORDAT_TABLE"], "w") as file:
         file.write(text + "\n")
 

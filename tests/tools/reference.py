@@ -92,10 +92,8 @@ class Source:
     def written(self):
         """`.csv`: names, and cells as texts; what a cell of JSON is as text is compared as JSON."""
         if self.is_table:
-            width = len(self.names)
-            return {name: [row[at] if at < len(row) else "" for row in self.records] for at, name in enumerate(self.names)} \
-                if width else {}
-        return {name: [None if cell is None else cell for cell in cells] for name, cells in self.flat().items()}
+            return {name: [row[at] if at < len(row) else "" for row in self.records] for at, name in enumerate(self.names)}
+        return self.flat()
 
     def typed(self):
         """Columns of Parquet and Arrow."""

@@ -87,6 +87,10 @@ status=0
 "$python" "$here/checks.py" "$work/files.json" "$address" || status=1
 [ -n "${CONCORDAT_TOOLS_FILES:-}" ] || "$python" "$here/large.py" read "${address}large" "$work/large.json" || status=1
 [ "$failed" -eq 0 ] || status=1
+for at in 0 1; do
+    awk -v name="$([ "$at" = 0 ] && echo provider || echo consumer)" '/VmHWM/ {printf "-- the %s took %d MB of memory at most\n", name, $2 / 1024}' \
+        "/proc/${children[at]}/status"
+done
 [ "$status" -eq 0 ] || for log in provider consumer; do echo "-- the end of $log.log"; tail -n 15 "$work/$log.log" | cut -c1-400; done
 "$python" - "$passed" "$failed" "$work"/counts* <<'EOF'
 import json, sys
