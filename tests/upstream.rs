@@ -300,6 +300,45 @@ async fn a_mistake_of_the_reader_is_its_own_and_what_gives_nothing_uses_nothing(
     assert_eq!(read(&consumer, &key, "/d/asked").await.status(), 403, "twice, no more");
 }
 
+/// What is not there any more is not there for the reader either; that it should be is the provider's affair.
+#[tokio::test]
+async fn what_is_gone_at_its_source_is_gone() {
+    let url = serve(axum::Router::new().fallback(as_asked)).await;
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    let publish = |say: &str| {
+        let id = format!("urn:says:{say}");
+        let url = format!("{url}/?say={say}");
+        provider.json(&["publish", &url, "--id", &id, "--title", "A", "--purpose", PURPOSE]);
+        consumer.json(&[
+            "use",
+            &id,
+            "--from",
+            &provider.did,
+            "--as",
+            &format!("s{say}"),
+            "--purpose",
+            PURPOSE,
+        ]);
+    };
+    publish("404");
+    publish("429");
+    let key = reading_key(&consumer);
+    let answer = read(&consumer, &key, "/d/s404").await;
+    assert_eq!(answer.status(), 404);
+    let said = answer.text().await.unwrap();
+    assert!(said.contains("the source has nothing where the provider reads"), "{said}");
+    assert!(provider.events().iter().any(|line| line.contains("could not be read") && line.contains("404")));
+    for path in ["/d/s429", "/d/s429.json"] {
+        let answer = read(&consumer, &key, path).await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["retry-after"]),
+            (429, &"7".parse().unwrap()),
+            "{path}"
+        );
+    }
+}
+
 /// Gives a megabyte, and hangs up after a third of whatever it is asked for, so often.
 async fn fragile(State(left): State<Arc<AtomicU64>>, headers: HeaderMap) -> Response {
     let whole: Vec<u8> = (0..1_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();

@@ -27,18 +27,12 @@ fn sharing(world: &World, files: &[(&str, Vec<u8>)]) -> (Node, Node, String) {
     (provider, consumer, key)
 }
 
-/// How often the provider counts each dataset as read.
-async fn uses(provider: &Node) -> Vec<(String, u64)> {
-    let found = provider.get("/v4/contractagreements").await;
-    let count = |one: &Value| {
-        (
-            one["assetId"].as_str().unwrap().to_owned(),
-            one["urn:concordat:requests"].as_u64().unwrap_or_default(),
-        )
-    };
-    let mut all: Vec<_> = found.as_array().unwrap().iter().map(count).collect();
-    all.sort();
-    all
+/// Waits until the provider counts a dataset as read so often.
+async fn uses(provider: &Node, id: &str, count: u64) {
+    let found = provider.json(&["agreements", "list"]);
+    let agreement = found.as_array().unwrap().iter().find(|one| one["assetId"] == id).unwrap();
+    let path = format!("/v4/contractagreements/{}", trust::did::segment(agreement["@id"].as_str().unwrap()));
+    provider.until(&path, |one| one["urn:concordat:requests"].as_u64().unwrap_or_default() == count).await;
 }
 
 async fn reason(consumer: &Node, key: &str, path: &str, status: StatusCode) -> String {
@@ -109,7 +103,7 @@ async fn a_view_that_cannot_be_made_says_why_before_the_first_byte() {
     // Nothing is read of what has no rows.
     let said = reason(&consumer, &key, "/d/f1.parquet", StatusCode::NOT_ACCEPTABLE).await;
     assert!(said.contains("`image/png`, which has no rows") && said.ends_with("/d/f1"), "{said}");
-    assert!(uses(&provider).await.contains(&("urn:file:1".to_owned(), 0)));
+    uses(&provider, "urn:file:1", 0).await;
     // It stands in the log and among the events.
     let events = consumer.text(&["events"]);
     assert!(events.contains("f0.csv was not shown: record 3 has 2 cells"), "{events}");
@@ -139,7 +133,9 @@ async fn parts_of_every_view_cost_one_use_in_all() {
             (&head.headers()["accept-ranges"], &head.headers()["etag"]),
             (&"bytes".parse().unwrap(), &tag)
         );
-        for (from, to) in [(0, 9), (whole.len() / 2, whole.len() / 2 + 10), (whole.len() - 8, whole.len() - 1)] {
+        for (from, to) in
+            [(0, 9), (whole.len() / 2, whole.len() / 2 + 10), (whole.len() - 8, whole.len() - 1)]
+        {
             let part =
                 consumer.client.get(&url).bearer_auth(&key).header("range", format!("bytes={from}-{to}"));
             let part = part.header("if-range", &tag).send().await.unwrap();
@@ -154,17 +150,15 @@ async fn parts_of_every_view_cost_one_use_in_all() {
             assert_eq!(known.headers()["etag"], tag);
         }
     }
-    assert_eq!(uses(&provider).await, [("urn:file:0".to_owned(), 1)]);
+    uses(&provider, "urn:file:0", 1).await;
     // What changed is read anew.
     std::fs::write(provider.data().join("rows.csv"), "id\n1\n").unwrap();
     assert_eq!(json_of(&consumer, &key, "/d/f0.json").await.0, json!([{"id": 1}]));
-    assert_eq!(uses(&provider).await, [("urn:file:0".to_owned(), 2)]);
+    uses(&provider, "urn:file:0", 2).await;
     // What is kept is not handed on once its transfer is over, and leaves nothing behind.
-    let agreements = provider.get("/v4/contractagreements").await;
+    let agreements = consumer.json(&["agreements", "list"]);
     let agreement = agreements[0]["@id"].as_str().unwrap();
-    provider.run(&["agreements", "end", agreement, "--reason", "enough"]);
-    let listed = |found: &Value| found[0]["inForce"] == json!(false);
-    consumer.until("/v4/uses", listed).await;
+    consumer.json(&["agreements", "end", agreement, "--reason", "enough"]);
     let part = consumer.client.get(format!("{}/d/f0.json", consumer.management)).header("range", "bytes=0-1");
     assert!(part.bearer_auth(&key).send().await.unwrap().status().is_client_error());
 }
@@ -203,4 +197,37 @@ async fn views_keep_to_their_room_and_are_gone_after_a_kill() {
     consumer.start();
     consumer.client = world.client();
     assert_eq!(json_of(&consumer, &key, "/d/f1.json").await.0.as_array().unwrap().len(), 1000);
+}
+
+#[tokio::test]
+async fn rows_are_packed_for_who_takes_them_so_and_parts_are_not() {
+    let world = World::new();
+    let table: Vec<u8> = b"id,text\n".iter().copied().chain(b"1,always the same\n".repeat(5000)).collect();
+    let (_provider, consumer, key) = sharing(&world, &[("rows.csv", table.clone())]);
+    for path in ["/d/f0", "/d/f0.csv"] {
+        let url = format!("{}{path}", consumer.management);
+        let asked = |method: http::Method| {
+            consumer.client.request(method, &url).bearer_auth(&key).header("accept-encoding", "gzip")
+        };
+        let plain = consumer.client.get(&url).bearer_auth(&key).send().await.unwrap();
+        let tag = plain.headers()["etag"].to_str().unwrap().to_owned();
+        assert!(plain.headers().get("content-encoding").is_none() && !tag.starts_with("W/"));
+        assert_eq!(plain.bytes().await.unwrap(), table);
+        let packed = asked(http::Method::GET).send().await.unwrap();
+        assert_eq!(packed.headers()["content-encoding"], "gzip", "{path}");
+        assert_eq!(packed.headers()["etag"], format!("W/{tag}").as_str(), "other bytes have another tag");
+        assert!(packed.headers()["vary"].to_str().unwrap().contains("accept-encoding"));
+        let bytes = packed.bytes().await.unwrap_or_else(|error| panic!("{error:?} {}", consumer.log()));
+        assert!(bytes.len() * 10 < table.len() && bytes.starts_with(&[0x1F, 0x8B]), "{}", bytes.len());
+        let known =
+            asked(http::Method::GET).header("if-none-match", format!("W/{tag}")).send().await.unwrap();
+        assert_eq!(known.status(), StatusCode::NOT_MODIFIED, "{path}");
+        let head = asked(http::Method::HEAD).send().await.unwrap();
+        assert_eq!(head.headers()["content-length"], table.len().to_string().as_str());
+        let part = asked(http::Method::GET).header("range", "bytes=0-1").send().await.unwrap();
+        assert_eq!(
+            (part.status(), part.bytes().await.unwrap().as_ref()),
+            (StatusCode::PARTIAL_CONTENT, &b"id"[..])
+        );
+    }
 }

@@ -12,6 +12,7 @@ pub mod management;
 mod notify;
 mod open;
 mod open_data;
+mod packing;
 mod pages;
 mod personal;
 mod problem;

@@ -23,14 +23,14 @@ use crate::config::PeerProfile;
 use crate::engine::{Engine, EngineError};
 use crate::network::{self, bounded_body, describe};
 
-/// Handed to the provider.
-const ASKED: [HeaderName; 9] = [
+/// Handed to the provider. Data comes as it is, so that what breaks off is taken up where it stopped; it is packed for the
+/// local caller.
+const ASKED: [HeaderName; 8] = [
     header::RANGE,
     header::IF_RANGE,
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::ACCEPT,
-    header::ACCEPT_ENCODING,
     header::CONTENT_TYPE,
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("request-ticket"),
@@ -170,7 +170,8 @@ pub async fn read(engine: &Arc<Engine>, transfer: &str, wanted: Wanted) -> Resul
             }
         }
     });
-    Ok(Answer { status, headers, body: Box::pin(body) })
+    // Whoever packs it asks once more at its end.
+    Ok(Answer { status, headers, body: Box::pin(body.fuse()) })
 }
 
 /// The transfer with the address and the token of its newest start.

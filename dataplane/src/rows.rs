@@ -254,10 +254,10 @@ impl Form {
         }
     }
 
-    /// What writes it.
-    fn encoder(self) -> Box<dyn Encoder> {
+    /// What writes it, out of rows that came as `from`.
+    fn encoder(self, from: Self) -> Box<dyn Encoder> {
         match self {
-            Self::Csv => Box::new(csv::CsvEncoder::default()),
+            Self::Csv => Box::new(csv::CsvEncoder::new(from == Self::Csv)),
             Self::Json => Box::new(json::ArrayEncoder::default()),
             Self::JsonLines => Box::new(json::LinesEncoder),
             Self::GeoJson => Box::new(json::FeaturesEncoder::default()),
@@ -426,7 +426,7 @@ pub struct Pipe {
 #[must_use]
 pub fn pipe(body: Body, pipe: Pipe, counted: Arc<Counted>) -> Body {
     let decoder = pipe.from.decoder(pipe.stage.as_ref().map(Stage::exact));
-    piped(body, (decoder, pipe.to.encoder()), pipe.stage, counted)
+    piped(body, (decoder, pipe.to.encoder(pipe.from.form())), pipe.stage, counted)
 }
 
 /// Gives lines of JSON that have the same members as Arrow's streaming format, as they come. Types follow from the first

@@ -145,6 +145,11 @@ impl Api {
         self.send(self.request(method, &path).headers(headers)).await
     }
 
+    /// What the gateway gives, as a stream.
+    pub(super) async fn gateway(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        self.send(self.request(Method::GET, path)).await
+    }
+
     /// Events from now on, or after the event `after`.
     pub(super) async fn events(&self, after: Option<&str>) -> anyhow::Result<Events> {
         let mut request = self.request(Method::GET, "/v4/events");

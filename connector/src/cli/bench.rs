@@ -3,6 +3,7 @@
 mod catalog;
 mod consent;
 mod proxy;
+mod views;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +53,9 @@ pub(super) struct Arguments {
     /// Instead of all that: what it costs to ask so many persons row by row.
     #[arg(long, value_name = "PERSONS", conflicts_with_all = ["catalog", "against_nginx"])]
     consent: Option<usize>,
+    /// Instead of all that: a table of so many MiB through each view of the gateway, in time and memory.
+    #[arg(long, value_name = "MIB", conflicts_with_all = ["catalog", "against_nginx", "consent"])]
+    views: Option<u64>,
     /// Beside nginx, a twentieth of the load: whether it works, not how fast it is.
     #[arg(long, requires = "against_nginx")]
     brief: bool,
@@ -86,6 +90,8 @@ pub(super) async fn run(arguments: &Arguments, output: &Output) -> anyhow::Resul
     }
     if let Some(persons) = arguments.consent {
         figures = consent::figures(persons.max(2)).await?;
+    } else if let Some(mib) = arguments.views {
+        figures = views::figures(mib.max(1), output).await?;
     } else if arguments.against_nginx {
         figures = proxy::figures(arguments.brief, output).await?;
     } else if arguments.catalog.is_empty() {

@@ -73,7 +73,7 @@ pub(super) async fn begin_use(dir: &Path, arguments: &Use, output: &Output) -> a
         let how = if reused { "an agreement that stands" } else { "a new agreement" };
         format!(
             "{} is used as {} under {how}, {}\nread it at {address} (or {address}.csv, .json, .ndjson, .geojson, \
-             .parquet, .arrow, /live) with a key of this node; make one: concordat keys create NAME --scope consume\n\
+             .parquet, .arrow, .arrows, /live) with a key of this node; make one: concordat keys create NAME --scope consume\n\
              look at it: {}/dashboard",
             text(&used, "dataset"),
             text(&used, "name"),

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
+use super::packing::packed;
 use super::problem::json_answer;
 use super::{Faces, pages};
 use crate::clock::{self, SystemClock};
@@ -32,12 +33,13 @@ const MAX_ASKED: usize = 1024 * 1024;
 const TICKET: HeaderName = HeaderName::from_static("request-ticket");
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
-    Router::new()
+    let data = Router::new()
         .route("/{pid}", any(read_it))
         // Programs that put what they want behind the address end it with a slash where they want all.
         .route("/{pid}/", any(read_it))
         .route("/{pid}/{*path}", any(read_below))
-        .layer(map_response(pages::handed_on))
+        .layer(map_response(pages::handed_on));
+    packed(data)
 }
 
 /// What the address says beside the path. The names of our own are kept from the source.
@@ -298,6 +300,15 @@ pub(super) async fn unreadable(faces: &Faces, pid: &str, error: &SourceError) ->
         SourceError::Obligation(_) => {
             tracing::error!(pid, error = text, "what an agreement demands of the data cannot be done");
             error_answer(StatusCode::FORBIDDEN, "obligation", &text)
+        }
+        SourceError::Upstream(status @ (StatusCode::NOT_FOUND | StatusCode::GONE)) => {
+            // A failure all the same: it is not the reader who chose the address.
+            failed(faces, pid, &text).await;
+            error_answer(
+                *status,
+                "not-found",
+                "the source has nothing where the provider reads this data from",
+            )
         }
         error => failed(faces, pid, &crate::telemetry::chain(error)).await,
     }

@@ -39,6 +39,7 @@ pub(super) use self::views::Views;
 use super::common::formed;
 use super::data::{self, Asked};
 use super::management::{Management, refused, respond};
+use super::packing::packed;
 use super::{held, pages};
 use crate::clock;
 use crate::engine::{EngineError, Holder, InUse};
@@ -54,7 +55,8 @@ pub(super) fn routes(management: &Arc<Management>) -> Router<Arc<Management>> {
         .route("/d", get(list))
         .route("/d/{name}", any(whole))
         .route("/d/{name}/live", get(follow))
-        .route("/d/{name}/{*path}", any(below))
+        .route("/d/{name}/{*path}", any(below));
+    let data = packed(data)
         .layer(middleware::map_response(own_form))
         .layer(middleware::from_fn_with_state(Arc::clone(management), caller::admit))
         .layer(middleware::map_response(pages::handed_on_here));
@@ -93,6 +95,7 @@ async fn list(State(management): State<Arc<Management>>) -> Response {
 }
 
 /// What a reader of the gateway asks.
+#[derive(Clone)]
 struct Request {
     name: String,
     path: String,

@@ -12,15 +12,17 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::data::{Asked, error_answer, failed, streamed, unreadable};
 use super::listener::PeerAddress;
+use super::packing::packed;
 use super::{Faces, pages};
 use crate::clock::SystemClock;
 use crate::engine::OpenDenial;
 
 pub(super) fn routes() -> Router<Arc<Faces>> {
-    Router::new()
+    let data = Router::new()
         .route("/data/{id}", get(read_it))
         .route("/data/{id}/{*path}", get(read_below))
-        .layer(map_response(pages::handed_on))
+        .layer(map_response(pages::handed_on));
+    packed(data)
 }
 
 async fn read_it(

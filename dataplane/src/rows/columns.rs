@@ -1,6 +1,6 @@
 //! Tables in columns: Arrow's file and streaming formats, and Parquet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,6 +27,23 @@ const BATCH: usize = 8192;
 const GROUP: usize = 65_536;
 /// A group of rows is closed when it is larger, in bytes.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+/// All names, in the order of their first appearance.
+pub(super) fn names(rows: &[Row]) -> Vec<Arc<str>> {
+    let mut seen = HashSet::new();
+    let all = rows.iter().flat_map(|row| row.0.iter().map(|(name, _)| name));
+    all.filter(|name| seen.insert(Arc::clone(name))).cloned().collect()
+}
+
+/// The columns of rows that are written as they come are fixed once the first are.
+pub(super) fn expect_known(row: &Row, columns: &[Arc<str>]) -> Result<(), RowError> {
+    match row.0.iter().find(|(name, value)| !value.is_null() && !columns.contains(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(RowError(format!(
+            "a late row has a value for `{name}`, which none of the first {LOOK_AHEAD} rows had; read it as JSON lines"
+        ))),
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
@@ -188,8 +205,8 @@ impl Builder {
 
 /// Days since 1970.
 fn days(date: Date) -> Option<i32> {
-    let at = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-    i32::try_from(at.as_second().div_euclid(86_400)).ok()
+    const EPOCH: Date = Date::constant(1970, 1, 1);
+    EPOCH.until(date).ok().map(|span| span.get_days())
 }
 
 /// Written by the writer, taken by the encoder.
@@ -374,7 +391,7 @@ fn wrong(error: impl std::fmt::Display) -> RowError {
 
 fn misfit(column: &Column, cell: &Cell<'_>) -> RowError {
     RowError(format!(
-        "`{}` in the column `{}` does not fit the type {} that its first {LOOK_AHEAD} rows have",
+        "`{}` in the column `{}` does not fit the type {} that the rows before it have",
         cell.text(),
         column.name,
         column.kind.name()
@@ -393,14 +410,15 @@ pub(super) struct ColumnEncoder {
 
 impl ColumnEncoder {
     fn fix(&mut self, columns: Option<&[Arc<str>]>, out: &mut Vec<u8>) -> Result<(), RowError> {
-        self.names = match self.rows.first() {
-            Some(row) => row.0.iter().map(|(name, _)| Arc::clone(name)).collect(),
-            None => columns.unwrap_or_default().to_vec(),
-        };
+        self.names = names(&self.rows);
+        if self.names.is_empty() {
+            self.names = columns.unwrap_or_default().to_vec();
+        }
         let mut facts = vec![Facts::new(false); self.names.len()];
-        for row in &self.rows {
-            for ((_, value), facts) in row.0.iter().zip(&mut facts) {
-                facts.take(&cell(value), false);
+        for (name, facts) in self.names.iter().zip(&mut facts) {
+            for row in &self.rows {
+                let found = row.0.iter().find(|(column, _)| column == name);
+                facts.take(&found.map_or(Cell::Null, |(_, value)| cell(value)), false);
             }
         }
         let columns = self.names.iter().zip(&facts).map(|(name, facts)| {
@@ -416,6 +434,7 @@ impl ColumnEncoder {
 
     fn write(&mut self, row: &Row, out: &mut Vec<u8>) -> Result<(), RowError> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
+        expect_known(row, &self.names)?;
         let cells = self.names.iter().map(|name| {
             let found = row.0.iter().find(|(column, _)| column == name);
             found.map_or(Cell::Null, |(_, value)| cell(value))
@@ -437,6 +456,7 @@ fn cell(value: &Json) -> Cell<'_> {
 
 impl Encoder for ColumnEncoder {
     fn push(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
+        let row = row.flat();
         if self.writer.is_some() {
             return self.write(&row, out);
         }

@@ -8,7 +8,7 @@ use encoding_rs::UTF_8;
 use serde_json::Value as Json;
 
 use super::dialect::{Declared, Dialect, HEAD, Transcoder, recognised, skipped};
-use super::{Decoder, Encoder, MAX_ROW, Row, RowError, text};
+use super::{Decoder, Encoder, HELD, LOOK_AHEAD, MAX_ROW, Row, RowError, text};
 
 /// Most columns.
 const MAX_COLUMNS: usize = 16_384;
@@ -222,7 +222,10 @@ impl CsvReader {
             if self.reading == Reading::AsItComes {
                 self.columns = names.into_iter().map(Arc::from).collect();
             } else {
-                (self.columns, self.renamed) = told_apart(&names);
+                self.columns = told_apart(&names);
+                let changed = cells.iter().zip(&self.columns).filter(|(written, told)| **written != ***told);
+                self.renamed =
+                    changed.map(|(written, told)| (written.to_owned(), Arc::clone(told))).collect();
             }
             return Ok(());
         }
@@ -251,7 +254,7 @@ impl CsvReader {
                     .iter()
                     .map(|name| &**name)
                     .chain(std::iter::repeat_n("", cells.len() - wanted));
-                self.columns = told_apart(&all.collect::<Vec<_>>()).0;
+                self.columns = told_apart(&all.collect::<Vec<_>>());
             }
             Reading::AsItComes | Reading::Strict | Reading::Filled => {}
         }
@@ -260,10 +263,10 @@ impl CsvReader {
 }
 
 /// Names of which each stands once: a second `name` is `name_2`, the third column without a name `column_3`.
-fn told_apart(names: &[&str]) -> (Vec<Arc<str>>, Renamed) {
+fn told_apart(names: &[&str]) -> Vec<Arc<str>> {
     let written: HashSet<&str> = names.iter().copied().collect();
     let mut taken: HashSet<String> = HashSet::new();
-    let (mut told, mut renamed) = (Vec::with_capacity(names.len()), Vec::new());
+    let mut told = Vec::with_capacity(names.len());
     for (at, name) in names.iter().enumerate() {
         let is_free = |wanted: &str| !written.contains(wanted) && !taken.contains(wanted);
         let own = if name.is_empty() {
@@ -274,14 +277,10 @@ fn told_apart(names: &[&str]) -> (Vec<Arc<str>>, Renamed) {
         } else {
             (*name).to_owned()
         };
-        let own_name: Arc<str> = Arc::from(own.as_str());
-        if own != **name {
-            renamed.push(((*name).to_owned(), Arc::clone(&own_name)));
-        }
+        told.push(Arc::from(own.as_str()));
         taken.insert(own);
-        told.push(own_name);
     }
-    (told, renamed)
+    told
 }
 
 fn another(name: &str, is_free: impl Fn(&str) -> bool) -> String {
@@ -330,28 +329,69 @@ impl Decoder for CsvDecoder {
     }
 }
 
-/// Writes rows of which each has the columns of the first.
-#[derive(Default)]
+/// Writes rows as they come.
 pub(super) struct CsvEncoder {
+    /// Whether every row has the columns of the first.
+    is_uniform: bool,
     columns: Option<Vec<Arc<str>>>,
+    waiting: Vec<Row>,
+    /// Bytes of the rows that wait.
+    held: usize,
+}
+
+impl CsvEncoder {
+    pub(super) const fn new(is_uniform: bool) -> Self {
+        Self { is_uniform, columns: None, waiting: Vec::new(), held: 0 }
+    }
+
+    fn fix(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
+        let columns = super::columns::names(&self.waiting);
+        write_line(columns.iter(), out);
+        self.columns = Some(columns);
+        for row in std::mem::take(&mut self.waiting) {
+            self.write(&row, out)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, row: &Row, out: &mut Vec<u8>) -> Result<(), RowError> {
+        let columns = self.columns.as_deref().unwrap_or_default();
+        let is_same = row.0.len() == columns.len() && row.0.iter().zip(columns).all(|((a, _), b)| a == b);
+        if is_same {
+            write_line(row.0.iter().map(|(_, value)| text(value)), out);
+            return Ok(());
+        }
+        super::columns::expect_known(row, columns)?;
+        let cell =
+            |name: &Arc<str>| row.0.iter().find(|(column, _)| column == name).map(|(_, value)| text(value));
+        write_line(columns.iter().map(|name| cell(name).unwrap_or_default()), out);
+        Ok(())
+    }
 }
 
 impl Encoder for CsvEncoder {
     fn push(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
-        if self.columns.is_none() {
-            let columns: Vec<_> = row.0.iter().map(|(name, _)| Arc::clone(name)).collect();
-            write_line(columns.iter(), out);
-            self.columns = Some(columns);
+        let row = if self.is_uniform { row } else { row.flat() };
+        if self.columns.is_some() {
+            return self.write(&row, out);
         }
-        write_line(row.0.iter().map(|(_, value)| text(value)), out);
-        Ok(())
+        self.held += row.weight();
+        self.waiting.push(row);
+        let is_enough = self.is_uniform || self.waiting.len() >= LOOK_AHEAD || self.held >= HELD;
+        if is_enough { self.fix(out) } else { Ok(()) }
     }
 
     fn finish(&mut self, columns: Option<&[Arc<str>]>, out: &mut Vec<u8>) -> Result<(), RowError> {
-        if let (None, Some(columns)) = (&self.columns, columns) {
-            write_line(columns.iter(), out);
+        if self.columns.is_some() {
+            return Ok(());
         }
-        Ok(())
+        if self.waiting.is_empty() {
+            if let Some(columns) = columns {
+                write_line(columns.iter(), out);
+            }
+            return Ok(());
+        }
+        self.fix(out)
     }
 }
 

@@ -18,8 +18,9 @@ use super::json::{JsonCutter, to_wgs84};
 use super::kind::{self, Facts, Kind, Mark};
 use super::{Form, PLACED, PLACES, RowError, View, write_json};
 
-/// Most columns of a table that is made of nested values.
+/// Most columns of a table that is made of nested values, and most bytes of their names.
 const MAX_COLUMNS: usize = 16_384;
+const MAX_NAMES: usize = 16 * 1024 * 1024;
 
 /// The form in which data comes, and how it is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,30 +150,61 @@ pub struct Surveyor {
 #[derive(Debug, Default)]
 struct Seen {
     columns: Vec<(Arc<str>, Facts)>,
+    /// Where the columns of nested values are, by the names that lead there.
     index: HashMap<Arc<str>, usize>,
+    /// Which row had a value of a column last.
+    last: Vec<u64>,
+    /// Bytes of names.
+    named: usize,
     rows: u64,
     has_too_many: bool,
+}
+
+/// The column that a name leads to, or the name of a new one; where a row has `name` already, the next is `name_2`.
+fn found<'a, K: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
+    index: &HashMap<K, usize>,
+    name: &'a str,
+    is_taken: impl Fn(usize) -> bool,
+) -> Result<usize, Cow<'a, str>> {
+    let mut wanted = Cow::Borrowed(name);
+    let mut number = 2_usize;
+    loop {
+        match index.get(&*wanted) {
+            Some(at) if is_taken(*at) => wanted = format!("{name}_{number}").into(),
+            Some(at) => return Ok(*at),
+            None => return Err(wanted),
+        }
+        number += 1;
+    }
 }
 
 impl Seen {
     fn json(&mut self, text: &str) -> Result<(), RowError> {
         self.rows += 1;
+        let row = self.rows;
         flat(&members(text)?, &mut |name, cell| {
-            let at = match self.index.get(name) {
-                Some(at) => *at,
-                None if self.columns.len() >= MAX_COLUMNS => {
+            let found = found(&self.index, name, |at| self.last.get(at) == Some(&row));
+            let at = match found {
+                Ok(at) => at,
+                Err(name) if self.columns.len() >= MAX_COLUMNS || self.named + name.len() > MAX_NAMES => {
                     self.has_too_many = true;
                     return Ok(());
                 }
-                None => {
-                    let name: Arc<str> = Arc::from(name);
-                    self.index.insert(Arc::clone(&name), self.columns.len());
-                    self.columns.push((name, Facts::new(false)));
-                    self.columns.len() - 1
+                Err(name) => {
+                    let at = self.columns.len();
+                    self.named += name.len();
+                    let name: Arc<str> = name.into();
+                    let told =
+                        if name.is_empty() { format!("column_{}", at + 1).into() } else { Arc::clone(&name) };
+                    self.index.insert(name, at);
+                    self.columns.push((told, Facts::new(false)));
+                    self.last.push(0);
+                    at
                 }
             };
-            if let Some((_, facts)) = self.columns.get_mut(at) {
+            if let (Some((_, facts)), Some(last)) = (self.columns.get_mut(at), self.last.get_mut(at)) {
                 facts.take(&cell, false);
+                *last = row;
             }
             Ok(())
         })
@@ -243,7 +275,7 @@ impl Surveyor {
         if !self.is_full() {
             self.take(&[], true)?;
         }
-        let Seen { mut columns, rows, has_too_many, .. } = std::mem::take(&mut self.seen);
+        let Seen { mut columns, index, rows, has_too_many, .. } = std::mem::take(&mut self.seen);
         let mut notes = Vec::new();
         let mut may_have_commas = false;
         if let Reader::Csv(reader) = &mut self.reader {
@@ -292,7 +324,8 @@ impl Surveyor {
             };
             Column { name, kind, mark, days: facts.days.filter(|_| facts.tells_days), filled: facts.filled }
         });
-        Ok(Survey { shape: self.shape, columns: columns.collect(), rows, has_too_many, to_wgs84, notes })
+        let columns = columns.collect();
+        Ok(Survey { shape: self.shape, columns, index, rows, has_too_many, to_wgs84, notes })
     }
 }
 
@@ -342,6 +375,8 @@ impl Column {
 pub struct Survey {
     shape: Shape,
     columns: Vec<Column>,
+    /// Where the columns of nested values are, by the names that lead there.
+    index: HashMap<Arc<str>, usize>,
     rows: u64,
     has_too_many: bool,
     /// How its coordinates become degrees, where they are none.
@@ -437,7 +472,7 @@ impl<'a> Viewer<'a> {
         let is_flat = matches!(view, View::Csv | View::Arrow | View::ArrowStream | View::Parquet);
         if is_flat && survey.has_too_many {
             return Err(RowError(format!(
-                "its rows have more than {MAX_COLUMNS} columns; read it as .ndjson"
+                "its rows have more than {MAX_COLUMNS} columns, or their names are too long; read it as .ndjson"
             )));
         }
         let places = survey.places();
@@ -620,14 +655,17 @@ impl Writing<'_> {
 
     /// A cell for each column.
     fn cells<'b>(&self, row: &Members<'b>) -> Result<Vec<Cell<'b>>, RowError> {
-        let mut cells = vec![Cell::Null; self.survey.columns.len()];
+        let mut cells = vec![None; self.survey.columns.len()];
         flat(row, &mut |name, cell| {
-            if let Some(place) = self.index.get(name).and_then(|at| cells.get_mut(*at)) {
-                *place = cell;
+            let is_taken = |at: usize| cells.get(at).is_some_and(Option::is_some);
+            if let Ok(at) = found(&self.survey.index, name, is_taken)
+                && let Some(place) = cells.get_mut(at)
+            {
+                *place = Some(cell);
             }
             Ok(())
         })?;
-        Ok(cells)
+        Ok(cells.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     fn in_columns(&mut self, cells: &[Cell<'_>], out: &mut Vec<u8>) -> Result<(), RowError> {

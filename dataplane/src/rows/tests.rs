@@ -191,6 +191,20 @@ fn numbers_of_json_keep_every_digit() {
 }
 
 #[test]
+fn no_member_takes_anothers_place_and_no_day_is_too_late() {
+    assert_eq!(
+        text_of("application/json", View::Csv, br#"[{"a.b":1,"a":{"b":2}},{"a":{"b":3},"":4}]"#),
+        "a.b,a.b_2,column_3\n1,2,\n3,,4\n"
+    );
+    let notes = survey(shape("text/csv"), b"id, name \n1,x\n", 9).unwrap();
+    assert_eq!(notes.notes(), ["renamed=\"%20name%20:name\""]);
+    let days = b"day\n9999-12-31\n0001-01-01\n1970-01-02\n";
+    let batches = batches(&through(shape("text/csv"), View::Arrow, days, 9).unwrap());
+    assert_eq!(arrow_cell(batches[0].column(0), 0), "9999-12-31");
+    assert_eq!(arrow_cell(batches[0].column(0), 1), "0001-01-01");
+}
+
+#[test]
 fn features_and_entities_become_tables() {
     let entity = "[{\"id\":\"urn:x\",\"no2\":{\"type\":\"Property\",\"value\":3,\"observedAt\":\"2026-01-01T00:00:00Z\"}}]";
     assert_eq!(

@@ -358,6 +358,8 @@ impl Source for PostgresSource {
             }
             let asked = !request.query.is_empty();
             let body = if request.method == Method::HEAD {
+                drop(statement);
+                self.pool.keep(connection);
                 nothing()
             } else {
                 let rows = client.query_raw(&statement, bound).await;

@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use dataplane::rows::{RowError, Shape, Survey, Surveyor, View, Viewer, recognised};
 use dataplane::{DataResponse, Signal, StreamError, WantedRange, wanted_range};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, StreamBody};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
 use super::spool::{Room, Spool, Writer};
@@ -32,6 +32,8 @@ const MOST: usize = 64;
 const KEPT: Duration = Duration::from_secs(60);
 /// For how long in all.
 const KEPT_AT_MOST: Duration = Duration::from_secs(900);
+/// Most views that are written at once.
+const AT_ONCE: usize = 4;
 /// How the data was read where that does not go without saying.
 const READ_AS: HeaderName = HeaderName::from_static("concordat-read-as");
 
@@ -41,6 +43,8 @@ pub(crate) struct Views {
     room: Arc<Room>,
     folder: PathBuf,
     tables: Mutex<HashMap<Asked, Kept>>,
+    /// Views that are written at once: each takes a core.
+    writing: Semaphore,
     /// Whether a task lets go of what is kept for too long.
     is_tidied: AtomicBool,
 }
@@ -92,6 +96,7 @@ impl Views {
             room: Room::new(megabytes),
             folder,
             tables: Mutex::default(),
+            writing: Semaphore::new(AT_ONCE),
             is_tidied: AtomicBool::new(false),
         }
     }
@@ -225,15 +230,20 @@ async fn shown(
         fresh = Some(None);
     }
     let slot = management.views.slot(&asked, fresh.as_ref().map(Option::as_deref));
-    let table = slot.table.get_or_init(|| async {
+    let read = {
+        let (management, slot, request) = (Arc::clone(management), Arc::clone(&slot), request.clone());
         let method = if may_be_asked { Method::GET } else { request.wanted.method.clone() };
-        table(management, request, method, view).await.map(Arc::new).map_err(Arc::new)
-    });
-    let table = match table.await {
-        Ok(table) => Arc::clone(table),
+        async move {
+            let read =
+                async || table(&management, &request, method, view).await.map(Arc::new).map_err(Arc::new);
+            slot.table.get_or_init(read).await.clone()
+        }
+    };
+    let table = match going_on(management, read).await {
+        Ok(table) => table,
         Err(refused) => {
             management.views.forget(&asked, &slot);
-            return Err(Arc::clone(refused));
+            return Err(refused);
         }
     };
     keep_tidy(management);
@@ -241,11 +251,28 @@ async fn shown(
         let mut views = slot.views.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(views.entry(view).or_default())
     };
-    let spool = made.get_or_init(|| async {
-        make(management, &table, view, request.limit).await.map(Arc::new).map_err(Arc::new)
-    });
-    let spool = spool.await.as_ref().map_err(Arc::clone)?;
+    let write = {
+        let (management, table, limit) = (Arc::clone(management), Arc::clone(&table), request.limit);
+        async move {
+            let write = async || make(&management, &table, view, limit).await.map(Arc::new).map_err(Arc::new);
+            made.get_or_init(write).await.clone()
+        }
+    };
+    let spool = &going_on(management, write).await?;
     Ok(served(&table, spool, view, (&headers, is_head), cut))
+}
+
+/// Work that goes on if whoever asked for it does not wait: the next one finds it done, and no read is used up for nothing.
+async fn going_on<T: Send + 'static>(
+    management: &Arc<Management>,
+    work: impl Future<Output = Result<T, Arc<Refused>>> + Send + 'static,
+) -> Result<T, Arc<Refused>> {
+    let (told, tells) = oneshot::channel();
+    management.faces.engine.tasks().until_stop(async move {
+        // Nobody may wait for it any more.
+        let _ = told.send(work.await);
+    });
+    tells.await.unwrap_or_else(|_| Err(Arc::new(Refused::Broke("this node is stopping".to_owned()))))
 }
 
 fn unread(unread: Unread) -> Arc<Refused> {
@@ -402,6 +429,8 @@ async fn make(
     view: View,
     limit: Option<u64>,
 ) -> Result<Spool, Refused> {
+    let _place =
+        management.views.writing.acquire().await.map_err(|error| Refused::Broke(error.to_string()))?;
     let (mut writer, table) = (management.views.writer()?, Arc::clone(table));
     blocking(move || {
         let mut viewer = Viewer::new(&table.survey, view, limit).map_err(unfit)?;
@@ -506,5 +535,5 @@ fn body(spool: Arc<Spool>, range: std::ops::Range<u64>, cut: watch::Receiver<Sig
             Err(error) => Some((Err(StreamError::Source(Box::new(error))), None)),
         }
     });
-    StreamBody::new(frames).boxed_unsync()
+    StreamBody::new(frames.fuse()).boxed_unsync()
 }
