@@ -85,6 +85,7 @@ async fn a_view_that_cannot_be_made_says_why_before_the_first_byte() {
         ("picture.png", b"\x89PNG".to_vec()),
         ("broken.ndjson", broken),
         ("far.csv", b"id,y,x\n1,212000.2,152000.5\n".to_vec()),
+        ("unnamed.csv", ",".repeat(9000).into_bytes()),
     ];
     let (provider, consumer, key) = sharing(&world, &files);
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
@@ -100,10 +101,17 @@ async fn a_view_that_cannot_be_made_says_why_before_the_first_byte() {
     assert!(said.starts_with("row 1: `y` and `x` are no latitude and longitude"), "{said}");
     let (far, _) = json_of(&consumer, &key, "/d/f3.json").await;
     assert_eq!(far[0]["y"], 212_000.2);
-    // Nothing is read of what has no rows.
+    // Nothing is read of what has no rows, nor for a part of it.
+    let part = consumer.client.get(format!("{}/d/f1.parquet", consumer.management)).bearer_auth(&key);
+    let part = part.header("range", "bytes=0-9").send().await.unwrap();
+    assert_eq!(part.status(), StatusCode::NOT_ACCEPTABLE);
     let said = reason(&consumer, &key, "/d/f1.parquet", StatusCode::NOT_ACCEPTABLE).await;
     assert!(said.contains("`image/png`, which has no rows") && said.ends_with("/d/f1"), "{said}");
     uses(&provider, "urn:file:1", 0).await;
+    // What is told of a table fits a header.
+    let unnamed = read(&consumer, &key, "/d/f4.json").await;
+    let told = unnamed.headers()["concordat-read-as"].to_str().unwrap().to_owned();
+    assert!(told.len() < 3000 && told.contains("; further="), "{told}");
     // It stands in the log and among the events.
     let events = consumer.text(&["events"]);
     assert!(events.contains("f0.csv was not shown: record 3 has 2 cells"), "{events}");

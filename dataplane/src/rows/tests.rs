@@ -151,6 +151,18 @@ fn thousands_of_columns_are_columns() {
 }
 
 #[test]
+fn names_that_never_come_again_are_not_all_remembered() {
+    let mut rows = Vec::new();
+    for at in 0..20 {
+        rows.extend(format!("{{\"{at}{}\":1}}\n", "x".repeat(1024 * 1024)).bytes());
+    }
+    let lines = shape("application/x-ndjson");
+    let error = through(lines, View::Csv, &rows, 64 * 1024).unwrap_err();
+    assert!(error.0.contains("names are too long"), "{error}");
+    assert_eq!(through(lines, View::JsonLines, &rows, 64 * 1024).unwrap(), rows);
+}
+
+#[test]
 fn json_is_cut_wherever_its_rows_are() {
     let lines = "{\"a\":1,\"b\":\"]}\"}\n{\"a\":2,\"b\":null}\n";
     for (media_type, text) in [

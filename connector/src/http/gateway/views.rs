@@ -32,6 +32,8 @@ const MOST: usize = 64;
 const KEPT: Duration = Duration::from_secs(60);
 /// For how long in all.
 const KEPT_AT_MOST: Duration = Duration::from_secs(900);
+/// Longest header of it, in bytes.
+const LONGEST_TOLD: usize = 2000;
 /// Most views that are written at once.
 const AT_ONCE: usize = 4;
 /// How the data was read where that does not go without saying.
@@ -129,6 +131,11 @@ impl Views {
         slot
     }
 
+    /// Whether a table is there, or is being read.
+    fn has(&self, asked: &Asked) -> bool {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).contains_key(asked)
+    }
+
     /// What failed is tried again by whoever asks next.
     fn forget(&self, asked: &Asked, slot: &Arc<Slot>) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
@@ -202,7 +209,7 @@ async fn shown(
     };
     let may_be_asked = matches!(request.wanted.method, Method::GET | Method::HEAD);
     let mut fresh = None;
-    if may_be_asked && !is_part {
+    if may_be_asked && !(is_part && management.views.has(&asked)) {
         // Asking for the head alone is no use of the data: what has no rows is refused without one, and what is known is not
         // read again.
         match fetch(management, request, Method::HEAD).await {
@@ -487,7 +494,7 @@ fn served(
     if let Ok(value) = HeaderValue::try_from(&tag) {
         headers.insert(header::ETAG, value);
     }
-    if let Ok(value) = HeaderValue::try_from(table.survey.notes().join("; "))
+    if let Ok(value) = HeaderValue::try_from(told(table.survey.notes()))
         && !value.is_empty()
     {
         headers.insert(READ_AS, value);
@@ -511,6 +518,22 @@ fn served(
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
     let body = if is_head { nothing() } else { body(Arc::clone(spool), range, cut) };
     DataResponse { status, headers, body }
+}
+
+/// What was noted, as far as it fits a header.
+fn told(notes: &[String]) -> String {
+    let mut told = String::new();
+    for (at, note) in notes.iter().enumerate() {
+        if told.len() + note.len() > LONGEST_TOLD {
+            told.push_str(&format!("; further={}", notes.len() - at));
+            break;
+        }
+        if at > 0 {
+            told.push_str("; ");
+        }
+        told.push_str(note);
+    }
+    told
 }
 
 /// A part of a view, until its transfer is cut.
