@@ -48,7 +48,8 @@ class Source:
             text = text.split("\n", 1)[1]
         self.delimiter = self.entry.get("delimiter", ",")
         records = [one for one in csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter) if one]
-        self.header, self.records = records[0], records[1:]
+        # Space around a name is no part of it; that it went is told.
+        self.header, self.records = [name.strip() for name in records[0]], records[1:]
         self.names, taken = [], set(self.header)
         for at, name in enumerate(self.header):
             found, number = name or f"column_{at + 1}", 2
