@@ -16,7 +16,8 @@ others = {
 }
 request = lambda ending: urllib.request.urlopen(urllib.request.Request(f"{base}/d/no2.{ending}", headers=header)).read()
 others["parquet"] = pandas.read_parquet(io.BytesIO(request("parquet")))
-others["arrow"] = pyarrow.ipc.open_stream(request("arrow")).read_all().to_pandas()
+others["arrow"] = pyarrow.ipc.open_file(io.BytesIO(request("arrow"))).read_all().to_pandas()
+others["arrows"] = pyarrow.ipc.open_stream(request("arrows")).read_all().to_pandas()
 for form, other in others.items():
     assert list(other.columns) == list(table.columns), (form, list(other.columns))
     assert len(other) == len(table), (form, len(other))
