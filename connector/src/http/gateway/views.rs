@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,6 +91,20 @@ struct Table {
     id: String,
 }
 
+impl Slot {
+    fn made(&self, view: View) -> Made {
+        Arc::clone(self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(view).or_default())
+    }
+
+    /// What failed is tried again by whoever asks next.
+    fn forget(&self, view: View, made: &Made) {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if views.get(&view).is_some_and(|known| Arc::ptr_eq(known, made)) {
+            views.remove(&view);
+        }
+    }
+}
+
 impl Views {
     /// Views that wait in `folder`, and take so many megabytes at most.
     pub(crate) fn new(folder: PathBuf, megabytes: u32) -> Self {
@@ -106,8 +120,7 @@ impl Views {
     /// The place of a table: `fresh` wants one that the source still has, with this entity tag.
     fn slot(&self, asked: &Asked, fresh: Option<Option<&str>>) -> Arc<Slot> {
         let now = Instant::now();
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.retain(|_, kept| now - kept.last < KEPT && now - kept.since < KEPT_AT_MOST);
+        let mut tables = self.kept(now);
         if let Some(kept) = tables.get_mut(asked) {
             let is_same = match fresh {
                 None => true,
@@ -131,9 +144,16 @@ impl Views {
         slot
     }
 
+    /// The tables whose time is not over.
+    fn kept(&self, now: Instant) -> MutexGuard<'_, HashMap<Asked, Kept>> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|_, kept| now - kept.last < KEPT && now - kept.since < KEPT_AT_MOST);
+        tables
+    }
+
     /// Whether a table is there, or is being read.
     fn has(&self, asked: &Asked) -> bool {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).contains_key(asked)
+        self.kept(Instant::now()).contains_key(asked)
     }
 
     /// What failed is tried again by whoever asks next.
@@ -146,9 +166,7 @@ impl Views {
 
     /// Lets go of what nobody asked for lately; whether nothing is left.
     fn tidy(&self) -> bool {
-        let now = Instant::now();
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.retain(|_, kept| now - kept.last < KEPT && now - kept.since < KEPT_AT_MOST);
+        let tables = self.kept(Instant::now());
         if tables.is_empty() {
             self.is_tidied.store(false, Ordering::Release);
         }
@@ -254,19 +272,17 @@ async fn shown(
         }
     };
     keep_tidy(management);
-    let made = {
-        let mut views = slot.views.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(views.entry(view).or_default())
-    };
+    let made = slot.made(view);
     let write = {
         let (management, table, limit) = (Arc::clone(management), Arc::clone(&table), request.limit);
+        let made = Arc::clone(&made);
         async move {
             let write = async || make(&management, &table, view, limit).await.map(Arc::new).map_err(Arc::new);
             made.get_or_init(write).await.clone()
         }
     };
-    let spool = &going_on(management, write).await?;
-    Ok(served(&table, spool, view, (&headers, is_head), cut))
+    let spool = going_on(management, write).await.inspect_err(|_| slot.forget(view, &made))?;
+    Ok(served(&table, &spool, view, (&headers, is_head), cut))
 }
 
 /// Work that goes on if whoever asked for it does not wait: the next one finds it done, and no read is used up for nothing.
@@ -559,4 +575,36 @@ fn body(spool: Arc<Spool>, range: std::ops::Range<u64>, cut: watch::Receiver<Sig
         }
     });
     StreamBody::new(frames.fuse()).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_or_is_over_is_made_anew() {
+        let slot = Slot::default();
+        let made = slot.made(View::Csv);
+        let full = async || Err(Arc::new(Refused::Storage("there is no room".to_owned())));
+        assert!(made.get_or_init(full).await.is_err());
+        slot.forget(View::Csv, &made);
+        assert!(!slot.made(View::Csv).initialized(), "there may be room now");
+
+        let views = Views::new(std::env::temp_dir(), 1);
+        let asked = Asked {
+            transfer: "urn:t".to_owned(),
+            path: String::new(),
+            query: Vec::new(),
+            body: Bytes::new(),
+            is_filled: false,
+            as_text: false,
+            limit: None,
+        };
+        let first = views.slot(&asked, Some(Some("\"v1\"")));
+        let _ = first.table.set(Err(Arc::new(Refused::Broke("gone".to_owned()))));
+        assert!(views.has(&asked) && Arc::ptr_eq(&first, &views.slot(&asked, Some(Some("\"v1\"")))));
+        assert!(!Arc::ptr_eq(&first, &views.slot(&asked, Some(Some("\"v2\"")))), "the source has another");
+        tokio::time::advance(KEPT).await;
+        assert!(!views.has(&asked) && views.tidy());
+    }
 }
