@@ -90,7 +90,7 @@ fn answer(
     if is_fresh(&request.headers, &etag, modified) {
         return nothing(StatusCode::NOT_MODIFIED, headers);
     }
-    let range = match wanted_range(&request.headers, &etag, modified, length) {
+    let range = match wanted_range(&request.method, &request.headers, &etag, modified, length) {
         Wanted::Whole => None,
         Wanted::Part(from, to) => Some((from, to)),
         Wanted::Unsatisfiable => {
@@ -147,8 +147,18 @@ pub enum Wanted {
     Unsatisfiable,
 }
 
-/// One range is honoured; several, or what is not understood, get the whole (RFC 9110, section 14.2).
-pub fn wanted_range(headers: &HeaderMap, etag: &str, modified: SystemTime, length: u64) -> Wanted {
+/// One range of a GET is honoured; several, what is not understood, and what other methods ask get the whole (RFC 9110,
+/// section 14.2).
+pub fn wanted_range(
+    method: &Method,
+    headers: &HeaderMap,
+    etag: &str,
+    modified: SystemTime,
+    length: u64,
+) -> Wanted {
+    if method != Method::GET {
+        return Wanted::Whole;
+    }
     let Some(ranges) = text(headers, RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
         return Wanted::Whole;
     };

@@ -282,7 +282,7 @@ async fn shown(
         }
     };
     let spool = going_on(management, write).await.inspect_err(|_| slot.forget(view, &made))?;
-    Ok(served(&table, &spool, view, (&headers, is_head), cut))
+    Ok(served(&table, &spool, view, (&headers, if is_head { Method::HEAD } else { Method::GET }), cut))
 }
 
 /// Work that goes on if whoever asked for it does not wait: the next one finds it done, and no read is used up for nothing.
@@ -495,7 +495,7 @@ fn served(
     table: &Table,
     spool: &Arc<Spool>,
     view: View,
-    (asked, is_head): (&HeaderMap, bool),
+    (asked, method): (&HeaderMap, Method),
     cut: watch::Receiver<Signal>,
 ) -> DataResponse {
     let mut headers = table.headers.clone();
@@ -516,7 +516,8 @@ fn served(
         headers.insert(READ_AS, value);
     }
     let length = spool.length();
-    let (status, range) = match wanted_range(asked, &tag, std::time::SystemTime::UNIX_EPOCH, length) {
+    let (status, range) = match wanted_range(&method, asked, &tag, std::time::SystemTime::UNIX_EPOCH, length)
+    {
         WantedRange::Whole => (StatusCode::OK, 0..length),
         WantedRange::Part(from, to) => {
             if let Ok(value) = HeaderValue::try_from(format!("bytes {from}-{to}/{length}")) {
@@ -532,7 +533,7 @@ fn served(
         }
     };
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-    let body = if is_head { nothing() } else { body(Arc::clone(spool), range, cut) };
+    let body = if method == Method::HEAD { nothing() } else { body(Arc::clone(spool), range, cut) };
     DataResponse { status, headers, body }
 }
 
