@@ -33,19 +33,20 @@ mod rulebook;
 mod search;
 mod serve;
 mod store;
+mod target;
 mod terms;
 mod testbed;
 mod transfers;
 mod trusted;
 mod uses;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use self::output::Output;
 pub(crate) use self::output::bytes as human_bytes;
+use self::target::TargetNode;
 
 /// Exit codes, as `--help` tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,16 +96,8 @@ impl Failed {
                   4 the node is not running, 5 something that was checked does not hold."
 )]
 struct Arguments {
-    /// The node's folder.
-    #[arg(
-        long,
-        short = 'd',
-        global = true,
-        env = "CONCORDAT_DIR",
-        default_value = ".",
-        value_name = "FOLDER"
-    )]
-    dir: PathBuf,
+    #[command(flatten)]
+    node: TargetNode,
     /// Print JSON for machines instead of tables.
     #[arg(long, global = true)]
     json: bool,
@@ -218,45 +211,45 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let dir = arguments.dir.as_path();
+    let node = &arguments.node;
     // Every command may speak TLS or read certificates.
     crate::tls::install_provider();
     match arguments.command {
-        Command::Init(arguments) => init::run(dir, &arguments, output),
-        Command::Serve(arguments) => serve::run(dir, &arguments, output).await,
-        Command::Publish(arguments) => publish::publish(dir, &arguments, output).await,
-        Command::Edit(arguments) => edit::run(dir, &arguments, output).await,
-        Command::Unpublish(arguments) => publish::unpublish(dir, &arguments, output).await,
-        Command::Offers => publish::offers(dir, output).await,
-        Command::Catalog(arguments) => catalog::run(dir, &arguments, output).await,
-        Command::Negotiate(arguments) => negotiations::negotiate(dir, &arguments, output).await,
-        Command::Negotiations(arguments) => negotiations::run(dir, &arguments, output).await,
-        Command::Agreements(arguments) => agreements::run(dir, &arguments, output).await,
-        Command::Transfers(arguments) => transfers::run(dir, &arguments, output).await,
-        Command::Pull(arguments) => pull::run(dir, &arguments, output).await,
-        Command::Use(arguments) => uses::begin_use(dir, &arguments, output).await,
-        Command::Uses(arguments) => uses::run(dir, &arguments, output).await,
-        Command::Credentials(arguments) => credentials::run(dir, &arguments, output).await,
-        Command::Authority(arguments) => authority::run(dir, &arguments, output).await,
-        Command::Trust(arguments) => trusted::run(dir, &arguments, output).await,
-        Command::Peers(arguments) => peers::peers(dir, &arguments, output).await,
-        Command::Search(arguments) => search::run(dir, &arguments, output).await,
-        Command::Requests(arguments) => requests::run(dir, &arguments, output).await,
-        Command::Identity(arguments) => identity::run(dir, &arguments, output).await,
-        Command::Events(arguments) => peers::events(dir, &arguments, output).await,
-        Command::Audit(arguments) => audit::run(dir, &arguments, output).await,
+        Command::Init(arguments) => init::run(node.folder()?, &arguments, output),
+        Command::Serve(arguments) => serve::run(node.folder()?, &arguments, output).await,
+        Command::Publish(arguments) => publish::publish(node, &arguments, output).await,
+        Command::Edit(arguments) => edit::run(node, &arguments, output).await,
+        Command::Unpublish(arguments) => publish::unpublish(node, &arguments, output).await,
+        Command::Offers => publish::offers(node, output).await,
+        Command::Catalog(arguments) => catalog::run(node, &arguments, output).await,
+        Command::Negotiate(arguments) => negotiations::negotiate(node, &arguments, output).await,
+        Command::Negotiations(arguments) => negotiations::run(node, &arguments, output).await,
+        Command::Agreements(arguments) => agreements::run(node, &arguments, output).await,
+        Command::Transfers(arguments) => transfers::run(node, &arguments, output).await,
+        Command::Pull(arguments) => pull::run(node, &arguments, output).await,
+        Command::Use(arguments) => uses::begin_use(node, &arguments, output).await,
+        Command::Uses(arguments) => uses::run(node, &arguments, output).await,
+        Command::Credentials(arguments) => credentials::run(node, &arguments, output).await,
+        Command::Authority(arguments) => authority::run(node, &arguments, output).await,
+        Command::Trust(arguments) => trusted::run(node, &arguments, output).await,
+        Command::Peers(arguments) => peers::peers(node, &arguments, output).await,
+        Command::Search(arguments) => search::run(node, &arguments, output).await,
+        Command::Requests(arguments) => requests::run(node, &arguments, output).await,
+        Command::Identity(arguments) => identity::run(node, &arguments, output).await,
+        Command::Events(arguments) => peers::events(node, &arguments, output).await,
+        Command::Audit(arguments) => audit::run(node, &arguments, output).await,
         Command::Policy(arguments) => policy::run(&arguments, output),
-        Command::Keys(arguments) => keys::run(dir, &arguments, output).await,
-        Command::Doctor => doctor::run(dir, output).await,
-        Command::Deliveries(arguments) => deliveries::run(dir, &arguments, output).await,
-        Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
-        Command::Mim(arguments) => mim::run(dir, &arguments, output).await,
+        Command::Keys(arguments) => keys::run(node, &arguments, output).await,
+        Command::Doctor => doctor::run(node.folder()?, output).await,
+        Command::Deliveries(arguments) => deliveries::run(node, &arguments, output).await,
+        Command::Duties(arguments) => duties::run(node, &arguments, output).await,
+        Command::Mim(arguments) => mim::run(node, &arguments, output).await,
         Command::Probe(arguments) => mim::probe(&arguments, output).await,
-        Command::Compliance(arguments) => compliance::run(dir, &arguments, output).await,
-        Command::Levels(arguments) => levels::run(dir, &arguments, output).await,
-        Command::Rulebook(arguments) => rulebook::run(dir, &arguments, output).await,
-        Command::Personal(arguments) => personal::run(dir, &arguments, output).await,
-        Command::Store(arguments) => store::run(dir, &arguments, output).await,
+        Command::Compliance(arguments) => compliance::run(node, &arguments, output).await,
+        Command::Levels(arguments) => levels::run(node, &arguments, output).await,
+        Command::Rulebook(arguments) => rulebook::run(node, &arguments, output).await,
+        Command::Personal(arguments) => personal::run(node, &arguments, output).await,
+        Command::Store(arguments) => store::run(node.folder()?, &arguments, output).await,
         Command::Demo(arguments) => demo::run(&arguments, output).await,
         Command::Bench(arguments) => bench::run(&arguments, output).await,
     }

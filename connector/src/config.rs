@@ -799,8 +799,7 @@ impl Config {
     /// Missing, not TOML, an unknown key, or values that do not go together.
     pub fn load(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("no node in {} (run `concordat init` to make one)", folder.display()))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| unread(&path, folder, &error))?;
         let mut config = Self::parse(&text).with_context(|| format!("in {}", path.display()))?;
         config.folder = folder.canonicalize().with_context(|| format!("finding {}", folder.display()))?;
         Ok(config)
@@ -942,6 +941,22 @@ impl Config {
     #[must_use]
     pub fn reached_at(&self) -> &str {
         self.closed_test_network.as_ref().map_or(&self.public.address, |closed| &closed.address)
+    }
+}
+
+/// Why there is no configuration to be had, and what to do.
+fn unread(path: &Path, folder: &Path, error: &std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => anyhow::anyhow!(
+            "there is no node in {}: name its folder with --dir or CONCORDAT_DIR, or make one with `concordat init`",
+            folder.display()
+        ),
+        std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "{} may not be read by this user: run the command as the user of the node, or ask the node with --node URL and \
+             --key FILE",
+            path.display()
+        ),
+        _ => anyhow::anyhow!("reading {}: {error}", path.display()),
     }
 }
 

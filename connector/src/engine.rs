@@ -13,6 +13,7 @@ mod callbacks;
 mod catalog;
 mod claims;
 mod compliance;
+mod contacts;
 mod credential_check;
 mod credentials;
 mod data_requests;
@@ -70,6 +71,8 @@ pub(crate) use self::broker::Remote;
 use self::catalog::Offered;
 pub use self::catalog::{Managed, Write};
 use self::claims::Claims;
+pub use self::contacts::Contact;
+use self::contacts::Contacts;
 use self::credential_check::Fetched;
 pub use self::credentials::Held;
 pub use self::data_requests::Wish;
@@ -238,6 +241,7 @@ pub struct Engine {
     claims: Arc<Claims>,
     fetched: Fetched,
     own_credentials: OwnCredentials,
+    contacts: Contacts,
     renews_credentials: bool,
     published: Published,
     /// Types of credentials that every caller must show.
@@ -369,6 +373,7 @@ impl Engine {
             claims: Arc::default(),
             fetched: Fetched::default(),
             own_credentials: OwnCredentials::default(),
+            contacts: Contacts::default(),
             renews_credentials: config.credentials.renew,
             published: Published::default(),
             required: config.credentials.required.clone().into(),

@@ -32,6 +32,7 @@ use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 
 pub use self::authenticate::Authentication;
+use crate::acting::Actor;
 use crate::engine::Engine;
 use crate::sources::{NOTIFY_PATH, Sources};
 
@@ -96,7 +97,14 @@ pub fn public(faces: &Arc<Faces>) -> Router {
 /// Carries a request through although its caller hangs up: between a commit and the effects that follow from it
 /// nothing may be dropped.
 async fn to_the_end(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
+    let actor = request.extensions().get::<Actor>().cloned();
+    let answered = async {
+        match actor {
+            Some(actor) => actor.act(next.run(request)).await,
+            None => next.run(request).await,
+        }
+    };
+    match tokio::spawn(answered).await {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a request was not carried through");

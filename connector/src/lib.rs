@@ -2,6 +2,7 @@
 //!
 //! This crate touches the world; what is decided is decided in the pure crates. `ARCHITECTURE.md` has the map.
 
+pub mod acting;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dataplane::Requests;
 pub use dataplane::Unsent;
-use http::Method;
+use http::{Method, StatusCode};
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
@@ -473,6 +473,20 @@ impl<'a> From<&'a Unsent> for Problem<'a> {
             _ => Self::Forbidden("the request was not sent"),
         }
     }
+}
+
+/// What stands in the answer of a peer's address that is no success, as one line; empty where nothing can be read. What
+/// stands before a connector and does not reach it answers in words of its own.
+#[must_use]
+pub fn answer_text(status: StatusCode, body: &[u8]) -> String {
+    let said = protocol::wire::refusal_text(body);
+    let by_proxy = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    if !by_proxy.contains(&status) || is_json() {
+        return said;
+    }
+    let quoted = if said.is_empty() { said } else { format!(": \"{said}\"") };
+    format!("this is the answer of a proxy in front of the connector, which does not reach it{quoted}")
 }
 
 /// A client error in words, with its causes and without the address.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use protocol::wire::{ContractNegotiation, TransferProcess, refusal_text};
+use protocol::wire::{ContractNegotiation, TransferProcess};
 use protocol::{Failure, MessageId};
 use reqwest::StatusCode;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use self::line::{Line, Trip, Trouble, Turn};
 use crate::config::{Bounds, Delivery};
 use crate::engine::{Engine, EngineError};
-use crate::network::{Unsent, bounded_body, describe};
+use crate::network::{Unsent, answer_text, bounded_body, describe};
 use crate::shares::{Shares, one_of_each, places};
 use crate::tables::{OutboxEntry, ProcessKind};
 use crate::{clock, ids};
@@ -344,6 +344,15 @@ impl Outbox {
         let since = trip.tried_since.unwrap_or_else(Instant::now);
         let attempt = self.attempt(engine, entry).await;
         drop(places);
+        if entry.kind != ProcessKind::Callback {
+            match &attempt {
+                Attempt::Taken(..) | Attempt::Refused(..) => engine.note_contact(&entry.peer, Ok(())),
+                Attempt::Later(Trouble::Away | Trouble::Silent, reason) => {
+                    engine.note_contact(&entry.peer, Err(reason.clone()));
+                }
+                Attempt::Later(..) => {}
+            }
+        }
         let (trouble, reason) = match attempt {
             Attempt::Taken(body, token) => {
                 let reported = self.report(engine, entry, Outcome::Taken(body, token)).await;
@@ -511,8 +520,12 @@ async fn came_of(sent: Result<reqwest::Response, Unsent>, token: Option<String>,
             Err(reason) => Attempt::Later(Trouble::Message, reason),
         };
     }
-    let said = if is_peer { refusal_text(&body.unwrap_or_default()) } else { String::new() };
-    let reason = if said.is_empty() { format!("the answer was {status}") } else { said };
+    let said = if is_peer { answer_text(status, &body.unwrap_or_default()) } else { String::new() };
+    let reason = match (said.is_empty(), status.is_server_error()) {
+        (true, _) => format!("the answer was {status}"),
+        (false, true) => format!("{status}: {said}"),
+        (false, false) => said,
+    };
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             Attempt::Later(Trouble::Away, reason)

@@ -107,8 +107,8 @@ pub enum Unread {
     /// The transfer does not run.
     #[error("{0}")]
     Conflict(String),
-    /// The provider refused.
-    #[error("the provider refused ({status}): {reason}")]
+    /// The provider refused, or could not answer.
+    #[error("the provider {} ({status}): {reason}", if status.is_server_error() { "did not give the data" } else { "refused" })]
     Refused {
         /// Its status.
         status: StatusCode,
@@ -312,7 +312,7 @@ async fn ask_once(
     }
     let retry_after = answer.headers().get(header::RETRY_AFTER).cloned();
     let body = bounded_body(answer, MAX_ERROR).await.unwrap_or_default();
-    let said = protocol::wire::refusal_text(&body);
+    let said = network::answer_text(status, &body);
     let reason = if said.is_empty() { "no reason given".to_owned() } else { said };
     Err(Unread::Refused { status, reason, retry_after })
 }

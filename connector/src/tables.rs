@@ -31,6 +31,7 @@ pub use self::personal::{
     ReleasedRecord, RequestRecord, StatementRecord, UnsureRecord, UntoldRecord,
 };
 pub use self::usage::{OpenUse, Running, Usage, Used};
+use crate::acting::Actor;
 use crate::http::management::Scope;
 
 /// Keys of a kind begin with its prefix.
@@ -632,13 +633,24 @@ pub struct Event {
     pub state: Option<String>,
     /// In plain words.
     pub text: String,
+    /// Who asked for it; `None` where this node acted by itself, or because a participant asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 impl Event {
-    /// An event of `kind`.
+    /// An event of `kind`, by whoever the current task works for.
     #[must_use]
     pub fn new(kind: &str, at: Timestamp, text: impl Into<String>) -> Self {
-        Self { at, kind: kind.to_owned(), subject: None, participant: None, state: None, text: text.into() }
+        Self {
+            at,
+            kind: kind.to_owned(),
+            subject: None,
+            participant: None,
+            state: None,
+            text: text.into(),
+            by: Actor::current(),
+        }
     }
 
     /// About `subject`.

@@ -12,6 +12,7 @@ use trust::{Dossier, Finding};
 use super::api::{Api, newest, segment, set};
 use super::negotiations::read_json;
 use super::output::{Output, bytes, document, fields, plain, table, text, time_of_seconds};
+use super::target::TargetNode;
 use super::{Exit, catalog, publish};
 
 #[derive(Debug, Clone, Args)]
@@ -72,16 +73,16 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     match &arguments.command {
         Command::Verify { file } => return verify(file, output),
         Command::ContractToken { id } => {
             let path = format!("/v4/contractagreements/{}/contract-token", segment(id));
-            let found = Api::open(dir)?.get(&path).await?;
+            let found = Api::open(node)?.get(&path).await?;
             output.result(&found, || text(&found, "contract_token"));
         }
         Command::List { limit } => {
-            let found = Api::open(dir)?.post("/v4/contractagreements/request", newest(*limit)).await?;
+            let found = Api::open(node)?.post("/v4/contractagreements/request", newest(*limit)).await?;
             output.result(&found, || {
                 let row = |one: &Value| {
                     let other = if text(one, "urn:concordat:role") == "PROVIDER" {
@@ -105,12 +106,12 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             });
         }
         Command::Show { id } => {
-            let found = Api::open(dir)?.get(&format!("/v4/contractagreements/{}", segment(id))).await?;
+            let found = Api::open(node)?.get(&format!("/v4/contractagreements/{}", segment(id))).await?;
             output.result(&found, || show(&found));
         }
         Command::Export { id, output: file } => {
             let found =
-                Api::open(dir)?.get(&format!("/v4/contractagreements/{}/dossier", segment(id))).await?;
+                Api::open(node)?.get(&format!("/v4/contractagreements/{}/dossier", segment(id))).await?;
             match file {
                 None => output.result(&found, || document(&found)),
                 Some(file) => {
@@ -137,12 +138,12 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             };
             set(&mut import, "counterPartyAddress", json!(address));
             set(&mut import, "urn:concordat:automation", json!(automation.term()));
-            let found = Api::open(dir)?.post("/v4/contractagreements/import", import).await?;
+            let found = Api::open(node)?.post("/v4/contractagreements/import", import).await?;
             output.result(&found, || show(&found));
         }
         Command::End { id, reason } => {
             let path = format!("/v4/contractagreements/{}/end", segment(id));
-            let found = Api::open(dir)?.post(&path, json!({"reason": reason})).await?;
+            let found = Api::open(node)?.post(&path, json!({"reason": reason})).await?;
             output.result(&found, || format!("ended: {}", standing(&found)));
         }
     }

@@ -1,44 +1,43 @@
 //! The client of a node's management API, as the command line uses it.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use super::target::{Access, TargetNode};
 use super::{Exit, Failed};
-use crate::config::Config;
 use crate::engine::next_page;
 use crate::network::describe;
-use crate::secrets;
 
 /// Longest wait for an answer that involves no waiting of its own.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How long a message that the other side does not take is waited for.
+const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A node that runs on this machine.
+/// A node that runs.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
     client: reqwest::Client,
     base: String,
     key: String,
+    key_file: PathBuf,
+    /// Whether the node is one in a folder of this machine.
+    is_here: bool,
 }
 
 impl Api {
-    /// The node in `folder`.
-    pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let config = Config::load(folder)?;
-        let key = secrets::read(&config.path(&config.management.key))?.trim().to_owned();
-        let mut client = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
-        if let (Some(tls), Some(named)) = (crate::tls::operator(&config)?, &config.management.tls) {
-            let listen = config.management.listen;
-            let here = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
-            client = client.tls_backend_preconfigured(tls);
-            client = client.resolve(&named.name, SocketAddr::new(here, listen.port()));
-        }
-        Ok(Self { client: client.build()?, base: config.management_address(), key })
+    /// The API of a node.
+    ///
+    /// # Errors
+    /// It is not known how it is reached.
+    pub(super) fn open(node: &TargetNode) -> anyhow::Result<Self> {
+        let Access { client, base, key, key_file } = node.access()?;
+        Ok(Self { client, base, key, key_file, is_here: node.is_here() })
     }
 
     /// The node's address, as programs on this machine reach it.
@@ -113,9 +112,13 @@ impl Api {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
-                let text =
-                    format!("the node does not run at {} (start it with `concordat serve`)", self.base);
-                bail!(Failed::new(Exit::NotRunning, text));
+                let (base, how) = (&self.base, describe(&error));
+                let next = if self.is_here {
+                    "start the node with `concordat serve`"
+                } else {
+                    "is the node running, and does its management API listen there ([management] of its concordat.toml)?"
+                };
+                bail!(Failed::new(Exit::NotRunning, format!("no node answers at {base} ({how}): {next}")));
             }
             Err(error) => bail!("asking the node: {}", describe(&error)),
         };
@@ -125,7 +128,15 @@ impl Api {
         }
         let body: Value = response.json().await.unwrap_or_default();
         let message = body.pointer("/0/message").and_then(Value::as_str);
-        let message = message.map_or_else(|| format!("the node answered {status}"), str::to_owned);
+        let message = message.map_or_else(|| format!("{} answered {status}", self.base), str::to_owned);
+        if status == http::StatusCode::UNAUTHORIZED {
+            let (base, key) = (&self.base, self.key_file.display());
+            let text = format!(
+                "{base} does not take the key in {key}: {message}. Where another node listens at this address, give each its \
+                 own port ([management] listen)"
+            );
+            bail!(Failed::new(Exit::Refused, text));
+        }
         let exit = if status.is_client_error() { Exit::Refused } else { Exit::Failure };
         bail!(Failed::new(exit, message))
     }
@@ -160,7 +171,8 @@ impl Api {
         Ok(Events { chunks: Box::pin(response.bytes_stream()), buffer: Vec::new() })
     }
 
-    /// Waits until the document at `path` satisfies `done`, looking again whenever an event is about it.
+    /// Waits until the document at `path` satisfies `done`, looking again whenever an event is about it; not for long where the
+    /// other side does not take the message that it waits for.
     pub(super) async fn wait(
         &self,
         events: &mut Events,
@@ -202,14 +214,50 @@ impl Api {
         about: impl Fn(&Value) -> bool,
         done: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
+        let mut patience = None;
         loop {
             let document = self.get(path).await?;
             if done(&document) {
                 return Ok(document);
             }
-            while !about(&events.next().await?) {}
+            let trouble = undelivered(&document);
+            patience = trouble.as_ref().map(|_| patience.unwrap_or_else(|| Instant::now() + PATIENCE));
+            let noticed = async {
+                while !about(&events.next().await?) {}
+                anyhow::Ok(())
+            };
+            match (patience, trouble) {
+                (Some(until), Some(trouble)) => match tokio::time::timeout_at(until, noticed).await {
+                    Ok(noticed) => noticed?,
+                    Err(_) => {
+                        // What came last may have helped.
+                        let document = self.get(path).await?;
+                        if done(&document) {
+                            return Ok(document);
+                        }
+                        if undelivered(&document).is_some() {
+                            bail!(Failed::new(Exit::Failure, trouble));
+                        }
+                    }
+                },
+                _ => noticed.await?,
+            }
         }
     }
+}
+
+/// What to tell of a process whose message the other side does not take.
+fn undelivered(process: &Value) -> Option<String> {
+    let text = |pointer: &str| process.pointer(pointer).and_then(Value::as_str);
+    let reason = text("/urn:concordat:delivery/reason")?;
+    let (id, peer) = (text("/@id")?, text("/counterPartyId")?);
+    let kind = if process.get("contractId").is_some() { "transfers" } else { "negotiations" };
+    Some(format!(
+        "{peer} has not taken the message of this node: {reason}\n\
+         The node sends it again by itself. See `concordat deliveries` and `concordat {kind} show {id}`, or end it with \
+         `concordat {kind} {} {id}`.",
+        if kind == "transfers" { "stop" } else { "reject" }
+    ))
 }
 
 /// Sets a member of an object; what is no object stays as it is, and the node will say what is wrong with it.

@@ -1,7 +1,7 @@
 //! `concordat audit`: what happened at this node, as a chain that shows whether anything in it was changed.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -13,6 +13,7 @@ use trust::DidDocument;
 use super::Exit;
 use super::api::Api;
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 use crate::ids::hex;
 use crate::tables::{self, Event, prefix};
 
@@ -80,7 +81,7 @@ fn matched(found: &Value) -> String {
     }
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     match &arguments.command {
         Command::Verify { file: Some(file) } => {
             let content =
@@ -95,11 +96,11 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         }
         Command::Verify { file: None } => {
             let mut check = None;
-            each_line(&Api::open(dir)?, |line| take(&mut check, line)).await?;
+            each_line(&Api::open(node)?, |line| take(&mut check, line)).await?;
             conclude(check, output)
         }
         Command::Match { agreement } => {
-            let api = Api::open(dir)?;
+            let api = Api::open(node)?;
             let path = format!("/v4/contractagreements/{}/match", super::api::segment(agreement));
             let found = api.get(&path).await?;
             output.result(&found, || matched(&found));
@@ -111,7 +112,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             let writing = || format!("writing {}", file.display());
             let mut out = std::io::BufWriter::new(std::fs::File::create(file).with_context(writing)?);
             let mut count = 0_u64;
-            each_line(&Api::open(dir)?, |line| {
+            each_line(&Api::open(node)?, |line| {
                 count += u64::from(matches!(line, Line::Entry(_)));
                 serde_json::to_writer(&mut out, &line)?;
                 Ok(out.write_all(b"\n")?)

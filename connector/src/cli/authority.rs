@@ -10,6 +10,7 @@ use super::Exit;
 use super::api::{Api, segment};
 use super::credentials::names;
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 use crate::config::{Authority, Config, FILE};
 
 #[derive(Debug, Clone, Args)]
@@ -109,9 +110,9 @@ impl Claims {
     }
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     if let Command::Init(wanted) = &arguments.command {
-        let config = init(dir, wanted)?;
+        let config = init(node.folder()?, wanted)?;
         let (did, types) = (&config.participant.did, &wanted.types);
         output.result(&json!({"did": did, "types": types, "space": wanted.space}), || {
             format!(
@@ -122,7 +123,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         });
         return Ok(Exit::Success);
     }
-    let api = Api::open(dir)?;
+    let api = Api::open(node)?;
     let of_request = |id: &str, what: &str| format!("/v4/authority/requests/{}/{what}", segment(id));
     match &arguments.command {
         Command::Init(_) => {}

@@ -1,7 +1,5 @@
 //! `concordat catalog`: what another participant offers to this node, and what this node's own descriptions lack.
 
-use std::path::Path;
-
 use catalog::lint::{Weight, lint_properties};
 use catalog::{LISTED, Labelled, OPEN, VISIBILITY};
 use clap::{Args, Subcommand};
@@ -11,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Exit;
 use super::api::{Api, set};
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 use crate::search::describe;
 
 #[derive(Debug, Clone, Args)]
@@ -88,8 +87,8 @@ enum Command {
     Lint,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let Some(peer) = &arguments.peer else { return lint(&api, output).await };
     let found = fetch(&api, peer, arguments.address.as_deref(), arguments.filter.json()).await?;
     output.result(&found, || {

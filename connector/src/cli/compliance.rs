@@ -1,13 +1,12 @@
 //! `concordat compliance`: whether agreements are kept, with the evidence.
 
-use std::path::Path;
-
 use clap::Args;
 use serde_json::Value;
 
 use super::Exit;
 use super::api::{Api, segment};
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -18,8 +17,8 @@ pub(super) struct Arguments {
     peer: bool,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let found = match &arguments.agreement {
         None => api.get("/v4/compliance").await?,
         Some(id) => {

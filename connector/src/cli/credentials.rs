@@ -1,6 +1,5 @@
 //! `concordat credentials`: what others say of this node, and how it gets it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, segment};
 use super::output::{Output, document, fields, plain, table, text};
+use super::target::TargetNode;
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -58,8 +58,8 @@ struct Request {
     timeout: u64,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match &arguments.command {
         Command::List => {
             let held = api.get("/v4/credentials").await?;

@@ -1,13 +1,12 @@
 //! `concordat deliveries`: messages that others do not have.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::{Api, segment};
 use super::output::{Output, plain, table, text, time};
+use super::target::TargetNode;
 
 /// Messages that are asked for at once.
 const PAGE: usize = 1000;
@@ -42,8 +41,8 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match &arguments.command {
         Command::List { peer } => {
             let found = all(&api, peer.as_deref()).await?;

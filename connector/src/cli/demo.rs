@@ -19,6 +19,7 @@ use super::describe::Describe;
 use super::negotiations::{Negotiate, begin};
 use super::output::{Output, bytes, milliseconds, table, text};
 use super::pull::{How, pull};
+use super::target::TargetNode;
 use super::terms::{Terms, TermsOfUse};
 use super::testbed::{TestNode, Testbed};
 use super::uses::{self, Use};
@@ -193,7 +194,7 @@ async fn play(testbed: &Testbed, nodes: &mut Vec<TestNode>, output: &Output) -> 
         let file = node.data("no2.csv")?;
         std::fs::write(&file, rows(city)?).context("writing a city's rows")?;
         let offer = offer(city, &file, &dataset_id(city), &format!("Hourly NO2 in {}", city.name), &until);
-        publish::publish(&node.dir, &offer, &quiet()).await?;
+        publish::publish(&TargetNode::here(&node.dir), &offer, &quiet()).await?;
         output.say(&format!("   {:8} {} ({} rows)", city.name, dataset_id(city), row_count(city.rows)));
     }
 
@@ -552,7 +553,7 @@ async fn cut_stream(
     std::fs::write(&archive, &content).context("writing the archive")?;
     let id = format!("{}:archive", dataset_id(city));
     let offered = offer(city, &archive, &id, "The same rows repeated, as a long stream", until);
-    publish::publish(&paris.dir, &offered, &quiet()).await?;
+    publish::publish(&TargetNode::here(&paris.dir), &offered, &quiet()).await?;
 
     let (negotiation, _) = agree(antwerp, paris, &id, PURPOSE).await?;
     let agreement = text(&negotiation, "contractAgreementId");

@@ -10,6 +10,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::api::Api;
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 use super::{Exit, Failed};
 use crate::config::{Config, Loosen, PeerProfile};
 use crate::identity::Identity;
@@ -46,7 +47,7 @@ impl From<anyhow::Result<String>> for Verdict {
 
 pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
     let config = Config::load(dir)?;
-    let running = Api::open(dir).ok();
+    let running = Api::open(&TargetNode::here(dir)).ok();
     let running = match &running {
         Some(api) => api.get("/v4/identity").await.is_ok(),
         None => false,
@@ -156,7 +157,7 @@ fn store(config: &Config, running: bool) -> Verdict {
 
 /// What the running node cannot read of its store.
 async fn records(dir: &Path) -> Verdict {
-    let found = async { Api::open(dir)?.get("/v4/store/aside").await };
+    let found = async { Api::open(&TargetNode::here(dir))?.get("/v4/store/aside").await };
     match found.await {
         Err(error) => Verdict::Wrong(format!("{error:#}")),
         Ok(found) => match found.as_array().map_or(&[][..], Vec::as_slice) {
@@ -173,7 +174,7 @@ async fn records(dir: &Path) -> Verdict {
 
 /// What this node can show of itself. Who has nothing sends no access token, which the protocol allows and Eclipse EDC refuses.
 async fn credentials(dir: &Path, config: &Config) -> Verdict {
-    let held = async { anyhow::Ok(Api::open(dir)?.get("/v4/credentials").await?) }.await;
+    let held = async { anyhow::Ok(Api::open(&TargetNode::here(dir))?.get("/v4/credentials").await?) }.await;
     let held = match held {
         Ok(held) => held.as_array().map_or(0, Vec::len),
         Err(error) => return Verdict::Wrong(format!("{error:#}")),
@@ -193,7 +194,7 @@ async fn credentials(dir: &Path, config: &Config) -> Verdict {
 
 /// What others have not taken.
 async fn deliveries(dir: &Path) -> Verdict {
-    let found = async { super::deliveries::all(&Api::open(dir)?, None).await };
+    let found = async { super::deliveries::all(&Api::open(&TargetNode::here(dir))?, None).await };
     let found = match found.await {
         Err(error) => return Verdict::Wrong(format!("{error:#}")),
         Ok(found) => found,
@@ -223,7 +224,7 @@ async fn clock_beside_peers(
     config: &Config,
     get: &impl AsyncFn(String) -> anyhow::Result<(Option<String>, Vec<u8>)>,
 ) -> Verdict {
-    let peers = match Api::open(&config.folder) {
+    let peers = match Api::open(&TargetNode::here(&config.folder)) {
         Ok(api) => api.get("/v4/peers").await.unwrap_or_default(),
         Err(_) => Value::Null,
     };

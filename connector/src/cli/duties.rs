@@ -1,13 +1,12 @@
 //! `concordat duties`: what agreements demand, by when, and who says that it was done.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::{Api, segment};
 use super::output::{Output, table, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -43,8 +42,8 @@ struct Statement {
     at: Option<String>,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let found = match &arguments.command {
         Command::List { agreement: None } => api.get("/v4/duties").await?,
         Command::List { agreement: Some(id) } => api.get(&of(id)).await?,

@@ -1,6 +1,6 @@
 //! `concordat edit`: change what is said of a dataset, who finds it, or its terms.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use catalog::Description;
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, segment, set};
 use super::describe::Describe;
 use super::output::{Output, plain};
+use super::target::TargetNode;
 use super::terms::{self, TermsOfUse};
 use super::{Exit, Failed};
 
@@ -50,8 +51,8 @@ impl Visibility {
     }
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Edit, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Edit, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let id = &arguments.id;
     let given = arguments.describe.read(None)?;
     if let Some(other) = given.id.filter(|other| other != id) {

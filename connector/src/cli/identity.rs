@@ -1,7 +1,5 @@
 //! `concordat identity`: who this node is, and its keys.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -9,6 +7,7 @@ use super::Exit;
 use super::api::Api;
 use super::init::KeyType;
 use super::output::{Output, document, fields, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -45,8 +44,8 @@ struct Rotate {
     since: Option<jiff::Timestamp>,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match &arguments.command {
         None | Some(Command::Show) => {
             let found = api.get("/v4/identity").await?;

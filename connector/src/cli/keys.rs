@@ -1,13 +1,12 @@
 //! `concordat keys`: keys of the management API for other programs.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Exit;
 use super::api::{Api, segment};
 use super::output::{Output, table, text};
+use super::target::TargetNode;
 use crate::http::management::Scope;
 
 #[derive(Debug, Clone, Args)]
@@ -35,8 +34,8 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match &arguments.command {
         Command::List => {
             let found = api.get("/v4/apikeys").await?;

@@ -2,14 +2,13 @@
 
 mod export;
 
-use std::path::Path;
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::{Api, segment};
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -64,8 +63,8 @@ enum Form {
     Ubl,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let of =
         |agreement: &str, what: &str| format!("/v4/contractagreements/{}/levels{what}", segment(agreement));
     match &arguments.command {

@@ -3,7 +3,7 @@
 mod probing;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -13,6 +13,7 @@ pub(super) use self::probing::{Probe, probe};
 use super::Exit;
 use super::api::Api;
 use super::output::{Output, table, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -44,8 +45,8 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     if let Some(Command::Attest { requirement, role, statement }) = &arguments.command {
         let body = json!({"id": requirement, "role": role, "statement": statement});
         let made = api.put("/v4/mim/attestations", body).await?;

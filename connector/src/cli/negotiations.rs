@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::api::{Api, is_over, newest, segment, set};
 use super::output::{Output, fields, plain, table, text, time};
+use super::target::TargetNode;
 use super::terms::not_understood;
 use super::{Exit, Failed, publish};
-use crate::config::Config;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Negotiate {
@@ -98,12 +98,19 @@ enum Command {
     },
 }
 
-pub(super) async fn negotiate(dir: &Path, arguments: &Negotiate, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn negotiate(
+    node: &TargetNode,
+    arguments: &Negotiate,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let mut events = api.events(None).await?;
     let begun = begin(&api, arguments).await?;
     // Said before the answer comes: what is not understood here would deny the first read there.
-    let strange = not_understood(&Config::load(dir)?, &begun.terms)?;
+    let strange = match node.config()? {
+        Some(config) => not_understood(&config, &begun.terms)?,
+        None => Vec::new(),
+    };
     for one in &strange {
         output.say(&format!("note: these terms may never permit a read: {one}"));
     }
@@ -179,8 +186,8 @@ fn narrow(offer: &mut Value, operand: &str, value: &str) {
     }
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match &arguments.command {
         Command::List { limit } => {
             let found = api.post("/v4/contractnegotiations/request", newest(*limit)).await?;

@@ -1,6 +1,5 @@
 //! `concordat peers`, `events`.
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::api::{Api, segment};
 use super::output::{Output, fields, plain, table, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Events {
@@ -29,6 +29,9 @@ pub(super) struct Peers {
     /// First ask the authorities who the members are, and read the catalogs of all.
     #[arg(long)]
     refresh: bool,
+    /// First ask everybody whether they answer now; three seconds at most for each.
+    #[arg(long)]
+    check: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -42,8 +45,8 @@ enum Command {
     },
 }
 
-pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn peers(node: &TargetNode, arguments: &Peers, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     if arguments.refresh {
         api.post_within("/v4/peers/refresh", json!({}), REFRESH).await?;
     }
@@ -52,7 +55,11 @@ pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> any
         output.result(&found, || shown(&found));
         return Ok(Exit::Success);
     }
-    let found = api.get("/v4/peers").await?;
+    let found = if arguments.check {
+        api.post("/v4/peers/check", json!({})).await?
+    } else {
+        api.get("/v4/peers").await?
+    };
     output.result(&found, || {
         let row = |one: &Value| {
             let list = |name: &str, member: &str| {
@@ -61,8 +68,8 @@ pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> any
                 texts.collect::<Vec<_>>().join("\n")
             };
             let reachable = match one.get("reachable").and_then(Value::as_bool) {
-                Some(true) => "yes".to_owned(),
-                Some(false) => format!("no: {}", text(one, "failure")),
+                Some(true) => format!("answered {}", text(one, "triedAt")),
+                Some(false) => format!("no answer {}: {}", text(one, "triedAt"), text(one, "failure")),
                 None => "not tried".to_owned(),
             };
             vec![
@@ -77,7 +84,7 @@ pub(super) async fn peers(dir: &Path, arguments: &Peers, output: &Output) -> any
             ]
         };
         table(
-            &["participant", "name", "roles", "member of", "offers", "requests", "reachable", "last seen"],
+            &["participant", "name", "roles", "member of", "offers", "requests", "last tried", "last seen"],
             found.as_array().into_iter().flatten().map(row).collect(),
         )
     });
@@ -111,8 +118,8 @@ fn shown(found: &Value) -> String {
     ])
 }
 
-pub(super) async fn events(dir: &Path, arguments: &Events, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn events(node: &TargetNode, arguments: &Events, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let mut after = arguments.after.clone().unwrap_or_default();
     loop {
         let page = api.get(&format!("/v4/events/log?after={after}")).await?;
@@ -137,11 +144,25 @@ fn print(event: &Value, output: &Output) {
         let state = text(event, "state");
         let state = if state.is_empty() { String::new() } else { format!(" {state}") };
         format!(
-            "{} {}{state} {} {}",
+            "{} {}{state} {} {}{}",
             text(event, "at"),
             text(event, "kind"),
             text(event, "subject"),
-            text(event, "text")
+            text(event, "text"),
+            event.get("by").map(by).unwrap_or_default()
         )
     });
+}
+
+/// Who asked for it.
+fn by(actor: &Value) -> String {
+    let key = match text(actor, "key") {
+        key if key.is_empty() => String::new(),
+        key => format!(" (key {key})"),
+    };
+    let from = match text(actor, "address") {
+        address if address.is_empty() => String::new(),
+        address => format!(" from {address}"),
+    };
+    format!(" [{}{key}{from}]", text(actor, "name"))
 }

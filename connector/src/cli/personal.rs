@@ -1,13 +1,12 @@
 //! `concordat personal`: what persons permit and ask, and what others want deleted here.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::api::{Api, segment};
 use super::output::{Output, fields, plain, table, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -69,8 +68,8 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let of = |id: &str, what: &str| format!("/v4/personal/requests/{}{what}", segment(id));
     match &arguments.command {
         Command::Consents => {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, segment, set};
 use super::describe::{Describe, Described};
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 use super::terms::{self, MEMBERSHIP, TermsOfUse};
 use super::{Exit, Failed};
 use crate::config::{Config, FILE};
@@ -300,12 +301,19 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<Made> {
     Ok(Made { asset, guessed, remarks })
 }
 
-pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn publish(node: &TargetNode, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let made = asset(arguments, *output)?;
-    let config = Config::load(dir)?;
-    let added = sources::allow(&config, &files_of(&made.asset)?, ALLOWED)?;
-    let published = offer((&api, &config), arguments, made, &added, output).await;
+    let files = files_of(&made.asset)?;
+    let Some(config) = node.config()? else {
+        if !files.is_empty() {
+            // What lies here is not there.
+            node.folder()?;
+        }
+        return offer((&api, None), arguments, made, &[], output).await;
+    };
+    let added = sources::allow(&config, &files, ALLOWED)?;
+    let published = offer((&api, Some(&config)), arguments, made, &added, output).await;
     if published.is_err() {
         // What is not published needs no line; the error is the other one.
         let _: anyhow::Result<()> = sources::disallow(&config, &added, ALLOWED);
@@ -325,7 +333,7 @@ fn files_of(asset: &Value) -> anyhow::Result<Vec<Named>> {
 }
 
 async fn offer(
-    (api, config): (&Api, &Config),
+    (api, config): (&Api, Option<&Config>),
     arguments: &Publish,
     Made { asset, guessed, remarks }: Made,
     added: &[Named],
@@ -357,7 +365,7 @@ async fn offer(
     words.extend(
         ServiceLevels::of(&terms).context("the service levels")?.iter().flat_map(ServiceLevels::words),
     );
-    let strange = terms::not_understood(config, &terms)?;
+    let strange = config.map(|config| terms::not_understood(config, &terms)).transpose()?.unwrap_or_default();
     let (access_id, terms_id) = (format!("{id}#access"), terms::of(&id));
     let automation = arguments.automation.term();
     let steps = [
@@ -442,8 +450,12 @@ pub(super) fn access(only_for: &[String], only_for_members_of: Option<&str>) -> 
     json!({"@type": "Set", "permission": [permission]})
 }
 
-pub(super) async fn unpublish(dir: &Path, arguments: &Unpublish, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn unpublish(
+    node: &TargetNode,
+    arguments: &Unpublish,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let id = &arguments.id;
     // The offer goes first; what is left of an interrupted run is taken up by the next.
     let paths = [
@@ -472,8 +484,8 @@ pub(super) async fn unpublish(dir: &Path, arguments: &Unpublish, output: &Output
     Ok(Exit::Success)
 }
 
-pub(super) async fn offers(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn offers(node: &TargetNode, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let all = json!({"@type": "QuerySpec", "limit": 1000});
     let definitions = api.post("/v4/contractdefinitions/request", all.clone()).await?;
     let policies = api.post("/v4/policydefinitions/request", all).await?;

@@ -16,6 +16,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::api::{Api, Events, segment};
 use super::output::{Output, bytes as human_bytes, text};
+use super::target::TargetNode;
 use super::{Exit, Failed, transfers};
 
 #[derive(Debug, Clone, Args)]
@@ -63,8 +64,8 @@ pub(super) struct Pulled {
     pub etag: Option<String>,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     // Under an agreement the transfer is this command's own, and is completed when all was read.
     let is_agreement = api.get(&format!("/v4/contractagreements/{}", segment(&arguments.id))).await.is_ok();
     let transfer = if is_agreement {

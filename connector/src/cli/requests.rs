@@ -1,7 +1,5 @@
 //! `concordat requests`: data that nobody offers yet.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -10,6 +8,7 @@ use super::Exit;
 use super::api::{Api, segment, set};
 use super::output::{Output, table, text};
 use super::publish::access;
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -91,8 +90,8 @@ struct Publish {
     only_for_members_of: Option<String>,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match arguments.command.clone().unwrap_or(Command::List) {
         Command::List => {
             let found = api.get("/v4/datarequests").await?;

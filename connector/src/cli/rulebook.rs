@@ -1,6 +1,6 @@
 //! `concordat rulebook`: what the data space demands.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::output::{Output, plain, text};
+use super::target::TargetNode;
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -55,8 +56,8 @@ enum Command {
     Acceptances,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let command = arguments.command.clone().unwrap_or(Command::Show { space: None, version: None });
     match command {
         Command::Show { space, version } => {

@@ -1,13 +1,12 @@
 //! `concordat search`: datasets in all catalogs that this node knows.
 
-use std::path::Path;
-
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::Exit;
 use super::api::Api;
 use super::output::{Output, plain, table, text};
+use super::target::TargetNode;
 use crate::search::describe;
 
 #[derive(Debug, Clone, Args)]
@@ -43,8 +42,8 @@ pub(super) struct Arguments {
     limit: usize,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let words = (!arguments.words.is_empty()).then(|| arguments.words.join(" "));
     let members = [
         ("text", &words),

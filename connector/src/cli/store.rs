@@ -9,6 +9,7 @@ use store::StoreError;
 
 use super::api::Api;
 use super::output::{Output, fields, plain, table, text};
+use super::target::TargetNode;
 use super::{Exit, Failed};
 use crate::config::Config;
 use crate::identity::Identity;
@@ -96,7 +97,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
 }
 
 async fn aside(dir: &Path, remove: Option<&str>, output: &Output) -> anyhow::Result<()> {
-    let api = Api::open(dir)?;
+    let api = Api::open(&TargetNode::here(dir))?;
     if let Some(key) = remove {
         api.post("/v4/store/aside/remove", json!({"key": key})).await?;
         output.result(&json!({"removed": key}), || format!("removed {}", plain(key)));

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::api::Api;
+use super::target::TargetNode;
 use super::{authority, init};
 use crate::config::{self, Config};
 use crate::ids;
@@ -126,7 +127,7 @@ impl Testbed {
         as_fast_as_it_can(&dir)?;
         prepare(&dir)?;
         let child = spawn(&dir).await?;
-        let api = Api::open(&dir)?;
+        let api = Api::open(&TargetNode::here(&dir))?;
         Ok(TestNode {
             name: name.to_owned(),
             dir,

@@ -1,6 +1,5 @@
 //! `concordat transfers`.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use super::api::{Api, is_over, newest, segment};
 use super::negotiations::history;
 use super::output::{Output, fields, table, text, time};
+use super::target::TargetNode;
 use super::{Exit, Failed};
 
 /// Longest wait for the provider's start.
@@ -74,8 +74,8 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let path = |id: &str, leaf: &str| format!("/v4/transferprocesses/{}{leaf}", segment(id));
     let (id, done) = match &arguments.command {
         Command::List { limit } => {

@@ -1,7 +1,5 @@
 //! `concordat trust`: whose word counts for which credentials.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -9,6 +7,7 @@ use super::Exit;
 use super::api::{Api, segment};
 use super::credentials::names;
 use super::output::{Output, table, text};
+use super::target::TargetNode;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -35,8 +34,8 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match &arguments.command {
         Command::List => {
             let found = api.get("/v4/trustedissuers").await?;

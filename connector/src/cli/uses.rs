@@ -1,6 +1,5 @@
 //! `concordat use` and `uses`: a shared dataset under a name of this node's own, at an address that stays.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use super::api::{Api, is_over, segment};
 use super::negotiations::{Negotiate, begin};
 use super::output::{Output, bytes, table, text};
+use super::target::TargetNode;
 use super::{Exit, Failed, publish};
 
 #[derive(Debug, Clone, Args)]
@@ -62,8 +62,8 @@ enum Command {
     },
 }
 
-pub(super) async fn begin_use(dir: &Path, arguments: &Use, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn begin_use(node: &TargetNode, arguments: &Use, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     let used = take(&api, arguments).await?;
     let address = format!("{}{}", api.address(), text(&used, "address"));
     let reused = used.get("reused").and_then(Value::as_bool) == Some(true);
@@ -174,8 +174,8 @@ async fn provider_of(api: &Api, dataset: &str) -> anyhow::Result<String> {
     }
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let api = Api::open(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let api = Api::open(node)?;
     match arguments.command.as_ref().unwrap_or(&Command::List) {
         Command::List => {
             let found = api.get("/v4/uses").await?;

@@ -20,7 +20,7 @@ use trust::CredentialEvidence;
 use trust::credential::Claimed;
 use trust::dcp::{self, PresentationQueryMessage, PresentationResponseMessage, edc_scope_of, scope_of};
 
-use super::credential_check::{BELIEVED, Checked, Doubt};
+use super::credential_check::{BELIEVED, Checked, Doubt, RECENT};
 use super::{Engine, EngineError};
 use crate::clock::{self, SystemClock};
 use crate::config::ScopeAlias;
@@ -319,7 +319,7 @@ impl Engine {
         if !self.is_trusted(Claimed::read(compact)?.issuer()).map_err(stored)? {
             return Ok(None);
         }
-        let checked = self.check_credential(did, compact, now, now).await?;
+        let checked = self.check_credential(did, compact, now, (now, Timestamp::MIN)).await?;
         Ok(self.counts_as(&checked.credential).map_err(stored)?.then_some(checked))
     }
 
@@ -361,11 +361,22 @@ impl Engine {
         if self.claims.of(did, clock::now()).1.is_some() || self.kinds_asked()?.is_empty() {
             return Ok(());
         }
-        self.recheck(did).await
+        self.recheck(did, Timestamp::MIN).await
     }
 
-    /// Looks again at what `did` has shown. What counts no more is let go, and the streams that rest on it are cut.
-    async fn recheck(&self, did: &str) -> Result<(), EngineError> {
+    /// Looks again at what `did` has shown before this node agrees to something with it: with status lists that are a second old
+    /// at most, so that nobody gets an agreement on the strength of what was just revoked.
+    pub(super) async fn look_again_at(&self, did: &str) -> Result<(), EngineError> {
+        if !self.has_proven(did) {
+            return Ok(());
+        }
+        let now = clock::now();
+        self.recheck(did, now.checked_sub(RECENT).unwrap_or(now)).await
+    }
+
+    /// Looks again at what `did` has shown, with status lists that this node has tried to fetch since `since`. What counts no
+    /// more is let go, and the streams that rest on it are cut.
+    async fn recheck(&self, did: &str, since: Timestamp) -> Result<(), EngineError> {
         let _lock = self.locks.lock(&format!("claims/{did}")).await;
         let now = clock::now();
         let (access, used, compacts) = match self.shown(did) {
@@ -376,7 +387,7 @@ impl Engine {
         let mut events = Vec::new();
         let beyond = now.checked_add(AHEAD).unwrap_or(now);
         for compact in &compacts {
-            let result = match self.check_credential(did, compact, now, beyond).await {
+            let result = match self.check_credential(did, compact, now, (beyond, since)).await {
                 Ok(one) if self.counts_as(&one.credential)? => Ok(one),
                 Ok(one) => {
                     let (issuer, kind) = (one.credential.issuer(), one.credential.kind());
@@ -437,7 +448,7 @@ impl Engine {
 
     /// As [`Self::recheck`]; where it cannot be done, nothing is believed of `did` until it is asked for.
     async fn recheck_one(&self, did: &str) {
-        if let Err(error) = self.recheck(did).await {
+        if let Err(error) = self.recheck(did, Timestamp::MIN).await {
             tracing::error!(%error, did, "claims were not looked at again");
             self.claims.proven.lock().unwrap_or_else(PoisonError::into_inner).remove(did);
             self.streams.reconsider_all();

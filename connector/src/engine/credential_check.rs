@@ -18,6 +18,8 @@ pub(super) const BELIEVED: SignedDuration = SignedDuration::from_secs(300);
 const AT_LEAST: SignedDuration = SignedDuration::from_secs(30);
 /// How long an address that did not answer is left alone.
 const HELD_OFF: SignedDuration = SignedDuration::from_secs(10);
+/// How old a status list may be where this node agrees to something, or a person asks.
+pub(super) const RECENT: SignedDuration = SignedDuration::from_secs(1);
 /// How long a schema is kept.
 const SCHEMA: SignedDuration = SignedDuration::from_hours(1);
 /// Most lists and schemas that are kept.
@@ -35,7 +37,8 @@ pub(super) struct Fetched {
 /// What is known of an address where a status list should be.
 #[derive(Debug, Clone)]
 enum Kept {
-    List(Arc<List>),
+    /// With when this node last tried to fetch it.
+    List(Arc<List>, Timestamp),
     /// It could not be had; until then nobody tries again, so that one dead issuer does not hold up the others.
     Unreachable(String, Timestamp),
 }
@@ -53,7 +56,7 @@ pub(super) struct List {
 impl Fetched {
     /// Lets go of the lists of `issuer`: it says that one has changed.
     pub(super) fn forget_lists(&self, issuer: &str) {
-        let keep = |kept: &Kept| matches!(kept, Kept::List(list) if list.issuer != issuer);
+        let keep = |kept: &Kept| matches!(kept, Kept::List(list, _) if list.issuer != issuer);
         self.lists.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, kept| keep(kept));
     }
 }
@@ -87,13 +90,14 @@ impl From<trust::TrustError> for Doubt {
 }
 
 impl Engine {
-    /// Checks what `holder` shows, at `now`; lists are believed only if they are good until `beyond`.
+    /// Checks what `holder` shows, at `now`. Lists are believed only if they are good until `beyond`, and if this node has tried
+    /// to fetch them since `since`.
     pub(super) async fn check_credential(
         &self,
         holder: &str,
         compact: &str,
         now: Timestamp,
-        beyond: Timestamp,
+        (beyond, since): (Timestamp, Timestamp),
     ) -> Result<Checked, Doubt> {
         let wrong = |reason: String| Err(Doubt::Wrong(reason));
         let claimed = Claimed::read(compact)?;
@@ -106,7 +110,7 @@ impl Engine {
         let mut lists = Vec::new();
         let mut until = sooner(credential.until(), now.checked_add(BELIEVED).unwrap_or(now));
         for entry in credential.status()? {
-            let list = self.status_list_of(&entry, credential.issuer(), now, beyond).await?;
+            let list = self.status_list_of(&entry, credential.issuer(), now, (beyond, since)).await?;
             let set = list.bits.says(&entry).map_err(|error| {
                 Doubt::Wrong(format!("the status list {} cannot be used: {error}", entry.list))
             })?;
@@ -137,19 +141,27 @@ impl Engine {
         entry: &StatusEntry,
         issuer: &str,
         now: Timestamp,
-        beyond: Timestamp,
+        (beyond, since): (Timestamp, Timestamp),
     ) -> Result<Arc<List>, Doubt> {
         let address = entry.list.split('#').next().unwrap_or_default();
         // One fetch for many who wait.
         let _lock = self.locks.lock(&format!("status-list/{address}")).await;
         let kept = self.fetched.lists.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
         let list = match kept {
-            Some(Kept::List(list)) if list.until > beyond => list,
+            Some(Kept::List(list, tried)) if list.until > beyond && tried >= since => list,
             Some(Kept::Unreachable(reason, until)) if until > now => return Err(Doubt::Passing(reason)),
-            _ => {
-                let fetched = self.fetch_list(address, now).await;
+            before => {
+                let mut fetched = self.fetch_list(address, now).await;
+                let mut tried = now;
+                // An outage takes nothing from what is good still, and is not waited out by everybody.
+                if let (Err(Doubt::Passing(_)), Some(Kept::List(list, _))) = (&fetched, before)
+                    && list.until > beyond
+                {
+                    tried = now.checked_add(HELD_OFF).unwrap_or(now);
+                    fetched = Ok(list);
+                }
                 let kept = match &fetched {
-                    Ok(list) => Some(Kept::List(Arc::clone(list))),
+                    Ok(list) => Some(Kept::List(Arc::clone(list), tried)),
                     Err(Doubt::Passing(reason)) => {
                         Some(Kept::Unreachable(reason.clone(), now.checked_add(HELD_OFF).unwrap_or(now)))
                     }
@@ -157,7 +169,7 @@ impl Engine {
                 };
                 if let Some(kept) = kept {
                     let is_old = |kept: &Kept| match kept {
-                        Kept::List(list) => list.until <= now,
+                        Kept::List(list, _) => list.until <= now,
                         Kept::Unreachable(_, until) => *until <= now,
                     };
                     keep(&self.fetched.lists, address, kept, is_old);

@@ -16,7 +16,7 @@ use trust::{Credential, Profile};
 use super::own_credentials::CredentialStanding;
 use super::{Engine, EngineError};
 use crate::config::{Dialect, PeerProfile};
-use crate::network::{bounded_body, describe};
+use crate::network::{answer_text, bounded_body, describe};
 use crate::tables::{self, CredentialOffer, CredentialRequest, Event, HeldCredential, prefix};
 use crate::{clock, ids};
 
@@ -528,7 +528,7 @@ impl Engine {
         let location = location.filter(|text| text.len() <= 2048).map(str::to_owned);
         let body = bounded_body(response, MAX_ANSWER).await.map_err(&failed)?;
         if !status.is_success() {
-            let said = protocol::wire::refusal_text(&body);
+            let said = answer_text(status, &body);
             return Err(failed(format!("the answer is {status} {said}").trim_end().to_owned()));
         }
         if body.is_empty() {

@@ -63,8 +63,25 @@ impl Engine {
         waits.then(|| (pending.message.clone(), failure))
     }
 
-    /// An attempt to deliver a message got no answer: a process that its operator ended meanwhile is over.
+    /// How the delivery of the message that a process waits for stands, where it failed so far.
+    pub fn failing_delivery<A: Act>(&self, progress: &Progress<A>) -> Option<Attempts> {
+        let pending = progress.pending.as_ref()?;
+        self.outbox.attempts(&pending.message).filter(|attempts| attempts.reason.is_some())
+    }
+
+    /// An attempt to deliver a message failed, and another is worth it. The first of them is told to whoever waits; a process
+    /// that its operator ended meanwhile is over.
     pub(crate) async fn not_answered(self: &Arc<Self>, entry: &OutboxEntry) {
+        let process = matches!(entry.kind, ProcessKind::Negotiation | ProcessKind::Transfer);
+        let attempts =
+            self.outbox.attempts(&entry.message.id).filter(|attempts| process && attempts.failed == 1);
+        if let Some(reason) = attempts.and_then(|attempts| attempts.reason) {
+            let text = format!(
+                "{} has not taken a message of this node, which sends it again: {reason}",
+                entry.peer
+            );
+            self.record(Event::new("delivery", clock::now(), text).about(&entry.pid).with(&entry.peer)).await;
+        }
         let ended = match entry.kind {
             ProcessKind::Negotiation => self.end_unheard_negotiation(&entry.pid).await,
             ProcessKind::Transfer => self.end_unheard_transfer(&entry.pid).await,

@@ -1,9 +1,12 @@
 //! Keys of the management API, as kept.
 
+use std::net::IpAddr;
+
 use store::Batch;
 use subtle::ConstantTimeEq as _;
 
 use super::{Engine, EngineError};
+use crate::acting::Actor;
 use crate::http::management::{Scope, digest};
 use crate::tables::{self, ApiKey, Event, prefix};
 use crate::{clock, ids};
@@ -16,8 +19,24 @@ const MAX_KEYS: usize = 1000;
 pub enum Holder {
     /// The node's own, out of its folder.
     Node,
-    /// One that was made, by its id.
-    Key(String),
+    /// One that was made.
+    Key {
+        /// Its id.
+        id: String,
+        /// The name that it was given.
+        name: String,
+    },
+}
+
+impl Holder {
+    /// The holder, asking from `address`, as the audit log names it.
+    #[must_use]
+    pub fn acting(&self, address: Option<IpAddr>) -> Actor {
+        match self {
+            Self::Node => Actor { key: None, name: "the node's own key".to_owned(), address },
+            Self::Key { id, name } => Actor { key: Some(id.clone()), name: name.clone(), address },
+        }
+    }
 }
 
 impl Engine {
@@ -85,7 +104,7 @@ impl Engine {
         let id = key.strip_prefix("ck_")?.split('_').next()?;
         let (record, _) = tables::load::<ApiKey>(&self.store, &tables::key(prefix::API_KEY, id)).ok()??;
         let same = bool::from(record.digest.as_bytes().ct_eq(digest(key).as_bytes()));
-        same.then_some((Holder::Key(record.id), record.scope))
+        same.then_some((Holder::Key { id: record.id, name: record.name }, record.scope))
     }
 
     /// What the key of a holder allows now; `None` once it is revoked.
@@ -93,7 +112,7 @@ impl Engine {
     pub fn scope_now(&self, holder: &Holder) -> Option<Scope> {
         match holder {
             Holder::Node => Some(Scope::Admin),
-            Holder::Key(id) => {
+            Holder::Key { id, .. } => {
                 let key = tables::key(prefix::API_KEY, id);
                 tables::load::<ApiKey>(&self.store, &key).ok()?.map(|(record, _)| record.scope)
             }
@@ -103,8 +122,8 @@ impl Engine {
     /// Ends when the key `id` is revoked.
     pub async fn until_revoked(&self, id: &str) {
         let mut revoked = self.revoked_keys.subscribe();
-        let holder = Holder::Key(id.to_owned());
-        while self.scope_now(&holder).is_some() {
+        let place = tables::key(prefix::API_KEY, id);
+        while matches!(self.store.get(&place), Ok(Some(_))) {
             if revoked.changed().await.is_err() {
                 return;
             }

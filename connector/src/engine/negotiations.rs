@@ -130,6 +130,7 @@ impl Engine {
         let pid = ids::urn();
         let place = self.place_for_negotiation(caller, &pid).await?;
         let now = clock::now();
+        self.look_again_at(caller).await?;
         let (offer_id, asked) = (request.offer.id(), &request.offer);
         let offered = self.offer_for(caller, offer_id.as_str(), now);
         let offered = offered.ok_or_else(|| unknown_offer(&offer_id))?;
@@ -257,6 +258,9 @@ impl Engine {
         if repeat {
             return Ok(());
         }
+        if matches!(act, Act::Request | Act::Accept) {
+            self.look_again_at(next.peer.as_str()).await?;
+        }
         if act == Act::Request && next.offer.id() != on_table {
             self.check_counter_offer(&next, now)?;
         }
@@ -341,7 +345,7 @@ impl Engine {
             (Role::Consumer, Some(State::Agreed)) => self.verify(&record.negotiation, now)?,
             (Role::Consumer, _) => Decision::Accept,
             (Role::Provider, Some(State::Verified)) => Decision::Finalize,
-            (Role::Provider, _) => self.agree(&record.negotiation, now)?,
+            (Role::Provider, _) => self.agree_now(&record.negotiation).await?,
         };
         let record = NegotiationRecord { automation: Automation::Auto, ..record };
         self.operate(record, version, decision).await
@@ -362,7 +366,7 @@ impl Engine {
         let mut asked = record.wanted.clone();
         let decision = match wanted {
             Move::Accept => Decision::Accept,
-            Move::Agree => self.agree(ours, now)?,
+            Move::Agree => self.agree_now(ours).await?,
             Move::Finalize => Decision::Finalize,
             Move::Offer(offer) => Decision::Offer(match offer {
                 Some(offer) if !offer.id().as_str().contains(':') => {
@@ -544,6 +548,21 @@ impl Engine {
         let step = negotiation::step(record.negotiation, input, now)?;
         effects.extend(step.effects);
         Ok((NegotiationRecord { negotiation: step.next, ..record }, effects))
+    }
+
+    /// As [`Self::agree`], because the operator says so: nobody agrees to what could not be read.
+    async fn agree_now(&self, negotiation: &Negotiation) -> Result<Decision, EngineError> {
+        let peer = negotiation.peer.as_str();
+        self.look_again_at(peer).await?;
+        let now = clock::now();
+        if self.not_entitled(peer, negotiation.offer.policy(), now).is_some() {
+            let reason = format!(
+                "{peer} has shown no credential that these terms demand and that counts here now, so it could read nothing; \
+                 reject the negotiation, or offer other terms"
+            );
+            return Err(EngineError::refused(RefusalKind::Disagreement, reason));
+        }
+        self.agree(negotiation, now)
     }
 
     fn agree(&self, negotiation: &Negotiation, now: Timestamp) -> Result<Decision, EngineError> {

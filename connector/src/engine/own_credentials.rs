@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use trust::dcp::{self, CredentialStatus};
 
-use super::credential_check::{BELIEVED, Doubt};
+use super::credential_check::{BELIEVED, Doubt, RECENT};
 use super::{Engine, EngineError};
 use crate::clock::{self, SystemClock};
 use crate::tables::{self, CredentialRequest, Event, prefix};
@@ -104,24 +104,36 @@ impl Engine {
 
     /// Looks at what is due; when something is next.
     async fn look_at_own(&self) -> Result<Option<Timestamp>, EngineError> {
-        let looked = self.look_at_standings().await?;
+        let looked = self.look_at_standings(None).await?;
         let renewed = self.renew().await?;
         let asked = self.ask_about_requests().await?;
         Ok([looked, renewed, asked].into_iter().flatten().min())
     }
 
-    async fn look_at_standings(&self) -> Result<Option<Timestamp>, EngineError> {
+    /// Looks now at how all of this node's credentials stand, for a person who asks.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn look_at_own_credentials(&self) -> Result<(), EngineError> {
+        let now = clock::now();
+        self.look_at_standings(Some(now.checked_sub(RECENT).unwrap_or(now))).await.map(|_| ())
+    }
+
+    /// Looks at what is due, or at everything with status lists that this node has tried to fetch since `since`; when something
+    /// is due next.
+    async fn look_at_standings(&self, since: Option<Timestamp>) -> Result<Option<Timestamp>, EngineError> {
         let held = self.held()?;
         let keys: BTreeSet<_> = held.iter().map(|one| one.key.clone()).collect();
         self.own_credentials.with(|known| known.standings.retain(|key, _| keys.contains(key)));
         for one in held {
             let now = clock::now();
             let before = self.own_credentials.with(|known| known.standings.get(&one.key).cloned());
-            if before.as_ref().is_some_and(|(_, due)| *due > now) {
+            if since.is_none() && before.as_ref().is_some_and(|(_, due)| *due > now) {
                 continue;
             }
+            let lists = (now, since.unwrap_or(Timestamp::MIN));
             let after = |wait| now.checked_add(wait).unwrap_or(now);
-            let found = match self.check_credential(self.did(), &one.compact, now, now).await {
+            let found = match self.check_credential(self.did(), &one.compact, now, lists).await {
                 Ok(checked) => (CredentialStanding::Valid, checked.until.max(after(AGAIN))),
                 Err(Doubt::Passing(reason)) => (CredentialStanding::Unknown { reason }, after(AGAIN)),
                 // A suspension may end.

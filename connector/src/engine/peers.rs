@@ -7,7 +7,6 @@ use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
 use protocol::wire::{
     Catalog, CatalogRequestMessage, Dataset, DspMessage, UNREADABLE, VersionResponse, read_catalog,
-    refusal_text,
 };
 use protocol::{Refusal, RefusalKind};
 use serde_json::{Map, Value as Json};
@@ -17,7 +16,7 @@ use super::links::next_page;
 use super::{Engine, EngineError};
 use crate::clock;
 use crate::config::PeerProfile;
-use crate::network::{PeerRequest, bounded_body, describe};
+use crate::network::{PeerRequest, answer_text, bounded_body, describe};
 use crate::peer_rules::profile_of_message;
 use crate::tables::{self, Peer, prefix};
 
@@ -51,7 +50,7 @@ fn not_asked(reason: &str) -> EngineError {
 }
 
 /// What a participant tells of its versions.
-enum Versions {
+pub(super) enum Versions {
     /// The list, and the address that its paths are below.
     Told(String, VersionResponse),
     /// No list, but a base address.
@@ -85,7 +84,7 @@ impl Engine {
     }
 
     /// Which versions of the protocol a participant speaks, and below which address.
-    async fn ask_versions(&self, peer: &str) -> Result<Versions, EngineError> {
+    pub(super) async fn ask_versions(&self, peer: &str) -> Result<Versions, EngineError> {
         expect_did(peer)?;
         let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
         // Who names its catalog alone (Dataspace Protocol, DID service entries) has the other endpoints beside it.
@@ -377,6 +376,6 @@ async fn answer(
 
 /// What a peer said instead of what it was asked for.
 pub(super) fn problem(url: &str, status: StatusCode, body: &[u8]) -> EngineError {
-    let said = refusal_text(body);
+    let said = answer_text(status, body);
     EngineError::Peer(format!("{url} answered {status} {said}").trim_end().to_owned())
 }

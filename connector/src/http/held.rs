@@ -43,7 +43,7 @@ struct Held<B> {
 impl<B> Held<B> {
     /// `None` for the node's own key, which is not revoked while it runs.
     fn new(engine: &Arc<Engine>, holder: &Holder) -> Option<impl FnOnce(B) -> Self> {
-        let Holder::Key(id) = holder else { return None };
+        let Holder::Key { id, .. } = holder else { return None };
         let (engine, id) = (Arc::clone(engine), id.clone());
         let revoked = Box::pin(async move { engine.until_revoked(&id).await });
         Some(move |inner| Self { inner, revoked, over: false })

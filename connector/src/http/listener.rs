@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::middleware::map_response;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -41,6 +42,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// From whom a request comes, among its extensions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PeerAddress(pub IpAddr);
+
+impl PeerAddress {
+    /// From whom `request` comes; `None` where no listener took it.
+    pub(super) fn of(request: &Request) -> Option<IpAddr> {
+        request.extensions().get::<Self>().map(|one| one.0)
+    }
+}
 
 /// Serves `router` on `listener` until `stop`. More connections than `bounds` allows in total wait in the operating system's
 /// queue; those of one address beyond its own are closed at once.

@@ -55,6 +55,7 @@ pub use self::operations::Scope;
 pub(super) use self::pull::refused;
 use super::common::{formed, guarded};
 use super::gateway::{self, Previews, Views};
+use super::listener::PeerAddress;
 use super::problem::json_answer;
 use super::sessions::Sessions;
 use super::{Faces, held, read_body, to_the_end};
@@ -220,8 +221,13 @@ async fn authorise(State(management): Shared, mut request: Request, next: Next) 
     let key =
         headers.get("x-api-key").and_then(|value| value.to_str().ok()).or_else(bearer).unwrap_or_default();
     let Some((holder, scope)) = management.whose(key) else {
-        let message = "send a key of this node's management API as X-Api-Key";
-        return error(StatusCode::UNAUTHORIZED, "AuthenticationFailed", message);
+        let message = if key.is_empty() {
+            "send a key of this node's management API as X-Api-Key".to_owned()
+        } else {
+            let did = management.faces.engine.did();
+            format!("the key is none of the node {did}: it was revoked, or is that of another node")
+        };
+        return error(StatusCode::UNAUTHORIZED, "AuthenticationFailed", &message);
     };
     // What anybody with a key may read.
     let matched = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
@@ -232,6 +238,8 @@ async fn authorise(State(management): Shared, mut request: Request, next: Next) 
         return error(StatusCode::FORBIDDEN, "NotAuthorized", &message);
     }
     request.extensions_mut().insert(scope);
+    let actor = holder.acting(PeerAddress::of(&request));
+    request.extensions_mut().insert(actor);
     let response = next.run(request).await;
     held::answer(&management.faces.engine, &holder, response)
 }

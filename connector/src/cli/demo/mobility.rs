@@ -10,6 +10,7 @@ use trust::{Algorithm, PrivateKey, Statement};
 
 use super::super::api::segment;
 use super::super::output::{Output, milliseconds, text};
+use super::super::target::TargetNode;
 use super::super::testbed::{TestNode, Testbed};
 use super::super::{publish, transfers};
 use super::{STEP, agree, join, quiet};
@@ -91,7 +92,7 @@ struct Offer {
 
 async fn offer(node: &TestNode, arguments: &[&str]) -> anyhow::Result<()> {
     let parsed = Offer::try_parse_from(std::iter::once("publish").chain(arguments.iter().copied()))?;
-    publish::publish(&node.dir, &parsed.publish, &quiet()).await.map(|_| ())
+    publish::publish(&TargetNode::here(&node.dir), &parsed.publish, &quiet()).await.map(|_| ())
 }
 
 /// Generated trips: where and in which hour they begin is the sample's, who rode how long is made up by a fixed rule.

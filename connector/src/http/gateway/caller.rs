@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::engine::Holder;
 use crate::http::data::error_answer;
 use crate::http::held;
+use crate::http::listener::PeerAddress;
 use crate::http::management::{Management, Scope};
 
 /// Lets a request in that carries a key, and answers what browsers ask first.
@@ -26,7 +27,8 @@ pub(super) async fn admit(
         preflight()
     } else if let Some(holder) = holder(&management, request.headers(), request.uri().query()) {
         request.extensions_mut().insert(holder.clone());
-        held::answer(&management.faces.engine, &holder, next.run(request).await)
+        let actor = holder.acting(PeerAddress::of(&request));
+        held::answer(&management.faces.engine, &holder, actor.act(next.run(request)).await)
     } else {
         let reason = "send a key of this node: as X-Api-Key, as Bearer token, or as the password of Basic \
                       authentication (concordat keys create NAME --scope consume)";

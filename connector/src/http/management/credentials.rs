@@ -42,12 +42,13 @@ fn shown(engine: &Engine, held: &Held) -> Value {
 
 async fn list(State(management): Shared) -> Response {
     let engine = &management.faces.engine;
-    answer(engine.held().map(|all| all.iter().map(|one| shown(engine, one)).collect::<Vec<_>>()))
+    let looked = engine.look_at_own_credentials().await.and_then(|()| engine.held());
+    answer(looked.map(|all| all.iter().map(|one| shown(engine, one)).collect::<Vec<_>>()))
 }
 
 async fn one(State(management): Shared, Path((issuer, kind)): Path<(String, String)>) -> Response {
     let engine = &management.faces.engine;
-    let found = engine.held().and_then(|all| {
+    let found = engine.look_at_own_credentials().await.and_then(|()| engine.held()).and_then(|all| {
         let is_it = |one: &&Held| one.record.issuer == issuer && one.record.kind == kind;
         // Of several the one that ends last.
         let held = all

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Management, Shared, answer, malformed, read, respond};
-use crate::engine::{Engine, EngineError, Participant, Wish};
+use crate::engine::{Contact, Engine, EngineError, Participant, Wish};
 use crate::search::Question;
 use crate::tables::{AnswerKind, Crawl, DataRequestRecord};
 use crate::{clock, ids};
@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<Arc<Management>> {
         .route("/search", post(search))
         .route("/peers", get(peers))
         .route("/peers/refresh", post(refresh))
+        .route("/peers/check", post(check))
         .route("/peers/{did}", get(peer))
         .route("/offers", post(offers))
         .route("/datarequests", get(requests).post(publish))
@@ -66,8 +67,18 @@ async fn peers(State(management): Shared) -> Response {
     answer(
         engine
             .participants()
-            .map(|all| all.iter().map(|(did, one)| participant(did, one)).collect::<Vec<_>>()),
+            .map(|all| all.iter().map(|(did, one)| participant(engine, did, one)).collect::<Vec<_>>()),
     )
+}
+
+/// Asks everybody now whether they answer, and lists them as [`peers`] does.
+async fn check(State(management): Shared) -> Response {
+    let engine: &Engine = &management.faces.engine;
+    match engine.participants() {
+        Ok(all) => engine.check_contacts(all.into_keys().collect()).await,
+        Err(error) => return respond(Err(error)),
+    }
+    peers(State(management)).await
 }
 
 /// What is known of one participant, and what it speaks.
@@ -79,7 +90,7 @@ async fn peer(State(management): Shared, Path(id): Path<String>) -> Response {
         if known.is_none() && rules.recognised(&did).is_none() && !rules.is_listed(&did) {
             return Err(EngineError::NotFound { kind: "participant", id: did.clone() });
         }
-        let mut shown = participant(&did, known.map_or(&unknown, |known| known));
+        let mut shown = participant(engine, &did, known.map_or(&unknown, |known| known));
         if let Some(map) = shown.as_object_mut() {
             map.insert("id".to_owned(), json!(rules.id_of(&did)));
             map.insert("profile".to_owned(), json!(rules.profile(&did)));
@@ -93,11 +104,14 @@ async fn peer(State(management): Shared, Path(id): Path<String>) -> Response {
     answer(found)
 }
 
-fn participant(did: &str, one: &Participant) -> Value {
+fn participant(engine: &Engine, did: &str, one: &Participant) -> Value {
     let mut roles: Vec<_> = one.memberships.iter().flat_map(|(_, member)| &member.roles).collect();
     roles.sort();
     roles.dedup();
     let crawl = one.crawl.as_ref();
+    // What was tried last tells whether it is there.
+    let read = crawl.map(|crawl| Contact { at: crawl.tried, failure: crawl.failure.clone() });
+    let contact = read.into_iter().chain(engine.last_contact(did)).max_by_key(|contact| contact.at);
     let address = crawl.and_then(|crawl| crawl.address.clone()).or_else(|| one.address.clone());
     let memberships: Vec<_> = one.memberships.iter().map(|(space, member)| {
         json!({"space": space, "since": member.since, "credentials": member.credentials, "roles": member.roles})
@@ -111,9 +125,9 @@ fn participant(did: &str, one: &Participant) -> Value {
         "roles": roles,
         "datasets": crawl.filter(|crawl| crawl.seen.is_some()).map(|crawl| crawl.datasets),
         "requests": crawl.map(|crawl| crawl.requests.len()),
-        "reachable": crawl.map(|crawl| crawl.failure.is_none()),
-        "failure": crawl.and_then(|crawl| crawl.failure.clone()),
-        "triedAt": crawl.map(|crawl| crawl.tried),
+        "reachable": contact.as_ref().map(|contact| contact.failure.is_none()),
+        "failure": contact.as_ref().and_then(|contact| contact.failure.clone()),
+        "triedAt": contact.as_ref().map(|contact| contact.at),
         "changedAt": crawl.and_then(|crawl| crawl.changed),
     })
 }

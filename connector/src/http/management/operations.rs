@@ -423,6 +423,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Nothing,
     ),
     ours(GET, "/peers", Read, "Participants: members of the data spaces, and others this node knows", JSON),
+    ours(POST, "/peers/check", Operate, "Ask everybody now whether they answer", JSON),
     taking(
         ours(POST, "/peers/refresh", Operate, "Ask who the members are, and read catalogs now", JSON),
         of::<federation::Refresh>,

@@ -21,6 +21,7 @@ use super::views::{self, Query};
 use super::{Management, Shared, malformed, read, respond};
 use crate::engine::{Engine, EngineError, Import, Move};
 use crate::http::problem::json_answer;
+use crate::outbox::Attempts;
 use crate::pushing;
 use crate::tables::{AgreementRecord, Attached, CallbackAddress, NegotiationRecord, TransferRecord, prefix};
 
@@ -201,8 +202,17 @@ async fn negotiation(State(management): Shared, Path(id): Path<String>) -> Respo
         if let Some(map) = shown.as_object_mut() {
             map.insert("urn:concordat:differences".to_owned(), json!(engine.differences(&record)));
         }
+        add_delivery(&mut shown, engine.failing_delivery(&record.negotiation.progress));
         ok(&shown)
     }))
+}
+
+/// Says why the other side has not got the message that the process waits for.
+fn add_delivery(shown: &mut Value, failing: Option<Attempts>) {
+    if let (Some(map), Some(attempts)) = (shown.as_object_mut(), failing) {
+        let told = json!({"attempts": attempts.failed, "reason": attempts.reason});
+        map.insert("urn:concordat:delivery".to_owned(), told);
+    }
 }
 
 async fn negotiation_state(State(management): Shared, Path(id): Path<String>) -> Response {
@@ -470,7 +480,12 @@ async fn transfers(State(management): Shared, body: Body) -> Response {
 }
 
 async fn transfer(State(management): Shared, Path(id): Path<String>) -> Response {
-    respond(management.faces.engine.transfer(&id).map(|record| ok(&views::transfer(&record))))
+    let engine = &management.faces.engine;
+    respond(engine.transfer(&id).map(|record| {
+        let mut shown = views::transfer(&record);
+        add_delivery(&mut shown, engine.failing_delivery(&record.transfer.progress));
+        ok(&shown)
+    }))
 }
 
 async fn transfer_state(State(management): Shared, Path(id): Path<String>) -> Response {
