@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::streams::{broke_off, door, endless, open};
 use crate::support::{Node, Stranger, World, answer};
 
-const SPACE: &str = "https://space.example";
+pub const SPACE: &str = "https://space.example";
 const DATASET: &str = "urn:test:members";
 
 /// An authority that runs.
@@ -319,6 +319,48 @@ async fn a_revocation_cuts_the_running_stream_at_once() {
         let refused = authority.run(&["authority", "revoke", id, "--reason", "x"]);
         assert_eq!(refused.status.code(), Some(3), "revoked already, or never issued");
     }
+}
+
+/// Nobody is told here, and the status lists that are kept say nothing yet: whoever agrees looks again.
+#[tokio::test]
+async fn nobody_agrees_with_who_was_just_revoked() {
+    let world = World::new();
+    let authority = authority(&world);
+    let provider = world.local_node("provider");
+    trust(&provider, &authority);
+    let member = world.local_node("member");
+    join(&authority, &member);
+    let usual = ["--members-of", SPACE];
+    provider.publish("urn:test:auto", b"a\n1\n", &usual);
+    provider.publish("urn:test:manual", b"a\n1\n", &[&usual[..], &["--automation", "manual"]].concat());
+    let ask = |id: &str, more: &[&str]| {
+        let asked = ["negotiate", &provider.did, id, "--purpose", crate::support::PURPOSE];
+        member.run(&[&asked[..], more].concat())
+    };
+    assert!(ask("urn:test:auto", &[]).status.success());
+    assert!(ask("urn:test:manual", &["--no-wait"]).status.success());
+    let waiting = provider.until("/v4/contractnegotiations/request", |_| {
+        provider.text(&["negotiations", "list"]).contains("urn:test:manual")
+    });
+    drop(waiting);
+
+    for id in issued(&authority, &member) {
+        authority.text(&["authority", "revoke", &id, "--reason", "left the data space"]);
+    }
+    let held = member.json(&["credentials", "list"]);
+    let is_void = |one: &Value| one["standing"]["state"] == "void";
+    assert!(held["credentials"].as_array().unwrap().iter().all(is_void), "{held}");
+    let refused = ask("urn:test:auto", &[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("you have shown no credential"), "{said}");
+
+    let all = provider.json(&["negotiations", "list"]);
+    let manual = all.as_array().unwrap().iter().find(|one| one["assetId"] == "urn:test:manual").unwrap();
+    let id = manual["@id"].as_str().unwrap();
+    let refused = provider.run(&["negotiations", "approve", id]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("it could read nothing"), "{said}");
+    assert_eq!(provider.json(&["agreements", "list"]).as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

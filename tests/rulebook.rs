@@ -98,6 +98,10 @@ async fn a_rulebook_is_announced_accepted_and_held_against_offers_and_agreements
     let check: Value = serde_json::from_slice(&check.stdout).unwrap();
     assert_eq!(check["agreements"][0]["agreement"], old["contractAgreementId"], "{check}");
     assert_eq!(check["offers"].as_array().unwrap().len(), 2, "{check}");
+    // It is not broken: it was made before.
+    let kept = space.provider.json(&["compliance", old["contractAgreementId"].as_str().unwrap()]);
+    assert_eq!(kept["broken"], 0, "{kept}");
+    assert!(kept.to_string().contains("agreed before this rulebook"), "{kept}");
     // An agreement names what it was made under.
     let made = space.consumer.json(&["negotiate", &space.provider.did, "urn:test:benefit"]);
     let agreement =

@@ -487,6 +487,11 @@ impl Peer {
 
     /// A peer with routes of its own, made for its address.
     pub fn serving(world: &World, routes: impl FnOnce(&str) -> axum::Router) -> Self {
+        Self::serving_at(world, 0, routes)
+    }
+
+    /// As [`Peer::serving`], at a port; at any free one where that is 0.
+    pub fn serving_at(world: &World, port: u16, routes: impl FnOnce(&str) -> axum::Router) -> Self {
         let dir = world.folder.path().join("authority");
         // The certificate of any node of this world is for `localhost`.
         let node_tls = std::fs::read_dir(world.folder.path())
@@ -501,7 +506,7 @@ impl Peer {
             <rustls::pki_types::PrivateKeyDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&key)
                 .unwrap();
         let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();

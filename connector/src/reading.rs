@@ -1,6 +1,7 @@
 //! The consumer's side of the data plane: data is read from the provider and handed on as it comes. What breaks off on the
 //! way is taken up again where it stopped; what is cut ends at once, with the reason.
 
+mod counting;
 mod events;
 mod measuring;
 
@@ -16,6 +17,7 @@ use protocol::Role;
 use protocol::transfer::{State, Transfer};
 use tokio::sync::watch;
 
+use self::counting::Counting;
 pub use self::events::follow;
 use self::measuring::Measuring;
 pub use self::measuring::READ;
@@ -159,6 +161,7 @@ pub async fn read(engine: &Arc<Engine>, transfer: &str, wanted: Wanted) -> Resul
         engine: Arc::clone(engine),
         transfer: transfer.to_owned(),
         measuring,
+        counting: Counting::of(engine, &agreement, &wanted, status),
     };
     let body = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
@@ -367,6 +370,7 @@ struct Reader {
     engine: Arc<Engine>,
     transfer: String,
     measuring: Option<Measuring>,
+    counting: Option<Counting>,
 }
 
 impl Reader {
@@ -388,6 +392,9 @@ impl Reader {
                     Ok(Some(Ok(chunk))) => {
                         if let Some(measuring) = &mut self.measuring {
                             measuring.came(chunk.len());
+                        }
+                        if let Some(counting) = &mut self.counting {
+                            counting.came(chunk.len());
                         }
                         if let Some(again) = &mut self.again {
                             again.next += u64::try_from(chunk.len()).unwrap_or(u64::MAX);

@@ -279,6 +279,9 @@ pub struct AgreementRecord {
     pub concluded_at: Timestamp,
     /// Set when this side ended it.
     pub ended: Option<Ended>,
+    /// Set when the other side says that it ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_there: Option<Ended>,
 }
 
 impl AgreementRecord {
@@ -304,6 +307,12 @@ impl AgreementRecord {
     #[must_use]
     pub fn provider(&self) -> &str {
         self.party(trust::SignerRole::Provider)
+    }
+
+    /// Its end, by whichever side was first; `None` where neither ended it.
+    #[must_use]
+    pub fn end(&self) -> Option<&Ended> {
+        self.ended.iter().chain(&self.ended_there).min_by_key(|ended| ended.at)
     }
 
     /// The agreement with all that stands beside it.

@@ -19,8 +19,10 @@ pub const ATTAINED: &str = "concordat-attained+jwt";
 pub const DISPUTED: &str = "concordat-disputed+jwt";
 /// `typ` of the statement that a party waives what it is owed.
 pub const WAIVED: &str = "concordat-waived+jwt";
+/// `typ` of the statement that a party ended the agreement.
+pub const ENDED: &str = "concordat-ended+jwt";
 /// Every kind of statement.
-pub const KINDS: &[&str] = &[WITHDRAWAL, DELETION, MEASURED, ATTAINED, DISPUTED, WAIVED];
+pub const KINDS: &[&str] = &[WITHDRAWAL, DELETION, MEASURED, ATTAINED, DISPUTED, WAIVED, ENDED];
 
 /// Most measurements in one part.
 pub const IN_ONE_PART: usize = 1500;
@@ -31,6 +33,16 @@ pub const MAX_PARTS: u32 = 100;
 pub const DAYS_TO_DELETE: i64 = 30;
 /// Longest statement in words, in bytes.
 pub const MAX_WORDS: usize = 2000;
+
+/// That a party ended the agreement: the stated part of [`ENDED`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgreementEnd {
+    /// When.
+    pub at: Timestamp,
+    /// Why, in at most [`MAX_WORDS`] bytes.
+    pub reason: String,
+}
 
 /// What must be deleted: the stated part of [`WITHDRAWAL`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -155,9 +155,19 @@ fn read_bytes(one: &Value) -> String {
 }
 
 fn standing(one: &Value) -> String {
-    match one.get("urn:concordat:ended") {
-        None | Some(Value::Null) => "in force".to_owned(),
-        Some(ended) => format!("ended {}: {}", text(ended, "at"), text(ended, "reason")),
+    let by = |side: &str, member: &str| {
+        let ended = one.get(member).filter(|ended| !ended.is_null())?;
+        Some(format!("ended by {side} {}: {}", text(ended, "at"), text(ended, "reason")))
+    };
+    let ends = [by("this node", "urn:concordat:ended"), by("the other party", "urn:concordat:endedThere")];
+    let ends: Vec<_> = ends.into_iter().flatten().collect();
+    match (ends.is_empty(), text(one, "urn:concordat:until")) {
+        (false, _) => ends.join("\n"),
+        (true, until) if one.get("urn:concordat:inForce") == Some(&json!(false)) => {
+            format!("over: its terms permit nothing since {until}")
+        }
+        (true, until) if until.is_empty() => "in force".to_owned(),
+        (true, until) => format!("in force until {until}"),
     }
 }
 

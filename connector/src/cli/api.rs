@@ -114,7 +114,7 @@ impl Api {
             Err(error) if error.is_connect() => {
                 let (base, how) = (&self.base, describe(&error));
                 let next = if self.is_here {
-                    "start the node with `concordat serve`"
+                    "start it with `concordat serve`"
                 } else {
                     "is the node running, and does its management API listen there ([management] of its concordat.toml)?"
                 };

@@ -75,6 +75,16 @@ fn matched(found: &Value) -> String {
         text(found, "here"),
         text(found, "there")
     );
+    let ended = |side: &str| {
+        let ended = found.pointer(&format!("/ended/{side}")).filter(|ended| !ended.is_null())?;
+        Some((text(ended, "at"), text(ended, "reason")))
+    };
+    let same = match (ended("here"), ended("there")) {
+        (Some((at, why)), Some((there, other))) if (&at, &why) != (&there, &other) => format!(
+            "both parties ended the agreement, each for itself: here on {at} ({why}), there on {there} ({other})\n{same}"
+        ),
+        _ => same,
+    };
     match rows.is_empty() {
         true => format!("{same}; the logs do not differ"),
         false => format!("{same}; these differ:\n{}", table(&["what", "here", "there"], rows)),

@@ -16,7 +16,8 @@ use crate::secrets;
 pub(super) struct TargetNode {
     /// The node's folder.
     #[arg(
-        long = "dir",
+        id = "dir",
+        long,
         short = 'd',
         global = true,
         env = "CONCORDAT_DIR",
@@ -25,10 +26,10 @@ pub(super) struct TargetNode {
     )]
     folder: PathBuf,
     /// The address of a node's management API, in place of its folder: `https://...`, or `http://` on this machine. Needs --key.
-    #[arg(long = "node", global = true, env = "CONCORDAT_NODE", value_name = "URL")]
+    #[arg(id = "node", long, global = true, env = "CONCORDAT_NODE", value_name = "URL")]
     address: Option<String>,
     /// A file (mode 0600) with a key of the management API, in place of the node's own: one of `concordat keys create`.
-    #[arg(long, global = true, env = "CONCORDAT_KEY", value_name = "FILE")]
+    #[arg(id = "node_key", long = "key", global = true, env = "CONCORDAT_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
     /// A file with the certificate authority of a node reached with --node, beside those that this machine trusts.
     #[arg(long, global = true, env = "CONCORDAT_NODE_CA", value_name = "FILE")]

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalog::Automation;
+use governance::notice::{self, AgreementEnd};
+use jiff::Timestamp;
+use policy_engine::{Atomic, Operator, Policy, Value};
 use protocol::negotiation::Negotiation;
 use protocol::wire::{Agreement, Parts};
 use protocol::{RefusalKind, Role};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use store::{Batch, CommitError, StoreError};
-use trust::{DidDocument, SignerRole};
+use trust::{DidDocument, SignerRole, Statement};
 
 use super::negotiations::named_in;
+use super::statements::Made;
 use super::{Engine, EngineError};
 use crate::clock;
-use crate::tables::{self, AgreementRecord, Ended, Event, Usage, prefix};
+use crate::tables::{self, AgreementRecord, Ended, Event, StatementRecord, Usage, prefix};
 
 /// An agreement with what was used of it.
 #[derive(Debug, Clone)]
@@ -25,6 +29,33 @@ pub struct Standing {
     pub usage: Usage,
     /// How many reads run now.
     pub reads: usize,
+}
+
+impl Standing {
+    /// Until when use is permitted, where the terms say so.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        last_end(self.record.agreement.policy())
+    }
+}
+
+/// The latest end of the ways in which `policy` permits use; each ends with the first of its bounds.
+pub(super) fn last_end(policy: &Policy) -> Option<Timestamp> {
+    let bound = |atomic: &&Atomic| match atomic.right.first() {
+        Some(Value::Instant(at)) if matches!(atomic.operator, Operator::Lt | Operator::Lteq) => Some(*at),
+        Some(Value::Day(day)) if atomic.operator == Operator::Lt => Some(day.start()),
+        Some(Value::Day(day)) if atomic.operator == Operator::Lteq => Some(day.end()),
+        _ => None,
+    };
+    let mut last = None;
+    for permission in &policy.permissions {
+        for way in policy_engine::ways(&permission.constraints)? {
+            // One without an end has none.
+            let end = way.iter().filter(|atomic| atomic.left == "dateTime").filter_map(bound).min()?;
+            last = last.max(Some(end));
+        }
+    }
+    last
 }
 
 /// An agreement made elsewhere.
@@ -106,6 +137,7 @@ impl Engine {
             imported: true,
             concluded_at: now,
             ended: None,
+            ended_there: None,
         };
         let mut batch = Batch::new();
         batch.expect(key.clone(), None);
@@ -151,11 +183,19 @@ impl Engine {
                 let text = format!("the agreement was ended on {} already: {}", ended.at, ended.reason);
                 return Err(EngineError::refused(RefusalKind::IllegalTransition, text));
             }
-            let key = tables::key(prefix::AGREEMENT, id);
             let mut batch = Batch::new();
-            batch.expect(key, Some(version));
-            put_end(&mut batch, record, reason)?;
-            self.commit(batch).await?;
+            batch.expect(tables::key(prefix::AGREEMENT, id), Some(version));
+            // A party that signs agreements as this node does understands what is stated about them.
+            let is_told = record.provider_signature.is_some() && record.consumer_signature.is_some();
+            let ended = put_end(&mut batch, record.clone(), reason)?;
+            if is_told {
+                let stated = json!(AgreementEnd { at: ended.at, reason: ended.reason });
+                let text = format!("states that it ended the agreement: {reason}");
+                let made = Made { kind: notice::ENDED, stated, answers: None, due: None, text };
+                self.state(&record, made, batch).await?;
+            } else {
+                self.commit(batch).await?;
+            }
         }
         self.end_transfers(id).await?;
         self.agreement(id)
@@ -179,6 +219,32 @@ impl Engine {
             }
             _ => Ok(None),
         }
+    }
+
+    /// What the other side says of the end of an agreement: added to `batch`, beside what this side says.
+    pub(super) fn understand_end(
+        &self,
+        kept: StatementRecord,
+        statement: &Statement,
+        batch: &mut Batch,
+    ) -> Result<(StatementRecord, String), EngineError> {
+        let malformed =
+            |reason: String| EngineError::refused(RefusalKind::Malformed, format!("/statement: {reason}"));
+        let end: AgreementEnd =
+            serde_json::from_value(statement.stated.clone()).map_err(|error| malformed(error.to_string()))?;
+        if end.reason.len() > notice::MAX_WORDS {
+            return Err(malformed(format!("the reason is longer than {} bytes", notice::MAX_WORDS)));
+        }
+        let (record, version) = self.load_agreement(&kept.agreement)?;
+        if let Some(before) = &record.ended_there {
+            return Err(malformed(format!("its sender ended the agreement on {} already", before.at)));
+        }
+        let key = tables::key(prefix::AGREEMENT, &kept.agreement);
+        batch.expect(key.clone(), Some(version));
+        let text = format!("ended the agreement: {}", end.reason);
+        let ended_there = Some(Ended { at: end.at, reason: end.reason });
+        tables::put(batch, key, &AgreementRecord { ended_there, ..record })?;
+        Ok((kept, text))
     }
 
     /// Terminates every open transfer of an ended agreement.
@@ -228,7 +294,7 @@ impl Engine {
     pub fn expect_no_agreement_about(&self, dataset: &str) -> Result<(), EngineError> {
         let mut found = None;
         self.each_agreement(|record| {
-            let about = record.ended.is_none()
+            let about = record.end().is_none()
                 && record.role == Role::Provider
                 && record.agreement.target().as_str() == dataset;
             if about {
@@ -264,14 +330,38 @@ impl Engine {
     }
 }
 
-fn put_end(batch: &mut Batch, record: AgreementRecord, reason: &str) -> Result<(), EngineError> {
+fn put_end(batch: &mut Batch, record: AgreementRecord, reason: &str) -> Result<Ended, EngineError> {
     let id = record.agreement.id().to_string();
     let now = clock::now();
     let event = Event::new("agreement", now, format!("the agreement was ended: {reason}"))
         .about(&id)
         .with(&record.peer);
     tables::append_event(batch, &event)?;
-    let record = AgreementRecord { ended: Some(Ended { at: now, reason: reason.to_owned() }), ..record };
+    let ended = Ended { at: now, reason: reason.to_owned() };
+    let record = AgreementRecord { ended: Some(ended.clone()), ..record };
     tables::put(batch, tables::key(prefix::AGREEMENT, &id), &record)?;
-    Ok(())
+    Ok(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn use_ends_with_the_last_of_the_ways_that_permit_it() {
+        let until = |day: u8| json!({"leftOperand": "dateTime", "operator": "lt", "rightOperand": format!("2030-01-0{day}T00:00:00Z")});
+        let purpose = json!({"leftOperand": "purpose", "operator": "eq", "rightOperand": "urn:p"});
+        let end = |permissions: serde_json::Value| {
+            let policy = Policy::parse(&json!({"@type": "Set", "permission": permissions})).unwrap();
+            last_end(&policy).map(|at| at.to_string())
+        };
+        let of = |constraint: serde_json::Value| json!({"action": "use", "constraint": [constraint]});
+        let day = |day: u8| Some(format!("2030-01-0{day}T00:00:00Z"));
+        assert_eq!(end(json!([of(until(1)), of(until(3))])), day(3), "the second permission goes on");
+        assert_eq!(end(json!([of(json!({"and": [until(1), until(3)]}))])), day(1));
+        assert_eq!(end(json!([of(json!({"or": [until(1), until(2)]}))])), day(2));
+        assert_eq!(end(json!([of(json!({"or": [until(1), purpose]}))])), None, "one way has no end");
+    }
 }

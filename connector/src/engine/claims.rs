@@ -364,7 +364,7 @@ impl Engine {
         self.recheck(did, Timestamp::MIN).await
     }
 
-    /// Looks again at what `did` has shown before this node agrees to something with it: with status lists that are a second old
+    /// Looks again at what `did` has shown before this node agrees to something with it: with status lists that are a moment old
     /// at most, so that nobody gets an agreement on the strength of what was just revoked.
     pub(super) async fn look_again_at(&self, did: &str) -> Result<(), EngineError> {
         if !self.has_proven(did) {
@@ -497,7 +497,7 @@ impl Engine {
             }
         }
         self.each_agreement(|record| {
-            if record.ended.is_none() {
+            if record.end().is_none() {
                 self.claims.expect(record.agreement.policy(), &self.known);
             }
             Ok(())

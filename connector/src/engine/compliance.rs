@@ -148,11 +148,17 @@ impl Engine {
                 evidence: one["notice"].as_str().into_iter().map(str::to_owned).collect(),
             });
         }
-        let conflicts = self.rulebook_conflicts(&record.whole(), Some(&record.peer), clock::now());
-        looks.extend(conflicts.into_iter().map(|conflict| Look {
+        // An agreement is held to the rulebooks that it was made under; what came later asks for a new one.
+        let conflicts = self.agreement_conflicts(record, clock::now());
+        looks.extend(conflicts.into_iter().map(|(is_named, conflict)| Look {
             what: "rulebook",
-            kept: Some(false),
-            text: conflict.to_string(),
+            kept: is_named.then_some(false),
+            text: match is_named {
+                true => conflict.to_string(),
+                false => format!(
+                    "agreed before this rulebook; an agreement that is made now would not fit it: {conflict}"
+                ),
+            },
             known: Known::Observed,
             evidence: vec![conflict.clause],
         }));
@@ -160,7 +166,7 @@ impl Engine {
         let open = looks.iter().filter(|look| look.kept.is_none()).count();
         Ok(json!({
             "agreement": agreement, "provider": record.provider(), "consumer": record.consumer(),
-            "dataset": record.agreement.target(), "role": record.role, "ended": record.ended,
+            "dataset": record.agreement.target(), "role": record.role, "ended": record.end(),
             "madeUnder": record.part(RULEBOOK), "at": clock::now(), "broken": broken, "open": open,
             "kept": broken == 0, "looks": looks,
             "beyond": "what happens beyond the other party's node is not seen here; `stated` lines are its signed word",
@@ -232,7 +238,7 @@ impl Engine {
     pub fn all_compliance(&self) -> Result<Vec<Json>, EngineError> {
         let mut ids = Vec::new();
         self.each_agreement(|record| {
-            if record.ended.is_none() {
+            if record.end().is_none() {
                 ids.push(record.agreement.id().to_string());
             }
             Ok(())
@@ -289,6 +295,15 @@ impl Engine {
                 "consumerSignature": signature(&record.consumer_signature),
             }),
         );
+        let (provider, consumer) = match record.role {
+            Role::Provider => (&record.ended, &record.ended_there),
+            Role::Consumer => (&record.ended_there, &record.ended),
+        };
+        for (side, ended) in [("provider", provider), ("consumer", consumer)] {
+            if let Some(ended) = ended {
+                log.insert(format!("end by the {side}"), json!({"at": ended.at, "reason": ended.reason}));
+            }
+        }
         for pid in self.transfers_of(&agreement)? {
             let transfer = self.transfer(&pid)?.transfer;
             let provider = transfer.provider_pid.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -366,6 +381,7 @@ impl Engine {
         Ok(json!({
             "agreement": agreement, "here": self.did(), "there": record.peer, "at": clock::now(),
             "same": ids.len() - differences.len(), "differences": differences,
+            "ended": {"here": record.ended, "there": record.ended_there},
         }))
     }
 }

@@ -18,8 +18,8 @@ pub(super) const BELIEVED: SignedDuration = SignedDuration::from_secs(300);
 const AT_LEAST: SignedDuration = SignedDuration::from_secs(30);
 /// How long an address that did not answer is left alone.
 const HELD_OFF: SignedDuration = SignedDuration::from_secs(10);
-/// How old a status list may be where this node agrees to something, or a person asks.
-pub(super) const RECENT: SignedDuration = SignedDuration::from_secs(1);
+/// How old a status list may be where this node agrees to something: many who negotiate at once share it.
+pub(super) const RECENT: SignedDuration = SignedDuration::from_millis(100);
 /// How long a schema is kept.
 const SCHEMA: SignedDuration = SignedDuration::from_hours(1);
 /// Most lists and schemas that are kept.

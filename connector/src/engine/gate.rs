@@ -205,7 +205,7 @@ impl Engine {
         let denied = |reason: String| Err(Denial::Denied(reason));
         let (record, signed) = self.agreement_to_read(&agreement).map_err(Denial::Failed)?;
         let noted = reads && OF_USE.iter().any(|left| record.agreement.policy().mentions(left));
-        if let Some(ended) = &record.ended {
+        if let Some(ended) = record.end() {
             return denied(format!("the agreement {agreement} was ended on {}: {}", ended.at, ended.reason));
         }
         if !transfer.is_open() {
@@ -407,6 +407,14 @@ impl Engine {
         self.write_meters(agreement).await;
     }
 
+    /// Counts a read of this node as the consumer. Reads that end together are written together.
+    pub(crate) async fn count_own_read(&self, agreement: &str, at: Timestamp, bytes: u64) {
+        if self.meters.read_here(agreement, at, bytes) {
+            tokio::time::sleep_until(tokio::time::Instant::now() + TOGETHER).await;
+            self.write_meters(agreement).await;
+        }
+    }
+
     /// Writes what has ended and is not written yet, before the node stops.
     pub async fn write_all_meters(&self) {
         for agreement in self.meters.unwritten() {
@@ -424,9 +432,15 @@ impl Engine {
         let mut taken = None;
         let changed = self.change_usage(agreement, |usage, batch| {
             let mut whole: HashMap<String, (u64, u64, Timestamp)> = HashMap::new();
-            let Unwritten { ended, measured } = &*taken.insert(self.meters.take(agreement));
+            let Unwritten { ended, measured, own } = &*taken.insert(self.meters.take(agreement));
             let measured = measured.iter().cloned().chain(ended.iter().filter_map(Ended::measured));
             self.put_measured(agreement, measured.collect(), batch)?;
+            for (at, bytes) in own {
+                usage.requests += 1;
+                usage.bytes = usage.bytes.saturating_add(*bytes);
+                usage.first = Some(usage.first.map_or(*at, |first| first.min(*at)));
+                usage.last = usage.last.max(Some(*at));
+            }
             for one in ended {
                 if one.given_back {
                     take_back(usage, agreement, &one.read, batch);
@@ -522,9 +536,9 @@ impl Engine {
         let key = tables::key(prefix::USAGE, agreement);
         let _lock = self.locks.lock(&key).await;
         let (mut usage, version) = self.usage(&key)?;
-        let mut batch = Batch::new();
+        let (mut batch, before) = (Batch::new(), usage);
         change(&mut usage, &mut batch)?;
-        if batch.is_empty() {
+        if batch.is_empty() && usage == before {
             return Ok(());
         }
         batch.expect(key.clone(), version);

@@ -92,12 +92,12 @@ impl Engine {
             self.deadlines.expect(now, Due::Answer(agreement.clone(), waiting.period));
         }
         if let Some((_, end)) = levels.bounds(since, next)
-            && record.ended.as_ref().is_none_or(|ended| end <= ended.at)
+            && record.end().is_none_or(|ended| end <= ended.at)
         {
             self.deadlines
                 .expect(end.checked_add(SETTLE).unwrap_or(end), Due::Period(agreement.clone(), next));
         }
-        if record.role == Role::Consumer && record.ended.is_none() && levels.probe.is_some() {
+        if record.role == Role::Consumer && record.end().is_none() && levels.probe.is_some() {
             self.probes.notify_one();
         }
         let mut agreements = self.promised.agreements.write().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +126,7 @@ impl Engine {
         drop(agreements);
         let ours = |agreement: &str| {
             self.load_agreement(agreement)
-                .is_ok_and(|(record, _)| record.role == Role::Consumer && record.ended.is_none())
+                .is_ok_and(|(record, _)| record.role == Role::Consumer && record.end().is_none())
         };
         all.into_iter().filter(|(agreement, _)| ours(agreement)).collect()
     }

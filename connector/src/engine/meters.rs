@@ -72,11 +72,13 @@ pub(super) struct Meters {
 pub(super) struct Unwritten {
     pub(super) ended: Vec<Ended>,
     pub(super) measured: Vec<Measured>,
+    /// Reads of this node as the consumer: when, and how many bytes.
+    pub(super) own: Vec<(Timestamp, u64)>,
 }
 
 impl Unwritten {
     const fn is_empty(&self) -> bool {
-        self.ended.is_empty() && self.measured.is_empty()
+        self.ended.is_empty() && self.measured.is_empty() && self.own.is_empty()
     }
 }
 
@@ -142,6 +144,14 @@ impl Meters {
         self.with(agreement, |meter| meter.unwritten.measured.push(measured));
     }
 
+    /// This node has read as the consumer; whether nothing else of the kind waits to be written.
+    pub(super) fn read_here(&self, agreement: &str, at: Timestamp, bytes: u64) -> bool {
+        self.with(agreement, |meter| {
+            meter.unwritten.own.push((at, bytes));
+            meter.unwritten.own.len() == 1
+        })
+    }
+
     /// A read has ended; whether nothing else waits to be written.
     pub(super) fn ended(&self, agreement: &str, ended: Ended) -> bool {
         self.with(agreement, |meter| {
@@ -177,6 +187,7 @@ impl Meters {
         self.with(agreement, |meter| {
             taken.ended.append(&mut meter.unwritten.ended);
             taken.measured.append(&mut meter.unwritten.measured);
+            taken.own.append(&mut meter.unwritten.own);
             meter.unwritten = taken;
         });
     }

@@ -726,6 +726,7 @@ impl Engine {
                 imported: false,
                 concluded_at: clock::now(),
                 ended: None,
+                ended_there: None,
             };
             self.check_unused(agreement)?;
             let agreement_key = tables::key(prefix::AGREEMENT, agreement.id().as_str());

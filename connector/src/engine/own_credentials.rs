@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use trust::dcp::{self, CredentialStatus};
 
-use super::credential_check::{BELIEVED, Doubt, RECENT};
+use super::credential_check::{BELIEVED, Doubt};
 use super::{Engine, EngineError};
 use crate::clock::{self, SystemClock};
 use crate::tables::{self, CredentialRequest, Event, prefix};
@@ -115,8 +115,7 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub async fn look_at_own_credentials(&self) -> Result<(), EngineError> {
-        let now = clock::now();
-        self.look_at_standings(Some(now.checked_sub(RECENT).unwrap_or(now))).await.map(|_| ())
+        self.look_at_standings(Some(clock::now())).await.map(|_| ())
     }
 
     /// Looks at what is due, or at everything with status lists that this node has tried to fetch since `since`; when something

@@ -166,7 +166,7 @@ impl Engine {
     pub(super) fn count_processes(&self) -> Result<(), EngineError> {
         self.each_agreement(|record| {
             self.retention.agreed(&record.peer);
-            if record.ended.is_none() {
+            if record.end().is_none() {
                 self.is_partner(&record.peer);
             }
             Ok(())

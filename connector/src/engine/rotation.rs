@@ -48,7 +48,7 @@ impl Engine {
     fn cut_compromised(&self) -> Result<(), EngineError> {
         self.verified.clear();
         self.each_agreement(|record| {
-            if record.ended.is_none()
+            if record.end().is_none()
                 && let Err(reason) = self.is_signed(record)
             {
                 for pid in self.transfers_of(record.agreement.id().as_str())? {

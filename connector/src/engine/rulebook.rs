@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use governance::rulebook::{ACCEPTANCE, Acceptance, Conflict, MAX_RULEBOOK, PROPERTY, RULEBOOK, Rulebook};
+use governance::rulebook::{
+    ACCEPTANCE, Acceptance, Conflict, MAX_RULEBOOK, PROPERTY, RULEBOOK, Reference, Rulebook,
+};
 use jiff::Timestamp;
 use protocol::{Failure, RefusalKind};
 use serde::Serialize;
@@ -15,7 +17,9 @@ use trust::statement::Claimed;
 
 use super::claims::missing;
 use super::{Engine, EngineError, StatementMessage};
-use crate::tables::{self, Accepted, Event, OutboxEntry, ProcessKind, RulebookRecord, Told, prefix};
+use crate::tables::{
+    self, Accepted, AgreementRecord, Event, OutboxEntry, ProcessKind, RulebookRecord, Told, prefix,
+};
 use crate::{clock, ids};
 
 /// Path of the rulebook below an issuer service. Ours, beside the protocol.
@@ -497,6 +501,24 @@ impl Engine {
         all
     }
 
+    /// The same for an agreement, and of each conflict whether it is with a rulebook that the agreement names: it was made under
+    /// that one. Others came later, or were accepted later.
+    pub(super) fn agreement_conflicts(
+        &self,
+        record: &AgreementRecord,
+        now: Timestamp,
+    ) -> Vec<(bool, Conflict)> {
+        let named: Vec<Reference> = record
+            .part(PROPERTY)
+            .and_then(|named| serde_json::from_value(named.clone()).ok())
+            .unwrap_or_default();
+        let is_named = |conflict: &Conflict| {
+            named.iter().any(|one| one.space == conflict.space && one.version == conflict.version)
+        };
+        let conflicts = self.rulebook_conflicts(&record.whole(), Some(&record.peer), now);
+        conflicts.into_iter().map(|conflict| (is_named(&conflict), conflict)).collect()
+    }
+
     /// Refuses terms that do not fit the rulebooks in force, naming the first clause.
     ///
     /// # Errors
@@ -549,7 +571,7 @@ impl Engine {
         }
         let mut agreements = Vec::new();
         self.each_agreement(|record| {
-            if record.ended.is_none() {
+            if record.end().is_none() {
                 let conflicts = self.rulebook_conflicts(&record.whole(), Some(&record.peer), now);
                 if !conflicts.is_empty() {
                     let named = record.part(PROPERTY);

@@ -227,6 +227,8 @@ impl Engine {
             return Err(malformed(format!("is of `{}`, not of its sender", claimed.by())));
         }
         let statement = self.hold(&claimed).await.map_err(malformed)?;
+        // In the order in which this node ends agreements.
+        let _ending = if *kind == notice::ENDED { Some(self.locks.lock(agreement).await) } else { None };
         let lock = self.locks.lock(&tables::key(prefix::STATEMENTS, agreement)).await;
         if self.store.get(&tables::statement(agreement, &statement.id))?.is_some() {
             return Ok(());
@@ -248,7 +250,7 @@ impl Engine {
             sealed: String::new(),
         };
         let mut batch = Batch::new();
-        let (kept, text) = self.understand(&record, kept, &statement)?;
+        let (kept, text) = self.understand(&record, kept, &statement, &mut batch)?;
         let mut room = self.room_for_statements(agreement)?;
         self.keep_statement(kept, &message.statement, &text, caller, &mut room, &mut batch)?;
         room.take(&mut batch)?;
@@ -257,14 +259,17 @@ impl Engine {
         self.follow_statement(&record, &statement, kind).await
     }
 
-    /// What a statement of the other party means here: what is recorded beside it, and a text for the audit log.
+    /// What a statement of the other party means here: what is recorded beside it, and a text for the audit log. What else is
+    /// written with it is added to `batch`.
     fn understand(
         &self,
         record: &AgreementRecord,
         kept: StatementRecord,
         statement: &Statement,
+        batch: &mut Batch,
     ) -> Result<(StatementRecord, String), EngineError> {
         match kept.kind.as_str() {
+            notice::ENDED => self.understand_end(kept, statement, batch),
             notice::WITHDRAWAL => self.understand_withdrawal(record, kept, statement),
             notice::DELETION => self.understand_deletion(record, kept, statement),
             _ => self.understand_period(record, kept, statement),

@@ -338,7 +338,7 @@ impl Engine {
     /// No such agreement, or it was ended.
     pub fn contract_token(&self, agreement: &str) -> Result<String, EngineError> {
         let (record, _) = self.load_agreement(agreement)?;
-        if let Some(ended) = &record.ended {
+        if let Some(ended) = record.end() {
             let reason = format!("the agreement was ended on {}", ended.at);
             return Err(EngineError::refused(protocol::RefusalKind::IllegalTransition, reason));
         }

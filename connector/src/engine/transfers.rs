@@ -550,7 +550,7 @@ fn acknowledgement(transfer: &Transfer) -> Result<TransferProcess, EngineError> 
 
 /// Whether data may move under the agreement at all; the policy is asked at each read.
 fn in_force(record: &AgreementRecord) -> Result<(), EngineError> {
-    match &record.ended {
+    match record.end() {
         None => Ok(()),
         Some(ended) => {
             let text = format!(

@@ -7,11 +7,11 @@ use std::time::Duration;
 use catalog::HTTP_PULL;
 use dataplane::Metered;
 use jiff::Timestamp;
-use policy_engine::{Atomic, Operator, Policy, Value};
 use protocol::transfer::State;
 use protocol::{RefusalKind, Role};
 use store::Batch;
 
+use super::agreements::last_end;
 use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
@@ -50,28 +50,10 @@ fn until(record: &AgreementRecord) -> Option<Timestamp> {
     last_end(record.agreement.policy())
 }
 
-fn last_end(policy: &Policy) -> Option<Timestamp> {
-    let bound = |atomic: &&Atomic| match atomic.right.first() {
-        Some(Value::Instant(at)) if matches!(atomic.operator, Operator::Lt | Operator::Lteq) => Some(*at),
-        Some(Value::Day(day)) if atomic.operator == Operator::Lt => Some(day.start()),
-        Some(Value::Day(day)) if atomic.operator == Operator::Lteq => Some(day.end()),
-        _ => None,
-    };
-    let mut last = None;
-    for permission in &policy.permissions {
-        for way in policy_engine::ways(&permission.constraints)? {
-            // One without an end has none.
-            let end = way.iter().filter(|atomic| atomic.left == "dateTime").filter_map(bound).min()?;
-            last = last.max(Some(end));
-        }
-    }
-    last
-}
-
 /// Whether this node may read under it, as far as it knows; the provider may know more.
 fn may_be_read(record: &AgreementRecord) -> bool {
     let is_over = until(record).is_some_and(|until| until < clock::now());
-    record.role == Role::Consumer && record.ended.is_none() && !is_over
+    record.role == Role::Consumer && record.end().is_none() && !is_over
 }
 
 impl Engine {
@@ -93,7 +75,7 @@ impl Engine {
             ));
         }
         let (record, _) = self.load_agreement(agreement)?;
-        if record.role != Role::Consumer || record.ended.is_some() {
+        if record.role != Role::Consumer || record.end().is_some() {
             return Err(EngineError::refused(
                 RefusalKind::Disagreement,
                 format!("`{agreement}` is no agreement in force under which this node reads"),
@@ -340,28 +322,5 @@ impl Engine {
         if let Err(error) = counted.await {
             tracing::error!(%error, name, "a read was not counted");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn use_ends_with_the_last_of_the_ways_that_permit_it() {
-        let until = |day: u8| json!({"leftOperand": "dateTime", "operator": "lt", "rightOperand": format!("2030-01-0{day}T00:00:00Z")});
-        let purpose = json!({"leftOperand": "purpose", "operator": "eq", "rightOperand": "urn:p"});
-        let end = |permissions: serde_json::Value| {
-            let policy = Policy::parse(&json!({"@type": "Set", "permission": permissions})).unwrap();
-            last_end(&policy).map(|at| at.to_string())
-        };
-        let of = |constraint: serde_json::Value| json!({"action": "use", "constraint": [constraint]});
-        let day = |day: u8| Some(format!("2030-01-0{day}T00:00:00Z"));
-        assert_eq!(end(json!([of(until(1)), of(until(3))])), day(3), "the second permission goes on");
-        assert_eq!(end(json!([of(json!({"and": [until(1), until(3)]}))])), day(1));
-        assert_eq!(end(json!([of(json!({"or": [until(1), until(2)]}))])), day(2));
-        assert_eq!(end(json!([of(json!({"or": [until(1), purpose]}))])), None, "one way has no end");
     }
 }

@@ -68,7 +68,7 @@ impl Engine {
         let Some(promise) = self.promised.of(agreement) else { return Ok(()) };
         // The next one is expected first: whatever is wrong with this one does not stop it.
         if let Some((_, end)) = promise.levels.bounds(promise.since, number + 1)
-            && record.ended.as_ref().is_none_or(|ended| end <= ended.at)
+            && record.end().is_none_or(|ended| end <= ended.at)
         {
             let at = end.checked_add(SETTLE).unwrap_or(end);
             self.deadlines.expect(at, Due::Period(agreement.to_owned(), number + 1));

@@ -290,7 +290,7 @@ impl Engine {
                 rows: usage.rows,
                 left_out: usage.left_out,
                 last: usage.last,
-                in_force: record.ended.is_none(),
+                in_force: record.end().is_none(),
                 agreement,
                 dataset,
             });

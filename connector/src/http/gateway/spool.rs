@@ -17,15 +17,25 @@ const CHUNK: usize = 256 * 1024;
 const TAG: usize = 16;
 
 /// Room on disk for all spools of a node.
-#[derive(Debug)]
 pub(crate) struct Room {
     taken: AtomicU64,
     most: u64,
+    /// Lets go of a spool that nobody uses; whether there was one.
+    spare: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("taken", &self.taken).field("most", &self.most).finish_non_exhaustive()
+    }
 }
 
 impl Room {
-    pub(crate) fn new(megabytes: u32) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicU64::new(0), most: u64::from(megabytes) * 1024 * 1024 })
+    /// Room for so many megabytes. Where there is too little, `spare` lets go of something that nobody uses, and tells whether
+    /// there was anything.
+    pub(crate) fn new(megabytes: u32, spare: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
+        let most = u64::from(megabytes) * 1024 * 1024;
+        Arc::new(Self { taken: AtomicU64::new(0), most, spare: Box::new(spare) })
     }
 }
 
@@ -39,16 +49,16 @@ struct Taken {
 impl Taken {
     fn more(&mut self, bytes: u64) -> io::Result<()> {
         let fits = |taken: u64| taken.checked_add(bytes).filter(|all| *all <= self.room.most);
-        match self.room.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
-            Ok(_) => {
-                self.bytes += bytes;
-                Ok(())
+        while self.room.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_err() {
+            if !(self.room.spare)() {
+                return Err(io::Error::new(
+                    io::ErrorKind::QuotaExceeded,
+                    "there is no room for more views (limits.views_megabytes)",
+                ));
             }
-            Err(_) => Err(io::Error::new(
-                io::ErrorKind::QuotaExceeded,
-                "there is no room for more views (limits.views_megabytes)",
-            )),
         }
+        self.bytes += bytes;
+        Ok(())
     }
 }
 
@@ -105,7 +115,11 @@ impl Writer {
         let sealed =
             self.cipher.seal_in_place_append_tag(nonce(self.chunks), Aad::empty(), &mut self.waiting);
         sealed.map_err(|_| io::Error::other("what is to be kept was not sealed"))?;
-        self.file.write_all_at(&self.waiting, at(self.chunks))?;
+        while let Err(error) = self.file.write_all_at(&self.waiting, at(self.chunks)) {
+            if error.kind() != io::ErrorKind::StorageFull || !(self.taken.room.spare)() {
+                return Err(error);
+            }
+        }
         self.waiting.clear();
         self.chunks += 1;
         self.length += u64::try_from(length).unwrap_or(u64::MAX);
@@ -192,11 +206,16 @@ impl Spool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
     fn what_is_spooled_is_sealed_and_comes_back_in_any_part() {
-        let (room, folder) = (Room::new(1), tempfile::tempdir().unwrap());
+        let idle = Arc::new(Mutex::new(None));
+        let let_go = Arc::clone(&idle);
+        let room = Room::new(1, move || let_go.lock().unwrap().take().is_some());
+        let folder = tempfile::tempdir().unwrap();
         let data: Vec<u8> = (0..700_000_u32).map(|one| u8::try_from(one % 251).unwrap()).collect();
         let mut writer = Writer::new(&room, folder.path()).unwrap();
         for part in data.chunks(100_001) {
@@ -230,8 +249,11 @@ mod tests {
         let mut more = Writer::new(&room, folder.path()).unwrap();
         let refused = more.push(&data).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
-        drop((more, spool));
+        drop(more);
+        // What nobody uses makes room.
+        *idle.lock().unwrap() = Some(spool);
         let mut more = Writer::new(&room, folder.path()).unwrap();
         more.push(&data).unwrap();
+        assert!(idle.lock().unwrap().is_none());
     }
 }

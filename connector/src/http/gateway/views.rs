@@ -44,7 +44,7 @@ const READ_AS: HeaderName = HeaderName::from_static("concordat-read-as");
 pub(crate) struct Views {
     room: Arc<Room>,
     folder: PathBuf,
-    tables: Mutex<HashMap<Asked, Kept>>,
+    tables: Arc<Mutex<HashMap<Asked, Kept>>>,
     /// Views that are written at once: each takes a core.
     writing: Semaphore,
     /// Whether a task lets go of what is kept for too long.
@@ -96,6 +96,17 @@ impl Slot {
         Arc::clone(self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(view).or_default())
     }
 
+    /// Whether nobody waits for it, makes a view of it or reads one.
+    fn is_idle(self: &Arc<Self>) -> bool {
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let unread = |made: &Made| match made.get() {
+            Some(Ok(spool)) => Arc::strong_count(spool) == 1,
+            Some(Err(_)) => true,
+            None => false,
+        };
+        Arc::strong_count(self) == 1 && views.values().all(unread)
+    }
+
     /// What failed is tried again by whoever asks next.
     fn forget(&self, view: View, made: &Made) {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,10 +119,12 @@ impl Slot {
 impl Views {
     /// Views that wait in `folder`, and take so many megabytes at most.
     pub(crate) fn new(folder: PathBuf, megabytes: u32) -> Self {
+        let tables = Arc::new(Mutex::new(HashMap::new()));
+        let idle = Arc::clone(&tables);
         Self {
-            room: Room::new(megabytes),
+            room: Room::new(megabytes, move || let_go_of_one(&idle)),
             folder,
-            tables: Mutex::default(),
+            tables,
             writing: Semaphore::new(AT_ONCE),
             is_tidied: AtomicBool::new(false),
         }
@@ -176,6 +189,15 @@ impl Views {
     fn writer(&self) -> Result<Writer, Refused> {
         Writer::new(&self.room, &self.folder).map_err(|error| Refused::Storage(error.to_string()))
     }
+}
+
+/// Lets go of the table that was asked for longest ago, of those that nobody reads, and whose views nobody reads; whether there
+/// was one.
+fn let_go_of_one(tables: &Mutex<HashMap<Asked, Kept>>) -> bool {
+    let mut tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
+    let idle = tables.iter().filter(|(_, kept)| kept.slot.is_idle());
+    let oldest = idle.min_by_key(|(_, kept)| kept.last).map(|(asked, _)| asked.clone());
+    oldest.is_some_and(|oldest| tables.remove(&oldest).is_some())
 }
 
 /// Reads data that is used, in the form `view`.
