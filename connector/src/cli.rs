@@ -251,7 +251,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Deliveries(arguments) => deliveries::run(dir, &arguments, output).await,
         Command::Duties(arguments) => duties::run(dir, &arguments, output).await,
         Command::Mim(arguments) => mim::run(dir, &arguments, output).await,
-        Command::Probe(arguments) => mim::probe(&arguments, output).await,
+        Command::Probe(arguments) => mim::probe(dir, &arguments, output).await,
         Command::Compliance(arguments) => compliance::run(dir, &arguments, output).await,
         Command::Levels(arguments) => levels::run(dir, &arguments, output).await,
         Command::Rulebook(arguments) => rulebook::run(dir, &arguments, output).await,

@@ -41,6 +41,14 @@ impl Api {
         Ok(Self { client: client.build()?, base: config.management_address(), key })
     }
 
+    /// The same node, with the key in a file instead of the node's own.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn with_key(&self, file: &Path) -> anyhow::Result<Self> {
+        Ok(Self { key: secrets::read(file)?.trim().to_owned(), ..self.clone() })
+    }
+
     /// The node's address, as programs on this machine reach it.
     pub(super) fn address(&self) -> &str {
         &self.base

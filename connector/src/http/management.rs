@@ -43,7 +43,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use protocol::RefusalKind;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -126,11 +126,6 @@ impl Management {
     ) -> Option<Holder> {
         sessions.of(cookie, headers).filter(|holder| self.faces.engine.scope_now(holder) >= Some(needed))
     }
-}
-
-/// Whether the API has an operation; `path` is below its version.
-pub(crate) fn serves(method: &Method, path: &str) -> bool {
-    operations::OPERATIONS.iter().any(|one| one.method == *method && one.path == path)
 }
 
 /// The OpenAPI document.
@@ -232,6 +227,7 @@ async fn authorise(State(management): Shared, mut request: Request, next: Next) 
         return error(StatusCode::FORBIDDEN, "NotAuthorized", &message);
     }
     request.extensions_mut().insert(scope);
+    request.extensions_mut().insert(holder.clone());
     let response = next.run(request).await;
     held::answer(&management.faces.engine, &holder, response)
 }
