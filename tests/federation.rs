@@ -177,6 +177,17 @@ async fn data_that_nobody_offers_is_asked_for_and_answered() {
     assert_eq!(wanted["request"]["@id"], "urn:request:noise");
     let twice = wants.run(&["requests", "publish", "again", "--id", "urn:request:noise"]);
     assert_eq!(twice.status.code(), Some(3), "an id is used once");
+    for (wrong, would_do) in [
+        (["--purpose", "research"], "purpose: `research` is not an IRI; give one such as `https://"),
+        (["--conforms-to", "NoiseLevel"], "conformsTo: `NoiseLevel` is not an IRI"),
+        (["--frequency", "daily"], "frequency: `daily` is not an IRI"),
+        (["--only-for", "roads"], "`roads` is not a DID; give one such as `did:web:"),
+        (["--only-for-members-of", "space"], "`space` is not an IRI"),
+    ] {
+        let refused = wants.run(&[&["requests", "publish", "noise"][..], &wrong].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(would_do), "{wrong:?}: {said}");
+    }
     wants.json(&[
         "requests",
         "publish",

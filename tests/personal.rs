@@ -336,6 +336,26 @@ async fn statements_that_are_forged_old_foreign_or_repeated_change_nothing() {
         post(&trips.holder, "consents", &statement(&trips.operator, &trips.holder.did, GIVEN, nobody)).await;
     assert_eq!(status, 400);
     assert!(said["reason"].as_str().unwrap().contains("/consents/0/purposes"), "{said}");
+    // Words that no agreement could name get no receipt, and one of them is enough for none of the statement.
+    let fine = json!({"subject": "anna", "purposes": [RESEARCH], "recipients": [trips.researcher.did]});
+    for (field, word, would_do) in [
+        ("purposes", "research", "`research` is not an IRI; give one such as `https://w3id.org/dpv#"),
+        ("recipients", "roads", "`roads` is not a DID; give one such as `did:web:"),
+        ("datasets", "trips", "`trips` is neither an IRI nor the id of a dataset of this node"),
+    ] {
+        let mut wrong = fine.clone();
+        wrong[field] = json!([word]);
+        let stated = json!({"consents": [fine, wrong]});
+        let made = statement(&trips.operator, &trips.holder.did, GIVEN, stated);
+        let (status, said) = post(&trips.holder, "consents", &made).await;
+        let reason = said["reason"].as_str().unwrap_or_default();
+        assert_eq!(status, 400, "{said}");
+        assert!(reason.contains(&format!("/consents/1/{field}/0")) && reason.contains(would_do), "{said}");
+        if field != "datasets" {
+            let (status, said) = trips.withdraw(json!({"subject": "anna", field: [word]})).await;
+            assert!(status == 400 && said["reason"].as_str().unwrap().contains(would_do), "{said}");
+        }
+    }
     assert_eq!(trips.rows().await, HEADER);
     assert_eq!(trips.holder.get("/v4/personal/consents").await, json!([]));
 

@@ -244,7 +244,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Deliveries(arguments) => deliveries::run(node, &arguments, output).await,
         Command::Duties(arguments) => duties::run(node, &arguments, output).await,
         Command::Mim(arguments) => mim::run(node, &arguments, output).await,
-        Command::Probe(arguments) => mim::probe(&arguments, output).await,
+        Command::Probe(arguments) => mim::probe(node, &arguments, output).await,
         Command::Compliance(arguments) => compliance::run(node, &arguments, output).await,
         Command::Levels(arguments) => levels::run(node, &arguments, output).await,
         Command::Rulebook(arguments) => rulebook::run(node, &arguments, output).await,

@@ -24,7 +24,7 @@ pub use self::federation::{
     AnswerKind, Crawl, DataRequest, DataRequestRecord, Membership, PageMark, RequestAnswer, Watcher,
 };
 pub use self::governance::{
-    Accepted, Attestation, Breach, MeasuredRecord, PeriodRecord, PeriodState, Remark, RulebookRecord,
+    Accepted, Account, Attestation, Breach, MeasuredRecord, PeriodRecord, PeriodState, Remark, RulebookRecord,
 };
 pub use self::personal::{
     AccessOutcome, AccessRecord, Answered, ConsentRecord, Handed, HandedRecord, PersonRecord, ReleasedHead,

@@ -220,12 +220,13 @@ pub fn operator(config: &Config) -> anyhow::Result<Option<ClientConfig>> {
     }))
 }
 
-/// The side of who looks at a stranger's node: the machine's own authorities count, and those in the file `root`.
+/// The side of who looks at a stranger's node: the machine's own authorities count, those that the node of `config` trusts,
+/// and those in the file `root`.
 ///
 /// # Errors
-/// The file cannot be read.
-pub fn looking(root: Option<&Path>) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
+/// A file cannot be read.
+pub fn looking(config: Option<&Config>, root: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let mut roots = config.map_or_else(|| Ok(RootCertStore::empty()), trusted_roots)?;
     for certificate in root.map_or_else(|| Ok(Vec::new()), certificates)? {
         roots.add(certificate).context("an authority of the file cannot be used")?;
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::error::{Malformed, bounded, text};
+use crate::identifier::{expect_dids, expect_iri, expect_iris};
 use crate::personal::{CONSENT, all_within};
 
 /// `typ` of the statement with which an operator gives a consent.
@@ -85,8 +86,11 @@ impl Given {
                 return Err(Malformed::new(path, "is empty: a consent names for what and to whom"));
             }
         }
+        check_purposes(&given.purposes)?;
+        expect_dids("/recipients", &given.recipients)?;
         if let Some(notice) = &given.notice {
             text("/notice", notice, MAX_TEXT)?;
+            expect_iri("/notice", notice, "https://operator.example/notice")?;
         }
         if given.until.is_some_and(|until| given.from.is_some_and(|from| until <= from)) {
             return Err(Malformed::new("/until", "is not after `from`"));
@@ -110,6 +114,14 @@ impl Given {
             attributes: sorted(&self.attributes),
         }
     }
+}
+
+/// Refuses purposes that no agreement could name.
+///
+/// # Errors
+/// Names the place, what stands there, and an example.
+pub fn check_purposes(purposes: &[String]) -> Result<(), Malformed> {
+    expect_iris("/purposes", purposes, "https://w3id.org/dpv#ScientificResearch")
 }
 
 /// What an agreement wants of a person's data.
@@ -328,9 +340,31 @@ mod tests {
         );
         assert_eq!(refused(json!({"subject": "a", "purposes": ["urn:p"], "recipients": []})), "/recipients");
         let long = "x".repeat(257);
-        assert_eq!(refused(json!({"subject": long, "purposes": ["urn:p"], "recipients": ["r"]})), "/subject");
-        let never = json!({"subject": "a", "purposes": ["urn:p"], "recipients": ["r"],
+        let to = json!(["did:web:r"]);
+        assert_eq!(refused(json!({"subject": long, "purposes": ["urn:p"], "recipients": to})), "/subject");
+        let never = json!({"subject": "a", "purposes": ["urn:p"], "recipients": to,
             "from": "2027-01-02T00:00:00Z", "until": "2027-01-01T00:00:00Z"});
         assert_eq!(refused(never), "/until");
+    }
+
+    #[test]
+    fn a_word_for_a_purpose_or_a_recipient_is_refused_with_what_would_do() {
+        let refused = |field: &str, value: Json| {
+            let mut json = json!({"subject": "a", "purposes": ["urn:p"], "recipients": ["did:web:r"]});
+            assert!(Given::parse(json.clone()).is_ok());
+            json[field] = value;
+            Given::parse(json).unwrap_err().to_string()
+        };
+        let said = refused("purposes", json!(["urn:p", "research"]));
+        assert_eq!(
+            said,
+            "/purposes/1: `research` is not an IRI; give one such as `https://w3id.org/dpv#ScientificResearch`"
+        );
+        let said = refused("recipients", json!(["roads"]));
+        assert_eq!(
+            said,
+            "/recipients/0: `roads` is not a DID; give one such as `did:web:roads.city.example`"
+        );
+        assert!(refused("notice", json!("on paper")).starts_with("/notice: `on paper` is not an IRI"));
     }
 }

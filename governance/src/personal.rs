@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::error::{Malformed, bounded, text};
+use crate::identifier::{expect_iri, expect_iris};
 
 /// The dataset's property.
 pub const PROPERTY: &str = "urn:concordat:personal";
@@ -122,6 +123,25 @@ impl Personal {
             }
         }
         Ok(personal)
+    }
+
+    /// Whether purposes, kinds of processing and categories are IRIs: asked where it is published, so that what was
+    /// published before stays readable.
+    ///
+    /// # Errors
+    /// Names the place, what stands there, and an example.
+    pub fn check_terms(&self) -> Result<(), Malformed> {
+        const PURPOSE: &str = "https://w3id.org/dpv#ScientificResearch";
+        const PROCESSING: &str = "https://w3id.org/dpv#Share";
+        expect_iris("/purposes", &self.purposes, PURPOSE)?;
+        expect_iris("/processing", &self.processing, PROCESSING)?;
+        self.attributes.iter().try_for_each(|(name, attribute)| {
+            let path = format!("/attributes/{name}");
+            let category = format!("{path}/category");
+            expect_iri(&category, &attribute.category, "https://w3id.org/dpv/pd#Location")?;
+            expect_iris(&format!("{path}/purposes"), &attribute.purposes, PURPOSE)?;
+            expect_iris(&format!("{path}/processing"), &attribute.processing, PROCESSING)
+        })
     }
 
     /// Whether an attribute needs the person's permission, beyond that of the row.
@@ -239,6 +259,26 @@ mod tests {
         let public = "https://w3id.org/dpv#PublicInterest";
         assert!(refused(json!({"subject": "a", "basis": public})).starts_with("/purposes"));
         assert!(refused(json!({"subject": "a", "colour": 1})).contains("colour"));
+    }
+
+    #[test]
+    fn words_in_place_of_terms_are_refused_where_it_is_published() {
+        let wrong = |attribute: Json, more: Json| {
+            let mut json = json!({"subject": "user", "attributes": {"lat": attribute}});
+            json.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Personal::parse(json).unwrap().check_terms().unwrap_err().to_string()
+        };
+        let fine = json!({"category": "https://w3id.org/dpv/pd#Location"});
+        assert!(
+            wrong(json!({"category": "location"}), json!({}))
+                .starts_with("/attributes/lat/category: `location`")
+        );
+        assert!(wrong(fine.clone(), json!({"processing": ["share"]})).contains("https://w3id.org/dpv#Share"));
+        assert!(wrong(fine.clone(), json!({"purposes": ["research"]})).starts_with("/purposes/0"));
+        let barred = json!({"category": "https://w3id.org/dpv/pd#Location", "purposes": ["research"]});
+        assert!(wrong(barred, json!({})).starts_with("/attributes/lat/purposes/0"));
+        let good = json!({"subject": "user", "attributes": {"lat": fine}});
+        assert_eq!(Personal::parse(good).unwrap().check_terms(), Ok(()));
     }
 
     #[test]

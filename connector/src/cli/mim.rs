@@ -3,17 +3,20 @@
 mod probing;
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use governance::mims::Met;
 use serde_json::{Value, json};
 
 pub(super) use self::probing::{Probe, probe};
 use super::Exit;
 use super::api::Api;
-use super::output::{Output, table, text};
+use super::output::{Output, plain, table, text};
 use super::target::TargetNode;
+use crate::shown;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -32,7 +35,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// A named role answers for what the node itself cannot examine.
+    /// Somebody answers, in a role and with a key of their own, for what the node itself cannot examine.
     Attest {
         /// Edition, mechanism and id, as the report names them: "MIMs Plus 9.0 MIM3 RC1.3".
         requirement: String,
@@ -50,12 +53,25 @@ pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Outpu
     if let Some(Command::Attest { requirement, role, statement }) = &arguments.command {
         let body = json!({"id": requirement, "role": role, "statement": statement});
         let made = api.put("/v4/mim/attestations", body).await?;
-        output.result(&made, || format!("{role} attests {requirement}"));
+        output.result(&made, || {
+            let name = made.pointer("/account/name").and_then(Value::as_str).map(plain).unwrap_or_default();
+            format!("{role} (the account {name}) attests {requirement}")
+        });
         return Ok(Exit::Success);
     }
     let mut found = api.get("/v4/mim").await?;
-    if let (Some(only), Some(rows)) = (&arguments.only, found.get_mut("rows").and_then(Value::as_array_mut)) {
-        rows.retain(|row| text(row, "mim").eq_ignore_ascii_case(only));
+    if let Some(only) = &arguments.only {
+        let known = rows(&found).iter().any(|row| text(row, "mim").eq_ignore_ascii_case(only));
+        anyhow::ensure!(
+            known,
+            "no mechanism is called `{only}`; those of the report are MIM0 to MIM4 and MIM6 to MIM8"
+        );
+        for list in ["rows", "mechanisms"] {
+            if let Some(all) = found.get_mut(list).and_then(Value::as_array_mut) {
+                all.retain(|one| text(one, "mim").eq_ignore_ascii_case(only));
+            }
+        }
+        recount(&mut found);
     }
     if arguments.tender {
         let written = report::tender(&found)?;
@@ -71,15 +87,38 @@ pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Outpu
     Ok(Exit::Success)
 }
 
+/// Counts again what a part of the report says.
+fn recount(found: &mut Value) {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    rows(found).iter().for_each(|row| *counts.entry(met(row).name()).or_default() += 1);
+    if let Some(report) = found.as_object_mut() {
+        report.insert("counts".to_owned(), json!(counts));
+    }
+}
+
 fn rows(found: &Value) -> Vec<Value> {
     found.get("rows").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
-/// `M`, `E`, `N`, or `-` for what nobody has answered for.
-fn met(row: &Value) -> String {
-    match text(row, "met").as_str() {
-        "not assessed" => "-".to_owned(),
-        met => met.to_owned(),
+/// How a requirement is met, as its row in the report says; what cannot be read says nothing.
+fn met(row: &Value) -> Met {
+    Met::named(&text(row, "met")).unwrap_or(Met::NotAssessed)
+}
+
+/// The same in words, with who answers for it.
+fn answer(row: &Value) -> String {
+    match (met(row), row.get("attested").filter(|one| !one.is_null())) {
+        (Met::Attested, Some(attested)) => format!("attested by {}", who(attested)),
+        (met, _) => met.name().to_owned(),
+    }
+}
+
+/// Who answers: the role, and the account in brackets.
+fn who(attested: &Value) -> String {
+    let role = text(attested, "role");
+    match attested.pointer("/account/name").and_then(Value::as_str) {
+        Some(name) => format!("{role} (account {})", shown::line(name)),
+        None => role,
     }
 }
 
@@ -90,16 +129,38 @@ fn show(found: &Value) -> String {
             text(row, "mim"),
             text(row, "id"),
             text(row, "keyword"),
-            met(row),
+            answer(row),
+            text(row, "level"),
             text(row, "requirement"),
+            text(row, "exercised"),
             text(row, "gap"),
         ]
     };
-    let shown = table(
-        &["edition", "MIM", "id", "keyword", "", "requirement", "how to close it"],
-        rows(found).iter().map(row).collect(),
-    );
-    let counts = found.get("counts").and_then(Value::as_object).into_iter().flatten();
-    let counts = counts.map(|(letter, count)| format!("{letter} {count}")).collect::<Vec<_>>().join(", ");
-    format!("{shown}\n{counts}\n{}", text(found, "note"))
+    let header =
+        ["edition", "MIM", "id", "keyword", "met", "level", "requirement", "seen in", "how to close it"];
+    let shown = table(&header, rows(found).iter().map(row).collect());
+    let mechanisms = mechanisms(found);
+    let level = |one: &Value| vec![text(one, "mim"), text(one, "edition"), text(one, "level"), counts(one)];
+    let levels = table(&["MIM", "edition", "level", "requirements"], mechanisms.iter().map(level).collect());
+    format!("{shown}\n\n{levels}\n\n{LEGEND}\n{}", text(found, "note"))
+}
+
+/// What the values say.
+const LEGEND: &str = "M: it worked on this node, by a probe of the check or by the node's records. E: the same, in another way than \
+the words say. able, not exercised: it is there, and nothing shows that it worked. attested: an account of this node answers for it. \
+N: it is not set up here, or failed. not assessed: nobody answers for it. unreachable: what had to be asked did not answer. \
+Levels: Full is M or E, Partial is able or attested, Initial is the rest; a mechanism is Full when all of its requirements but \
+those that only may be met are, and Initial when none is seen at all.";
+
+/// How many requirements of a report, or of a mechanism, are met how.
+fn counts(of: &Value) -> String {
+    let count = |met: Met| {
+        let count = of.pointer(&format!("/counts/{}", met.name())).and_then(Value::as_u64)?;
+        Some(format!("{} {count}", met.name()))
+    };
+    Met::ALL.into_iter().filter_map(count).collect::<Vec<_>>().join("; ")
+}
+
+fn mechanisms(found: &Value) -> Vec<Value> {
+    found.get("mechanisms").and_then(Value::as_array).cloned().unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use governance::identifier::{expect_dids, expect_iri};
 use serde_json::{Value, json};
 
 use super::Exit;
@@ -147,6 +148,10 @@ async fn publish(api: &Api, wanted: &Publish) -> anyhow::Result<Value> {
     }
     if !wanted.keywords.is_empty() {
         set(&mut request, "keywords", json!(wanted.keywords));
+    }
+    expect_dids("--only-for", &wanted.only_for)?;
+    if let Some(space) = &wanted.only_for_members_of {
+        expect_iri("--only-for-members-of", space, "https://city.example/space")?;
     }
     let access = access(&wanted.only_for, wanted.only_for_members_of.as_deref());
     api.post("/v4/datarequests", json!({"request": request, "access": access})).await

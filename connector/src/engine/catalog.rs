@@ -128,7 +128,8 @@ macro_rules! managed {
 managed! { Asset, prefix::ASSET, true,
     fn check_persons(&self) -> Result<(), CatalogError> {
         let said = Personal::of(&self.properties);
-        said.map(|_| ()).map_err(|error| CatalogError::new(format!("/properties/{PERSONAL}{}", error.path), error.reason))
+        let fine = said.and_then(|said| said.map_or(Ok(()), |said| said.check_terms()));
+        fine.map_err(|error| CatalogError::new(format!("/properties/{PERSONAL}{}", error.path), error.reason))
     }
 
     fn unread(&self) -> Vec<String> {

@@ -2,6 +2,8 @@
 //! answered with an offer, from which a negotiation follows, or with a refusal. Ours, beside the protocol: a peer that does
 //! not know of them is not disturbed.
 
+use governance::Malformed;
+use governance::identifier::expect_iri;
 use http::header::AUTHORIZATION;
 use policy_engine::{Outcome, Policy, World, decide};
 use protocol::RefusalKind;
@@ -55,6 +57,28 @@ impl DataRequest {
         }
         Ok(())
     }
+
+    /// Whether what is named is named by IRIs; asked of one's own requests, for those of others are shown as they are.
+    fn check_terms(&self) -> Result<(), Malformed> {
+        for (name, value, example) in [
+            ("purpose", &self.purpose, "https://w3id.org/dpv#ScientificResearch"),
+            (
+                "conformsTo",
+                &self.conforms_to,
+                "https://smartdatamodels.org/dataModel.Environment/AirQualityObserved",
+            ),
+            (
+                "frequency",
+                &self.frequency,
+                "http://publications.europa.eu/resource/authority/frequency/DAILY",
+            ),
+        ] {
+            if let Some(value) = value {
+                expect_iri(name, value, example)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the operator publishes: the request, and who may see it.
@@ -85,6 +109,7 @@ impl Engine {
         let refuse = |reason: String| EngineError::refused(RefusalKind::Malformed, reason);
         let Wish { mut request, access } = wish;
         request.check().map_err(refuse)?;
+        request.check_terms().map_err(|error| refuse(error.to_string()))?;
         let policy = Policy::parse(&access).map_err(|error| refuse(format!("access: {error}")))?;
         let _lock = self.locks.lock(prefix::DATA_REQUEST).await;
         let key = request_key(&request.id);

@@ -75,6 +75,8 @@ pub(super) struct Federation {
     indexed: watch::Sender<u64>,
     /// Something that others may see has changed.
     news: Notify,
+    /// Who took a notice of that last, and when.
+    told: Mutex<Option<(String, Timestamp)>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -95,6 +97,7 @@ impl Federation {
             wanted: AtomicU64::new(1),
             indexed: watch::Sender::new(0),
             news: Notify::default(),
+            told: Mutex::default(),
         }
     }
 }
@@ -116,6 +119,11 @@ impl Federation {
     /// Something that others may see has changed.
     pub(super) fn has_news(&self) {
         self.news.notify_one();
+    }
+
+    /// Who took a notice of a change last since the node started, and when.
+    pub(super) fn told(&self) -> Option<(String, Timestamp)> {
+        locked(&self.told).clone()
     }
 }
 
@@ -654,7 +662,10 @@ impl Engine {
         let authorization = self.identity.authorization(peer, clock::now())?;
         let request = self.client.post(&url).header(AUTHORIZATION, authorization).timeout(TELL);
         match request.send().await {
-            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) if answer.status().is_success() => {
+                *locked(&self.federation.told) = Some((peer.to_owned(), clock::now()));
+                Ok(())
+            }
             Ok(answer) => Err(EngineError::Peer(format!("{url} answered {}", answer.status()))),
             Err(error) => Err(EngineError::Peer(format!("{url}: {}", describe(&error)))),
         }

@@ -138,14 +138,17 @@ impl Engine {
         })
     }
 
-    async fn fetch_json(&self, url: &str) -> Result<Json, String> {
+    pub(super) async fn fetch_json(&self, url: &str) -> Result<Json, String> {
         self.guard.check_url(url).map_err(|error| error.to_string())?;
         let body = self.get(url, None, MAX_ANSWER).await.map_err(|error| error.to_string())?;
         serde_json::from_slice(&body).map_err(|error| format!("{url} cannot be read: {error}"))
     }
 
     /// The operators of a trust group: its registry's answer, signed (5.1), kept for a day at most (4.2.4).
-    async fn group(&self, group: &crate::config::TrustGroupSettings) -> Result<TrustGroup, String> {
+    pub(super) async fn group(
+        &self,
+        group: &crate::config::TrustGroupSettings,
+    ) -> Result<TrustGroup, String> {
         let now = clock::now();
         let kept = {
             let groups = self.known_operators.groups.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +170,7 @@ impl Engine {
     }
 
     /// The metadata of an operator that is in a trusted group, or contracted directly.
-    async fn operator(&self, uuid: &str, fresh: bool) -> Result<OperatorMetadata, Denial> {
+    pub(super) async fn operator(&self, uuid: &str, fresh: bool) -> Result<OperatorMetadata, Denial> {
         let now = clock::now();
         if !fresh {
             let known = self.known_operators.metadata.lock().unwrap_or_else(PoisonError::into_inner);

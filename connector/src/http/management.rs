@@ -43,7 +43,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use protocol::RefusalKind;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -127,11 +127,6 @@ impl Management {
     ) -> Option<Holder> {
         sessions.of(cookie, headers).filter(|holder| self.faces.engine.scope_now(holder) >= Some(needed))
     }
-}
-
-/// Whether the API has an operation; `path` is below its version.
-pub(crate) fn serves(method: &Method, path: &str) -> bool {
-    operations::OPERATIONS.iter().any(|one| one.method == *method && one.path == path)
 }
 
 /// The OpenAPI document.
@@ -240,6 +235,7 @@ async fn authorise(State(management): Shared, mut request: Request, next: Next) 
     request.extensions_mut().insert(scope);
     let actor = holder.acting(PeerAddress::of(&request));
     request.extensions_mut().insert(actor);
+    request.extensions_mut().insert(holder.clone());
     let response = next.run(request).await;
     held::answer(&management.faces.engine, &holder, response)
 }

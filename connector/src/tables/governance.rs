@@ -134,7 +134,16 @@ pub struct Breach {
     pub waived: Option<Remark>,
 }
 
-/// That a named role answers for a requirement that the node itself cannot examine.
+/// A key of the management API that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id.
+    pub id: String,
+    /// What it was called then.
+    pub name: String,
+}
+
+/// That somebody answers in a role for a requirement that the node itself cannot examine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attestation {
     /// Edition, mechanism and id.
@@ -145,4 +154,7 @@ pub struct Attestation {
     pub statement: String,
     /// When.
     pub at: Timestamp,
+    /// Whose key it was made with; `None` of what was attested before that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
 }

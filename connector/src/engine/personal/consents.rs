@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dataplane::delivered;
 use governance::consent::{self, Consent, Given, Withdrawn};
+use governance::identifier::{expect_dids, expect_iri};
 use governance::notice::{self, Deletion, Withdrawal};
 use jiff::{SignedDuration, Timestamp};
 use policy_engine::transforms_of_each;
@@ -147,6 +148,9 @@ impl Engine {
             .enumerate()
             .map(|(at, json)| Given::parse(json).map_err(|error| malformed(format!("/consents/{at}{error}"))))
             .collect::<Result<_, _>>()?;
+        for (at, one) in given.iter().enumerate() {
+            self.expect_datasets(&format!("/consents/{at}/datasets"), &one.datasets)?;
+        }
         let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(compact));
         let _order = self.ledger.order.lock().await;
         let ids: Vec<_> = (0..given.len()).map(|at| format!("urn:concordat:consent:{digest}:{at}")).collect();
@@ -187,6 +191,18 @@ impl Engine {
                 self.receipt(&record)
             })
             .collect()
+    }
+
+    /// Refuses what names no dataset: neither an IRI, under which one may be published later, nor the id of one that is here.
+    fn expect_datasets(&self, path: &str, datasets: &[String]) -> Result<(), EngineError> {
+        for (at, id) in datasets.iter().enumerate() {
+            if expect_iri("", id, "").is_err() && self.asset(id)?.is_none() {
+                return Err(malformed(format!(
+                    "{path}/{at}: `{id}` is neither an IRI nor the id of a dataset of this node; give an id as its catalog has it, such as `urn:city.example:trips`"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn consent(&self, id: &str) -> Result<Option<(ConsentRecord, u64)>, EngineError> {
@@ -248,6 +264,8 @@ impl Engine {
         let statement = self.operator_statement(compact, consent::WITHDRAWN).await?;
         let stated: Withdrawing =
             serde_json::from_value(statement.stated.clone()).map_err(|error| malformed(error.to_string()))?;
+        consent::check_purposes(&stated.purposes).map_err(|error| malformed(error.to_string()))?;
+        expect_dids("/recipients", &stated.recipients).map_err(|error| malformed(error.to_string()))?;
         let persons = self.withdrawn_of(&statement.by, &stated)?;
         self.withdraw(&statement.by, persons, None).await
     }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, put};
+use axum::{Extension, Router};
 use serde::Deserialize;
 
 use super::{Management, Shared, answer, read, respond};
+use crate::engine::Holder;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
     Router::new().route("/mim", get(assess)).route("/mim/attestations", put(attest))
@@ -27,9 +28,9 @@ pub(super) struct Attesting {
     statement: String,
 }
 
-async fn attest(State(management): Shared, body: Body) -> Response {
+async fn attest(State(management): Shared, Extension(holder): Extension<Holder>, body: Body) -> Response {
     match read::<Attesting>(body).await {
-        Ok(one) => answer(management.faces.engine.attest(&one.id, &one.role, &one.statement).await),
+        Ok(one) => answer(management.faces.engine.attest(&holder, &one.id, &one.role, &one.statement).await),
         Err(error) => respond(Err(error)),
     }
 }
