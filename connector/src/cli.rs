@@ -36,7 +36,9 @@ mod store;
 mod terms;
 mod testbed;
 mod transfers;
+mod trial;
 mod trusted;
+mod up;
 mod uses;
 
 use std::path::PathBuf;
@@ -118,6 +120,8 @@ enum Command {
     Init(init::Arguments),
     /// Run the node until Ctrl-C.
     Serve(serve::Arguments),
+    /// Make a trial node where the folder has none, run it, and tell what to try next.
+    Up(up::Arguments),
     /// Offer a dataset: a file or an HTTP address, with a description and terms.
     Publish(Box<publish::Publish>),
     /// Change what is said of a dataset, who finds it, or its terms; agreements made before stay as they are.
@@ -224,6 +228,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
     match arguments.command {
         Command::Init(arguments) => init::run(dir, &arguments, output),
         Command::Serve(arguments) => serve::run(dir, &arguments, output).await,
+        Command::Up(arguments) => up::run(dir, &arguments, output).await,
         Command::Publish(arguments) => publish::publish(dir, &arguments, output).await,
         Command::Edit(arguments) => edit::run(dir, &arguments, output).await,
         Command::Unpublish(arguments) => publish::unpublish(dir, &arguments, output).await,

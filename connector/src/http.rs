@@ -30,6 +30,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
+use tracing::Instrument as _;
 
 pub use self::authenticate::Authentication;
 use crate::engine::Engine;
@@ -96,7 +97,7 @@ pub fn public(faces: &Arc<Faces>) -> Router {
 /// Carries a request through although its caller hangs up: between a commit and the effects that follow from it
 /// nothing may be dropped.
 async fn to_the_end(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
+    match tokio::spawn(next.run(request).in_current_span()).await {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a request was not carried through");

@@ -2,6 +2,7 @@
 //!
 //! This crate touches the world; what is decided is decided in the pure crates. `ARCHITECTURE.md` has the map.
 
+mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod network;
 pub mod node;
 pub mod outbox;
 pub mod peer_rules;
+mod ports;
 mod probing;
 mod pushing;
 mod reading;

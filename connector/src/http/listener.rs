@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use self::connection::{Bytewise, Open, Patience};
 use super::sessions::over_tls;
@@ -180,11 +181,16 @@ impl Serve {
         let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
             let running = watching.begin();
             request.extensions_mut().insert(PeerAddress(from.ip()));
-            let answering = router.call(request);
-            async move {
+            // Whose request a line of the log is about. Of the path only its first name: further on stand secrets.
+            let face = request.uri().path().split('/').nth(1).unwrap_or_default();
+            let span = tracing::error_span!("request", from = %from.ip(), method = %request.method(), face);
+            let answering = span.in_scope(|| router.call(request));
+            let answered = async move {
                 let answer = answering.await?;
+                tracing::debug!(status = answer.status().as_u16(), "answered");
                 Ok::<_, Infallible>(answer.map(|body| running.hand_on(body)))
-            }
+            };
+            answered.instrument(span)
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         tokio::pin!(connection);
