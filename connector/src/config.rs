@@ -118,6 +118,9 @@ pub struct Public {
     /// is none.
     #[serde(default)]
     pub client_roots: Vec<PathBuf>,
+    /// Networks of proxies before this node: for requests from there, `X-Forwarded-For` tells who asks.
+    #[serde(default)]
+    pub proxies: Vec<IpNet>,
 }
 
 /// `[tls]`
@@ -544,6 +547,8 @@ pub struct Bounds {
     pub open_reads_per_address: u32,
     /// Most reads of open data that one address (IPv6: one /64) begins in a minute.
     pub open_reads_per_minute: u32,
+    /// Most reads of open data that begin in a minute, of all addresses together.
+    pub all_open_reads_per_minute: u32,
     /// Most messages on their way to others at once; a quarter is kept for messages under agreements and
     /// memberships, and to participants whose credentials count.
     pub deliveries: u32,
@@ -604,6 +609,7 @@ impl Default for Bounds {
             open_reads: 256,
             open_reads_per_address: 32,
             open_reads_per_minute: 600,
+            all_open_reads_per_minute: 12_000,
             deliveries: 256,
             deliveries_per_peer: 16,
             waiting_per_peer: 4096,
@@ -638,6 +644,7 @@ impl Bounds {
             self.open_reads,
             self.open_reads_per_address,
             self.open_reads_per_minute,
+            self.all_open_reads_per_minute,
             self.deliveries,
             self.deliveries_per_peer,
             self.waiting_per_peer,

@@ -125,7 +125,8 @@ impl Node {
         let operator =
             Management::new(Arc::clone(&faces), Arc::clone(&certificates), config, &management_key);
         let listeners = TaskTracker::new();
-        listeners.spawn(http::listener::serve(
+        listeners.spawn(http::listener::serve_behind(
+            http::listener::Proxies::new(&config.public.proxies),
             public,
             Some(certificates.public()),
             http::public(&faces),

@@ -162,4 +162,26 @@ mod tests {
             "a program reads it as it was"
         );
     }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let kept = Kept::default();
+        let to = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .json()
+            .with_writer(move || AsJson(to.clone()))
+            .finish();
+        let usual = std::panic::take_hook();
+        tracing::subscriber::with_default(subscriber, || {
+            log_panics();
+            std::panic::catch_unwind(|| panic!("a bug\nin two lines")).unwrap_err();
+        });
+        std::panic::set_hook(usual);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["level"], "ERROR");
+        assert_eq!(told["fields"]["message"], "a panic: a bug\nin two lines");
+        assert!(told["fields"]["place"].as_str().unwrap().contains("telemetry.rs"), "{told}");
+    }
 }

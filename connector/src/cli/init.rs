@@ -163,7 +163,7 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
             key: "keys/participant.jwk".into(),
             trial: arguments.trial,
         },
-        public: Public { listen: arguments.listen, address, client_roots: Vec::new() },
+        public: Public { listen: arguments.listen, address, client_roots: Vec::new(), proxies: Vec::new() },
         tls: Tls {
             certificate: "tls/certificate.pem".into(),
             key: "tls/key.pem".into(),

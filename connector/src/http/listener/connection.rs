@@ -246,7 +246,7 @@ pub(super) struct Bytewise<I> {
     stalled: Duration,
     /// When the peer must have taken something, while it does not.
     take_by: Option<Pin<Box<Sleep>>>,
-    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _places: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
 }
 
 impl<I> Bytewise<I> {
@@ -254,7 +254,7 @@ impl<I> Bytewise<I> {
     pub(super) const fn new(
         inner: I,
         stalled: Duration,
-        places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+        places: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
     ) -> Self {
         Self { inner, stalled, take_by: None, _places: places }
     }
