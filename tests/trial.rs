@@ -346,7 +346,7 @@ async fn log_files_have_no_colours_and_json_lines_tell_the_client() {
     std::fs::write(&file, text.replacen("format = \"text\"", "format = \"json\"", 1)).unwrap();
     std::fs::write(node.dir.join("node.log"), "").unwrap();
     node.start_with(&debug);
-    client.get(format!("{}/notify/7h1s", node.address)).send().await.unwrap();
+    world.client().get(format!("{}/notify/7h1s", node.address)).send().await.unwrap();
     node.stop();
     let log = node.log();
     assert!(!log.contains("7h1s"), "secrets of addresses stay out of the log: {log}");

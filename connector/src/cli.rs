@@ -123,7 +123,7 @@ enum Command {
     /// Run the node until Ctrl-C.
     Serve(serve::Arguments),
     /// Make a trial node where the folder has none, run it, and tell what to try next.
-    Up(up::Arguments),
+    Up(up::Up),
     /// Offer a dataset: a file or an HTTP address, with a description and terms.
     Publish(Box<publish::Publish>),
     /// Change what is said of a dataset, who finds it, or its terms; agreements made before stay as they are.

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::{Exit, init, serve, trial};
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct Arguments {
+pub(super) struct Up {
     /// The organisation, for people, where a node is made; "(trial)" is added.
     #[arg(long)]
     name: Option<String>,
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     serve: serve::Arguments,
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(dir: &Path, arguments: &Up, output: &Output) -> anyhow::Result<Exit> {
     if !trial::is_there(dir) {
         if !trial::is_free(dir)? {
             bail!(
