@@ -1,5 +1,5 @@
-//! The command line: a clerk's tool. Every command but `init`, `authority init`, `serve`, `doctor`, `store`, `demo`,
-//! `bench` and `agreements verify` talks to the running node over its management API.
+//! The command line: a clerk's tool. Every command but `init`, `up`, `authority init`, `serve`, `doctor`, `store`, `demo`,
+//! `bench`, `help`, `completions`, `man` and `agreements verify` talks to the running node over its management API.
 
 mod agreements;
 mod api;
@@ -16,6 +16,7 @@ mod describe;
 mod doctor;
 mod duties;
 mod edit;
+mod help;
 mod identity;
 mod init;
 mod keys;
@@ -37,12 +38,14 @@ mod target;
 mod terms;
 mod testbed;
 mod transfers;
+mod trial;
 mod trusted;
+mod up;
 mod uses;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use self::output::Output;
 pub(crate) use self::output::bytes as human_bytes;
@@ -93,7 +96,8 @@ impl Failed {
     version,
     about = "Share data with other organisations under agreements that both have signed.",
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 refused by the other side or by a policy, \
-                  4 the node is not running, 5 something that was checked does not hold."
+                  4 the node is not running, 5 something that was checked does not hold.",
+    disable_help_subcommand = true
 )]
 struct Arguments {
     #[command(flatten)]
@@ -111,6 +115,8 @@ enum Command {
     Init(init::Arguments),
     /// Run the node until Ctrl-C.
     Serve(serve::Arguments),
+    /// Make a trial node where the folder has none, run it, and tell what to try next.
+    Up(up::Up),
     /// Offer a dataset: a file or an HTTP address, with a description and terms.
     Publish(Box<publish::Publish>),
     /// Change what is said of a dataset, who finds it, or its terms; agreements made before stay as they are.
@@ -179,18 +185,25 @@ enum Command {
     Rulebook(rulebook::Arguments),
     /// Data about persons: what they permit and ask, what must be deleted.
     Personal(personal::Arguments),
-    /// Look after the node's store while it does not run.
+    /// Look after the node's store: verify, rebuild, checkpoint, back up.
     Store(store::Arguments),
     /// Three cities share real air-quality data, on this machine, in one command.
     Demo(demo::Arguments),
     /// How fast is this machine as a node?
     Bench(bench::Arguments),
+    /// Help on a command, or on a topic such as `terms`, `keys` or `backup`.
+    Help(help::Arguments),
+    /// Completions of this command line, for a shell to read.
+    Completions(help::Completions),
+    /// Write the pages of the manual to a folder.
+    Man(help::Man),
 }
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_arg_matches(&help::command().get_matches());
+    let arguments = arguments.unwrap_or_else(|error| error.exit());
     let output = Output::new(arguments.json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -217,6 +230,7 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
     match arguments.command {
         Command::Init(arguments) => init::run(node.folder()?, &arguments, output),
         Command::Serve(arguments) => serve::run(node.folder()?, &arguments, output).await,
+        Command::Up(arguments) => up::run(node.folder()?, &arguments, output).await,
         Command::Publish(arguments) => publish::publish(node, &arguments, output).await,
         Command::Edit(arguments) => edit::run(node, &arguments, output).await,
         Command::Unpublish(arguments) => publish::unpublish(node, &arguments, output).await,
@@ -252,5 +266,8 @@ async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
         Command::Store(arguments) => store::run(node.folder()?, &arguments, output).await,
         Command::Demo(arguments) => demo::run(&arguments, output).await,
         Command::Bench(arguments) => bench::run(&arguments, output).await,
+        Command::Help(arguments) => help::run(&arguments, output),
+        Command::Completions(arguments) => Ok(help::completions(&arguments, output)),
+        Command::Man(arguments) => help::man(&arguments, output),
     }
 }

@@ -96,6 +96,14 @@ pub struct Participant {
     /// (`[peers."DID"]`, `id`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Whether this node is a trial, for this machine only; `concordat init --trial` makes one.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub trial: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 /// `[public]`
@@ -110,6 +118,9 @@ pub struct Public {
     /// is none.
     #[serde(default)]
     pub client_roots: Vec<PathBuf>,
+    /// Networks of proxies before this node: for requests from there, `X-Forwarded-For` tells who asks.
+    #[serde(default)]
+    pub proxies: Vec<IpNet>,
 }
 
 /// `[tls]`
@@ -536,6 +547,8 @@ pub struct Bounds {
     pub open_reads_per_address: u32,
     /// Most reads of open data that one address (IPv6: one /64) begins in a minute.
     pub open_reads_per_minute: u32,
+    /// Most reads of open data that begin in a minute, of all addresses together.
+    pub all_open_reads_per_minute: u32,
     /// Most messages on their way to others at once; a quarter is kept for messages under agreements and
     /// memberships, and to participants whose credentials count.
     pub deliveries: u32,
@@ -596,6 +609,7 @@ impl Default for Bounds {
             open_reads: 256,
             open_reads_per_address: 32,
             open_reads_per_minute: 600,
+            all_open_reads_per_minute: 12_000,
             deliveries: 256,
             deliveries_per_peer: 16,
             waiting_per_peer: 4096,
@@ -630,6 +644,7 @@ impl Bounds {
             self.open_reads,
             self.open_reads_per_address,
             self.open_reads_per_minute,
+            self.all_open_reads_per_minute,
             self.deliveries,
             self.deliveries_per_peer,
             self.waiting_per_peer,
@@ -792,6 +807,19 @@ const fn yes() -> bool {
     true
 }
 
+/// The host that an address names: a name or an IP address, without port and brackets.
+///
+/// # Errors
+/// It is no address, or names none.
+pub fn host_of(address: &str) -> anyhow::Result<String> {
+    let url = url::Url::parse(address).with_context(|| format!("`{address}` is not a URL"))?;
+    Ok(match url.host().with_context(|| format!("`{address}` names no host"))? {
+        url::Host::Domain(name) => name.to_owned(),
+        url::Host::Ipv4(address) => address.to_string(),
+        url::Host::Ipv6(address) => address.to_string(),
+    })
+}
+
 impl Config {
     /// Reads the configuration in `folder`.
     ///
@@ -840,6 +868,9 @@ impl Config {
                 "management.listen must be a loopback address unless management.tls.client_roots makes callers show a \
                  certificate: whoever reaches it and has the key acts for you"
             );
+        }
+        if self.participant.trial {
+            self.check_trial()?;
         }
         let mut ids = BTreeSet::new();
         let of_peers = self.peers.iter().map(|(did, peer)| (format!("peers.\"{did}\".id"), &peer.id));
@@ -914,6 +945,19 @@ impl Config {
             bail!("personal.most_answers must be 2 to 1000, personal.largest_group_kilobytes 64 to 65536");
         }
         self.mim4.check()
+    }
+
+    /// A trial's certificate and networks are for one machine: nothing of it may face others.
+    fn check_trial(&self) -> anyhow::Result<()> {
+        let listens = [Some(self.public.listen), Some(self.management.listen), self.gateway.listen];
+        let is_here = listens.iter().flatten().all(|listen| listen.ip().is_loopback());
+        if !is_here || host_of(&self.public.address)? != "localhost" {
+            bail!(
+                "participant.trial: a trial node is for this machine only, so that it listens on loopback addresses and \
+                 public.address begins with `https://localhost`; for others make a node with `concordat init --address https://...`"
+            );
+        }
+        Ok(())
     }
 
     /// A path of the configuration, made absolute.
@@ -1025,6 +1069,13 @@ mod tests {
         assert!(
             refused("localhost%3A8443", "elsewhere.example").contains("the DID of https://localhost:8443 is")
         );
+        let trial = "key = \"k\"\n        trial = true\n        [public]";
+        let trial = GOOD.replacen("key = \"k\"\n        [public]", trial, 1);
+        assert!(Config::parse(&trial).unwrap().participant.trial);
+        for (from, to) in [("127.0.0.1:8443", "0.0.0.0:8443"), ("localhost", "data.city.example")] {
+            let error = format!("{:#}", Config::parse(&trial.replace(from, to)).unwrap_err());
+            assert!(error.contains("a trial node is for this machine only"), "{error}");
+        }
         assert!(
             refused("127.0.0.1:8444", "0.0.0.0:8444")
                 .contains("management.listen must be a loopback address")

@@ -30,6 +30,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
+use tracing::Instrument as _;
 
 pub use self::authenticate::Authentication;
 use crate::acting::Actor;
@@ -104,7 +105,7 @@ async fn to_the_end(request: Request, next: Next) -> Response {
             None => next.run(request).await,
         }
     };
-    match tokio::spawn(answered).await {
+    match tokio::spawn(answered.in_current_span()).await {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a request was not carried through");

@@ -3,6 +3,7 @@
 //! This crate touches the world; what is decided is decided in the pure crates. `ARCHITECTURE.md` has the map.
 
 pub mod acting;
+mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod network;
 pub mod node;
 pub mod outbox;
 pub mod peer_rules;
+mod ports;
 mod probing;
 mod pushing;
 mod reading;

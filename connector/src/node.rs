@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use policy_engine::Hierarchy;
 use store::Recovery;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +24,7 @@ use crate::sources::Sources;
 use crate::subject_keys::SubjectKeys;
 use crate::tasks::Tasks;
 use crate::vault::Vault;
-use crate::{secrets, sources, tls};
+use crate::{ports, secrets, sources, tls};
 
 /// Name of the file with the key of stream tokens.
 const STREAM_KEY: &str = "keys/stream.key";
@@ -54,28 +53,15 @@ impl Node {
         let management_key = secrets::read(&config.path(&config.management.key))?;
         let stream_key = secrets::read(&config.path(Path::new(STREAM_KEY)))?.into_bytes();
         // Listening first: a taken port must not open the store.
-        let public = TcpListener::bind(config.public.listen)
-            .await
-            .with_context(|| format!("listening on {} (public.listen)", config.public.listen))?;
-        let management = TcpListener::bind(config.management.listen)
-            .await
-            .with_context(|| format!("listening on {} (management.listen)", config.management.listen))?;
-
-        let plain =
-            match &config.closed_test_network {
-                None => None,
-                Some(closed) => Some(TcpListener::bind(closed.listen).await.with_context(|| {
-                    format!("listening on {} (closed_test_network.listen)", closed.listen)
-                })?),
-            };
-
+        let public = ports::listen(config.public.listen, "public.listen").await?;
+        let management = ports::listen(config.management.listen, "management.listen").await?;
+        let plain = match &config.closed_test_network {
+            None => None,
+            Some(closed) => Some(ports::listen(closed.listen, "closed_test_network.listen").await?),
+        };
         let gateway = match config.gateway.listen {
             None => None,
-            Some(listen) => Some(
-                TcpListener::bind(listen)
-                    .await
-                    .with_context(|| format!("listening on {listen} (gateway.listen)"))?,
-            ),
+            Some(listen) => Some(ports::listen(listen, "gateway.listen").await?),
         };
         let (store, recovery) = open_store(config, &identity, false).await?;
         sources::allow_existing(config, &store).await?;
@@ -139,7 +125,8 @@ impl Node {
         let operator =
             Management::new(Arc::clone(&faces), Arc::clone(&certificates), config, &management_key);
         let listeners = TaskTracker::new();
-        listeners.spawn(http::listener::serve(
+        listeners.spawn(http::listener::serve_behind(
+            http::listener::Proxies::new(&config.public.proxies),
             public,
             Some(certificates.public()),
             http::public(&faces),
@@ -173,6 +160,7 @@ impl Node {
         let resumed = engine.resume().await?;
         listeners.spawn(crate::pushing::run(Arc::clone(&faces), config.limits, stop.clone()));
         listeners.spawn(crate::probing::run(Arc::clone(&engine), stop.clone()));
+        listeners.spawn(Arc::clone(&certificates).watch(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_store(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_deadlines(stop.clone()));
         listeners.spawn(Arc::clone(&engine).watch_handed(stop.clone()));

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Debug;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
@@ -20,14 +20,41 @@ pub fn start(log: &Log) {
         .unwrap_or_else(|_| EnvFilter::new("info"));
     // A log that cannot be written, on a full disk for example, must not end whoever writes to it: the notice of it would go
     // the same way, and panic.
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_ansi(is_coloured());
     // A second start keeps the first.
     let _ = match log.format {
-        LogFormat::Json => builder.json().with_writer(|| AsJson(std::io::stderr())).try_init(),
+        LogFormat::Json => {
+            builder.json().with_span_list(false).with_writer(|| AsJson(std::io::stderr())).try_init()
+        }
         LogFormat::Text => {
             builder.with_target(false).with_writer(std::io::stderr).fmt_fields(plain_fields()).try_init()
         }
     };
+    log_panics();
+}
+
+/// Colours are for terminals, and for whoever does not refuse them (no-color.org).
+fn is_coloured() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Panics are lines of the log as well: what collects it finds them.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("without a message");
+        let trace = std::backtrace::Backtrace::capture();
+        if trace.status() == std::backtrace::BacktraceStatus::Captured {
+            tracing::error!(place, trace = %trace, "a panic: {text}");
+        } else {
+            tracing::error!(place, "a panic: {text}");
+        }
+    }));
 }
 
 /// Fields and message as they are always written, each on one line: what others wrote begins no line of its own, and does
@@ -134,5 +161,27 @@ mod tests {
             told["fields"]["shown"].as_str().unwrap().contains("\u{202e}y\r"),
             "a program reads it as it was"
         );
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let kept = Kept::default();
+        let to = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .json()
+            .with_writer(move || AsJson(to.clone()))
+            .finish();
+        let usual = std::panic::take_hook();
+        tracing::subscriber::with_default(subscriber, || {
+            log_panics();
+            std::panic::catch_unwind(|| panic!("a bug\nin two lines")).unwrap_err();
+        });
+        std::panic::set_hook(usual);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["level"], "ERROR");
+        assert_eq!(told["fields"]["message"], "a panic: a bug\nin two lines");
+        assert!(told["fields"]["place"].as_str().unwrap().contains("telemetry.rs"), "{told}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,9 +13,14 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::certificate::{self, Certificate, Life};
 use crate::config::Config;
-use crate::secrets;
+use crate::{clock, secrets};
+
+/// How often it is looked whether a certificate runs out.
+const LOOK: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Installs the provider; once, at start.
 pub fn install_provider() {
@@ -32,6 +38,8 @@ pub struct Live {
     public: watch::Sender<Arc<ServerConfig>>,
     management: Option<watch::Sender<Arc<ServerConfig>>>,
     peers: Arc<Peers>,
+    /// What the listeners show now, by the keys of the configuration.
+    shown: RwLock<Vec<(&'static str, Certificate)>>,
 }
 
 /// What the client side trusts, and what it shows to a peer that asks for a certificate.
@@ -54,6 +62,7 @@ impl Live {
                 trusted: RwLock::new(verifier(config)?),
                 own: RwLock::new(own(config)?),
             }),
+            shown: RwLock::new(shown(config)?),
             config: config.clone(),
         })
     }
@@ -61,17 +70,59 @@ impl Live {
     /// Reads everything anew: connections from now on use it. Where anything is wrong, nothing changes.
     ///
     /// # Errors
-    /// As [`Live::load`].
+    /// As [`Live::load`], or a certificate has expired.
     pub fn reload(&self) -> anyhow::Result<()> {
         let (fresh_public, fresh_management) = (public(&self.config)?, management(&self.config)?);
         let (trusted, own) = (verifier(&self.config)?, own(&self.config)?);
+        let shown = shown(&self.config)?;
+        for (key, certificate) in &shown {
+            if certificate.life(clock::now()) == Life::Over {
+                bail!("{key}: the certificate expired on {}", certificate::day(certificate.until));
+            }
+        }
         self.public.send_replace(fresh_public);
         if let (Some(sender), Some(fresh)) = (&self.management, fresh_management) {
             sender.send_replace(fresh);
         }
         *self.peers.trusted.write().unwrap_or_else(PoisonError::into_inner) = trusted;
         *self.peers.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
         Ok(())
+    }
+
+    /// Tells in the log which certificates run out, now and twice a day until `stop`.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looks.tick() => self.tell(),
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let renew = "put a new one in its place and run `concordat identity reload-certificates`";
+        for (key, certificate) in shown.iter() {
+            let until = certificate::day(certificate.until);
+            match certificate.life(clock::now()) {
+                Life::Over => {
+                    tracing::error!(
+                        key,
+                        "the certificate expired on {until}, and nobody accepts it any longer: {renew}"
+                    );
+                }
+                Life::Early => {
+                    let from = certificate::day(certificate.from);
+                    tracing::warn!(key, "nobody accepts the certificate before {from}");
+                }
+                Life::Days(days) if days < certificate::WARNING_DAYS => {
+                    tracing::warn!(key, "the certificate expires on {until}, in {days} days: {renew}");
+                }
+                Life::Days(_) => {}
+            }
+        }
     }
 
     /// For the public listener.
@@ -152,6 +203,29 @@ impl ResolvesClientCert for Peers {
     fn has_certs(&self) -> bool {
         true
     }
+}
+
+/// The certificates that the listeners show, by the keys of the configuration.
+fn shown(config: &Config) -> anyhow::Result<Vec<(&'static str, Certificate)>> {
+    let mut shown = vec![("tls.certificate", Certificate::read(&config.path(&config.tls.certificate))?)];
+    if let Some(tls) = &config.management.tls {
+        shown.push(("management.tls.certificate", Certificate::read(&config.path(&tls.certificate))?));
+    }
+    Ok(shown)
+}
+
+/// Refuses a key that is not the certificate's.
+///
+/// # Errors
+/// It is not, or is none.
+pub fn check_pair(certificate: &Path, key: &Path) -> anyhow::Result<()> {
+    let chain = certificates(certificate)?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).with_context(|| format!("no private key in {}", key.display()))?;
+    CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()).with_context(|| {
+        format!("{} is not the private key of the certificate {}", key.display(), certificate.display())
+    })?;
+    Ok(())
 }
 
 /// The public listener's side.

@@ -600,7 +600,7 @@ def main():
     with open(path) as file:
         entries = [one for one in json.load(file) if not only or one["name"] in only]
     work = tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))
-    forms.gdal_header_file(os.path.join(work, "gdal-headers"))
+    forms.gdal_options()
     sources, began = {}, time.monotonic()
     for entry in entries:
         if entry["kind"] == "none":

@@ -54,7 +54,7 @@ arrow_web = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(web))
 FSSPEC = "fsspec, `headers`"
 STORAGE = "`storage_options={\"X-Api-Key\": KEY}`"
 ADDRESS = "`?key=KEY` in the address"
-GDAL = "`GDAL_HTTP_HEADER_FILE`"
+GDAL = "`GDAL_HTTP_HEADERS`"
 SECRET = "`CREATE SECRET (TYPE http, EXTRA_HTTP_HEADERS MAP {…})`"
 
 
@@ -339,10 +339,10 @@ def fsspec_parquet(address):
 
 # -- GDAL
 
-def gdal_header_file(path):
-    with open(path, "w") as file:
-        file.write(f"X-Api-Key: {KEY}\n")
-    pyogrio.set_gdal_config_options({"GDAL_HTTP_HEADER_FILE": path, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": False,
+def gdal_options():
+    # Not GDAL_HTTP_HEADER_FILE: GDAL 3.12 reads that file into the buffer that holds the line of CSV at which it fetches more.
+    pyogrio.set_gdal_config_options({"GDAL_HTTP_HEADERS": f"X-Api-Key: {KEY}", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+                                    "VSI_CACHE": False,
                                     # Of columns, where it would stop at 2,000.
                                     "OGR_CSV_MAX_FIELD_COUNT": "10000"})
 

@@ -40,7 +40,7 @@ def read(address, told):
 
     import forms
 
-    forms.gdal_header_file(os.path.join(os.environ.get("TMPDIR", "/tmp"), "gdal-headers-large"))
+    forms.gdal_options()
     with open(told) as file:
         right = json.load(file)
     wanted = (right["rows"], right["count"], right["sum"] / 4, right["last"])

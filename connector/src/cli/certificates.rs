@@ -3,12 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, GeneralSubtree, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, NameConstraints,
+};
 
 use crate::secrets;
 
 /// Days a trial certificate is good.
 const DAYS: i64 = 365;
+/// Days for which the authority of a user's trial nodes is good; theirs are made anew meanwhile.
+const AUTHORITY_DAYS: i64 = 3650;
+
+/// For which hosts an authority may issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hosts {
+    /// For all: whoever trusts it, trusts it wholly.
+    All,
+    /// For this machine as it calls itself, whoever trusts it.
+    ThisMachine,
+}
 
 /// The files of an authority in `folder`.
 fn files(folder: &Path) -> (PathBuf, PathBuf) {
@@ -16,7 +30,7 @@ fn files(folder: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// The authority's certificate, made where it is missing.
-pub(super) fn ensure(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn ensure(folder: &Path, hosts: Hosts) -> anyhow::Result<PathBuf> {
     let (certificate, key_file) = files(folder);
     if certificate.exists() {
         return Ok(certificate);
@@ -26,7 +40,18 @@ pub(super) fn ensure(folder: &Path) -> anyhow::Result<PathBuf> {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.distinguished_name.push(DnType::CommonName, "Concordat trial authority");
-    period(&mut params)?;
+    match hosts {
+        Hosts::All => period(&mut params, DAYS)?,
+        Hosts::ThisMachine => {
+            let permitted_subtrees = vec![
+                GeneralSubtree::DnsName("localhost".to_owned()),
+                GeneralSubtree::IpAddress(CidrSubnet::V4([127, 0, 0, 0], [255, 0, 0, 0])),
+            ];
+            params.name_constraints =
+                Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+            period(&mut params, AUTHORITY_DAYS)?;
+        }
+    }
     let made = params.self_signed(&key).context("signing the authority's certificate")?;
     secrets::create(&key_file, &key.serialize_pem())?;
     std::fs::write(&certificate, made.pem()).with_context(|| format!("writing {}", certificate.display()))?;
@@ -44,7 +69,7 @@ pub(super) fn issue(folder: &Path, host: &str) -> anyhow::Result<(String, String
         Issuer::from_ca_cert_pem(&authority, authority_key).context("reading the authority's certificate")?;
     let key = KeyPair::generate().context("making a key")?;
     let mut params = params_for(host)?;
-    period(&mut params)?;
+    period(&mut params, DAYS)?;
     let made = params.signed_by(&key, &issuer).context("signing a certificate")?;
     Ok((made.pem(), key.serialize_pem()))
 }
@@ -53,7 +78,7 @@ pub(super) fn issue(folder: &Path, host: &str) -> anyhow::Result<(String, String
 pub(super) fn self_signed(host: &str) -> anyhow::Result<(String, String)> {
     let key = KeyPair::generate().context("making a key")?;
     let mut params = params_for(host)?;
-    period(&mut params)?;
+    period(&mut params, DAYS)?;
     let made = params.self_signed(&key).context("signing a certificate")?;
     Ok((made.pem(), key.serialize_pem()))
 }
@@ -69,7 +94,7 @@ fn params_for(host: &str) -> anyhow::Result<CertificateParams> {
     Ok(params)
 }
 
-fn period(params: &mut CertificateParams) -> anyhow::Result<()> {
+fn period(params: &mut CertificateParams, days: i64) -> anyhow::Result<()> {
     let now = crate::clock::now();
     let day = |offset: i64| {
         let at = now.checked_add(jiff::SignedDuration::from_hours(24 * offset))?;
@@ -80,6 +105,6 @@ fn period(params: &mut CertificateParams) -> anyhow::Result<()> {
         rcgen::date_time_ymd(year, u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
     };
     params.not_before = ymd(day(-1)?);
-    params.not_after = ymd(day(DAYS)?);
+    params.not_after = ymd(day(days)?);
     Ok(())
 }

@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::api::Api;
 use super::output::{Output, plain, table, text};
 use super::target::TargetNode;
 use super::{Exit, Failed};
+use crate::certificate::{self, Certificate, Life};
 use crate::config::{Config, Loosen, PeerProfile};
 use crate::identity::Identity;
 use crate::network::{Guard, PeerClient, bounded_body, describe};
 use crate::tables::prefix;
-use crate::{clock, tls};
+use crate::{clock, config, ports, tls};
 
 /// Longest wait for this node's own public address.
 const LOOK: Duration = Duration::from_secs(10);
@@ -24,8 +23,6 @@ const LOOK: Duration = Duration::from_secs(10);
 const PEERS_ASKED: usize = 3;
 /// Clock difference that peers accept.
 const MAX_SKEW: i64 = trust::token::SKEW;
-/// Days before its end at which a certificate is worth a warning.
-const EXPIRY_WARNING: i64 = 14;
 
 /// Most bytes of the reason why a node is unwell.
 const MAX_REASON: usize = 4096;
@@ -57,7 +54,15 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
         "keys",
         Identity::load(&config).and_then(|identity| Ok(format!("{} signs", identity.key_id()?))).into(),
     ));
+    if config.participant.trial {
+        let text = "a trial node: for this machine only, with a certificate that only your trial nodes trust; to serve others, \
+                    make a node with `concordat init --address https://...`";
+        checks.push(("trial", Verdict::Warning(text.to_owned())));
+    }
     checks.push(("certificate", certificate(&config)));
+    if let Some(tls) = &config.management.tls {
+        checks.push(("management certificate", examined(&config.path(&tls.certificate), &tls.name)));
+    }
     checks.push(("ports", ports(&config, running).await.into()));
     checks.push(("store", store(&config, running)));
     if running {
@@ -103,30 +108,31 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
 }
 
 fn certificate(config: &Config) -> Verdict {
-    let read = || -> anyhow::Result<(String, i64)> {
-        tls::public(config)?;
-        let chain = tls::certificates(&config.path(&config.tls.certificate))?;
-        let leaf = chain.first().context("the certificate file is empty")?;
-        let (_, parsed) = X509Certificate::from_der(leaf).context("the certificate cannot be read")?;
-        let host = config.public.address.trim_start_matches("https://").split(':').next().unwrap_or_default();
-        let names: Vec<String> = parsed
-            .subject_alternative_name()
-            .ok()
-            .flatten()
-            .map(|names| names.value.general_names.iter().map(ToString::to_string).collect())
-            .unwrap_or_default();
-        if !names.iter().any(|name| name.contains(host)) {
-            bail!("it is for {}, not for `{host}` (public.address)", names.join(", "));
-        }
-        let until = parsed.validity().not_after.timestamp();
-        let days = (until - clock::now().as_second()).div_euclid(86_400);
-        Ok((format!("for `{host}`, good for {days} more days"), days))
+    let host = match tls::public(config).and_then(|_| config::host_of(&config.public.address)) {
+        Ok(host) => host,
+        Err(error) => return Verdict::Wrong(format!("{error:#}")),
     };
-    match read() {
-        Ok((text, days)) if days < 0 => Verdict::Wrong(format!("it has expired: {text}")),
-        Ok((text, days)) if days < EXPIRY_WARNING => Verdict::Warning(text),
-        Ok((text, _)) => Verdict::Fine(text),
-        Err(error) => Verdict::Wrong(format!("{error:#}")),
+    examined(&config.path(&config.tls.certificate), &host)
+}
+
+/// Whether a certificate is one that clients take that dial `host`, and for how long.
+fn examined(file: &Path, host: &str) -> Verdict {
+    let now = clock::now();
+    let certificate = match Certificate::read(file) {
+        Ok(certificate) => certificate,
+        Err(error) => return Verdict::Wrong(format!("{error:#}")),
+    };
+    if let Err(error) = certificate.check(host, now) {
+        return Verdict::Wrong(format!("{error:#} ({})", file.display()));
+    }
+    let until = certificate::day(certificate.until);
+    match certificate.life(now) {
+        Life::Days(days) if days < certificate::WARNING_DAYS => Verdict::Warning(format!(
+            "for `{host}`, expires on {until}, in {days} days: put a new one in the place of {} and run \
+             `concordat identity reload-certificates`",
+            file.display()
+        )),
+        _ => Verdict::Fine(format!("for `{host}`, good until {until}")),
     }
 }
 
@@ -135,9 +141,8 @@ async fn ports(config: &Config, running: bool) -> anyhow::Result<String> {
     if running {
         return Ok(format!("the node listens on {public} and {management}"));
     }
-    for address in [public, management] {
-        TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
-    }
+    ports::listen(public, "public.listen").await?;
+    ports::listen(management, "management.listen").await?;
     Ok(format!("{public} and {management} are free"))
 }
 

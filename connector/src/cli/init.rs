@@ -1,6 +1,6 @@
 //! `concordat init`: a folder that `concordat serve` can run.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -10,17 +10,28 @@ use serde_json::json;
 use trust::{Algorithm, PrivateKey};
 
 use super::output::{Output, fields};
-use super::{Exit, certificates};
+use super::{Exit, certificates, trial};
+use crate::certificate::Certificate;
 use crate::config::{
     Agreements, Config, Delivery, FILE, Federation, Log, Management, Network, Participant, Public, Store,
     StoreEngine, Tls,
 };
-use crate::{ids, secrets};
+use crate::{clock, config, ids, secrets, tls};
+
+/// What a node is called that was given no name.
+const NAME: &str = "Trial node";
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
+    /// A node for trials on this machine: on free ports, with a certificate that this user's other trial nodes trust, and
+    /// able to meet them.
+    #[arg(
+        long,
+        conflicts_with_all = ["address", "listen", "management", "certificate", "authority", "trust", "allow_network"]
+    )]
+    pub trial: bool,
     /// The organisation, for people.
-    #[arg(long, default_value = "Trial node")]
+    #[arg(long, default_value = NAME)]
     pub name: String,
     /// Under which address others reach this node: `https://host` or `https://host:port`.
     #[arg(long, default_value = "https://localhost:8443", value_name = "URL")]
@@ -66,20 +77,51 @@ pub(super) enum Engine {
     Redb,
 }
 
+impl Default for Arguments {
+    fn default() -> Self {
+        Self {
+            trial: false,
+            name: NAME.to_owned(),
+            address: "https://localhost:8443".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)),
+            management: SocketAddr::from((Ipv4Addr::LOCALHOST, 8444)),
+            key_type: KeyType::Ed25519,
+            certificate: None,
+            certificate_key: None,
+            authority: None,
+            trust: Vec::new(),
+            allow_network: Vec::new(),
+            store: Engine::Sled,
+        }
+    }
+}
+
 pub(super) fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let config = create(dir, arguments)?;
-    let shown = json!({"folder": dir, "did": config.participant.did, "address": config.public.address});
+    let config = if arguments.trial {
+        let name = Some(arguments.name.as_str()).filter(|name| *name != NAME);
+        trial::create(dir, name, arguments)?
+    } else {
+        create(dir, arguments)?
+    };
+    let shown = json!({
+        "folder": dir, "did": config.participant.did, "address": config.public.address, "trial": config.participant.trial,
+        "management": config.management_address(),
+    });
     output.result(&shown, || {
         let lines = fields(&[
             ("node", config.participant.name.clone()),
             ("folder", dir.display().to_string()),
             ("DID", config.participant.did.clone()),
             ("address", config.public.address.clone()),
+            ("management", config.management_address()),
         ]);
         let certificate = dir.join(&config.tls.certificate);
-        let trial = if arguments.certificate.is_none() && arguments.authority.is_none() {
+        let trial = if config.participant.trial {
+            "\nThis is a trial node: for this machine only, trusted by your other trial nodes and by nobody else.".to_owned()
+        } else if arguments.certificate.is_none() && arguments.authority.is_none() {
             format!(
-                "\nThe certificate is a trial one that vouches for itself: peers need {} under `tls.roots`.",
+                "\nThe certificate is a trial one that vouches for itself: peers need {} under `tls.roots`. To try several \
+                 nodes on this machine, make each with `concordat init --trial`.",
                 certificate.display()
             )
         } else {
@@ -95,22 +137,16 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
     if dir.join(FILE).exists() {
         bail!("there is a node in {} already", dir.display());
     }
-    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-    restrict(dir)?;
     let address = arguments.address.trim_end_matches('/').to_owned();
     let authority = address.strip_prefix("https://").unwrap_or_default().to_owned();
-    let host = authority.split(':').next().unwrap_or_default().to_owned();
+    let host = config::host_of(&address).context("--address")?;
     let mut roots = arguments.trust.clone();
     let (certificate, key) = match (&arguments.certificate, &arguments.certificate_key, &arguments.authority)
     {
-        (Some(certificate), Some(key), _) => {
-            let read = |path: &Path| {
-                std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
-            };
-            (read(certificate)?, read(key)?)
-        }
+        (Some(certificate), Some(key), _) => given(certificate, key, &host)?,
         (_, _, Some(folder)) => {
-            roots.push(certificates::ensure(folder)?);
+            // That of trial nodes is there already, and is for this machine only.
+            roots.push(certificates::ensure(folder, certificates::Hosts::All)?);
             certificates::issue(folder, &host)?
         }
         _ => certificates::self_signed(&host)?,
@@ -125,8 +161,9 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
             name: arguments.name.clone(),
             did: trust::did::web(&authority),
             key: "keys/participant.jwk".into(),
+            trial: arguments.trial,
         },
-        public: Public { listen: arguments.listen, address, client_roots: Vec::new() },
+        public: Public { listen: arguments.listen, address, client_roots: Vec::new(), proxies: Vec::new() },
         tls: Tls {
             certificate: "tls/certificate.pem".into(),
             key: "tls/key.pem".into(),
@@ -148,18 +185,18 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
         },
         network: Network { allow: arguments.allow_network.clone() },
         agreements: Agreements::default(),
-        policy: crate::config::Policy::default(),
-        credentials: crate::config::Credentials::default(),
+        policy: config::Policy::default(),
+        credentials: config::Credentials::default(),
         authority: None,
-        personal: crate::config::PersonalData::default(),
-        mim4: crate::config::Mim4::default(),
+        personal: config::PersonalData::default(),
+        mim4: config::Mim4::default(),
         federation: Federation::default(),
-        limits: crate::config::Bounds::default(),
-        interoperability: crate::config::Interoperability::default(),
+        limits: config::Bounds::default(),
+        interoperability: config::Interoperability::default(),
         peers: std::collections::BTreeMap::new(),
-        gateway: crate::config::Gateway::default(),
+        gateway: config::Gateway::default(),
         delivery: Delivery::default(),
-        sources: crate::config::SourceSettings::default(),
+        sources: config::SourceSettings::default(),
         log: Log::default(),
         closed_test_network: None,
         folder: dir.to_owned(),
@@ -167,6 +204,8 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
     let text = toml::to_string_pretty(&config).context("writing the configuration")?;
     // What would not load is not written.
     Config::parse(&text)?;
+    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    restrict(dir)?;
     let participant = PrivateKey::generate(match arguments.key_type {
         KeyType::Ed25519 => Algorithm::Ed25519,
         KeyType::P256 => Algorithm::P256,
@@ -183,6 +222,19 @@ pub(super) fn create(dir: &Path, arguments: &Arguments) -> anyhow::Result<Config
     std::fs::write(dir.join(FILE), format!("# Every key is explained in docs/configuration.md.\n{text}"))
         .context("writing the configuration")?;
     Ok(config)
+}
+
+/// A certificate and its key as they were given: such as a client takes that dials `host`.
+fn given(certificate: &Path, key: &Path, host: &str) -> anyhow::Result<(String, String)> {
+    let read =
+        |path: &Path| std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+    let advice = "give a certificate of the host of --address that is good now, or leave out --certificate for a trial one";
+    let parsed = Certificate::read(certificate)?;
+    parsed
+        .check(host, clock::now())
+        .with_context(|| format!("{} cannot serve ({advice})", certificate.display()))?;
+    tls::check_pair(certificate, key)?;
+    Ok((read(certificate)?, read(key)?))
 }
 
 /// Only the owner looks into a node's folder: agreements and stream tokens are in its store.

@@ -8,8 +8,8 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Exit;
 use super::output::Output;
+use super::{Exit, trial};
 use crate::config::Config;
 use crate::node::Node;
 use crate::telemetry;
@@ -20,7 +20,7 @@ const FILE_TOO_LARGE: i32 = 25;
 /// Longest time that stopping may take.
 const STOP: Duration = Duration::from_secs(20);
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct Arguments {
     /// Stop when standard input ends: for programs that start nodes of their own.
     #[arg(long)]
@@ -30,6 +30,23 @@ pub(super) struct Arguments {
 pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     let config = Config::load(dir)?;
     telemetry::start(&config.log);
+    match serve(dir, &config, arguments, output).await {
+        Ok(()) => Ok(Exit::Success),
+        Err(error) => {
+            // Whoever collects the log finds it there, in the form of all its lines.
+            tracing::error!("the node does not run: {error:#}");
+            Ok(Exit::Failure)
+        }
+    }
+}
+
+async fn serve(dir: &Path, config: &Config, arguments: &Arguments, output: &Output) -> anyhow::Result<()> {
+    if config.participant.trial {
+        trial::renew(config)?;
+        tracing::warn!(
+            "TRIAL NODE: for this machine only; to serve others, make a node with `concordat init --address https://...`"
+        );
+    }
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
@@ -37,7 +54,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     let mut terminate = signal(SignalKind::terminate())?;
     // Caught, so that a write beyond the limit of files fails like one to a full disk, and does not end the node.
     let _file_too_large = signal(SignalKind::from_raw(FILE_TOO_LARGE))?;
-    let node = Node::start(&config).await?;
+    let node = Node::start(config).await?;
     let recovery = node.recovery();
     if let Some(reason) = &recovery.rebuilt {
         tracing::warn!(reason, "the index was set aside and built anew from the journal");
@@ -51,13 +68,20 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     let management = config.management_address();
     let shown = json!({
         "ready": true, "did": config.participant.did, "address": config.public.address, "management": management,
-        "commit": recovery.sequence,
+        "commit": recovery.sequence, "trial": config.participant.trial,
     });
     output.result(&shown, || {
-        format!(
+        let ready = format!(
             "ready: {} ({}) at {}, management at {management}",
             config.participant.name, config.participant.did, config.public.address
-        )
+        );
+        match config.participant.trial {
+            true => format!(
+                "{ready}\nThis is a trial node, for this machine only. Try next, in another terminal:\n  {}",
+                trial::next(dir, config).join("\n  ")
+            ),
+            false => ready,
+        }
     });
     let mut hangup = signal(SignalKind::hangup())?;
     let closed = stdin_closed(arguments.until_stdin_closes);
@@ -74,7 +98,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     let stopped = end_at_latest();
     node.stop().await;
     drop(stopped);
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// Ends the program if what this returns is still there when the time to stop is over. Nothing is lost by that: what was

@@ -138,7 +138,8 @@ impl TargetNode {
             );
             bail!(Failed::new(Exit::Usage, text));
         };
-        let tls = crate::tls::looking(self.node_ca.as_deref()).context("--node-ca (CONCORDAT_NODE_CA)")?;
+        let tls =
+            crate::tls::looking(None, self.node_ca.as_deref()).context("--node-ca (CONCORDAT_NODE_CA)")?;
         let client = reqwest::Client::builder().tcp_nodelay(true).tls_backend_preconfigured(tls).build()?;
         let base = url.as_str().trim_end_matches('/').to_owned();
         Ok(Access { client, base, key: read_key(key)?, key_file: key.clone() })

@@ -119,6 +119,7 @@ impl Testbed {
                 trust: Vec::new(),
                 allow_network: loopback.to_vec(),
                 store: init::Engine::Sled,
+                trial: false,
             },
         )?;
         // Benchmarks and demos share files of the testbed's own folder; what of it is a node's own stays closed.

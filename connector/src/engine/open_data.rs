@@ -23,34 +23,93 @@ use crate::tables::{self, OpenUse, prefix};
 pub(super) struct OpenReads {
     all: Arc<Semaphore>,
     addresses: Shares<IpAddr>,
-    /// Most reads that an address begins in a minute.
-    a_minute: u32,
-    /// The minute, and how many reads each address began in it.
-    begun: Mutex<(i64, HashMap<IpAddr, u32>)>,
+    bounds: Bounds,
+    begun: Mutex<Begun>,
 }
+
+/// The reads that were begun in a minute.
+#[derive(Debug, Default)]
+struct Begun {
+    minute: i64,
+    all: u32,
+    /// By the address that began them.
+    each: HashMap<IpAddr, u32>,
+}
+
+/// Which bound is used up, and when to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy {
+    /// What cannot be had.
+    pub bound: Bound,
+    /// After so many seconds.
+    pub seconds: u32,
+}
+
+/// A bound of open data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// `limits.open_reads`
+    AtOnce,
+    /// `limits.open_reads_per_address`
+    AtOnceByAddress,
+    /// `limits.all_open_reads_per_minute`
+    InMinute,
+    /// `limits.open_reads_per_minute`
+    InMinuteByAddress,
+}
+
+impl Bound {
+    /// Why a read has to wait, for whoever wanted it.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::AtOnce => "too many read open data here at this moment",
+            Self::AtOnceByAddress => {
+                "your address reads as much open data at once as one address may; end a read before the next one"
+            }
+            Self::InMinute => "more reads of open data began in this minute than this node takes",
+            Self::InMinuteByAddress => {
+                "your address began as many reads of open data in this minute as one address may"
+            }
+        }
+    }
+}
+
+/// Seconds after which a place may be free again.
+const PLACE_SOON: u32 = 5;
 
 impl OpenReads {
     pub(super) fn new(bounds: &Bounds) -> Self {
         Self {
             all: places(bounds.open_reads),
             addresses: Shares::new(bounds.open_reads_per_address),
-            a_minute: bounds.open_reads_per_minute,
+            bounds: *bounds,
             begun: Mutex::default(),
         }
     }
 
-    fn begin(&self, from: IpAddr, now: Timestamp) -> Option<OpenRead> {
+    fn begin(&self, from: IpAddr, now: Timestamp) -> Result<OpenRead, Busy> {
         let from = whose(from);
-        let own = self.addresses.of(from).try_acquire_owned().ok()?;
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let minute = now.as_second() / 60;
+        let soon = |bound: Bound| move |_| Busy { bound, seconds: PLACE_SOON };
+        let own = self.addresses.of(from).try_acquire_owned().map_err(soon(Bound::AtOnceByAddress))?;
+        let all = Arc::clone(&self.all).try_acquire_owned().map_err(soon(Bound::AtOnce))?;
+        let minute = now.as_second().div_euclid(60);
+        let left = u32::try_from(60 - now.as_second().rem_euclid(60)).unwrap_or(60);
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.0 != minute {
-            *begun = (minute, HashMap::new());
+        if begun.minute != minute {
+            *begun = Begun { minute, ..Begun::default() };
         }
-        let count = begun.1.entry(from).or_default();
-        *count = count.saturating_add(1);
-        (*count <= self.a_minute).then_some(OpenRead { _places: (own, all) })
+        // Before anything is remembered of an address: so many are never more than all together may be.
+        if begun.all >= self.bounds.all_open_reads_per_minute {
+            return Err(Busy { bound: Bound::InMinute, seconds: left });
+        }
+        let count = begun.each.entry(from).or_default();
+        if *count >= self.bounds.open_reads_per_minute {
+            return Err(Busy { bound: Bound::InMinuteByAddress, seconds: left });
+        }
+        *count += 1;
+        begun.all += 1;
+        Ok(OpenRead { _places: (own, all) })
     }
 }
 
@@ -78,8 +137,8 @@ pub struct OpenAdmission {
 /// A read that is not let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenDenial {
-    /// Too many read, or too many of that address, or it has begun too often.
-    Busy,
+    /// Too many read, or too often.
+    Busy(Busy),
     /// No such dataset, or not an open one: the same answer for both.
     Unknown,
 }
@@ -128,7 +187,7 @@ impl Engine {
             return Err(OpenDenial::Unknown);
         }
         let data_address = asset.address_of(distribution).ok_or(OpenDenial::Unknown)?.clone();
-        let place = self.open_reads.begin(from, now).ok_or(OpenDenial::Busy)?;
+        let place = self.open_reads.begin(from, now).map_err(OpenDenial::Busy)?;
         let judge = StillOpen { offered: Arc::clone(&self.offered), id: id.to_owned() };
         let grant = Grant::decide(Arc::new(judge), now).map_err(|_| OpenDenial::Unknown)?;
         Ok(OpenAdmission {
@@ -194,20 +253,24 @@ mod tests {
             open_reads: 3,
             open_reads_per_address: 2,
             open_reads_per_minute: 5,
+            all_open_reads_per_minute: 8,
             ..Bounds::default()
         };
         let reads = OpenReads::new(&bounds);
         let begin = |address: &str, second| {
             reads.begin(address.parse().unwrap(), Timestamp::from_second(second).unwrap())
         };
+        let why = |read: Result<OpenRead, Busy>| read.err().map(|busy| (busy.bound, busy.seconds));
         let held = [begin("192.0.2.1", 60).unwrap(), begin("192.0.2.1", 60).unwrap()];
-        assert!(begin("192.0.2.1", 60).is_none(), "so many of one address");
+        assert_eq!(why(begin("192.0.2.1", 60)), Some((Bound::AtOnceByAddress, PLACE_SOON)));
         let other = begin("192.0.2.2", 60).unwrap();
-        assert!(begin("192.0.2.3", 60).is_none(), "so many at once");
+        assert_eq!(why(begin("192.0.2.3", 60)), Some((Bound::AtOnce, PLACE_SOON)));
         drop((held, other));
-        let begun = (0..9).filter(|_| begin("192.0.2.1", 61).is_some()).count();
+        let begun = (0..9).filter(|_| begin("192.0.2.1", 61).is_ok()).count();
         assert_eq!(begun, 3, "five in the minute with the two before");
-        assert!(begin("192.0.2.2", 61).is_some(), "each address for itself");
-        assert!(begin("192.0.2.1", 119).is_none() && begin("192.0.2.1", 120).is_some(), "a new minute");
+        assert_eq!(why(begin("192.0.2.1", 61)), Some((Bound::InMinuteByAddress, 59)));
+        assert!(begin("192.0.2.2", 61).is_ok() && begin("192.0.2.4", 61).is_ok(), "each address for itself");
+        assert_eq!(why(begin("192.0.2.5", 90)), Some((Bound::InMinute, 30)), "eight of all together");
+        assert!(begin("192.0.2.1", 119).is_err() && begin("192.0.2.1", 120).is_ok(), "a new minute");
     }
 }

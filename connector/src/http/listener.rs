@@ -11,16 +11,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::map_response;
+use http::HeaderMap;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use self::connection::{Bytewise, Open, Patience};
 use super::sessions::over_tls;
@@ -50,9 +53,62 @@ impl PeerAddress {
     }
 }
 
-/// Serves `router` on `listener` until `stop`. More connections than `bounds` allows in total wait in the operating system's
-/// queue; those of one address beyond its own are closed at once.
+/// What proxies write down for whom they ask, the nearest last.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The proxies before a listener: networks whose word counts for whom they ask.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies(Arc<[IpNet]>);
+
+impl Proxies {
+    /// Proxies in `networks`.
+    #[must_use]
+    pub fn new(networks: &[IpNet]) -> Self {
+        Self(networks.into())
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Who asks over a connection from `from`: that address, or where it is a proxy, the nearest that it names which is none.
+    fn client(&self, from: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = from;
+        if self.0.is_empty() {
+            return client;
+        }
+        let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
+        let named = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+        for name in named {
+            if !self.has(client) {
+                break;
+            }
+            let name = name.trim();
+            let address = name.parse().or_else(|_| name.parse::<SocketAddr>().map(|address| address.ip()));
+            // What cannot be read is the word of nobody: the proxy stands for it.
+            let Ok(address) = address else { break };
+            client = address;
+        }
+        client
+    }
+}
+
+/// Serves `router` on `listener` until `stop`, as [`serve_behind`] without proxies.
 pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Serving>,
+    router: Router,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
+    serve_behind(Proxies::default(), listener, tls, router, bounds, stop).await;
+}
+
+/// Serves `router` on `listener` until `stop`. More connections than `bounds` allows in total wait in the operating system's
+/// queue; those of one address beyond its own are closed at once, unless it is one of `proxies`.
+pub async fn serve_behind(
+    proxies: Proxies,
     listener: TcpListener,
     tls: Option<Serving>,
     router: Router,
@@ -121,9 +177,15 @@ pub async fn serve(
             tracing::info!("connections are accepted again");
             lack = None;
         }
-        let Ok(own) = addresses.of(whose(from.ip())).try_acquire_owned() else {
-            tracing::debug!(%from, "a connection was closed: its address has as many as it may");
-            continue;
+        // A proxy has the connections of many.
+        let own = if proxies.has(from.ip()) {
+            None
+        } else {
+            let Ok(own) = addresses.of(whose(from.ip())).try_acquire_owned() else {
+                tracing::debug!(%from, "a connection was closed: its address has as many as it may");
+                continue;
+            };
+            Some(own)
         };
         // Small messages back and forth: waiting to fill packets only costs time.
         let _ = stream.set_nodelay(true);
@@ -136,6 +198,7 @@ pub async fn serve(
             router: router.clone(),
             open: Open::new(patience, since),
             from,
+            proxies: proxies.clone(),
             patience,
             stop: stop.clone(),
         };
@@ -177,22 +240,29 @@ struct Serve {
     router: Router,
     open: Arc<Open>,
     from: SocketAddr,
+    proxies: Proxies,
     patience: Patience,
     stop: CancellationToken,
 }
 
 impl Serve {
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { builder, router, open, from, patience, stop } = self;
+        let Self { builder, router, open, from, proxies, patience, stop } = self;
         let (watching, router) = (Arc::clone(&open), TowerToHyperService::new(router));
         let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
             let running = watching.begin();
-            request.extensions_mut().insert(PeerAddress(from.ip()));
-            let answering = router.call(request);
-            async move {
+            let client = proxies.client(from.ip(), request.headers());
+            request.extensions_mut().insert(PeerAddress(client));
+            // Whose request a line of the log is about. Of the path only its first name: further on stand secrets.
+            let face = request.uri().path().split('/').nth(1).unwrap_or_default();
+            let span = tracing::error_span!("request", from = %client, method = %request.method(), face);
+            let answering = span.in_scope(|| router.call(request));
+            let answered = async move {
                 let answer = answering.await?;
+                tracing::debug!(status = answer.status().as_u16(), "answered");
                 Ok::<_, Infallible>(answer.map(|body| running.hand_on(body)))
-            }
+            };
+            answered.instrument(span)
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         tokio::pin!(connection);
@@ -238,5 +308,40 @@ async fn handshake(
             tracing::debug!(%from, "a TLS handshake took too long");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_say_who_asks_and_nobody_else_does() {
+        let proxies = Proxies::new(&["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
+        let client = |from: &str, lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FORWARDED_FOR, line.parse().unwrap());
+            }
+            proxies.client(from.parse().unwrap(), &headers).to_string()
+        };
+        for (from, lines, expected) in [
+            ("10.0.0.1", vec!["192.0.2.7"], "192.0.2.7"),
+            ("::ffff:10.0.0.1", vec!["192.0.2.7"], "192.0.2.7"),
+            // What a client wrote itself stands before what the proxy saw.
+            ("10.0.0.1", vec!["203.0.113.1, 192.0.2.7"], "192.0.2.7"),
+            ("10.0.0.1", vec!["203.0.113.1", "192.0.2.7, 10.1.1.1"], "192.0.2.7"),
+            ("2001:db8::1", vec!["2001:db9::7"], "2001:db9::7"),
+            ("10.0.0.1", vec!["192.0.2.7:4711"], "192.0.2.7"),
+            ("10.0.0.1", vec!["192.0.2.7, unknown"], "10.0.0.1"),
+            ("10.0.0.1", vec![], "10.0.0.1"),
+            ("192.0.2.1", vec!["192.0.2.7"], "192.0.2.1"),
+        ] {
+            assert_eq!(client(from, &lines), expected, "{from} {lines:?}");
+        }
+        let none = Proxies::default();
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_FOR, "192.0.2.7".parse().unwrap());
+        assert_eq!(none.client("10.0.0.1".parse().unwrap(), &headers).to_string(), "10.0.0.1");
     }
 }

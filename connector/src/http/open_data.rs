@@ -69,10 +69,10 @@ async fn read(faces: Arc<Faces>, from: PeerAddress, wanted: Wanted) -> Response 
                 "there is no open dataset of this id here; its page says how to ask, if it is listed";
             return error_answer(StatusCode::NOT_FOUND, "not-found", reason);
         }
-        Err(OpenDenial::Busy) => {
-            let reason = "too many read open data now; try again in a minute";
-            let mut answer = error_answer(StatusCode::TOO_MANY_REQUESTS, "busy", reason);
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+        Err(OpenDenial::Busy(busy)) => {
+            let reason = format!("{}; try again in {} s", busy.bound.reason(), busy.seconds);
+            let mut answer = error_answer(StatusCode::TOO_MANY_REQUESTS, "busy", &reason);
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(busy.seconds));
             return answer;
         }
     };

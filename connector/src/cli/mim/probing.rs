@@ -1,6 +1,6 @@
 //! What can be seen of another party's node from outside, without a token.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -132,7 +132,11 @@ const LOOKS: [Look; 9] = [
     ),
 ];
 
-pub(in crate::cli) async fn probe(node: &TargetNode, arguments: &Probe, output: &Output) -> anyhow::Result<Exit> {
+pub(in crate::cli) async fn probe(
+    node: &TargetNode,
+    arguments: &Probe,
+    output: &Output,
+) -> anyhow::Result<Exit> {
     // The command needs no node; where there is one, it goes as far as that one does.
     let folder = node.folder().ok().filter(|folder| folder.join(config::FILE).exists());
     let config = folder.map(Config::load).transpose()?;

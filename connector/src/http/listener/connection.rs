@@ -246,7 +246,7 @@ pub(super) struct Bytewise<I> {
     stalled: Duration,
     /// When the peer must have taken something, while it does not.
     take_by: Option<Pin<Box<Sleep>>>,
-    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _places: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
 }
 
 impl<I> Bytewise<I> {
@@ -254,7 +254,7 @@ impl<I> Bytewise<I> {
     pub(super) const fn new(
         inner: I,
         stalled: Duration,
-        places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+        places: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
     ) -> Self {
         Self { inner, stalled, take_by: None, _places: places }
     }
@@ -370,7 +370,7 @@ mod tests {
         let (ours, _theirs) = tokio::io::duplex(8);
         let places = crate::shares::places(2);
         let place = || Arc::clone(&places).try_acquire_owned().unwrap();
-        let mut bytes = Bytewise::new(ours, Duration::from_secs(30), (place(), place()));
+        let mut bytes = Bytewise::new(ours, Duration::from_secs(30), (Some(place()), place()));
         let since = Instant::now();
         let written = tokio::io::AsyncWriteExt::write_all(&mut bytes, &[0; 9]).await;
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
