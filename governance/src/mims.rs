@@ -170,9 +170,10 @@ impl Requirement {
     #[must_use]
     pub const fn met(&self, found: Met, attested: bool) -> Met {
         match found {
-            Met::Not | Met::Unreachable => found,
-            _ if self.organisational && attested => Met::Attested,
-            _ if self.organisational => Met::NotAssessed,
+            Met::Unreachable => found,
+            _ if self.organisational && !attested => Met::NotAssessed,
+            Met::Not => found,
+            _ if self.organisational => Met::Attested,
             Met::Meets if self.equivalent => Met::Equivalent,
             found => found,
         }
@@ -315,7 +316,9 @@ mod tests {
             assert_eq!(organisational.met(found, true), found);
         }
         assert_eq!(organisational.met(Met::Able, true), Met::Attested);
-        assert_eq!(organisational.met(Met::Meets, false), Met::NotAssessed);
+        for found in [Met::Meets, Met::Able, Met::Not] {
+            assert_eq!(organisational.met(found, false), Met::NotAssessed);
+        }
         for found in [Met::Able, Met::Not, Met::NotAssessed, Met::Unreachable] {
             assert_eq!(examined.met(found, true), found, "what the node examines takes no word");
         }
