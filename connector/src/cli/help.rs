@@ -115,15 +115,12 @@ fn topic(about: &[String]) -> Option<String> {
     TOPICS.iter().find(|(topic, ..)| topic == name).map(|(.., text)| (*text).to_owned())
 }
 
-/// The long help of a command; a topic that is called as a command is named at its end.
+/// What `--help` says of a command; a topic that is called as the command follows.
 fn about_command(about: &[String]) -> Option<String> {
-    let mut command = command();
-    command.build();
-    let mut found = &mut command;
-    for name in about {
-        found = found.find_subcommand_mut(name)?;
-    }
-    let text = found.render_long_help().to_string();
+    let command = command();
+    about.iter().try_fold(&command, |found, name| found.find_subcommand(name))?;
+    let asked = ["concordat"].into_iter().chain(about.iter().map(String::as_str)).chain(["--help"]);
+    let text = command.clone().try_get_matches_from(asked).err()?.render().to_string();
     Some(match topic(about) {
         None => text,
         Some(topic) => format!("{}\n\n{topic}", text.trim_end()),
