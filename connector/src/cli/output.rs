@@ -71,6 +71,17 @@ impl Output {
         self.for_who_watches(bar)
     }
 
+    /// A sign on standard error that something goes on of which nobody knows how much is left, with the time since its begin.
+    pub(super) fn wait_bar(self, label: &str) -> ProgressBar {
+        let bar = ProgressBar::new_spinner();
+        let look = ProgressStyle::with_template("{msg} {spinner} {elapsed}");
+        bar.set_style(look.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(label.to_owned());
+        let bar = self.for_who_watches(bar);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
     /// A progress bar of bytes on standard error, hidden where nobody looks.
     pub(super) fn bytes_bar(self, total: Option<u64>, label: &str) -> ProgressBar {
         let bar = match total {
