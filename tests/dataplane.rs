@@ -1,6 +1,7 @@
 //! Sources of every kind behind real servers: PostgreSQL, an S3 server, Mosquitto, NATS, and a context broker of our own;
 //! pandas as the reader. `./test data-plane` installs what they need; a plain run says what it leaves out.
 
+mod behind;
 mod broker;
 mod nginx;
 mod objects;

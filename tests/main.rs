@@ -6,6 +6,7 @@ mod architecture;
 mod audit;
 mod bench;
 mod browser;
+mod checkpoints;
 mod claims;
 mod clerk;
 mod compliance;

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -12,14 +13,18 @@ use crate::support::{Node, PROGRAM, Ports, World};
 /// What a trial node has to share from the start.
 const EXAMPLE: &[u8] = include_bytes!("../examples/three_agencies/antwerp.csv");
 
-/// A user's machine: where trial nodes keep what they share.
+/// A user's machine: where trial nodes keep what they share. There is one at a time, for users do not know of each other's
+/// ports before these are in use.
 struct Machine {
     world: World,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { world: World::new() }
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { world: World::new(), _alone: alone }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -50,9 +50,9 @@ fn log_panics() {
             .unwrap_or("without a message");
         let trace = std::backtrace::Backtrace::capture();
         if trace.status() == std::backtrace::BacktraceStatus::Captured {
-            tracing::error!(place, trace = %trace, "a panic: {text}");
+            tracing::error!(place, trace = %trace, "a thread panicked: {text}");
         } else {
-            tracing::error!(place, "a panic: {text}");
+            tracing::error!(place, "a thread panicked: {text}");
         }
     }));
 }
@@ -181,7 +181,7 @@ mod tests {
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(told["level"], "ERROR");
-        assert_eq!(told["fields"]["message"], "a panic: a bug\nin two lines");
+        assert_eq!(told["fields"]["message"], "a thread panicked: a bug\nin two lines");
         assert!(told["fields"]["place"].as_str().unwrap().contains("telemetry.rs"), "{told}");
     }
 }

@@ -15,7 +15,7 @@ use crate::disk::{Disk, Folder};
 use crate::error::{CommitError, StoreError};
 use crate::fill::{Filler, stamp};
 use crate::index::{Index, Pairs, Place, Write};
-use crate::journal::Journal;
+use crate::journal::{CheckpointProgress, Draft, Journal};
 use crate::memory::Memory;
 use crate::redb::Redb;
 use crate::replaced::Replaced;
@@ -101,7 +101,9 @@ struct Job {
 
 enum Message {
     Commit(Job),
-    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    Checkpoint(oneshot::Sender<Result<u64, StoreError>>),
+    /// A draft was written, or was not.
+    Drafted(Result<(), StoreError>),
     TryAgain(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -110,6 +112,7 @@ enum Message {
 pub struct Store {
     index: Arc<Replaced>,
     failing: watch::Receiver<Option<StoreError>>,
+    checkpointing: watch::Receiver<Option<CheckpointProgress>>,
     inner: Arc<Inner>,
 }
 
@@ -200,7 +203,11 @@ impl Store {
         let sequence = journal.as_ref().map_or(0, Journal::sequence);
         let index = Arc::new(Replaced::new(index));
         let (failed, failing) = watch::channel(None);
+        let (progress, checkpointing) = watch::channel(None);
         let mut committer = Committer {
+            queue: queue.downgrade(),
+            drafting: None,
+            progress: Arc::new(progress),
             index: Arc::clone(&index),
             journal,
             sequence,
@@ -216,6 +223,7 @@ impl Store {
         Self {
             index,
             failing,
+            checkpointing,
             inner: Arc::new(Inner { queue: Some(queue), thread: thread.ok(), _lock: lock }),
         }
     }
@@ -251,14 +259,21 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Folds the journal into a signed checkpoint, made from the journal alone; all of it has to fit into memory.
+    /// Folds the journal into a signed checkpoint, made from the journal alone, and answers with the commit that it stands
+    /// for; all of it has to fit into memory. Commits go on meanwhile. While one is being made, whoever asks waits for that.
     ///
     /// # Errors
     /// A file operation failed, or the journal is damaged; the journal stays as it was.
-    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+    pub async fn checkpoint(&self) -> Result<u64, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.send(Message::Checkpoint(answer)).await?;
         answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// How far the checkpoint is that is being made; `None` while there is none.
+    #[must_use]
+    pub fn checkpointing(&self) -> Option<CheckpointProgress> {
+        *self.checkpointing.borrow()
     }
 
     async fn send(&self, message: Message) -> Result<(), StoreError> {
@@ -348,6 +363,18 @@ struct Committer {
     folder: Option<PathBuf>,
     failed: watch::Sender<Option<StoreError>>,
     heads: HashMap<String, Head>,
+    /// Where whoever writes a draft tells of it. It keeps nobody's store open.
+    queue: mpsc::WeakSender<Message>,
+    drafting: Option<Drafting>,
+    progress: Arc<watch::Sender<Option<CheckpointProgress>>>,
+}
+
+/// A checkpoint that is being made, beside the commits.
+struct Drafting {
+    draft: Arc<Draft>,
+    thread: JoinHandle<()>,
+    /// Who waits for it.
+    asked: Vec<oneshot::Sender<Result<u64, StoreError>>>,
 }
 
 impl Committer {
@@ -360,8 +387,11 @@ impl Committer {
                 match message {
                     Message::Checkpoint(answer) => {
                         self.commit(std::mem::take(&mut jobs));
-                        // Whoever asked may be gone.
-                        let _ = answer.send(self.checkpoint());
+                        self.checkpoint(Some(answer));
+                    }
+                    Message::Drafted(written) => {
+                        self.commit(std::mem::take(&mut jobs));
+                        self.adopt(written);
                     }
                     Message::TryAgain(answer) => {
                         self.commit(std::mem::take(&mut jobs));
@@ -378,11 +408,76 @@ impl Committer {
             }
             self.commit(jobs);
         }
+        // Nobody may write to the folder once the store is closed.
+        if let Some(drafting) = self.drafting.take() {
+            drafting.draft.give_up();
+            let _ = drafting.thread.join();
+        }
     }
 
-    fn checkpoint(&mut self) -> Result<(), StoreError> {
-        let sign = self.options.signer.as_ref();
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.checkpoint(sign))
+    /// Begins a checkpoint, unless one is being made. Whoever asked may be gone when it is done.
+    fn checkpoint(&mut self, asked: Option<oneshot::Sender<Result<u64, StoreError>>>) {
+        if let Some(drafting) = &mut self.drafting {
+            drafting.asked.extend(asked);
+            return;
+        }
+        match self.begin_checkpoint() {
+            Ok(Some(mut drafting)) => {
+                drafting.asked.extend(asked);
+                self.drafting = Some(drafting);
+            }
+            Ok(None) => asked.into_iter().for_each(|asked| {
+                let _ = asked.send(Ok(self.sequence));
+            }),
+            Err(error) => Self::tell_of_checkpoint(asked, &Err(error)),
+        }
+    }
+
+    fn begin_checkpoint(&mut self) -> Result<Option<Drafting>, StoreError> {
+        let Some(journal) = &mut self.journal else { return Ok(None) };
+        let draft = Arc::new(journal.draft(self.options.signer.clone())?);
+        let (work, queue, progress) = (Arc::clone(&draft), self.queue.clone(), Arc::clone(&self.progress));
+        progress.send_replace(Some(CheckpointProgress::default()));
+        let write = move || {
+            let told = |now| {
+                progress.send_replace(Some(now));
+            };
+            let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.write(&told)));
+            let written = written.unwrap_or(Err(StoreError::Closed));
+            if let Some(queue) = queue.upgrade() {
+                // With the committer gone there is nobody to tell.
+                let _ = queue.blocking_send(Message::Drafted(written));
+            }
+        };
+        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(write);
+        let thread = thread.map_err(|error| StoreError::io("starting a thread for", "a checkpoint", error));
+        if thread.is_err() {
+            self.progress.send_replace(None);
+        }
+        Ok(Some(Drafting { draft, thread: thread?, asked: Vec::new() }))
+    }
+
+    fn adopt(&mut self, written: Result<(), StoreError>) {
+        let Some(Drafting { draft, thread, asked }) = self.drafting.take() else { return };
+        let _ = thread.join();
+        let adopted = written.and_then(|()| match &mut self.journal {
+            Some(journal) => journal.adopt(&draft),
+            None => Ok(()),
+        });
+        self.progress.send_replace(None);
+        Self::tell_of_checkpoint(asked, &adopted.map(|()| draft.sequence));
+    }
+
+    fn tell_of_checkpoint(
+        asked: impl IntoIterator<Item = oneshot::Sender<Result<u64, StoreError>>>,
+        made: &Result<u64, StoreError>,
+    ) {
+        if let Err(error) = made {
+            tracing::warn!(error = error.with_cause(), "the journal was not folded; it grows meanwhile");
+        }
+        for answer in asked {
+            let _ = answer.send(made.clone());
+        }
     }
 
     /// Whether there is room again, and an index that knows what the journal has.
@@ -471,11 +566,15 @@ impl Committer {
         for (answer, sequence) in accepted {
             let _ = answer.send(result.clone().map(|()| sequence).map_err(CommitError::from));
         }
-        if let Some(journal) = &mut self.journal
-            && result.is_ok()
-            && let Err(error) = journal.tidy(self.options.signer.as_ref())
-        {
-            tracing::warn!(error = error.with_cause(), "the journal was not tidied; it grows meanwhile");
+        if result.is_err() {
+            return;
+        }
+        match self.journal.as_mut().map(Journal::tidy) {
+            None | Some(Ok(false)) => {}
+            Some(Ok(true)) => self.checkpoint(None),
+            Some(Err(error)) => {
+                tracing::warn!(error = error.with_cause(), "the journal was not tidied; it grows meanwhile");
+            }
         }
     }
 

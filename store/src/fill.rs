@@ -130,6 +130,34 @@ impl Replay for Filler {
     }
 }
 
+/// Fills an index, and tells after each file of the journal how many of how many were read; an error ends it.
+pub(crate) struct Filling<'a> {
+    pub(crate) filler: Filler,
+    pub(crate) told: &'a mut dyn FnMut(usize, usize) -> Result<(), StoreError>,
+}
+
+impl Replay for Filling<'_> {
+    fn applied(&self) -> u64 {
+        self.filler.applied()
+    }
+
+    fn reset(&mut self) -> Result<(), StoreError> {
+        self.filler.reset()
+    }
+
+    fn restore(&mut self, pairs: &[Write], sequence: u64) -> Result<(), StoreError> {
+        self.filler.restore(pairs, sequence)
+    }
+
+    fn apply(&mut self, sequence: u64, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.filler.apply(sequence, writes)
+    }
+
+    fn has_read(&mut self, files: usize, of: usize) -> Result<(), StoreError> {
+        (self.told)(files, of)
+    }
+}
+
 /// Renames an index that cannot be used to `<name>.aside-N`; the oldest ones go.
 fn set_aside(path: &Path) -> Result<(), StoreError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {

@@ -12,13 +12,14 @@
 //! damage, which is named and never repaired by guessing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
 
 use crate::committer::Signer;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
-use crate::fill::Filler;
+use crate::fill::{Filler, Filling};
 use crate::index::{Place, Write};
 
 const MAGIC: &[u8; 4] = b"CJ1\n";
@@ -65,6 +66,10 @@ pub(crate) trait Replay {
     fn restore(&mut self, pairs: &[Write], sequence: u64) -> Result<(), StoreError>;
     /// One batch.
     fn apply(&mut self, sequence: u64, writes: Vec<Write>) -> Result<(), StoreError>;
+    /// So many of all files were read; an error ends the reading.
+    fn has_read(&mut self, _files: usize, _of: usize) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What the journal holds.
@@ -87,8 +92,16 @@ pub struct JournalReport {
 /// # Errors
 /// Damage, named by file and place.
 pub fn inspect(disk: &dyn Disk) -> Result<JournalReport, StoreError> {
-    struct Nothing;
-    impl Replay for Nothing {
+    inspect_telling(disk, &mut |_, _| {})
+}
+
+/// As [`inspect`]; `told` hears how many of how many files were read.
+pub(crate) fn inspect_telling(
+    disk: &dyn Disk,
+    told: &mut dyn FnMut(usize, usize),
+) -> Result<JournalReport, StoreError> {
+    struct Nothing<'a>(&'a mut dyn FnMut(usize, usize));
+    impl Replay for Nothing<'_> {
         fn applied(&self) -> u64 {
             0
         }
@@ -101,13 +114,17 @@ pub fn inspect(disk: &dyn Disk) -> Result<JournalReport, StoreError> {
         fn apply(&mut self, _: u64, _: Vec<Write>) -> Result<(), StoreError> {
             Ok(())
         }
+        fn has_read(&mut self, files: usize, of: usize) -> Result<(), StoreError> {
+            (self.0)(files, of);
+            Ok(())
+        }
     }
-    inspect_into(disk, &mut Nothing)
+    inspect_into(disk, &mut Nothing(told))
 }
 
 /// As [`inspect`], filling `replay` with what the journal holds.
 pub(crate) fn inspect_into(disk: &dyn Disk, replay: &mut dyn Replay) -> Result<JournalReport, StoreError> {
-    let read = read(disk, replay)?;
+    let read = read(disk, None, replay)?;
     Ok(JournalReport {
         sequence: read.sequence,
         groups: read.groups,
@@ -138,8 +155,8 @@ struct Read {
     torn: Option<Torn>,
 }
 
-/// Reads checkpoint and segments into `replay`.
-fn read(disk: &dyn Disk, replay: &mut dyn Replay) -> Result<Read, StoreError> {
+/// Reads checkpoint and segments into `replay`; with `until`, only the segments that were closed at that commit or before.
+fn read(disk: &dyn Disk, until: Option<u64>, replay: &mut dyn Replay) -> Result<Read, StoreError> {
     let mut names = disk.list().map_err(|error| StoreError::io("listing", "the journal", error))?;
     names.sort();
     let number =
@@ -157,16 +174,24 @@ fn read(disk: &dyn Disk, replay: &mut dyn Replay) -> Result<Read, StoreError> {
         last_length: 0,
         torn: None,
     };
+    let segments = names
+        .iter()
+        .filter(|name| number(name, ".log").is_some_and(|begin| until.is_none_or(|until| begin < until)));
+    let files = segments.clone().count() + usize::from(!checkpoints.is_empty());
+    let mut done = 0;
     if let Some((latest, older)) = checkpoints.split_last() {
+        done = 1;
         let (sequence, head, signature) = read_checkpoint(disk, latest, replay)?;
         (out.sequence, out.head, out.checkpoint) = (sequence, head, Some((sequence, signature)));
         obsolete.extend_from_slice(older);
+        replay.has_read(done, files)?;
     }
-    for name in names.iter().filter(|name| number(name, ".log").is_some()) {
+    for name in segments {
         // A segment begins after the commit it is named for.
         if number(name, ".log").is_some_and(|begin| begin < out.checkpoint.as_ref().map_or(0, |(at, _)| *at))
         {
             obsolete.push(name.clone());
+            done += 1;
         } else {
             out.segments.push(name.clone());
         }
@@ -174,7 +199,10 @@ fn read(disk: &dyn Disk, replay: &mut dyn Replay) -> Result<Read, StoreError> {
     out.obsolete = obsolete;
     let last = out.segments.len().saturating_sub(1);
     for (place, name) in out.segments.clone().into_iter().enumerate() {
-        read_segment(disk, &name, place == last, replay, &mut out)?;
+        // One that is closed ends with a whole record.
+        read_segment(disk, &name, until.is_none() && place == last, replay, &mut out)?;
+        done += 1;
+        replay.has_read(done, files)?;
     }
     Ok(out)
 }
@@ -423,7 +451,7 @@ fn read_group(bytes: &[u8]) -> Option<Vec<Vec<Write>>> {
 /// The journal open for writing.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    disk: Box<dyn Disk>,
+    disk: Arc<dyn Disk>,
     file: Box<dyn DiskFile>,
     length: u64,
     head: Hash,
@@ -439,7 +467,8 @@ impl Journal {
     /// Reads what is there into `replay`, cuts off a torn last write, and opens for appending. The second value is
     /// the number of bytes cut off.
     pub(crate) fn open(disk: Box<dyn Disk>, replay: &mut dyn Replay) -> Result<(Self, u64), StoreError> {
-        let mut read = read(disk.as_ref(), replay)?;
+        let disk: Arc<dyn Disk> = disk.into();
+        let mut read = read(disk.as_ref(), None, replay)?;
         let torn = read.torn.as_ref().map_or(0, |torn| torn.bytes);
         if let Some(torn) = &read.torn {
             disk.truncate(&torn.file, torn.keep)
@@ -497,7 +526,7 @@ impl Journal {
 
     /// Brings the journal up to an index, from the beginning or from where the index is.
     pub(crate) fn replay(&self, replay: &mut dyn Replay) -> Result<(), StoreError> {
-        let read = read(self.disk.as_ref(), replay)?;
+        let read = read(self.disk.as_ref(), None, replay)?;
         if read.torn.is_none() && read.sequence == self.sequence && read.head == self.head {
             return Ok(());
         }
@@ -554,20 +583,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Closes a full segment; folds closed segments into a checkpoint when there are many. After an error the journal is
-    /// as good as before, only longer than it need be.
-    pub(crate) fn tidy(&mut self, sign: Option<&Signer>) -> Result<(), StoreError> {
+    /// Closes a full segment, and tells whether there are so many closed ones that a checkpoint is due. After an error the
+    /// journal is as good as before.
+    pub(crate) fn tidy(&mut self) -> Result<bool, StoreError> {
         if self.length < SEGMENT {
-            return Ok(());
+            return Ok(false);
         }
-        if self.segments.len() < SEGMENTS_PER_CHECKPOINT {
-            return self.begin_segment();
-        }
-        self.checkpoint(sign).or_else(|error| {
-            // What is in the way may stay there: it is tried again when the next segment is full.
-            self.begin_segment()?;
-            Err(error)
-        })
+        self.begin_segment()?;
+        Ok(self.segments.len() > SEGMENTS_PER_CHECKPOINT)
     }
 
     fn begin_segment(&mut self) -> Result<(), StoreError> {
@@ -586,46 +609,125 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes one signed file of everything that the checkpoint before and the segments hold, and drops these once it is
-    /// durable and was read back. The index has no part in it. What the store holds has to fit into memory meanwhile.
-    pub(crate) fn checkpoint(&mut self, sign: Option<&Signer>) -> Result<(), StoreError> {
-        // Whatever is committed from here on stands in a segment that no checkpoint made here replaces.
+    /// Begins a checkpoint of everything up to now: whatever is committed from here on stands in a segment that it does not
+    /// replace, so that it is written while the journal goes on.
+    pub(crate) fn draft(&mut self, sign: Option<Signer>) -> Result<Draft, StoreError> {
         self.begin_segment()?;
-        let name = format!("{:020}.checkpoint", self.sequence);
-        let temporary = format!("{name}.tmp");
+        Ok(Draft {
+            disk: Arc::clone(&self.disk),
+            sequence: self.sequence,
+            head: self.head,
+            sign,
+            is_given_up: AtomicBool::new(false),
+        })
+    }
+
+    /// Puts a checkpoint that was written whole in the place of what it was made from.
+    pub(crate) fn adopt(&mut self, draft: &Draft) -> Result<(), StoreError> {
+        let (name, temporary) = (draft.name(), draft.temporary());
         let io = |operation, error| StoreError::io(operation, &name, error);
-        if let Err(error) = self.write_checkpoint(&temporary, sign) {
-            // One that is left is removed by the next checkpoint, or at the next start.
-            let _ = self.disk.remove(&temporary);
-            return Err(error);
-        }
         self.disk.rename(&temporary, &name).map_err(|error| io("renaming", error))?;
         self.disk.sync_folder().map_err(|error| io("syncing", error))?;
-        let current = self.segment();
-        let replaced = std::mem::replace(&mut self.segments, vec![current.clone()]);
+        let begins = segment_name(draft.sequence);
+        let replaced: Vec<_> = self.segments.iter().filter(|segment| **segment < begins).cloned().collect();
+        self.segments.retain(|segment| *segment >= begins);
         let names = self.disk.list().map_err(|error| io("listing", error))?;
         let old_checkpoints =
             names.into_iter().filter(|other| other.ends_with(".checkpoint") && *other < name);
-        for old in replaced.into_iter().filter(|old| *old != current).chain(old_checkpoints) {
+        for old in replaced.into_iter().chain(old_checkpoints) {
             self.disk.remove(&old).map_err(|error| StoreError::io("removing", old, error))?;
         }
         Ok(())
     }
+}
 
-    /// Writes a checkpoint of the journal to `name`, durably, and reads it back.
-    fn write_checkpoint(&self, name: &str, sign: Option<&Signer>) -> Result<(), StoreError> {
-        let io = |operation, error| StoreError::io(operation, name, error);
-        let mut truth = Filler::in_memory();
-        self.replay(&mut truth)?;
+/// A checkpoint that is being made: one signed file of everything that the checkpoint before and the closed segments hold.
+/// The index has no part in it. What the store holds has to fit into memory meanwhile.
+pub(crate) struct Draft {
+    disk: Arc<dyn Disk>,
+    /// The commit that it stands for.
+    pub(crate) sequence: u64,
+    head: Hash,
+    sign: Option<Signer>,
+    is_given_up: AtomicBool,
+}
+
+/// How far a checkpoint is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckpointProgress {
+    /// Files of the journal that were read.
+    pub read: usize,
+    /// How many there are to be read.
+    pub files: usize,
+    /// Bytes of the checkpoint that were written.
+    pub written: u64,
+}
+
+impl Draft {
+    fn name(&self) -> String {
+        format!("{:020}.checkpoint", self.sequence)
+    }
+
+    fn temporary(&self) -> String {
+        format!("{}.tmp", self.name())
+    }
+
+    /// Lets whoever writes it stop soon.
+    pub(crate) fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+
+    fn go_on(&self) -> Result<(), StoreError> {
+        if self.is_given_up.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    /// Writes it, durably, and reads it back; `told` hears how far it is.
+    pub(crate) fn write(&self, told: &dyn Fn(CheckpointProgress)) -> Result<(), StoreError> {
+        let written = self.write_to(&self.temporary(), told);
+        if written.is_err() {
+            // One that is left is removed by the next checkpoint, or at the next start.
+            let _ = self.disk.remove(&self.temporary());
+        }
+        written
+    }
+
+    fn truth(&self, told: &dyn Fn(CheckpointProgress)) -> Result<(Filler, usize), StoreError> {
+        let mut after_file = |read, files| {
+            told(CheckpointProgress { read, files, written: 0 });
+            self.go_on()
+        };
+        let mut filling = Filling { filler: Filler::in_memory(), told: &mut after_file };
+        let read = read(self.disk.as_ref(), Some(self.sequence), &mut filling)?;
+        let mut truth = filling.filler;
+        if read.sequence != self.sequence || read.head != self.head {
+            return Err(StoreError::Damaged {
+                file: read.segments.last().cloned().unwrap_or_else(|| self.name()),
+                offset: read.last_length,
+                reason: format!(
+                    "what is closed ends at commit {}, though commit {} was answered",
+                    read.sequence, self.sequence
+                ),
+            });
+        }
         truth.flush()?;
+        Ok((truth, read.segments.len() + usize::from(read.checkpoint.is_some())))
+    }
+
+    fn write_to(&self, name: &str, told: &dyn Fn(CheckpointProgress)) -> Result<(), StoreError> {
+        let io = |operation, error| StoreError::io(operation, name, error);
+        let (truth, files) = self.truth(told)?;
         if self.disk.list().map_err(|error| io("listing", error))?.iter().any(|other| other == name) {
             self.disk.remove(name).map_err(|error| io("removing", error))?;
         }
         let mut file = self.disk.append_to(name).map_err(|error| io("opening", error))?;
-        let mut written = Sha256::new();
+        let (mut digest, mut length) = (Sha256::new(), 0_u64);
         let mut append = |bytes: &[u8]| {
-            written.update(bytes);
-            file.append(bytes).map_err(|error| io("writing", error))
+            self.go_on()?;
+            digest.update(bytes);
+            file.append(bytes).map_err(|error| io("writing", error))?;
+            length = length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            told(CheckpointProgress { read: files, files, written: length });
+            Ok::<_, StoreError>(())
         };
         let (mut head, mut after) = ([0; 32], None::<String>);
         loop {
@@ -646,15 +748,15 @@ impl Journal {
                 head = hash;
             }
         }
-        let digest = Sha256::new().chain_update(head).chain_update(self.head).finalize();
-        let statement = format!("concordat checkpoint {} {}", self.sequence, hex(&digest));
-        let signature = sign.map(|sign| sign(statement.as_bytes())).unwrap_or_default();
+        let sealed = Sha256::new().chain_update(head).chain_update(self.head).finalize();
+        let statement = format!("concordat checkpoint {} {}", self.sequence, hex(&sealed));
+        let signature = self.sign.as_ref().map(|sign| sign(statement.as_bytes())).unwrap_or_default();
         let payload = [self.head.as_slice(), signature.as_bytes()].concat();
         let (bytes, _) = frame(Kind::End, self.sequence, &head, &payload);
         append(&bytes)?;
         file.sync().map_err(|error| io("syncing", error))?;
         let found = self.disk.read(name).map_err(|error| io("reading back", error))?;
-        if Sha256::digest(&found) != written.finalize() {
+        if Sha256::digest(&found) != digest.finalize() {
             return Err(StoreError::Damaged {
                 file: name.to_owned(),
                 offset: 0,

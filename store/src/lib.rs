@@ -7,6 +7,7 @@
 //!   [`CommitError::Unknown`]; what was not answered may or may not be there, but never in part.
 //! - A write that fails, on a full disk for example, fails alone: the next one tries again ([`Store::failing`]).
 //! - All writes go through one committer thread, which groups what waits into one durable write.
+//! - Checkpoints are written beside the commits, from segments that are closed, and take their place at once.
 //! - The journal is the truth and the audit log: append-only, checksummed, hash-chained. The engine behind it (sled,
 //!   redb) is an index: when it is missing, lags, or fails, it is brought up from the journal. Checkpoints are made from
 //!   the journal, never from it.
@@ -32,8 +33,8 @@ mod verify;
 
 pub use batch::{Batch, Versioned};
 pub use committer::{Engine, Options, Recovery, Signer, Store};
-pub use copy::copy_journal;
+pub use copy::{back_up, copy_journal};
 pub use error::{CommitError, StoreError};
-pub use journal::{JournalReport, inspect as inspect_journal};
+pub use journal::{CheckpointProgress, JournalReport, inspect as inspect_journal};
 pub use record::{decode, encode};
 pub use verify::verify;

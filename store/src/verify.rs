@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::committer::{Engine, lock, read_head};
 use crate::disk::Folder;
 use crate::error::StoreError;
-use crate::fill::Filler;
+use crate::fill::{Filler, Filling};
 use crate::index::{Index, Place};
 use crate::journal::{JournalReport, inspect_into};
 
@@ -15,7 +15,8 @@ const PAGE: usize = 1000;
 
 /// Reads the whole journal of the store in `folder`, checks checksums and chain, and compares its end with the mark of the
 /// index and with the seals: keys below `seals` that end in the number of entries of the chain `chained` that they cover.
-/// No record is changed. What the store holds has to fit into memory meanwhile.
+/// No record is changed. What the store holds has to fit into memory meanwhile. `told` hears how many of how many files were
+/// read.
 ///
 /// # Errors
 /// [`StoreError::Damaged`], named by file and place; [`StoreError::Behind`] and [`StoreError::Sealed`] for a journal that lost
@@ -25,13 +26,19 @@ pub fn verify(
     engine: Engine,
     chained: &str,
     seals: &str,
+    told: &mut dyn FnMut(usize, usize),
 ) -> Result<JournalReport, StoreError> {
     let journal = folder.join("journal");
     let _lock: File = lock(folder)?;
     let disk = Folder::open(&journal)
         .map_err(|error| StoreError::io("opening", journal.display().to_string(), error))?;
-    let mut truth = Filler::in_memory();
-    let report = inspect_into(&disk, &mut truth)?;
+    let mut after_file = |read, files| {
+        told(read, files);
+        Ok(())
+    };
+    let mut filling = Filling { filler: Filler::in_memory(), told: &mut after_file };
+    let report = inspect_into(&disk, &mut filling)?;
+    let mut truth = filling.filler;
     truth.flush()?;
     let entries = read_head(truth.index.as_ref(), chained)?.count;
     let mut sealed = last_number(truth.index.as_ref(), seals)?;

@@ -318,7 +318,7 @@ async fn a_journal_that_ends_before_the_index_stops_until_asked_to_rebuild() {
     std::fs::write(&file, &whole[..whole.len() / 3 * 2]).unwrap();
     for error in [
         Store::open(folder.path(), &options(Engine::Sled)).unwrap_err(),
-        store::verify(folder.path(), Engine::Sled, "log/", "seal/").unwrap_err(),
+        store::verify(folder.path(), Engine::Sled, "log/", "seal/", &mut |_, _| {}).unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Behind { journal: 2, index: 3 }), "{error}");
     }
@@ -413,7 +413,7 @@ async fn a_checkpoint_holds_what_the_journal_has_whatever_the_index_lost() {
 #[tokio::test]
 async fn a_seal_that_covers_more_than_the_journal_has_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
-    let verify = || store::verify(folder.path(), Engine::Sled, "log/", "seal/");
+    let verify = || store::verify(folder.path(), Engine::Sled, "log/", "seal/", &mut |_, _| {});
     let store = open(folder.path(), Engine::Sled);
     let mut batch = Batch::new();
     batch.chain("log/", b"1".to_vec());
@@ -426,4 +426,99 @@ async fn a_seal_that_covers_more_than_the_journal_has_is_noticed() {
     index.insert("seal/00000000000000000002", b"\0\0\0\0\0\0\0\x03s").unwrap();
     drop(index);
     assert!(matches!(verify(), Err(StoreError::Sealed { entries: 1, sealed: 2 })));
+}
+
+#[tokio::test]
+async fn commits_go_on_while_a_checkpoint_is_made_and_a_restart_finds_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path(), &Options::default()).unwrap();
+    let put = |key: String, size: usize| {
+        let mut batch = Batch::new();
+        batch.put(key, vec![7; size]);
+        batch
+    };
+    for n in 0..40 {
+        store.commit(put(format!("before{n:03}"), 1024 * 1024)).await.unwrap();
+    }
+    let making = tokio::spawn({
+        let store = store.clone();
+        async move { store.checkpoint().await }
+    });
+    // The commits that were answered while it was being made.
+    let mut meanwhile = 0;
+    while !making.is_finished() {
+        store.commit(put(format!("meanwhile{meanwhile:06}"), 10)).await.unwrap();
+        meanwhile += usize::from(store.checkpointing().is_some());
+        tokio::task::yield_now().await;
+    }
+    let at = making.await.unwrap().unwrap();
+    assert!(at >= 40 && meanwhile > 1, "{meanwhile} commits while a checkpoint of 40 MiB was made");
+    assert!(store.checkpointing().is_none());
+    let last = store.commit(put("after".to_owned(), 10)).await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(folder.path().join("sled")).unwrap();
+    let (store, recovery) = Store::open(folder.path(), &Options::default()).unwrap();
+    assert_eq!(recovery.sequence, last);
+    assert!(store.get("before039").unwrap().is_some() && store.get("after").unwrap().is_some());
+    assert!(store.scan("meanwhile", None, 1_000_000).unwrap().len() >= meanwhile);
+    assert!(
+        store::verify(folder.path(), Engine::Sled, "log/", "seal/", &mut |_, _| {}).is_err(),
+        "it is open"
+    );
+}
+
+#[tokio::test]
+async fn closing_gives_up_a_checkpoint_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path(), &Options::default()).unwrap();
+    for n in 0..20 {
+        let mut batch = Batch::new();
+        batch.put(format!("k{n:03}"), vec![7; 1024 * 1024]);
+        store.commit(batch).await.unwrap();
+    }
+    let asked = store.clone();
+    let making = tokio::spawn(async move { asked.checkpoint().await });
+    while store.checkpointing().is_none() && !making.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    making.abort();
+    let _ = making.await;
+    drop(store);
+    let (store, recovery) = Store::open(folder.path(), &Options::default()).unwrap();
+    assert_eq!(recovery.sequence, 20);
+    assert_eq!(store.scan("k", None, 100).unwrap().len(), 20);
+    let names = std::fs::read_dir(folder.path().join("journal")).unwrap();
+    assert!(!names.flatten().any(|one| one.file_name().to_string_lossy().ends_with(".tmp")));
+}
+
+#[tokio::test]
+async fn a_backup_of_an_open_store_is_whole_whatever_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(&folder.path().join("store"), &Options::default()).unwrap();
+    let write = |n: usize| {
+        let mut batch = Batch::new();
+        batch.put(format!("k{n:06}"), vec![7; 10_000]);
+        store.commit(batch)
+    };
+    for n in 0..200 {
+        write(n).await.unwrap();
+    }
+    for round in 0..5 {
+        let (from, to) = (folder.path().join("store"), folder.path().join(format!("copy{round}")));
+        let target = to.clone();
+        let copying = tokio::task::spawn_blocking(move || store::back_up(&from, &target, &mut |_, _| {}));
+        let mut n = 1000 * (round + 1);
+        while !copying.is_finished() {
+            write(n).await.unwrap();
+            store.checkpoint().await.unwrap();
+            n += 1;
+        }
+        let report = copying.await.unwrap().unwrap();
+        assert!(report.sequence >= 200);
+        let (copy, recovery) = Store::open(&to, &Options::default()).unwrap();
+        assert_eq!(recovery.sequence, report.sequence);
+        assert!(copy.scan("k", None, 10_000).unwrap().len() >= 200);
+    }
+    let again = store::back_up(&folder.path().join("store"), &folder.path().join("copy0"), &mut |_, _| {});
+    assert!(again.is_err(), "what is there already stays");
 }

@@ -106,7 +106,7 @@ pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Outpu
         }
         Command::Verify { file: None } => {
             let mut check = None;
-            each_line(&Api::open(node)?, |line| take(&mut check, line)).await?;
+            each_line(&Api::open(node)?, output, |line| take(&mut check, line)).await?;
             conclude(check, output)
         }
         Command::Match { agreement } => {
@@ -122,7 +122,7 @@ pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Outpu
             let writing = || format!("writing {}", file.display());
             let mut out = std::io::BufWriter::new(std::fs::File::create(file).with_context(writing)?);
             let mut count = 0_u64;
-            each_line(&Api::open(node)?, |line| {
+            each_line(&Api::open(node)?, output, |line| {
                 count += u64::from(matches!(line, Line::Entry(_)));
                 serde_json::to_writer(&mut out, &line)?;
                 Ok(out.write_all(b"\n")?)
@@ -142,7 +142,12 @@ pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Outpu
 
 /// The lines of the running node's log: its DID document, the seals, the entries. Seals come first, so that they are
 /// about entries that follow.
-async fn each_line(api: &Api, mut line: impl FnMut(Line) -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn each_line(
+    api: &Api,
+    output: &Output,
+    mut line: impl FnMut(Line) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let bar = output.count_bar("entries");
     let identity = api.get("/v4/identity").await?;
     let document = identity.get("document").cloned().unwrap_or_default();
     line(Line::Head { format: FORMAT.to_owned(), document })?;
@@ -156,14 +161,19 @@ async fn each_line(api: &Api, mut line: impl FnMut(Line) -> anyhow::Result<()>) 
         count = sealed.count;
         page.into_iter().try_for_each(|seal| line(Line::Seal { seal }))?;
     }
+    // Entries since the last seal come on top.
+    bar.set_length(count);
     let mut after = String::new();
     loop {
         let page = api.get(&format!("/v4/audit/entries?after={after}&limit={PAGE}")).await?;
-        let Some(last) = page.as_array().and_then(|page| page.last()) else { return Ok(()) };
+        let Some(last) = page.as_array().and_then(|page| page.last()) else { break };
         after = text(last, "id");
         let page: Vec<Entry> = serde_json::from_value(page).context("reading the entries")?;
+        bar.inc(page.len().try_into()?);
         page.into_iter().try_for_each(|entry| line(Line::Entry(entry)))?;
     }
+    bar.finish_and_clear();
+    Ok(())
 }
 
 /// What was read so far, and what is wrong with it.

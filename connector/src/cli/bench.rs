@@ -113,9 +113,9 @@ async fn exchange(arguments: &Arguments, output: &Output) -> anyhow::Result<Vec<
     let template = template(&consumer, &provider, "urn:bench:small").await?;
 
     output.say(&format!("{} negotiations, one after the other", arguments.negotiations));
-    let mut figures = latency(&consumer, &template, arguments.negotiations).await?;
+    let mut figures = latency(&consumer, &template, arguments.negotiations, output).await?;
     output.say(&format!("{} negotiations, {} at once", arguments.together, arguments.at_once));
-    figures.push(rate(&consumer, &template, arguments.together, arguments.at_once).await?);
+    figures.push(rate(&consumer, &template, (arguments.together, arguments.at_once), output).await?);
     output.say(&format!("a stream of {} MiB", arguments.stream_mib));
     figures.extend(stream(&testbed, &provider, &consumer, arguments.stream_mib).await?);
     provider.stop().await?;
@@ -123,7 +123,7 @@ async fn exchange(arguments: &Arguments, output: &Output) -> anyhow::Result<Vec<
     output.say("checking tokens");
     figures.extend(tokens(&testbed).await?);
     output.say(&format!("{} starts", arguments.starts));
-    figures.push(start(&testbed, arguments.starts).await?);
+    figures.push(start(&testbed, arguments.starts, output).await?);
     Ok(figures)
 }
 
@@ -248,15 +248,23 @@ async fn negotiate(api: &Api, events: &mut Events, template: &Value) -> anyhow::
     Ok((found, took))
 }
 
-async fn latency(consumer: &TestNode, template: &Value, count: usize) -> anyhow::Result<Vec<Figure>> {
+async fn latency(
+    consumer: &TestNode,
+    template: &Value,
+    count: usize,
+    output: &Output,
+) -> anyhow::Result<Vec<Figure>> {
+    let bar = output.count_bar("negotiations");
+    bar.set_length((WARM_UP + count).try_into()?);
     let mut events = consumer.api.events(None).await?;
     let mut took = Vec::new();
-    for turn in 0..WARM_UP + count {
+    for turn in bar.wrap_iter(0..WARM_UP + count) {
         let (_, one) = negotiate(&consumer.api, &mut events, template).await?;
         if turn >= WARM_UP {
             took.push(one.as_secs_f64() * 1000.0);
         }
     }
+    bar.finish_and_clear();
     took.sort_by(f64::total_cmp);
     Ok(vec![
         Figure::at_most("request to FINALIZED, p50", quantile(&took, 50), "ms", 10.0),
@@ -269,7 +277,14 @@ fn quantile(sorted: &[f64], percent: usize) -> f64 {
     sorted.get(place).copied().unwrap_or_default()
 }
 
-async fn rate(consumer: &TestNode, template: &Value, count: usize, at_once: usize) -> anyhow::Result<Figure> {
+async fn rate(
+    consumer: &TestNode,
+    template: &Value,
+    (count, at_once): (usize, usize),
+    output: &Output,
+) -> anyhow::Result<Figure> {
+    let bar = output.count_bar("negotiations");
+    bar.set_length(count.try_into()?);
     let mut events = consumer.api.events(None).await?;
     let (permits, mut free) = mpsc::channel(at_once.max(1));
     for _ in 0..at_once {
@@ -294,6 +309,7 @@ async fn rate(consumer: &TestNode, template: &Value, count: usize, at_once: usiz
         match (text(&event, "kind").as_str(), text(&event, "state").as_str()) {
             ("negotiation", "FINALIZED") => {
                 finished += 1;
+                bar.inc(1);
                 // The last permits find nobody waiting.
                 let _ = permits.try_send(());
             }
@@ -302,6 +318,7 @@ async fn rate(consumer: &TestNode, template: &Value, count: usize, at_once: usiz
         }
     }
     let took = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
     asking.await??;
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate for people")]
     Ok(Figure::at_least("negotiations a second, many at once", count as f64 / took, "/s", 300.0))
@@ -394,12 +411,14 @@ fn reset_peak(pid: u32) {
     let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
-async fn start(testbed: &Testbed, count: usize) -> anyhow::Result<Figure> {
+async fn start(testbed: &Testbed, count: usize, output: &Output) -> anyhow::Result<Figure> {
+    let bar = output.count_bar("starts");
+    bar.set_length(count.try_into()?);
     let first = testbed.node("Starter").await?;
     let (dir, health) = (first.dir.clone(), format!("{}/health", first.address));
     first.stop().await?;
     let mut took = Vec::new();
-    for _ in 0..count {
+    for _ in bar.wrap_iter(0..count) {
         // A client of its own: its connection must not be warm.
         let client = testbed.stranger()?;
         let started = Instant::now();
@@ -409,6 +428,7 @@ async fn start(testbed: &Testbed, count: usize) -> anyhow::Result<Figure> {
         drop(child.stdin.take());
         child.wait().await.context("ending a node")?;
     }
+    bar.finish_and_clear();
     took.sort_by(f64::total_cmp);
     Ok(Figure::at_most("start to first answer, median", quantile(&took, 50), "ms", 100.0))
 }

@@ -115,15 +115,12 @@ fn topic(about: &[String]) -> Option<String> {
     TOPICS.iter().find(|(topic, ..)| topic == name).map(|(.., text)| (*text).to_owned())
 }
 
-/// The long help of a command; a topic that is called as a command is named at its end.
+/// What `--help` says of a command; a topic that is called as the command follows.
 fn about_command(about: &[String]) -> Option<String> {
-    let mut command = command();
-    command.build();
-    let mut found = &mut command;
-    for name in about {
-        found = found.find_subcommand_mut(name)?;
-    }
-    let text = found.render_long_help().to_string();
+    let command = command();
+    about.iter().try_fold(&command, |found, name| found.find_subcommand(name))?;
+    let asked = ["concordat"].into_iter().chain(about.iter().map(String::as_str)).chain(["--help"]);
+    let text = command.clone().try_get_matches_from(asked).err()?.render().to_string();
     Some(match topic(about) {
         None => text,
         Some(topic) => format!("{}\n\n{topic}", text.trim_end()),
@@ -175,12 +172,16 @@ mod tests {
     fn what_topics_name_is_there() {
         let mut known = super::super::Arguments::command();
         known.build();
-        for (name, _, text) in TOPICS {
-            assert!(text.len() > 200 && text.lines().all(|line| line.len() <= 100), "{name}");
+        let operate = ("operate.md", include_str!("../../../docs/operate.md"));
+        for (name, text) in TOPICS.map(|(name, _, text)| (name, text)).into_iter().chain([operate]) {
+            let is_topic = name != operate.0;
+            assert!(text.len() > 200 && text.lines().all(|line| !is_topic || line.len() <= 100), "{name}");
             // Every command that stands in a text, on a line of its own or between backticks.
             let quoted = text.split('`').skip(1).step_by(2);
             let lines = text.lines().map(str::trim);
             for line in quoted.chain(lines).filter_map(|one| one.strip_prefix("concordat ")) {
+                // What it does stands behind it, apart.
+                let line = line.split("  ").next().unwrap();
                 let mut words: Vec<_> = line.split_whitespace().collect();
                 if let ["--dir", _, rest @ ..] = words.as_slice() {
                     words = rest.to_vec();

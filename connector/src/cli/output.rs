@@ -62,6 +62,26 @@ impl Output {
         };
     }
 
+    /// A progress bar of things on standard error, with the time that is left; hidden where nobody looks.
+    pub(super) fn count_bar(self, label: &str) -> ProgressBar {
+        let bar = ProgressBar::new(0);
+        let look = "{msg} [{bar:30}] {pos}/{len} {eta} left";
+        bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(label.to_owned());
+        self.for_who_watches(bar)
+    }
+
+    /// A sign on standard error that something goes on of which nobody knows how much is left, with the time since its begin.
+    pub(super) fn wait_bar(self, label: &str) -> ProgressBar {
+        let bar = ProgressBar::new_spinner();
+        let look = ProgressStyle::with_template("{msg} {spinner} {elapsed}");
+        bar.set_style(look.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(label.to_owned());
+        let bar = self.for_who_watches(bar);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
     /// A progress bar of bytes on standard error, hidden where nobody looks.
     pub(super) fn bytes_bar(self, total: Option<u64>, label: &str) -> ProgressBar {
         let bar = match total {
@@ -75,6 +95,11 @@ impl Output {
         };
         bar.set_style(ProgressStyle::with_template(look).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(label.to_owned());
+        self.for_who_watches(bar)
+    }
+
+    /// A bar is for people who watch: neither programs nor files get one.
+    fn for_who_watches(self, bar: ProgressBar) -> ProgressBar {
         if self.json || self.silent || !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }

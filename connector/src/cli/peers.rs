@@ -48,7 +48,10 @@ enum Command {
 pub(super) async fn peers(node: &TargetNode, arguments: &Peers, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(node)?;
     if arguments.refresh {
-        api.post_within("/v4/peers/refresh", json!({}), REFRESH).await?;
+        let bar = output.wait_bar("reading catalogs");
+        let read = api.post_within("/v4/peers/refresh", json!({}), REFRESH).await;
+        bar.finish_and_clear();
+        read?;
     }
     if let Some(Command::Show { did }) = &arguments.command {
         let found = api.get(&format!("/v4/peers/{}", segment(did))).await?;

@@ -1,14 +1,18 @@
-//! `concordat store`: look after the store; while the node does not run, but for the records that it has set aside.
+//! `concordat store`: look after the store. What only reads files works while the node runs, as do checkpoints and what
+//! concerns records that it has set aside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use store::StoreError;
 
 use super::api::Api;
-use super::output::{Output, fields, plain, table, text};
+use super::output::{Output, bytes, fields, plain, table, text};
 use super::target::TargetNode;
 use super::{Exit, Failed};
 use crate::config::Config;
@@ -18,6 +22,10 @@ use crate::tables::prefix;
 
 /// Characters of a record that its row shows; `--json` has more.
 const SHOWN: usize = 60;
+/// Longest wait for a checkpoint of a running node.
+const LONGEST_CHECKPOINT: Duration = Duration::from_secs(3600);
+/// How often it is looked how far it is.
+const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Arguments {
@@ -32,8 +40,14 @@ enum Command {
     Verify,
     /// Set the index aside and build it anew from the journal.
     Rebuild,
-    /// Fold the journal into one signed checkpoint.
+    /// Fold the journal into one signed checkpoint, also while the node runs, which goes on meanwhile.
     Checkpoint,
+    /// Copy the journal to a new folder, also while the node runs, and read the copy from end to end; `concordat help backup`
+    /// tells what else to copy and how to go back.
+    Backup {
+        /// The folder; made where it is missing.
+        folder: PathBuf,
+    },
     /// Show the records that a running node cannot read and has set aside, or remove one.
     ///
     /// Nothing happens on account of such a record: it is neither offered nor negotiated, and nothing flows for it.
@@ -50,8 +64,11 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
         Command::Aside { remove } => aside(dir, remove.as_deref(), output).await?,
         Command::Verify => {
             let folder = config.path(&config.store.folder);
-            let verified =
-                store::verify(&folder, config.store.engine.into(), prefix::EVENT, prefix::AUDIT_SEAL);
+            let bar = output.count_bar("files");
+            let mut told = |read, files| show_progress(&bar, read, files);
+            let engine = config.store.engine.into();
+            let verified = store::verify(&folder, engine, prefix::EVENT, prefix::AUDIT_SEAL, &mut told);
+            bar.finish_and_clear();
             let report = verified.map_err(|error| match error {
                 StoreError::Behind { .. } | StoreError::Damaged { .. } | StoreError::Sealed { .. } => {
                     anyhow::Error::from(Failed::new(Exit::Invalid, error.to_string()))
@@ -85,15 +102,71 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             output.result(&shown, || format!("the index was built anew up to commit {}", recovery.sequence));
         }
         Command::Checkpoint => {
-            let identity = Arc::new(Identity::load(&config)?);
-            let (store, recovery) = node::open_store(&config, &identity, false).await?;
-            store.checkpoint().await?;
-            output.result(&json!({"commit": recovery.sequence}), || {
-                format!("the journal up to commit {} is one signed checkpoint now", recovery.sequence)
+            let commit = match checkpoint_running(dir, output).await {
+                Err(error) if is_not_running(&error) => {
+                    let identity = Arc::new(Identity::load(&config)?);
+                    let (store, _) = node::open_store(&config, &identity, false).await?;
+                    store.checkpoint().await?
+                }
+                made => made?,
+            };
+            output.result(&json!({"commit": commit}), || {
+                format!("the journal up to commit {commit} is one signed checkpoint now")
+            });
+        }
+        Command::Backup { folder } => {
+            let bar = output.count_bar("files");
+            let mut told = |done, files| show_progress(&bar, done, files);
+            let copied = store::back_up(&config.path(&config.store.folder), folder, &mut told);
+            bar.finish_and_clear();
+            let report = copied.map_err(|error| anyhow::anyhow!("{}", error.with_cause()))?;
+            let shown = json!({"folder": folder, "commit": report.sequence, "head": report.head});
+            output.result(&shown, || {
+                format!(
+                    "{} has the journal up to commit {}, and was read from end to end; `concordat help backup` tells what else \
+                     to copy",
+                    folder.display(),
+                    report.sequence
+                )
             });
         }
     }
     Ok(Exit::Success)
+}
+
+fn show_progress(bar: &ProgressBar, done: usize, of: usize) {
+    bar.set_length(u64::try_from(of).unwrap_or(u64::MAX));
+    bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
+}
+
+fn is_not_running(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failed>().is_some_and(|failed| failed.exit == Exit::NotRunning)
+}
+
+/// Has the running node make a checkpoint, and shows how far it is.
+async fn checkpoint_running(dir: &Path, output: &Output) -> anyhow::Result<u64> {
+    let api = Api::open(dir)?;
+    let bar = output.count_bar("files");
+    let making = api.post_within("/v4/store/checkpoint", json!({}), LONGEST_CHECKPOINT);
+    tokio::pin!(making);
+    let mut looks = tokio::time::interval(LOOK);
+    let made = loop {
+        tokio::select! {
+            made = &mut making => break made,
+            _ = looks.tick() => {
+                // Without an answer the bar stays as it is.
+                let Ok(now) = api.get("/v4/store/checkpoint").await else { continue };
+                let number = |name: &str| now.get(name).and_then(Value::as_u64).unwrap_or_default();
+                bar.set_length(number("files"));
+                bar.set_position(number("read"));
+                if number("written") > 0 {
+                    bar.set_message(format!("{} written, files read", bytes(number("written"))));
+                }
+            }
+        }
+    };
+    bar.finish_and_clear();
+    made?.get("commit").and_then(Value::as_u64).context("the node's answer names no commit")
 }
 
 async fn aside(dir: &Path, remove: Option<&str>, output: &Output) -> anyhow::Result<()> {

@@ -146,9 +146,10 @@ pub(super) fn next(dir: &Path, config: &Config) -> Vec<String> {
     let (there, up) = match &other {
         Some(other) => (other.folder.clone(), format!("concordat --dir {} up", other.folder.display())),
         None => {
-            let name =
-                dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_string_lossy().into_owned()));
-            let second = dir.join("..").join(format!("{}-2", name.unwrap_or_else(|| "node".to_owned())));
+            let second = match dir.file_name() {
+                Some(name) => dir.with_file_name(format!("{}-2", name.to_string_lossy())),
+                None => dir.join("../node-2"),
+            };
             (second.clone(), format!("concordat --dir {} up", second.display()))
         }
     };

@@ -16,6 +16,23 @@ impl Engine {
         Ok(aside::all(&self.store)?)
     }
 
+    /// Folds the journal into a signed checkpoint, and tells up to which commit; everything else goes on meanwhile.
+    ///
+    /// # Errors
+    /// The store failed; the journal is as it was.
+    pub async fn checkpoint(&self) -> Result<u64, EngineError> {
+        let commit = self.store.checkpoint().await?;
+        let text = format!("the journal up to commit {commit} was folded into a checkpoint");
+        self.record(Event::new("store", clock::now(), text)).await;
+        Ok(commit)
+    }
+
+    /// How far the checkpoint is that is being made; `None` while there is none.
+    #[must_use]
+    pub fn checkpointing(&self) -> Option<store::CheckpointProgress> {
+        self.store.checkpointing()
+    }
+
     /// Removes a record that is set aside.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 //!
 //! On loopback, behind one key. Errors are a list of `{message, type}` as there.
 
-mod aside;
 mod authority;
 mod catalogs;
 mod checks;
@@ -30,6 +29,7 @@ mod resources;
 mod retirements;
 mod rulebook;
 mod secrets;
+mod store;
 mod trusted;
 mod uses;
 mod v3;
@@ -156,7 +156,7 @@ pub fn routes(management: &Arc<Management>) -> Router {
     let ours = ours
         .merge(keys::routes())
         .merge(credentials::routes())
-        .merge(aside::routes())
+        .merge(store::routes())
         .merge(deliveries::routes());
     let ours = ours.merge(authority::routes()).merge(trusted::routes()).merge(uses::routes());
     let ours = ours

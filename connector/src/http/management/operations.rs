@@ -12,8 +12,8 @@ use super::resources::{Ask, PlanRequest};
 use super::secrets::Secret;
 use super::views::Query;
 use super::{
-    aside, authority, credentials, deliveries, federation, identity, keys, levels, mim, personal,
-    retirements, rulebook, trusted, uses,
+    authority, credentials, deliveries, federation, identity, keys, levels, mim, personal, retirements,
+    rulebook, store, trusted, uses,
 };
 use crate::engine::{Statement, Wish};
 use crate::search::Question;
@@ -579,8 +579,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ours(GET, "/audit/seals", Read, "This node's seals of the audit log", JSON),
         &[("after", "integer"), ("limit", "integer")],
     ),
+    ours(GET, "/store/checkpoint", Read, "How far the checkpoint of the journal is that is being made", JSON),
+    ours(POST, "/store/checkpoint", Admin, "Fold the journal into a signed checkpoint", JSON),
     ours(GET, "/store/aside", Admin, "Records that cannot be read and are set aside", JSON),
-    taking(done(POST, "/store/aside/remove", Admin, "Remove a record that is set aside"), of::<aside::Wish>),
+    taking(done(POST, "/store/aside/remove", Admin, "Remove a record that is set aside"), of::<store::Wish>),
     ours(GET, "/peers/{did}", Read, "One participant, what it speaks, and what is loosened for it", JSON),
     asking(
         ours(

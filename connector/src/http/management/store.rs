@@ -1,4 +1,4 @@
-//! Records that cannot be read: shown, and removed.
+//! The store: its checkpoints, and records that cannot be read.
 
 use std::sync::Arc;
 
@@ -16,7 +16,25 @@ use crate::engine::EngineError;
 use crate::http::problem::json_answer;
 
 pub(super) fn routes() -> Router<Arc<Management>> {
-    Router::new().route("/store/aside", get(list)).route("/store/aside/remove", post(remove))
+    Router::new()
+        .route("/store/aside", get(list))
+        .route("/store/aside/remove", post(remove))
+        .route("/store/checkpoint", get(progress).post(checkpoint))
+}
+
+/// Folds the journal; the answer comes when that is done.
+async fn checkpoint(State(management): Shared) -> Response {
+    let made = management.faces.engine.checkpoint().await;
+    respond(made.map(|commit| json_answer(StatusCode::OK, &json!({"commit": commit}))))
+}
+
+/// How far the checkpoint is that is being made.
+async fn progress(State(management): Shared) -> Response {
+    let now = management.faces.engine.checkpointing();
+    let is_running = now.is_some();
+    let now = now.unwrap_or_default();
+    let told = json!({"running": is_running, "read": now.read, "files": now.files, "written": now.written});
+    json_answer(StatusCode::OK, &told)
 }
 
 async fn list(State(management): Shared) -> Response {
