@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use policy_engine::{
-    Compatibility, Hierarchy, Policy, PolicyError, Question, compatible, contained, difference, explain,
-    lint, propose,
+    Compatibility, Hierarchy, Policy, PolicyError, Proposal, Question, compatible, contained, difference,
+    explain, lint, propose,
 };
 use serde_json::{Value, json};
 
@@ -151,11 +151,18 @@ fn compare(library: &Library, a: &Policy, b: &Policy, output: &Output) -> bool {
     };
     let within = [contained(a, b, known), contained(b, a, known)];
     let changes = difference(a, b);
-    let proposal = if verdict == "Conflict" { None } else { propose(a, b, known) };
+    let proposed = propose(a, b, known);
+    let none = match proposed {
+        Proposal::Terms(_) => None,
+        Proposal::Nothing => Some("no terms lie within both"),
+        Proposal::Unknown => Some("it is not known whether any terms lie within both"),
+    };
+    let proposal = proposed.terms();
     let words = proposal.as_ref().map(explain::policy);
     let shown = json!({
         "verdict": verdict, "because": why, "firstWithinSecond": within[0], "secondWithinFirst": within[1],
         "differences": changes, "counterOffer": proposal.as_ref().map(Policy::write), "counterOfferInWords": words,
+        "noCounterOffer": none,
     });
     output.result(&shown, || {
         let mut lines = vec![verdict.to_owned()];
@@ -178,6 +185,7 @@ fn compare(library: &Library, a: &Policy, b: &Policy, output: &Output) -> bool {
         if let Some(words) = words {
             lines.push(format!("the largest terms within both:\n  {}", one_line_each(&words)));
         }
+        lines.extend(none.map(str::to_owned));
         lines.join("\n")
     });
     verdict == "Compatible"

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use policy_engine::{
-    Atomic, Cause, Change, Constraint, Policy, Request, Rule, Usage, World, decide, difference, explain,
-    promised, propose, within,
+    Atomic, Cause, Change, Constraint, Policy, Proposal, Request, Rule, Usage, World, decide, difference,
+    explain, promised, propose, within,
 };
 use protocol::negotiation::Negotiation;
 use protocol::wire::Offer;
@@ -94,9 +94,18 @@ impl Engine {
         let own = self
             .own_terms(record, now)
             .ok_or_else(|| refuse("this side wants no terms that could be met"))?;
-        let policy = propose(own.policy(), table.policy(), &self.known).ok_or_else(|| {
-            refuse("no terms lie within both what this side wants and what is on the table")
-        })?;
+        let policy = match propose(own.policy(), table.policy(), &self.known) {
+            Proposal::Terms(policy) => policy,
+            Proposal::Nothing => {
+                return Err(refuse("no terms lie within both what this side wants and what is on the table"));
+            }
+            Proposal::Unknown => {
+                return Err(refuse(
+                    "it is not known whether any terms lie within both what this side wants and what is on the table; \
+                     `concordat policy compare` tells what is missing",
+                ));
+            }
+        };
         let mut json = policy.write();
         if let Some(map) = json.as_object_mut() {
             map.insert("@id".to_owned(), serde_json::json!(table.id()));
@@ -115,8 +124,13 @@ impl Engine {
             return Some(reason);
         }
         Some(match propose(asked.policy(), offered.policy(), &self.known) {
-            Some(both) => format!("{reason}; within both would be: {}", explain::policy(&both).join("; ")),
-            None => reason,
+            Proposal::Terms(both) => {
+                format!("{reason}; within both would be: {}", explain::policy(&both).join("; "))
+            }
+            Proposal::Nothing => {
+                format!("{reason}; no terms lie within both, so there is nothing to counter with")
+            }
+            Proposal::Unknown => reason,
         })
     }
 
