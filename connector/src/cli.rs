@@ -38,6 +38,7 @@ mod testbed;
 mod transfers;
 mod trusted;
 mod uses;
+mod warnings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -129,7 +130,7 @@ enum Command {
     /// What another participant offers to this node.
     Catalog(catalog::Arguments),
     /// Ask another participant for a dataset and wait for the agreement.
-    Negotiate(negotiations::Negotiate),
+    Negotiate(Box<negotiations::Negotiate>),
     /// Negotiations: list, show, approve, reject.
     #[command(visible_alias = "negotiation")]
     Negotiations(negotiations::Arguments),

@@ -355,18 +355,30 @@ pub(crate) fn name(term: &str) -> String {
     if term.starts_with("did:") && term.chars().all(plain) { term.to_owned() } else { quoted(term) }
 }
 
-/// Somebody else's text between marks that it cannot close, on one line, with what would not be seen written out.
+/// Somebody else's text between marks that it cannot close, on one line, with what would not be seen, or would be taken for a
+/// Latin letter among others, written out.
 pub(crate) fn quoted(text: &str) -> String {
+    let latin = text.contains(|letter: char| letter.is_ascii_alphabetic());
     let mut quoted = String::from("`");
     for letter in text.chars() {
         match letter {
             '\\' | '`' => quoted.extend(['\\', letter]),
-            letter if is_unseen(letter) => quoted.extend(letter.escape_unicode()),
+            letter if is_unseen(letter) || latin && is_like_latin(letter) => {
+                quoted.extend(letter.escape_unicode())
+            }
             letter => quoted.push(letter),
         }
     }
     quoted.push('`');
     quoted
+}
+
+/// Whether a character is of a script or form whose letters are taken for those of ASCII: marks that combine, letters of
+/// phonetics, Greek, Cyrillic, Armenian, Cherokee, Lisu, small capitals, signs like letters, full width, mathematics.
+fn is_like_latin(letter: char) -> bool {
+    matches!(letter, '\u{250}'..='\u{2af}' | '\u{300}'..='\u{52f}' | '\u{530}'..='\u{58f}' | '\u{13a0}'..='\u{13ff}'
+        | '\u{1d00}'..='\u{1dff}' | '\u{1f00}'..='\u{1fff}' | '\u{20d0}'..='\u{20ff}' | '\u{2100}'..='\u{218f}'
+        | '\u{a4d0}'..='\u{a4ff}' | '\u{ab30}'..='\u{abbf}' | '\u{ff00}'..='\u{ff5e}' | '\u{1d400}'..='\u{1d7ff}')
 }
 
 /// Whether a character controls how others are shown, or is not seen itself: controls, spaces but the usual one, and what
@@ -411,6 +423,15 @@ mod tests {
                 "where the same action is both allowed and forbidden, nothing in these terms is allowed",
             ]
         );
+    }
+
+    #[test]
+    fn letters_that_look_like_latin_ones_are_written_out_among_these_only() {
+        assert_eq!(quoted("https://\u{441}ity.example"), "`https://\\u{441}ity.example`");
+        assert_eq!(quoted("caf\u{65}\u{301}"), "`cafe\\u{301}`");
+        for plain in ["София", "Länge in m", "caf\u{e9}", "東京"] {
+            assert_eq!(quoted(plain), format!("`{plain}`"));
+        }
     }
 
     #[test]

@@ -17,8 +17,10 @@ use super::api::{Api, segment, set};
 use super::describe::{Describe, Described};
 use super::output::{Output, plain, table, text};
 use super::terms::{self, MEMBERSHIP, TermsOfUse};
+use super::warnings::{Strictness, Warnings};
 use super::{Exit, Failed};
 use crate::config::{Config, FILE};
+use crate::node::known_terms;
 use crate::sources::{self, Named};
 
 /// What stands over the lines that this command adds to the configuration.
@@ -105,6 +107,8 @@ pub(super) struct Publish {
     /// store; mode 0600.
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub strictness: Strictness,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -209,9 +213,10 @@ fn find(source: &str, arguments: &Publish) -> anyhow::Result<Found> {
     Ok(Found { address, file })
 }
 
-/// The asset as it is sent to the node, what was guessed, and what its file says that was not taken.
+/// The asset as it is sent to the node, what it says of itself, what was guessed, and what its file says that was not taken.
 struct Made {
     asset: Value,
+    description: Description,
     guessed: Vec<(&'static str, String)>,
     remarks: Vec<String>,
 }
@@ -297,20 +302,52 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<Made> {
     if !further.is_empty() {
         set(&mut asset, "urn:concordat:distributions", Value::Object(further));
     }
-    Ok(Made { asset, guessed, remarks })
+    Ok(Made { asset, description, guessed, remarks })
 }
 
 pub(super) async fn publish(dir: &Path, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(dir)?;
     let made = asset(arguments, *output)?;
     let config = Config::load(dir)?;
+    let terms = terms_of(&api, arguments).await?;
+    let known = known_terms(&config)?;
+    let access = access(&arguments.only_for, arguments.only_for_members_of.as_deref());
+    let mut warnings = Warnings::default();
+    warnings.add_description(&made.description, &Description::default());
+    if !arguments.series {
+        warnings.add_terms(&terms, &made.description.form.columns, &known)?;
+        warnings.add_terms(&access, &[], &known)?;
+    }
+    warnings.settle(arguments.strictness, output, "published")?;
     let added = sources::allow(&config, &files_of(&made.asset)?, ALLOWED)?;
-    let published = offer((&api, &config), arguments, made, &added, output).await;
+    let offered = Offered { terms, access, warnings };
+    let published = offer((&api, &config), arguments, (made, offered), &added, output).await;
     if published.is_err() {
         // What is not published needs no line; the error is the other one.
         let _: anyhow::Result<()> = sources::disallow(&config, &added, ALLOWED);
     }
     published
+}
+
+/// Under which terms it is offered, who may see the offer, and what is hardly meant of all that.
+struct Offered {
+    terms: Value,
+    access: Value,
+    warnings: Warnings,
+}
+
+/// The terms that the options, a file or a template say, with the service levels.
+async fn terms_of(api: &Api, arguments: &Publish) -> anyhow::Result<Value> {
+    let mut terms = match &arguments.template {
+        Some(name) => template(api, name).await?,
+        None => {
+            arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy())
+        }
+    };
+    if let Some(file) = &arguments.service_levels {
+        set(&mut terms, levels::PROPERTY, super::negotiations::read_json(file)?);
+    }
+    Ok(terms)
 }
 
 /// What the addresses of an asset name of this machine.
@@ -327,31 +364,20 @@ fn files_of(asset: &Value) -> anyhow::Result<Vec<Named>> {
 async fn offer(
     (api, config): (&Api, &Config),
     arguments: &Publish,
-    Made { asset, guessed, remarks }: Made,
+    (Made { asset, guessed, remarks, .. }, Offered { terms, access, warnings }): (Made, Offered),
     added: &[Named],
     output: &Output,
 ) -> anyhow::Result<Exit> {
     let id = text(&asset, "@id");
     if arguments.series {
         api.post("/v4/assets", asset).await.with_context(|| format!("publishing `{id}`"))?;
-        output.result(&json!({"id": id, "remarks": remarks}), || {
+        output.result(&json!({"id": id, "remarks": remarks, "warnings": warnings.json()}), || {
             let mut lines = vec![format!("published the series {id}; datasets name it with --in-series")];
+            lines.extend(warnings.told());
             lines.extend(remarks.iter().map(|one| plain(one)));
             lines.join("\n  ")
         });
         return Ok(Exit::Success);
-    }
-    let mut terms = match &arguments.template {
-        Some(name) => template(api, name).await?,
-        None => {
-            arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy())
-        }
-    };
-    if let Some(file) = &arguments.service_levels {
-        let read = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let levels: Value =
-            serde_json::from_slice(&read).with_context(|| format!("reading {}", file.display()))?;
-        set(&mut terms, levels::PROPERTY, levels);
     }
     let mut words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
     words.extend(
@@ -362,11 +388,7 @@ async fn offer(
     let automation = arguments.automation.term();
     let steps = [
         ("assets", &id, asset),
-        (
-            "policydefinitions",
-            &access_id,
-            json!({"@id": access_id, "policy": access(&arguments.only_for, arguments.only_for_members_of.as_deref())}),
-        ),
+        ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access})),
         ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
         (
             "contractdefinitions",
@@ -392,13 +414,12 @@ async fn offer(
         guessed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let added: Vec<_> = added.iter().map(sources::line).collect();
     output.result(
-        &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange, "remarks": remarks}),
+        &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange, "remarks": remarks,
+            "warnings": warnings.json()}),
         || {
             let mut lines: Vec<_> = words.iter().map(|one| plain(one)).collect();
             lines.extend(added.iter().map(|line| format!("added to [sources] of {FILE}: {line}")));
-            lines.extend(
-                strange.iter().map(|one| format!("nobody can read under these terms: {}", plain(one))),
-            );
+            lines.extend(warnings.told());
             lines.extend(
                 guessed.iter().map(|(name, value)| format!("{name}: {} (from the file)", plain(value))),
             );
