@@ -470,6 +470,27 @@ fn policies_are_checked_explained_tested_and_compared_without_a_node() {
     );
     let (code, text) = run(&["compare", &few, &write("more", json!([count("gt", "5")]))]);
     assert!(code == 3 && text.contains("at most 5 (`/permission/0/constraint/0`), but"), "{text}");
+    assert!(text.ends_with("no terms lie within both\n") && !text.contains("largest"), "{text}");
+    let purpose = |name: &str, operator: &str, right: &str| {
+        write(name, json!([{"leftOperand": "purpose", "operator": operator, "rightOperand": right}]))
+    };
+    let monitoring = purpose("monitoring", "isA", PURPOSE);
+    for (asked, wanted) in
+        [("urn:concordat:purpose:advertising", "Conflict"), ("https://x.example/unheard-of", "Unknown")]
+    {
+        let (_, text) = run(&["compare", &purpose("asked", "eq", asked), &monitoring]);
+        let last = if wanted == "Conflict" { "no terms" } else { "it is not known whether any terms" };
+        assert!(
+            text.starts_with(wanted) && text.ends_with(&format!("{last} lie within both\n")),
+            "an empty set is no counter-offer: {text}"
+        );
+    }
+    let (_, text) = run(&["explain", &monitoring, "--vocabulary"]);
+    for told in
+        ["the purpose must be a kind of environmental monitoring", PURPOSE, "terms of Concordat", "ODRL 2.2"]
+    {
+        assert!(text.contains(told), "{told}: {text}");
+    }
     let (code, text) = run(&["check", &both]);
     assert!(code == 5 && text.contains("nothing satisfies it"), "{text}");
     let past = write(
@@ -677,4 +698,124 @@ async fn two_sides_meet_at_the_largest_terms_within_both() {
     assert_eq!(checked.status.code(), Some(5));
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("one of them was altered"), "{said}");
+}
+
+#[tokio::test]
+async fn counter_offers_are_made_from_options() {
+    let world = World::new();
+    let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish(DATASET, ROWS, &["--at-most", "10", "--no-distribution", "--automation", "manual"]);
+    let path = |pid: &str| format!("/v4/contractnegotiations/{}", trust::did::segment(pid));
+    let reached = async |node: &Node, pid: &str, state: &str| {
+        node.until(&path(pid), |one| one["state"] == state && one.get("urn:concordat:pending").is_none())
+            .await
+    };
+    // What `policy new` writes is asked for as it is: no id, no dataset, no provider, and not of the class Offer.
+    let file = world.folder.path().join("wanted.json");
+    let written = consumer.run(&["policy", "new", "--at-most", "20", "--purpose", PURPOSE]).stdout;
+    std::fs::write(&file, written).unwrap();
+    let asked = ["negotiate", &provider.did, DATASET, "--terms", file.to_str().unwrap()];
+    let begun = consumer.json(&[&asked[..], &["--automation", "manual", "--no-wait"]].concat());
+    let ours = begun["negotiation"].as_str().unwrap().to_owned();
+    let first = reached(&consumer, &ours, "REQUESTED").await;
+    let theirs = first["correlationId"].as_str().unwrap().to_owned();
+    reached(&provider, &theirs, "REQUESTED").await;
+    assert!(provider.text(&["negotiations", "show", &theirs]).contains("at most 20"));
+    // The provider starts from what it published.
+    let said = provider.text(&[
+        "negotiations",
+        "move",
+        &theirs,
+        "offer",
+        "--at-most",
+        "5",
+        "--valid-until",
+        "2099-12-31Z",
+    ]);
+    for told in ["at most 5", "2099-12-31", "environmental monitoring", "forbidden: distribute"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert!(!said.contains("at most 10") && !said.contains("at most 20"), "{said}");
+    // The consumer starts from what is on the table.
+    reached(&consumer, &ours, "OFFERED").await;
+    let said = consumer.text(&["negotiations", "move", &ours, "request", "--at-most", "2"]);
+    assert!(said.contains("at most 2 ") || said.contains("at most 2\n"), "{said}");
+    assert!(said.contains("2099-12-31") && said.contains("forbidden: distribute"), "{said}");
+    reached(&provider, &theirs, "REQUESTED").await;
+    // A file without id and class is an offer of this negotiation.
+    provider.text(&["negotiations", "move", &theirs, "offer", "--terms", file.to_str().unwrap()]);
+    let offered = reached(&consumer, &ours, "OFFERED").await;
+    let offer = &offered["urn:concordat:offer"];
+    assert_eq!((&offer["target"], &offer["assigner"]), (&json!(DATASET), &json!(provider.did)), "{offer}");
+    assert!(offered["urn:concordat:terms"].to_string().contains("at most 20"), "{offered}");
+    let wrong = consumer.run(&["negotiations", "move", &ours, "accept", "--at-most", "2"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
+    for (node, pid, name) in [
+        (&consumer, &ours, "accept"),
+        (&provider, &theirs, "agree"),
+        (&consumer, &ours, "verify"),
+        (&provider, &theirs, "finalize"),
+    ] {
+        node.text(&["negotiations", "move", pid, name]);
+        let state = match name {
+            "accept" => "ACCEPTED",
+            "agree" => "AGREED",
+            "verify" => "VERIFIED",
+            _ => "FINALIZED",
+        };
+        reached(&consumer, &ours, state).await;
+        reached(&provider, &theirs, state).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_hardly_meant_is_warned_of_before_it_is_offered() {
+    let world = World::new();
+    let node = world.local_node("provider");
+    let file = node.data().join("trips.csv");
+    std::fs::write(&file, "station,car_hours\nA,5\n").unwrap();
+    let publish = |more: &[&str]| {
+        let usual = ["publish", file.to_str().unwrap(), "--id", "urn:trips", "--title", "Trips"];
+        node.run(&[&usual[..], more].concat())
+    };
+    for (options, wanted) in [
+        (&["--keep", "car_hourz"][..], "the data has no column `car_hourz`; did you mean `car_hours`?"),
+        (&["--valid-until", "2001-01-01Z"], "its time is past"),
+        (
+            &["--purpose", "environmental-monitoring"],
+            "did you mean `urn:concordat:purpose:environmental-monitoring`?",
+        ),
+        (&["--used-in", "Atlantis"], "`Atlantis` (the place of use) is not a term this node knows"),
+        (&["--member", "paris.example"], "`paris.example` is not a DID"),
+        (&["--only-for", "paris.example"], "`paris.example` is not a DID"),
+        (&["--members-of", "space"], "`space` is not an IRI"),
+        (&["--license", "CC BY"], "`CC BY` is no IRI"),
+    ] {
+        let refused = publish(&[options, &["--strict"]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(5), "{options:?}: {said}");
+        assert!(said.contains("nothing was published") && said.contains(wanted), "{options:?}: {said}");
+        assert_eq!(node.json(&["offers"]), json!([]), "{options:?}");
+    }
+    let impossible = publish(&["--valid-until", "2030-02-31"]);
+    let said = String::from_utf8_lossy(&impossible.stderr);
+    assert!(!impossible.status.success() && said.contains("February 2030 has 28 days"), "{said}");
+    // Nobody sits at a terminal: it is told, and done.
+    let done = publish(&["--keep", "car_hourz"]);
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("warning: the data has no column `car_hourz`"), "{said}");
+    let edited = node.json(&["edit", "urn:trips", "--valid-until", "2001-01-01Z"]);
+    assert_eq!(edited["warnings"][0]["severity"], "warning", "{edited}");
+    let refused = node.run(&["edit", "urn:trips", "--keep", "speed", "--strict"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(5) && said.contains("it has `station`, `car_hours`"), "{said}");
+    assert!(node.text(&["offers"]).contains("2001-01-01"), "nothing was changed");
+    // The same through the management API.
+    let policy = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
+        {"leftOperand": "purpose", "operator": "isA", "rightOperand": "environmental-monitoring"}]}]});
+    let made = node.post("/v4/policydefinitions", json!({"@id": "urn:p", "policy": policy})).await;
+    assert!(made["urn:concordat:warnings"][0].as_str().unwrap().contains("did you mean"), "{made}");
+    let open = json!({"@type": "Set", "permission": [{"action": "use"}]});
+    let made = node.post("/v4/policydefinitions", json!({"@id": "urn:q", "policy": open})).await;
+    assert!(made.get("urn:concordat:warnings").is_none(), "{made}");
 }

@@ -124,3 +124,20 @@ fn statements_of(table: &str) -> usize {
     }
     number
 }
+
+/// The JSON document of the guide that follows these words in a block of its own.
+fn example(before: &str) -> serde_json::Value {
+    let guide = read("docs/guide.md");
+    let (_, rest) = guide.split_once(before).unwrap_or_else(|| panic!("the guide says `{before}`"));
+    let block = rest.split("```json").nth(1).and_then(|block| block.split("```").next()).unwrap();
+    serde_json::from_str(block).unwrap()
+}
+
+#[test]
+fn the_guides_rulebook_and_service_levels_are_taken() {
+    let book = governance::rulebook::Rulebook::parse(example("An authority publishes a rulebook")).unwrap();
+    assert_eq!(book.broken_templates(&policy_engine::Hierarchy::shipped()), []);
+    let levels =
+        governance::levels::ServiceLevels::parse(example("--service-levels FILE` promises")).unwrap();
+    assert_eq!(levels.cure, Some(jiff::SignedDuration::from_hours(7 * 24)));
+}

@@ -19,6 +19,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/dcp.md",
     "docs/dsp.md",
     "docs/guide.md",
+    "docs/operate.md",
     "docs/performance.md",
     "docs/policies.md",
     "docs/programs.md",

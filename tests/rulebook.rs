@@ -116,6 +116,13 @@ async fn a_rulebook_is_announced_accepted_and_held_against_offers_and_agreements
         &[purposes(), json!({"id": "3", "text": "Nobody sells it.", "rule": {"forbidden": ["sell"]}})],
     );
     two["acceptBy"] = json!("2026-02-01T00:00:00Z");
+    // A template that the rulebook itself does not let pass.
+    let broken = space.publish(&two);
+    assert_eq!(broken.status.code(), Some(3), "{}", said(&broken));
+    for part in ["the template `benefit`", "clause 3", "Nobody sells it.", "the terms do not forbid `sell`"] {
+        assert!(said(&broken).contains(part), "{part}: {}", said(&broken));
+    }
+    two["templates"]["benefit"]["policy"]["prohibition"] = json!([{"action": "sell"}]);
     assert!(space.publish(&two).status.success());
     space.consumer.until("/v4/rulebooks", |all| all.as_array().unwrap().len() == 2).await;
     let diff = space.consumer.text(&["rulebook", "diff"]);

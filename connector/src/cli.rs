@@ -42,6 +42,7 @@ mod trial;
 mod trusted;
 mod up;
 mod uses;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -128,7 +129,7 @@ enum Command {
     /// What another participant offers to this node.
     Catalog(catalog::Arguments),
     /// Ask another participant for a dataset and wait for the agreement.
-    Negotiate(negotiations::Negotiate),
+    Negotiate(Box<negotiations::Negotiate>),
     /// Negotiations: list, show, approve, reject.
     #[command(visible_alias = "negotiation")]
     Negotiations(negotiations::Arguments),

@@ -7,7 +7,8 @@ mod attained;
 mod measured;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 pub use self::attained::{Attainment, LevelAttained, attain};
@@ -26,6 +27,7 @@ const PERIODS: std::ops::RangeInclusive<i64> = 1..=366 * 86_400;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceLevels {
     /// How long each period is, counted from when the agreement was made; a whole number of seconds.
+    #[serde(deserialize_with = "length")]
     pub period: SignedDuration,
     /// ISO 4217, where amounts are agreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,11 +50,21 @@ pub struct ServiceLevels {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<Remedy>,
     /// How long a breach may be cured before another one counts as the next; whole seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "some_length", skip_serializing_if = "Option::is_none")]
     pub cure: Option<SignedDuration>,
     /// After how long without a read the consumer's node probes: one request for the headers of the data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "some_length", skip_serializing_if = "Option::is_none")]
     pub probe: Option<SignedDuration>,
+}
+
+/// A duration as ISO 8601 writes it, days and weeks included, which jiff's own form of a fixed length has not.
+fn length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+    policy_engine::length(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn some_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| policy_engine::length(&text).map_err(D::Error::custom)).transpose()
 }
 
 const fn skew() -> i64 {
@@ -375,6 +387,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn lengths_are_written_as_iso_8601_has_them() {
+        let read = |period: &str, cure: &str| {
+            ServiceLevels::parse(json!({"period": period, "cure": cure, "probe": "PT5M",
+                "levels": [{"id": "a", "measure": "availability", "target": 99.0}]}))
+        };
+        let hours = SignedDuration::from_hours;
+        let days = read("P1D", "P7D").unwrap();
+        assert_eq!((days.period, days.cure), (hours(24), Some(hours(7 * 24))));
+        assert_eq!(read("PT24H", "P1W").unwrap(), days, "a week is seven days, a day 24 hours");
+        assert_eq!(ServiceLevels::parse(json!(days)).unwrap(), days, "what is written is read");
+        assert!(read("P1M", "P7D").unwrap_err().reason.contains("no fixed length"));
+        assert!(read("a day", "P7D").unwrap_err().reason.contains("P7D or PT12H"));
+        assert_eq!(read("P1D", "-P1D").unwrap_err().path, "/cure");
+    }
 
     #[test]
     fn a_breach_within_the_time_to_cure_another_is_no_further_step() {

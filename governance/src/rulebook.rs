@@ -176,10 +176,25 @@ impl Rulebook {
             bounded(&format!("{path}/rule"), list, 200, 500)?;
         }
         for (name, template) in &book.templates {
-            read_policy(&format!("/templates/{name}/policy"), &template.policy)?;
-            ServiceLevels::of(&template.policy)?;
+            let path = format!("/templates/{name}/policy");
+            read_policy(&path, &template.policy)?;
+            ServiceLevels::of(&template.policy)
+                .map_err(|error| Malformed::new(format!("{path}{}", error.path), error.reason))?;
         }
         Ok(book)
+    }
+
+    /// What of its own templates its clauses do not let pass, by the name of the template: terms that members would take and
+    /// could never agree on.
+    #[must_use]
+    pub fn broken_templates(&self, known: &Hierarchy) -> Vec<(&str, Conflict)> {
+        self.templates
+            .iter()
+            .flat_map(|(name, template)| {
+                let conflicts = self.conflicts(&template.policy, known).into_iter();
+                conflicts.map(move |conflict| (name.as_str(), conflict))
+            })
+            .collect()
     }
 
     /// SHA-256 of the canonical form, hex.
@@ -493,6 +508,20 @@ mod tests {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert_ne!(book().digest(), new.digest());
+    }
+
+    #[test]
+    fn templates_that_break_a_clause_are_named_with_it() {
+        let known = Hierarchy::shipped();
+        let mut book = book();
+        let broken: Vec<_> = book
+            .broken_templates(&known)
+            .into_iter()
+            .map(|(name, conflict)| format!("{name} {}", conflict.clause))
+            .collect();
+        assert_eq!(broken, ["open 2", "open 3", "open 4", "open 5", "open 7"]);
+        book.templates.get_mut("open").unwrap().policy = fitting();
+        assert_eq!(book.broken_templates(&known), []);
     }
 
     #[test]

@@ -168,6 +168,20 @@ fn clock(text: &str) -> Option<(Time, bool)> {
     Time::new(small(hour)?, small(minute)?, small(second)?, nanosecond).ok().map(|time| (time, false))
 }
 
+/// Why a text that begins like a date names no day: its month has fewer days, or there is no such month. `None` where the
+/// day exists, and where the text does not begin with a year, a month and a day.
+#[must_use]
+pub fn no_such_day(text: &str) -> Option<String> {
+    let mut parts = text.trim().get(..10)?.split('-');
+    let (year, month, day) = (parts.next()?, two(parts.next()?)?, two(parts.next()?)?);
+    let year: i16 = year.parse().ok()?;
+    let Some(first) = i8::try_from(month).ok().and_then(|month| Date::new(year, month, 1).ok()) else {
+        return Some(format!("there is no month {month:02}"));
+    };
+    let days = i32::from(first.days_in_month());
+    (!(1..=days).contains(&day)).then(|| format!("{} has {days} days", first.strftime("%B %Y")))
+}
+
 /// A date, or where it lies if it is outside the calendar.
 enum Calendar {
     Before,
@@ -203,6 +217,19 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_day_that_does_not_exist_is_told_with_the_length_of_its_month() {
+        let wrong = |text: &str| no_such_day(text).unwrap_or_default();
+        assert_eq!(wrong("2030-02-31"), "February 2030 has 28 days");
+        assert_eq!(wrong("2028-02-30T00:00:00Z"), "February 2028 has 29 days");
+        assert_eq!(wrong("2030-04-00"), "April 2030 has 30 days");
+        assert_eq!(wrong("2030-13-01"), "there is no month 13");
+        assert_eq!(
+            [wrong("2030-02-28"), wrong("soon"), wrong("2030-02"), wrong("äöü-äöü-äöü")],
+            ["", "", "", ""]
+        );
     }
 
     #[test]

@@ -17,8 +17,14 @@ use crate::operand::{self, OperandKind};
 use crate::transform::Transform;
 use crate::world::{Request, World};
 
+/// ODRL's operand for the moment of an event, which constraints of duties use (Vocabulary 2.2, section 4.6.12).
+const EVENT: &str = "event";
+
+/// What begins the IRI of a currency.
+pub(crate) const CURRENCY: &str = "urn:iso:std:iso:4217:";
+
 /// Which templates these are: texts of the same version can be compared word by word.
-pub const VERSION: &str = "concordat-en-2";
+pub const VERSION: &str = "concordat-en-3";
 
 /// A whole policy, one sentence a line: its rules, how a clash of them is resolved, and what it is about. Policies that
 /// differ do not read the same.
@@ -143,13 +149,15 @@ pub fn constraint(constraint: &Constraint) -> String {
 /// One comparison, for example `the purpose must be environmental monitoring`.
 #[must_use]
 pub fn atomic(atomic: &Atomic) -> String {
-    if let Ok(Some(transform)) = Transform::of(atomic) {
+    // What is done to the data has neither unit nor status; where they stand there all the same, they are said.
+    if let (Ok(Some(transform)), None, None) = (Transform::of(atomic), &atomic.unit, &atomic.status) {
         return transform.to_string();
     }
     if let Some(reason) = atomic.left.strip_prefix(NOT_UNDERSTOOD) {
         return format!("what this node does not understand is kept ({})", quoted(reason));
     }
-    let time = atomic.operand.is_some_and(|operand| operand.kind == OperandKind::Instant);
+    let time =
+        atomic.left == EVENT || atomic.operand.is_some_and(|operand| operand.kind == OperandKind::Instant);
     let verb = match atomic.operator {
         Operator::Eq => "must be",
         Operator::Neq => "must not be",
@@ -227,8 +235,10 @@ pub fn operand(left: &str) -> String {
     }
     match operand::find(left) {
         // One fact has several names, and the words say which was written.
-        Some(known) if known.name == left || left == "recipient" => known.noun.to_owned(),
+        Some(known) if known.name == left => known.noun.to_owned(),
+        Some(_) if left == "recipient" => "the recipient".to_owned(),
         Some(known) => format!("{} ({})", known.noun, quoted(left)),
+        None if left == EVENT => "the event".to_owned(),
         None => quoted(left),
     }
 }
@@ -304,50 +314,58 @@ pub(crate) fn label(action: &str) -> String {
     if is_odrl(action) && !action.contains(':') { action.to_owned() } else { name(action) }
 }
 
-/// The short names of the shipped vocabulary; only terms whose name no other has.
+/// The short names of the shipped vocabulary; only terms whose name no other has, in whatever letters and with whatever
+/// between its words.
 static SHORT: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     let known = Hierarchy::shipped();
-    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut names: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for term in known.vocabulary() {
         let is_iri = term.contains("://") || term.starts_with("urn:");
         let last = if is_iri { term.rsplit(['/', '#', ':']).next().unwrap_or(term) } else { term };
-        let all = names.entry(last.replace('-', " ")).or_default();
-        if !all.iter().any(|one| one == term) {
-            all.push(term.to_owned());
+        let name = last.replace('-', " ");
+        let alike = name.chars().filter(|letter| *letter != ' ').flat_map(char::to_lowercase).collect();
+        let all = names.entry(alike).or_default();
+        if !all.iter().any(|(one, _)| one == term) {
+            all.push((term.to_owned(), name));
         }
     }
-    let short = names.into_iter().filter_map(|(name, mut terms)| {
+    let short = names.into_values().filter_map(|mut terms| {
         // A code is its own name, whatever else ends with it.
-        terms.sort_by_key(|term| term.len());
-        let own = terms.iter().position(|term| *term == name);
-        (own.is_some() || terms.len() == 1).then(|| (terms.swap_remove(own.unwrap_or(0)), name))
+        let own = terms.iter().position(|(term, name)| term == name);
+        (own.is_some() || terms.len() == 1).then(|| terms.swap_remove(own.unwrap_or(0)))
     });
     short.collect()
 });
 
+/// The short name of a term of a vocabulary that this engine ships: its own, or the currencies of ISO 4217.
+pub(crate) fn short(term: &str) -> Option<&str> {
+    let currency = || {
+        let code = term.strip_prefix(CURRENCY)?;
+        (code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase())).then_some(code)
+    };
+    SHORT.get(term).map(String::as_str).or_else(currency)
+}
+
 /// A name or IRI: short where the shipped vocabulary has it, else in full.
 pub(crate) fn name(term: &str) -> String {
-    if let Some(short) = SHORT.get(term) {
-        return short.clone();
-    }
-    // Currencies by ISO 4217.
-    let currency = term.strip_prefix("urn:iso:std:iso:4217:");
-    if let Some(code) =
-        currency.filter(|code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()))
-    {
-        return code.to_owned();
+    if let Some(short) = short(term) {
+        return short.to_owned();
     }
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~:/%#".contains(letter);
     if term.starts_with("did:") && term.chars().all(plain) { term.to_owned() } else { quoted(term) }
 }
 
-/// Somebody else's text between marks that it cannot close, on one line, with what would not be seen written out.
+/// Somebody else's text between marks that it cannot close, on one line, with what would not be seen, or would be taken for a
+/// Latin letter among others, written out.
 pub(crate) fn quoted(text: &str) -> String {
+    let latin = text.contains(|letter: char| letter.is_ascii_alphabetic());
     let mut quoted = String::from("`");
     for letter in text.chars() {
         match letter {
             '\\' | '`' => quoted.extend(['\\', letter]),
-            letter if is_unseen(letter) => quoted.extend(letter.escape_unicode()),
+            letter if is_unseen(letter) || latin && is_like_latin(letter) => {
+                quoted.extend(letter.escape_unicode())
+            }
             letter => quoted.push(letter),
         }
     }
@@ -355,11 +373,24 @@ pub(crate) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Whether a character controls how others are shown, or is not seen itself.
+/// Whether a character is of a script or form whose letters are taken for those of ASCII: marks that combine, letters of
+/// phonetics, Greek, Cyrillic, Armenian, Cherokee, Lisu, small capitals, signs like letters, full width, mathematics.
+fn is_like_latin(letter: char) -> bool {
+    matches!(letter, '\u{250}'..='\u{2af}' | '\u{300}'..='\u{52f}' | '\u{530}'..='\u{58f}' | '\u{13a0}'..='\u{13ff}'
+        | '\u{1d00}'..='\u{1dff}' | '\u{1f00}'..='\u{1fff}' | '\u{20d0}'..='\u{20ff}' | '\u{2100}'..='\u{218f}'
+        | '\u{a4d0}'..='\u{a4ff}' | '\u{ab30}'..='\u{abbf}' | '\u{ff00}'..='\u{ff5e}' | '\u{1d400}'..='\u{1d7ff}')
+}
+
+/// Whether a character controls how others are shown, or is not seen itself: controls, spaces but the usual one, and what
+/// Unicode calls ignorable by default or a format.
 fn is_unseen(letter: char) -> bool {
     letter.is_control()
-        || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || letter.is_whitespace() && letter != ' '
+        || matches!(letter, '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -392,6 +423,15 @@ mod tests {
                 "where the same action is both allowed and forbidden, nothing in these terms is allowed",
             ]
         );
+    }
+
+    #[test]
+    fn letters_that_look_like_latin_ones_are_written_out_among_these_only() {
+        assert_eq!(quoted("https://\u{441}ity.example"), "`https://\\u{441}ity.example`");
+        assert_eq!(quoted("caf\u{65}\u{301}"), "`cafe\\u{301}`");
+        for plain in ["София", "Länge in m", "caf\u{e9}", "東京"] {
+            assert_eq!(quoted(plain), format!("`{plain}`"));
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod duty;
 mod error;
 mod evaluate;
 pub mod explain;
+mod glossary;
 mod hierarchy;
 mod lint;
 mod literal;
@@ -46,7 +47,7 @@ mod write;
 pub use action::{ACCESS, PUSH};
 pub use advice::{Advice, Step, advise};
 pub use alternatives::ways;
-pub use calendar::{DailyTime, Day};
+pub use calendar::{DailyTime, Day, no_such_day};
 pub use compare::{Containment, Gap, same_terms, within};
 pub use compatible::{Compatibility, compatible, contained};
 pub use decimal::Decimal;
@@ -55,9 +56,10 @@ pub use document::{Document, SERVICE_LEVELS, compacted};
 pub use duty::{DutyState, due, is_due_later, state as duty_state};
 pub use error::PolicyError;
 pub use evaluate::{Cause, Decision, DutyReport, Outcome, Reason, Verdict, decide, evaluate};
+pub use glossary::{Entry, glossary};
 pub use hierarchy::{Hierarchy, Relation};
-pub use lint::{Doubt, lint, not_understood, permits_nothing};
-pub use literal::instant;
+pub use lint::{Doubt, Severity, lint, misnamed_columns, not_understood, permits_nothing};
+pub use literal::{instant, length};
 pub use model::{
     ANY_ACTION, About, Atomic, Conflict, Constraint, Kind, Logical, NOT_UNDERSTOOD, Operator, Policy, Rule,
     RuleKind, Scope, Value,
@@ -65,7 +67,7 @@ pub use model::{
 pub use odrl::unrestricted;
 pub use operand::{Change, Operand, OperandKind, find as find_operand};
 pub use promise::{evaluate_promised, promised};
-pub use proposal::propose;
+pub use proposal::{Proposal, propose};
 pub use question::Question;
 pub use report::{Activation, Premise, PremiseKind, RuleReport, Satisfaction, report};
 pub use serves::Purpose;

@@ -1,6 +1,6 @@
 //! Typed right operands from JSON, and back.
 
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 use serde_json::{Value as Json, json};
 
 use crate::area::{Area, System, is_area};
@@ -97,7 +97,10 @@ pub(crate) fn read(
     let any = matches!(kind, None | Some(OperandKind::Any));
     let zoned = |found: Option<(Value, bool)>, wanted: &str| match found {
         Some((value, zoned)) => Ok(Literal { value, assumed_utc: !zoned }),
-        None => Err(wrong(format!("`{text}` is not an {wanted}"))),
+        None => {
+            let why = calendar::no_such_day(&text).map(|why| format!(": {why}")).unwrap_or_default();
+            Err(wrong(format!("`{text}` is not an {wanted}{why}")))
+        }
     };
     let value = match (kind, said) {
         (Some(OperandKind::Instant), Some(Datatype::Time))
@@ -170,6 +173,23 @@ fn duration(text: &str) -> Option<Value> {
     let year = 366 * 86_400 * 1_000_000_000;
     let bounded = months.abs() <= MAX_YEARS * 12 && nanoseconds.abs() <= i128::from(MAX_YEARS) * year;
     bounded.then_some(Value::Duration { months, nanoseconds })
+}
+
+/// Reads a length of time as ISO 8601 and XML Schema write it: weeks, days (of 24 hours), hours, minutes and seconds, such as
+/// `P7D`, `P2W` or `PT12H`.
+///
+/// # Errors
+/// It is none, or has years or months, which have no fixed length; says what would do.
+pub fn length(text: &str) -> Result<SignedDuration, String> {
+    match duration(text) {
+        Some(Value::Duration { months: 0, nanoseconds }) => i64::try_from(nanoseconds)
+            .map(SignedDuration::from_nanos)
+            .map_err(|_| format!("`{text}` is longer than 292 years")),
+        Some(_) => Err(format!(
+            "`{text}` has years or months, which have no fixed length; say it in days, such as P30D"
+        )),
+        None => Err(format!("`{text}` is not a duration such as P7D or PT12H (ISO 8601)")),
+    }
 }
 
 /// A duration as xsd:duration.

@@ -217,6 +217,16 @@ pub fn find(left: &str) -> Option<&'static Operand> {
 
 pub(crate) use credential::{CLAIM_PREFIX, is_issuer, kind as credential_kind, split as claim};
 
+/// Whether the operand's values are participants, each by its DID.
+pub(crate) fn is_party(operand: &Operand) -> bool {
+    [party::OPERAND.name, credential::ISSUER.name].contains(&operand.name)
+}
+
+/// Whether the operand's values are data spaces.
+pub(crate) fn is_membership(operand: &Operand) -> bool {
+    operand.name == credential::MEMBERSHIP.name
+}
+
 /// Whether several facts of it are a set, of which one must fit: the claims of a party, the properties of a party or an
 /// asset. Several facts of a use are several uses.
 pub(crate) fn is_set(atomic: &Atomic) -> bool {

@@ -3,7 +3,7 @@
 use crate::action::covers;
 use crate::alternatives::all;
 use crate::compare::{alike, entails, permission_gaps, same_rule};
-use crate::compatible::{clause, contained, decide};
+use crate::compatible::{Compatibility, clause, compatible, contained, decide};
 use crate::evaluate::conflicts;
 use crate::hierarchy::Hierarchy;
 use crate::lowered::lowered;
@@ -11,13 +11,44 @@ use crate::model::{ANY_ACTION, Conflict, Constraint, Kind, Policy, Rule, Scope};
 use crate::satisfy::Possible;
 use crate::treatment::{Treatment, is_transform};
 
+/// What two policies have in common.
+#[must_use]
+#[derive(Debug, Clone, PartialEq)]
+pub enum Proposal {
+    /// Nothing: no use is permitted by both.
+    Nothing,
+    /// The largest terms within both; some use is permitted under them.
+    Terms(Box<Policy>),
+    /// What is known does not tell whether there are such terms, or cannot write them down.
+    Unknown,
+}
+
+impl Proposal {
+    /// The terms, where they are known.
+    #[must_use]
+    pub fn terms(self) -> Option<Policy> {
+        match self {
+            Self::Terms(policy) => Some(*policy),
+            Self::Nothing | Self::Unknown => None,
+        }
+    }
+}
+
 /// The terms that permit exactly what both `a` and `b` permit, as far as what is known tells: each pair of permissions
 /// whose actions overlap gives one with the conditions and duties of both; every prohibition and obligation of either
-/// is kept. `None` where nothing is permitted by both.
-#[must_use]
-pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
+/// is kept. Terms that nothing satisfies are no proposal, and terms of which that is not known are none either.
+pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Proposal {
+    match compatible(a, b, known) {
+        Compatibility::Compatible => {}
+        Compatibility::Conflict(_) => return Proposal::Nothing,
+        Compatibility::Unknown(_) => return Proposal::Unknown,
+    }
     let (a, b) = alike(a, b);
-    let (a, b) = (a.as_ref(), b.as_ref());
+    common_terms(&a, &b, known).map_or(Proposal::Unknown, |policy| Proposal::Terms(Box::new(policy)))
+}
+
+/// The terms within both of two policies that some use satisfies; `None` where they cannot be written down.
+fn common_terms(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
     let mut policy = Policy {
         id: String::new(),
         kind: Kind::Offer,
@@ -200,7 +231,7 @@ mod tests {
         b["prohibition"] = json!([{"action": "distribute"}]);
         let (a, b) = (Policy::parse(&a).unwrap(), Policy::parse(&b).unwrap());
         let known = Hierarchy::shipped();
-        let proposal = propose(&a, &b, &known).unwrap();
+        let proposal = propose(&a, &b, &known).terms().unwrap();
         assert_eq!(
             explain::policy(&proposal),
             [
@@ -221,9 +252,55 @@ mod tests {
         let known = Hierarchy::shipped();
         let a = Policy::parse(&offer(json!([c("count", "lt", "5")]))).unwrap();
         let b = Policy::parse(&offer(json!([c("count", "gteq", "5")]))).unwrap();
-        assert_eq!(propose(&a, &b, &known), None);
+        assert_eq!(propose(&a, &b, &known), Proposal::Nothing);
         let sale = Policy::parse(&json!({"permission": [{"action": "sell"}]})).unwrap();
-        assert_eq!(propose(&a, &sale, &known), None);
+        assert_eq!(propose(&a, &sale, &known), Proposal::Nothing);
+    }
+
+    #[test]
+    fn nothing_is_proposed_but_where_something_is_known_to_fit() {
+        let mut known = Hierarchy::shipped();
+        known
+            .load(&json!({"areas": {"urn:ghent": [3.6, 51.0, 3.8, 51.1], "urn:oslo": [10.4, 59.8, 11.0, 60.0]}}))
+            .unwrap();
+        let of = |left: &str, one: (&str, Json), other: (&str, Json)| {
+            let policy =
+                |(operator, right): (&str, Json)| Policy::parse(&offer(json!([c(left, operator, right)])));
+            propose(&policy(one).unwrap(), &policy(other).unwrap(), &known)
+        };
+        let monitoring = || ("isA", json!("urn:concordat:purpose:environmental-monitoring"));
+        let time = |time: &str| json!({"@value": time, "@type": "xsd:time"});
+        let area = |wkt: &str| json!({"@value": wkt, "@type": "geo:wktLiteral"});
+        for (left, one, other) in [
+            ("purpose", monitoring(), ("eq", json!("urn:concordat:purpose:advertising"))),
+            ("purpose", monitoring(), ("eq", json!("https://w3id.org/dpv#Marketing"))),
+            ("spatial", ("isPartOf", json!("BE")), ("eq", json!("http://data.europa.eu/nuts/code/FR1"))),
+            ("spatial", ("isPartOf", json!("urn:ghent")), ("isPartOf", json!("urn:oslo"))),
+            ("spatial", ("isPartOf", json!("urn:oslo")), ("isPartOf", area("ENVELOPE(2, 7, 52, 49)"))),
+            ("spatial", ("isPartOf", area("POINT(4 50)")), ("isPartOf", area("ENVELOPE(5, 7, 52, 49)"))),
+            ("dateTime", ("lteq", json!("2026-01-01Z")), ("gteq", json!("2026-01-02T00:00:00Z"))),
+            ("dateTime", ("lt", time("06:00:00Z")), ("gteq", time("18:00:00Z"))),
+            ("elapsedTime", ("lt", json!("P1D")), ("gt", json!("P2D"))),
+            ("count", ("gt", json!("1")), ("lt", json!("2"))),
+            ("assignee", ("isAnyOf", json!(["did:web:a", "did:web:b"])), ("eq", json!("did:web:c"))),
+        ] {
+            assert_eq!(of(left, one, other), Proposal::Nothing, "{left}");
+        }
+        for (left, one, other) in [
+            ("purpose", monitoring(), ("eq", json!("urn:x:unheard-of"))),
+            ("spatial", ("isPartOf", json!("urn:x:here")), ("isPartOf", json!("urn:x:there"))),
+            ("industry", ("eq", json!("urn:x:a")), ("isA", json!("urn:x:b"))),
+        ] {
+            assert_eq!(of(left, one, other), Proposal::Unknown, "{left}");
+        }
+        for (left, one, other) in [
+            ("purpose", monitoring(), ("eq", json!("urn:concordat:purpose:noise-monitoring"))),
+            ("spatial", ("isPartOf", json!("EU")), ("isAnyOf", json!(["BE", "GB"]))),
+            // A set may have both.
+            ("urn:concordat:role", ("eq", json!("auditor")), ("eq", json!("agency"))),
+        ] {
+            assert!(of(left, one, other).terms().is_some(), "{left}");
+        }
     }
 
     #[test]
@@ -233,7 +310,7 @@ mod tests {
             json!([c("count", "lt", "5"), {"or": [c("spatial", "eq", "BE"), c("spatial", "eq", "FR")]}]),
         ))
         .unwrap();
-        let proposal = propose(&policy, &policy, &known).unwrap();
+        let proposal = propose(&policy, &policy, &known).terms().unwrap();
         assert!(crate::same_terms(&proposal, &policy));
         assert_eq!(contained(&policy, &proposal, &known), Some(true));
     }

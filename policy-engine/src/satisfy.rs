@@ -147,6 +147,9 @@ fn of_one(literals: &[Literal<'_>], known: &Hierarchy) -> (Possible, Option<Valu
     if values().all(|value| matches!(value, Value::Area(_))) {
         return areas(literals);
     }
+    if apart_on_the_map(literals, known) {
+        return (Possible::No, None);
+    }
     if !literals.iter().all(|literal| is_ordered(literal.atomic.operator)) {
         return (Possible::Maybe, None);
     }
@@ -363,7 +366,23 @@ fn terms(literals: &[Literal<'_>], known: &Hierarchy) -> (Possible, Option<Value
     let apart = within.iter().enumerate().any(|(place, one)| {
         within.iter().skip(place + 1).any(|other| known.relation(one, other) == Relation::Disjoint)
     });
+    let apart = apart || apart_on_the_map(literals, known);
     (if apart { Possible::No } else { Possible::Maybe }, None)
+}
+
+/// Whether it would have to lie within areas that share nothing: rectangles, and what is known to enclose places.
+fn apart_on_the_map(literals: &[Literal<'_>], known: &Hierarchy) -> bool {
+    let mut areas = Vec::new();
+    for literal in literals.iter().filter(|literal| literal.wanted) {
+        match (literal.atomic.operator, literal.atomic.right.as_slice()) {
+            (Operator::Eq | Operator::IsA | Operator::IsPartOf, [Value::Area(area)]) => areas.push(*area),
+            (Operator::Eq | Operator::IsA | Operator::IsPartOf, [Value::Term(place)]) => {
+                areas.extend(known.areas(place));
+            }
+            _ => {}
+        }
+    }
+    areas.len() > 1 && common(&areas).is_none()
 }
 
 /// Whether the value `candidate` satisfies a literal.

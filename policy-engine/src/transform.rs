@@ -217,6 +217,42 @@ impl Transform {
     }
 }
 
+/// The columns of the data that terms name, each with the place of the comparison that names it. What is told of groups
+/// under names of its own (`rows`, `no2.mean`) is no column of the data.
+pub(crate) fn columns(policy: &Policy) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    for rule in &policy.permissions {
+        let told = |name: &String| {
+            let summary = [Summary::Mean, Summary::Sum, Summary::Min, Summary::Max];
+            name == "rows" || summary.iter().any(|one| name.ends_with(&format!(".{}", one.word())))
+        };
+        let groups = of_rule(rule).any(|one| matches!(one, Transform::Aggregate { .. }));
+        for atomic in rule.refinements.iter().flat_map(|one| one.atoms()) {
+            let named = match Transform::of(atomic) {
+                Ok(Some(Transform::Keep(names) | Transform::Drop(names))) => {
+                    names.into_iter().filter(|name| !(groups && told(name))).collect()
+                }
+                Ok(Some(
+                    Transform::Pseudonymise(names) | Transform::Group(names) | Transform::Tell(_, names),
+                )) => names,
+                Ok(Some(
+                    Transform::Where { column, .. }
+                    | Transform::Round { column, .. }
+                    | Transform::Truncate { column, .. }
+                    | Transform::Shorten { column, .. }
+                    | Transform::Aggregate { time: column, .. },
+                )) => vec![column],
+                Ok(Some(Transform::Place { columns: Some((latitude, longitude)), .. })) => {
+                    vec![latitude, longitude]
+                }
+                _ => Vec::new(),
+            };
+            found.extend(named.into_iter().map(|name| (atomic.path.as_str(), name)));
+        }
+    }
+    found
+}
+
 /// What the permission that decided demands of the data, in the order of the policy.
 #[must_use]
 pub fn transforms(policy: &Policy, decision: &Decision) -> Vec<Transform> {
@@ -269,7 +305,7 @@ fn duration(value: &Value) -> Option<SignedDuration> {
         Value::Duration { months: 0, nanoseconds } => {
             SignedDuration::from_nanos(i64::try_from(*nanoseconds).ok()?)
         }
-        Value::Term(text) => text.parse().ok()?,
+        Value::Term(text) => crate::literal::length(text).ok().or_else(|| text.parse().ok())?,
         _ => return None,
     };
     length.is_positive().then_some(length)

@@ -187,7 +187,7 @@ fn holds_together(json: &Json, other: &Json) -> TestCaseResult {
     if let Ok(other) = Policy::parse_odrl(other) {
         let verdict = |a, b| std::mem::discriminant::<Compatibility>(&compatible(a, b, &known));
         prop_assert_eq!(verdict(&wide, &other), verdict(&other, &wide));
-        if let Some(proposal) = propose(&wide, &other, &known) {
+        if let Some(proposal) = propose(&wide, &other, &known).terms() {
             for whole in [&wide, &other] {
                 let within = contained(&proposal, whole, &known);
                 prop_assert_ne!(within, Some(false), "{} is not within {}", proposal.write(), whole.write());

@@ -190,7 +190,7 @@ impl Case {
         } else {
             panic!("{}: `{expected}` is no expectation", self.name)
         };
-        if let Some(proposal) = propose(&a, &b, &known) {
+        if let Some(proposal) = propose(&a, &b, &known).terms() {
             for whole in [&a, &b] {
                 let lies = contained(&proposal, whole, &known);
                 if lies == Some(false) {

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use policy_engine::{
-    Compatibility, Conflict, Containment, Facts, Hierarchy, Outcome, Performed, Policy, Record, Request,
-    Usage, World, compatible, contained, decide, propose, within,
+    Compatibility, Conflict, Containment, Facts, Hierarchy, Outcome, Performed, Policy, Proposal, Record,
+    Request, Usage, World, compatible, contained, decide, propose, within,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -228,7 +228,8 @@ proptest! {
     fn comparisons_agree_with_every_use(a in policy(), b in policy()) {
         let (a, b) = (Policy::parse_odrl(&a).unwrap(), Policy::parse_odrl(&b).unwrap());
         let known = known();
-        let proposal = propose(&a, &b, &known);
+        let proposed = propose(&a, &b, &known);
+        let proposal = proposed.clone().terms();
         let judged: Vec<&Policy> = [&a, &b].into_iter().chain(&proposal).collect();
         let uses = outcomes(&judged);
         let both = uses.iter().any(|one| one[0] && one[1]);
@@ -248,8 +249,8 @@ proptest! {
             for one in &uses {
                 prop_assert!(!one[2] || one[0] && one[1], "the proposal permits what one of them does not");
             }
-        } else if !may_be_void(&a) && !may_be_void(&b) {
-            prop_assert!(!both, "something is permitted by both, and nothing is proposed");
+        } else if proposed == Proposal::Nothing {
+            prop_assert!(!both, "something is permitted by both, and nothing is said to be");
         }
     }
 
@@ -270,7 +271,7 @@ proptest! {
             Policy::parse_odrl(&json).unwrap()
         };
         let (a, b) = (plain(a), plain(b));
-        if let Some(proposal) = propose(&a, &b, &known()) {
+        if let Some(proposal) = propose(&a, &b, &known()).terms() {
             for one in outcomes(&[&a, &b, &proposal]) {
                 prop_assert_eq!(one[2], one[0] && one[1]);
             }
@@ -285,7 +286,12 @@ proptest! {
         let missing = ["xsd:time", "moonPhase", "elapsedTime", "spatial", "assignee"];
         prop_assume!(!missing.iter().any(|one| text.contains(one)));
         let (a, b) = (Policy::parse_odrl(&a).unwrap(), Policy::parse_odrl(&b).unwrap());
-        let uses = outcomes(&[&a, &b]);
+        let proposal = propose(&a, &b, &known()).terms();
+        let judged: Vec<&Policy> = [&a, &b].into_iter().chain(&proposal).collect();
+        let uses = outcomes(&judged);
+        if proposal.is_some() && !may_be_void(&a) && !may_be_void(&b) {
+            prop_assert!(uses.iter().any(|one| one[2]), "terms that nothing satisfies are proposed");
+        }
         if compatible(&a, &b, &known()) == Compatibility::Compatible {
             prop_assert!(uses.iter().any(|one| one[0] && one[1]));
         }

@@ -424,6 +424,7 @@ fn offer(city: &City, file: &std::path::Path, id: &str, title: &str, until: &str
         only_for_members_of: Some(SPACE.to_owned()),
         automation: publish::Automation::Auto,
         auth_header: None,
+        strictness: super::warnings::Strictness::default(),
         secret_file: None,
         data_address: None,
         files: None,
@@ -440,8 +441,11 @@ fn ask(provider: &TestNode, dataset: &str, purpose: &str) -> Negotiate {
         peer: provider.did.clone(),
         dataset: dataset.to_owned(),
         offer: None,
-        purpose: Some(purpose.to_owned()),
-        used_in: None,
+        file: None,
+        terms: TermsOfUse {
+            terms: Terms { purpose: Some(purpose.to_owned()), ..Terms::default() },
+            ..TermsOfUse::default()
+        },
         address: None,
         automation: publish::Automation::Auto,
         no_wait: false,

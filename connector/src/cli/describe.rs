@@ -257,8 +257,9 @@ fn rectangle(text: &str) -> Result<[f64; 4], String> {
 fn time(text: &str) -> Result<String, String> {
     let fine = catalog::start_of_period(text).is_some();
     let wrong = || {
+        let why = policy_engine::no_such_day(text).map(|why| format!(": {why}")).unwrap_or_default();
         format!(
-            "`{text}` is no year (2020), month (2020-03), day (2020-03-04) or instant (2020-03-04T05:06:07Z)"
+            "`{text}` is no year (2020), month (2020-03), day (2020-03-04) or instant (2020-03-04T05:06:07Z){why}"
         )
     };
     fine.then(|| text.to_owned()).ok_or_else(wrong)

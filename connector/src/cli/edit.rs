@@ -13,6 +13,7 @@ use super::describe::Describe;
 use super::output::{Output, plain};
 use super::target::TargetNode;
 use super::terms::{self, TermsOfUse};
+use super::warnings::{Strictness, Warnings};
 use super::{Exit, Failed};
 
 #[derive(Debug, Clone, Args)]
@@ -29,6 +30,8 @@ pub(super) struct Edit {
     /// New terms as an ODRL file (a Set). New terms make a new offer; agreements keep the terms that were signed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["Terms", "OnTheWay"])]
     policy: Option<PathBuf>,
+    #[command(flatten)]
+    strictness: Strictness,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -66,6 +69,14 @@ pub(super) async fn run(node: &TargetNode, arguments: &Edit, output: &Output) ->
     if is_open && Description::from_properties(&changed).form.license.is_none() {
         bail!(Failed::new(Exit::Usage, "open data needs a licence: --license"));
     }
+    let (before, after) = (Description::from_properties(&properties), Description::from_properties(&changed));
+    let terms = arguments.terms.given(arguments.policy.as_deref())?;
+    let mut warnings = Warnings::default();
+    warnings.add_description(&after, &before);
+    if let Some(terms) = &terms {
+        warnings.add_terms(terms, &after.form.columns, &node.known()?)?;
+    }
+    warnings.settle(arguments.strictness, output, "changed")?;
     let mut done = Vec::new();
     if changed != properties {
         set(&mut asset, "properties", Value::Object(changed.clone()));
@@ -76,7 +87,7 @@ pub(super) async fn run(node: &TargetNode, arguments: &Edit, output: &Output) ->
         let gone = properties.keys().filter(|name| !changed.contains_key(*name));
         done.extend(gone.map(|name| format!("{name} was removed")));
     }
-    if let Some(policy) = arguments.terms.given(arguments.policy.as_deref())? {
+    if let Some(policy) = terms {
         let words = Policy::parse(&policy).map(|policy| explain::policy(&policy)).context("the terms")?;
         let terms_id = terms::of(id);
         let body = json!({"@id": terms_id, "policy": policy});
@@ -85,7 +96,8 @@ pub(super) async fn run(node: &TargetNode, arguments: &Edit, output: &Output) ->
             .with_context(|| format!("changing the terms of `{id}`"))?;
         done.extend(words.into_iter().map(|word| format!("terms: {word}")));
     }
-    output.result(&json!({"id": id, "changed": done, "remarks": given.remarks}), || {
+    let shown = json!({"id": id, "changed": done, "remarks": given.remarks, "warnings": warnings.json()});
+    output.result(&shown, || {
         let mut lines = match done.as_slice() {
             [] => vec![format!("{id} is as it was")],
             done => {
@@ -95,6 +107,7 @@ pub(super) async fn run(node: &TargetNode, arguments: &Edit, output: &Output) ->
                 )]
             }
         };
+        lines.extend(warnings.told().into_iter().map(|one| format!("  {one}")));
         lines.extend(given.remarks.iter().map(|one| format!("  {}", plain(one))));
         lines.join("\n")
     });
@@ -133,6 +146,7 @@ mod tests {
             visibility,
             terms: TermsOfUse::default(),
             policy: None,
+            strictness: Strictness::default(),
         };
         let new_title = Describe { title: Some("new".to_owned()), ..Describe::default() };
         let after =

@@ -1,6 +1,6 @@
 //! `concordat negotiate` and `negotiations`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::api::{Api, is_over, newest, segment, set};
 use super::output::{Output, fields, plain, table, text, time};
 use super::target::TargetNode;
-use super::terms::not_understood;
+use super::terms::{Side, TermsOfUse, not_understood};
 use super::{Exit, Failed, publish};
 
 #[derive(Debug, Clone, Args)]
@@ -22,12 +22,13 @@ pub(super) struct Negotiate {
     /// Which offer, where there are several.
     #[arg(long, value_name = "ID")]
     pub offer: Option<String>,
-    /// For what the data will be used, an IRI; must lie within what is offered.
-    #[arg(long, value_name = "IRI")]
-    pub purpose: Option<String>,
-    /// Where it will be used, a place code; must lie within what is offered.
-    #[arg(long, value_name = "PLACE")]
-    pub used_in: Option<String>,
+    /// Terms that this side asks for in place of those offered (an ODRL file, as `policy new` writes one); the offer's id, the
+    /// dataset and the provider are filled in. The options for terms change single conditions of the offer instead; what is asked
+    /// must lie within what is offered, or be agreed to by the provider's operator.
+    #[arg(long = "terms", value_name = "FILE", conflicts_with_all = ["Terms", "OnTheWay"])]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub terms: TermsOfUse,
     /// Base address of the provider's endpoints, where its DID document does not tell.
     #[arg(long, value_name = "URL")]
     pub address: Option<String>,
@@ -68,16 +69,10 @@ enum Command {
     },
     /// Make exactly one move, where nothing is automatic: offer, agree, finalize (provider); request, accept, verify
     /// (consumer); meet, a counter-offer of the largest terms within both what this side wants and what is on the table.
-    Move {
-        /// Its id.
-        id: String,
-        /// Which move.
-        #[arg(value_parser = ["accept", "agree", "finalize", "meet", "offer", "request", "verify"])]
-        name: String,
-        /// The terms of an offer or request (an ODRL Offer, JSON); otherwise those published or on the table.
-        #[arg(long, value_name = "FILE")]
-        policy: Option<std::path::PathBuf>,
-    },
+    ///
+    /// An offer starts from the terms published, a request from those on the table; the options for terms change single
+    /// conditions of them.
+    Move(Box<Move>),
     /// Offer a dataset to a participant that did not ask.
     Propose {
         /// The participant's DID.
@@ -98,6 +93,46 @@ enum Command {
     },
 }
 
+#[derive(Debug, Clone, Args)]
+struct Move {
+    /// The negotiation's id.
+    id: String,
+    /// Which move.
+    #[arg(value_parser = ["accept", "agree", "finalize", "meet", "offer", "request", "verify"])]
+    name: String,
+    /// The terms of an offer or request (an ODRL file, as `policy new` writes one); id, dataset and provider are filled in
+    /// where the file does not name them.
+    #[arg(long, visible_alias = "terms", value_name = "FILE", conflicts_with_all = ["Terms", "OnTheWay"])]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    terms: TermsOfUse,
+}
+
+impl Move {
+    /// The terms that it takes; nothing where it takes those that are there.
+    async fn policy(&self, api: &Api) -> anyhow::Result<Option<Value>> {
+        if self.policy.is_none() && self.terms == TermsOfUse::default() {
+            return Ok(None);
+        }
+        let (side, base) = match self.name.as_str() {
+            "offer" => (Side::Provider, "urn:concordat:ownOffer"),
+            "request" => (Side::Consumer, "urn:concordat:offer"),
+            other => bail!(Failed::new(
+                Exit::Usage,
+                format!("terms are for `offer` and `request`; `{other}` takes what is on the table")
+            )),
+        };
+        if let Some(file) = &self.policy {
+            return read_json(file).map(Some);
+        }
+        let found = api.get(&format!("/v4/contractnegotiations/{}", segment(&self.id))).await?;
+        let offer = found.get(base).or_else(|| found.get("urn:concordat:offer")).cloned();
+        let mut offer = offer.with_context(|| format!("`{}` has no terms to start from", self.id))?;
+        self.terms.narrow(&mut offer, side);
+        Ok(Some(offer))
+    }
+}
+
 pub(super) async fn negotiate(
     node: &TargetNode,
     arguments: &Negotiate,
@@ -107,10 +142,7 @@ pub(super) async fn negotiate(
     let mut events = api.events(None).await?;
     let begun = begin(&api, arguments).await?;
     // Said before the answer comes: what is not understood here would deny the first read there.
-    let strange = match node.config()? {
-        Some(config) => not_understood(&config, &begun.terms)?,
-        None => Vec::new(),
-    };
+    let strange = if node.is_here() { not_understood(&node.known()?, &begun.terms) } else { Vec::new() };
     for one in &strange {
         output.say(&format!("note: these terms may never permit a read: {one}"));
     }
@@ -153,9 +185,13 @@ pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<Be
         None => offers.into_iter().next(),
     };
     let mut offer = offer.with_context(|| format!("no such offer of `{}`", arguments.dataset))?;
-    for (operand, value) in [("purpose", &arguments.purpose), ("spatial", &arguments.used_in)] {
-        if let Some(value) = value {
-            narrow(&mut offer, operand, value);
+    match &arguments.file {
+        None => arguments.terms.narrow(&mut offer, Side::Consumer),
+        Some(file) => {
+            let id = text(&offer, "@id");
+            offer = read_json(file)?;
+            set(&mut offer, "@id", json!(id));
+            set(&mut offer, "@type", json!("Offer"));
         }
     }
     set(&mut offer, "assigner", json!(arguments.peer));
@@ -170,20 +206,6 @@ pub(super) async fn begin(api: &Api, arguments: &Negotiate) -> anyhow::Result<Be
     }
     let answer = api.post("/v4/contractnegotiations", request).await?;
     Ok(Begun { id: text(&answer, "@id"), terms: offer })
-}
-
-/// States `operand` as `value` in every permission, in place of what the offer says of it.
-fn narrow(offer: &mut Value, operand: &str, value: &str) {
-    let prefixed = format!("odrl:{operand}");
-    let stated = json!({"leftOperand": prefixed, "operator": "eq", "rightOperand": value});
-    for permission in offer.get_mut("permission").and_then(Value::as_array_mut).into_iter().flatten() {
-        let Some(permission) = permission.as_object_mut() else { continue };
-        let constraints = permission.entry("constraint").or_insert_with(|| json!([]));
-        if let Some(list) = constraints.as_array_mut() {
-            list.retain(|one| ![operand, &prefixed].contains(&text(one, "leftOperand").as_str()));
-            list.push(stated.clone());
-        }
-    }
 }
 
 pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
@@ -222,11 +244,18 @@ pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Outpu
                 api.post(&format!("/v4/contractnegotiations/{}/approve", segment(id)), json!({})).await?;
             output.result(&found, || format!("approved; {} is told", text(&found, "counterPartyId")));
         }
-        Command::Move { id, name, policy } => {
-            let policy = policy.as_ref().map(|file| read_json(file)).transpose()?;
-            let path = format!("/v4/contractnegotiations/{}/move/{name}", segment(id));
+        Command::Move(one) => {
+            let policy = one.policy(&api).await?;
+            let path = format!("/v4/contractnegotiations/{}/move/{}", segment(&one.id), one.name);
+            let said = policy.is_some();
             let found = api.post(&path, json!({"policy": policy})).await?;
-            output.result(&found, || format!("{name}: {} is told", text(&found, "counterPartyId")));
+            output.result(&found, || {
+                let mut lines = vec![format!("{}: {} is told", one.name, text(&found, "counterPartyId"))];
+                let terms = found.get("urn:concordat:terms").and_then(Value::as_array).into_iter().flatten();
+                let terms = terms.filter_map(Value::as_str).filter(|_| said);
+                lines.extend(terms.map(|line| format!("  {}", plain(line))));
+                lines.join("\n")
+            });
         }
         Command::Propose { peer, offer, address } => {
             let mut proposal = json!({"counterPartyId": peer, "offerId": offer});

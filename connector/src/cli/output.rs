@@ -27,6 +27,11 @@ impl Output {
         Self { json: false, silent: true }
     }
 
+    /// Whether what is written is for machines.
+    pub(super) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// A line for people; nothing under `--json`.
     pub(super) fn say(self, text: &str) {
         if !self.json && !self.silent {

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use policy_engine::{
-    Compatibility, Hierarchy, Policy, PolicyError, Question, compatible, contained, difference, explain,
-    lint, propose,
+    Compatibility, Entry, Hierarchy, Policy, PolicyError, Proposal, Question, compatible, contained,
+    difference, explain, glossary, lint, propose,
 };
 use serde_json::{Value, json};
 
 use super::Exit;
 use super::negotiations::read_json;
-use super::output::{Output, document, plain, text};
+use super::output::{Output, document, plain, table, text};
 use super::terms::TermsOfUse;
 use crate::node::load_terms;
 
@@ -39,6 +39,9 @@ enum Command {
     Explain {
         /// An ODRL file (JSON).
         file: PathBuf,
+        /// Also which term each short word stands for, and which vocabulary has it.
+        #[arg(long)]
+        vocabulary: bool,
     },
     /// Write a policy with everything in it: what it inherits, and each compact rule as the rules it stands for.
     Expand {
@@ -95,10 +98,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
     let library = Library::open(arguments)?;
     match &arguments.command {
         Command::Check { file } => check(&library, file, output),
-        Command::Explain { file } => {
-            let words = explain::policy(&library.read(file)?);
-            output
-                .result(&json!(words), || words.iter().map(|one| plain(one)).collect::<Vec<_>>().join("\n"));
+        Command::Explain { file, vocabulary } => {
+            explain_policy(&library.read(file)?, *vocabulary, output);
             Ok(Exit::Success)
         }
         Command::Expand { file } => {
@@ -115,6 +116,24 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
     }
 }
 
+fn explain_policy(policy: &Policy, vocabulary: bool, output: &Output) {
+    let words = explain::policy(policy);
+    let said = || words.iter().map(|one| plain(one)).collect::<Vec<_>>().join("\n");
+    if !vocabulary {
+        output.result(&json!(words), said);
+        return;
+    }
+    let entries = glossary(policy);
+    let shown: Vec<_> = entries
+        .iter()
+        .map(|one| json!({"word": one.word, "term": one.term, "vocabulary": one.vocabulary}))
+        .collect();
+    output.result(&json!({"words": words, "vocabulary": shown}), || {
+        let row = |one: &Entry| vec![plain(&one.word), plain(&one.term), one.vocabulary.to_owned()];
+        format!("{}\n{}", said(), table(&["word", "term", "vocabulary"], entries.iter().map(row).collect()))
+    });
+}
+
 fn check(library: &Library, file: &Path, output: &Output) -> anyhow::Result<Exit> {
     let json = read_json(file)?;
     let policy = match library.parse(&json) {
@@ -123,7 +142,10 @@ fn check(library: &Library, file: &Path, output: &Output) -> anyhow::Result<Exit
     };
     let doubts = lint(&policy, crate::clock::now(), &library.known);
     let profile = Policy::parse(&json).err();
-    let shown: Vec<_> = doubts.iter().map(|doubt| json!({"path": doubt.path, "text": doubt.text})).collect();
+    let shown: Vec<_> = doubts
+        .iter()
+        .map(|doubt| json!({"path": doubt.path, "text": doubt.text, "severity": doubt.severity.name()}))
+        .collect();
     let machine =
         json!({"valid": true, "doubts": shown, "notInProtocol": profile.as_ref().map(ToString::to_string)});
     output.result(&machine, || {
@@ -151,11 +173,18 @@ fn compare(library: &Library, a: &Policy, b: &Policy, output: &Output) -> bool {
     };
     let within = [contained(a, b, known), contained(b, a, known)];
     let changes = difference(a, b);
-    let proposal = if verdict == "Conflict" { None } else { propose(a, b, known) };
+    let proposed = propose(a, b, known);
+    let none = match proposed {
+        Proposal::Terms(_) => None,
+        Proposal::Nothing => Some("no terms lie within both"),
+        Proposal::Unknown => Some("it is not known whether any terms lie within both"),
+    };
+    let proposal = proposed.terms();
     let words = proposal.as_ref().map(explain::policy);
     let shown = json!({
         "verdict": verdict, "because": why, "firstWithinSecond": within[0], "secondWithinFirst": within[1],
         "differences": changes, "counterOffer": proposal.as_ref().map(Policy::write), "counterOfferInWords": words,
+        "noCounterOffer": none,
     });
     output.result(&shown, || {
         let mut lines = vec![verdict.to_owned()];
@@ -178,6 +207,7 @@ fn compare(library: &Library, a: &Policy, b: &Policy, output: &Output) -> bool {
         if let Some(words) = words {
             lines.push(format!("the largest terms within both:\n  {}", one_line_each(&words)));
         }
+        lines.extend(none.map(str::to_owned));
         lines.join("\n")
     });
     verdict == "Compatible"

@@ -18,8 +18,9 @@ use super::describe::{Describe, Described};
 use super::output::{Output, plain, table, text};
 use super::target::TargetNode;
 use super::terms::{self, MEMBERSHIP, TermsOfUse};
+use super::warnings::{Strictness, Warnings};
 use super::{Exit, Failed};
-use crate::config::{Config, FILE};
+use crate::config::FILE;
 use crate::sources::{self, Named};
 
 /// What stands over the lines that this command adds to the configuration.
@@ -106,6 +107,8 @@ pub(super) struct Publish {
     /// store; mode 0600.
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub strictness: Strictness,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -210,9 +213,10 @@ fn find(source: &str, arguments: &Publish) -> anyhow::Result<Found> {
     Ok(Found { address, file })
 }
 
-/// The asset as it is sent to the node, what was guessed, and what its file says that was not taken.
+/// The asset as it is sent to the node, what it says of itself, what was guessed, and what its file says that was not taken.
 struct Made {
     asset: Value,
+    description: Description,
     guessed: Vec<(&'static str, String)>,
     remarks: Vec<String>,
 }
@@ -298,27 +302,62 @@ fn asset(arguments: &Publish, output: Output) -> anyhow::Result<Made> {
     if !further.is_empty() {
         set(&mut asset, "urn:concordat:distributions", Value::Object(further));
     }
-    Ok(Made { asset, guessed, remarks })
+    Ok(Made { asset, description, guessed, remarks })
 }
 
 pub(super) async fn publish(node: &TargetNode, arguments: &Publish, output: &Output) -> anyhow::Result<Exit> {
     let api = Api::open(node)?;
     let made = asset(arguments, *output)?;
     let files = files_of(&made.asset)?;
+    if !files.is_empty() {
+        // What lies here is not at a node that is elsewhere.
+        node.folder()?;
+    }
+    let terms = terms_of(&api, arguments).await?;
+    let known = node.known()?;
+    let access = access(&arguments.only_for, arguments.only_for_members_of.as_deref());
+    let mut warnings = Warnings::default();
+    warnings.add_description(&made.description, &Description::default());
+    if !arguments.series {
+        warnings.add_terms(&terms, &made.description.form.columns, &known)?;
+        warnings.add_terms(&access, &[], &known)?;
+    }
+    warnings.settle(arguments.strictness, output, "published")?;
+    let strange = if node.is_here() { terms::not_understood(&known, &terms) } else { Vec::new() };
+    let offered = Offered { terms, access, warnings, strange };
     let Some(config) = node.config()? else {
-        if !files.is_empty() {
-            // What lies here is not there.
-            node.folder()?;
-        }
-        return offer((&api, None), arguments, made, &[], output).await;
+        return offer(&api, arguments, (made, offered), &[], output).await;
     };
     let added = sources::allow(&config, &files, ALLOWED)?;
-    let published = offer((&api, Some(&config)), arguments, made, &added, output).await;
+    let published = offer(&api, arguments, (made, offered), &added, output).await;
     if published.is_err() {
         // What is not published needs no line; the error is the other one.
         let _: anyhow::Result<()> = sources::disallow(&config, &added, ALLOWED);
     }
     published
+}
+
+/// Under which terms it is offered, who may see the offer, and what is hardly meant of all that.
+struct Offered {
+    terms: Value,
+    access: Value,
+    warnings: Warnings,
+    /// What the node does not understand of the terms.
+    strange: Vec<String>,
+}
+
+/// The terms that the options, a file or a template say, with the service levels.
+async fn terms_of(api: &Api, arguments: &Publish) -> anyhow::Result<Value> {
+    let mut terms = match &arguments.template {
+        Some(name) => template(api, name).await?,
+        None => {
+            arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy())
+        }
+    };
+    if let Some(file) = &arguments.service_levels {
+        set(&mut terms, levels::PROPERTY, super::negotiations::read_json(file)?);
+    }
+    Ok(terms)
 }
 
 /// What the addresses of an asset name of this machine.
@@ -333,48 +372,32 @@ fn files_of(asset: &Value) -> anyhow::Result<Vec<Named>> {
 }
 
 async fn offer(
-    (api, config): (&Api, Option<&Config>),
+    api: &Api,
     arguments: &Publish,
-    Made { asset, guessed, remarks }: Made,
+    (Made { asset, guessed, remarks, .. }, Offered { terms, access, warnings, strange }): (Made, Offered),
     added: &[Named],
     output: &Output,
 ) -> anyhow::Result<Exit> {
     let id = text(&asset, "@id");
     if arguments.series {
         api.post("/v4/assets", asset).await.with_context(|| format!("publishing `{id}`"))?;
-        output.result(&json!({"id": id, "remarks": remarks}), || {
+        output.result(&json!({"id": id, "remarks": remarks, "warnings": warnings.json()}), || {
             let mut lines = vec![format!("published the series {id}; datasets name it with --in-series")];
+            lines.extend(warnings.told());
             lines.extend(remarks.iter().map(|one| plain(one)));
             lines.join("\n  ")
         });
         return Ok(Exit::Success);
     }
-    let mut terms = match &arguments.template {
-        Some(name) => template(api, name).await?,
-        None => {
-            arguments.terms.given(arguments.policy.as_deref())?.unwrap_or_else(|| arguments.terms.policy())
-        }
-    };
-    if let Some(file) = &arguments.service_levels {
-        let read = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        let levels: Value =
-            serde_json::from_slice(&read).with_context(|| format!("reading {}", file.display()))?;
-        set(&mut terms, levels::PROPERTY, levels);
-    }
     let mut words = Policy::parse(&terms).map(|policy| explain::policy(&policy)).context("the terms")?;
     words.extend(
         ServiceLevels::of(&terms).context("the service levels")?.iter().flat_map(ServiceLevels::words),
     );
-    let strange = config.map(|config| terms::not_understood(config, &terms)).transpose()?.unwrap_or_default();
     let (access_id, terms_id) = (format!("{id}#access"), terms::of(&id));
     let automation = arguments.automation.term();
     let steps = [
         ("assets", &id, asset),
-        (
-            "policydefinitions",
-            &access_id,
-            json!({"@id": access_id, "policy": access(&arguments.only_for, arguments.only_for_members_of.as_deref())}),
-        ),
+        ("policydefinitions", &access_id, json!({"@id": access_id, "policy": access})),
         ("policydefinitions", &terms_id, json!({"@id": terms_id, "policy": terms})),
         (
             "contractdefinitions",
@@ -400,13 +423,12 @@ async fn offer(
         guessed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let added: Vec<_> = added.iter().map(sources::line).collect();
     output.result(
-        &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange, "remarks": remarks}),
+        &json!({"id": id, "terms": words, "guessed": found, "allowed": added, "notUnderstood": strange, "remarks": remarks,
+            "warnings": warnings.json()}),
         || {
             let mut lines: Vec<_> = words.iter().map(|one| plain(one)).collect();
             lines.extend(added.iter().map(|line| format!("added to [sources] of {FILE}: {line}")));
-            lines.extend(
-                strange.iter().map(|one| format!("nobody can read under these terms: {}", plain(one))),
-            );
+            lines.extend(warnings.told());
             lines.extend(
                 guessed.iter().map(|(name, value)| format!("{name}: {} (from the file)", plain(value))),
             );

@@ -145,7 +145,7 @@ fn is_not_running(error: &anyhow::Error) -> bool {
 
 /// Has the running node make a checkpoint, and shows how far it is.
 async fn checkpoint_running(dir: &Path, output: &Output) -> anyhow::Result<u64> {
-    let api = Api::open(dir)?;
+    let api = Api::open(&TargetNode::here(dir))?;
     let bar = output.count_bar("files");
     let making = api.post_within("/v4/store/checkpoint", json!({}), LONGEST_CHECKPOINT);
     tokio::pin!(making);

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use policy_engine::Hierarchy;
 use url::Url;
 
 use super::{Exit, Failed};
 use crate::config::Config;
+use crate::node::known_terms;
 use crate::secrets;
 
 /// Which node a command is for, as the options that stand before or behind every command say it.
@@ -82,6 +84,14 @@ impl TargetNode {
     /// It cannot be read.
     pub(super) fn config(&self) -> anyhow::Result<Option<Config>> {
         if self.is_here() { Config::load(&self.folder).map(Some) } else { Ok(None) }
+    }
+
+    /// The terms that the node knows; those that every node is shipped with, where the node is elsewhere.
+    ///
+    /// # Errors
+    /// Its configuration, or a file of terms, cannot be read.
+    pub(super) fn known(&self) -> anyhow::Result<Hierarchy> {
+        self.config()?.map_or_else(|| Ok(Hierarchy::shipped()), |config| known_terms(&config))
     }
 
     /// How its management API is reached.

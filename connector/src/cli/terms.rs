@@ -1,4 +1,4 @@
-//! The common terms as options, for `publish` and `policy new`.
+//! The common terms as options, for `publish`, `edit`, `policy new`, and what is negotiated.
 
 mod data;
 
@@ -6,13 +6,12 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
-use policy_engine::{Doubt, Policy};
-use serde_json::{Value, json};
+use policy_engine::{Doubt, Hierarchy, Policy, spelled};
+use serde_json::{Map, Value, json};
 
 pub(super) use self::data::OnTheWay;
 use super::api::set;
-use crate::config::Config;
-use crate::node::known_terms;
+use super::output::text;
 
 /// The left operand for the data space that a participant is a member of.
 pub(super) const MEMBERSHIP: &str = "urn:concordat:membership";
@@ -97,14 +96,80 @@ pub(super) fn of(id: &str) -> String {
 }
 
 /// What this node does not understand of terms, each in a sentence: it would deny the first read, so it is said now.
-pub(super) fn not_understood(config: &Config, terms: &Value) -> anyhow::Result<Vec<String>> {
-    let known = known_terms(config)?;
-    let doubts = Policy::parse_odrl(terms).map(|policy| policy_engine::not_understood(&policy, &known));
+pub(super) fn not_understood(known: &Hierarchy, terms: &Value) -> Vec<String> {
+    let doubts = Policy::parse_odrl(terms).map(|policy| policy_engine::not_understood(&policy, known));
     let say = |doubt: Doubt| format!("{}: {}", doubt.path, doubt.text);
-    Ok(doubts.unwrap_or_default().into_iter().map(say).collect())
+    doubts.unwrap_or_default().into_iter().map(say).collect()
+}
+
+/// Who makes an offer out of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Who asks, and says for which one purpose and in which one place.
+    Consumer,
+    /// Who grants, with everything that lies within.
+    Provider,
+}
+
+/// The name of a term of ODRL, however its vocabulary is written before it.
+fn local(name: &str) -> &str {
+    name.strip_prefix("odrl:").or_else(|| name.strip_prefix("http://www.w3.org/ns/odrl/2/")).unwrap_or(name)
+}
+
+/// The list under the key that `name` is the term of, in whatever way the document writes it.
+fn list<'a>(map: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Vec<Value>> {
+    let key = map.keys().find(|key| local(key) == local(name)).cloned().unwrap_or_else(|| name.to_owned());
+    let found = map.entry(key).or_insert_with(|| json!([]));
+    if !found.is_array() {
+        *found = json!([found.take()]);
+    }
+    found.as_array_mut()
+}
+
+/// Puts `new` into `list`, in place of whatever has the same term under `key`.
+fn replace(list: &mut Vec<Value>, new: Vec<Value>, key: &str) {
+    let of = |one: &Value| local(&text(one, key)).to_owned();
+    let said: Vec<String> = new.iter().map(of).collect();
+    list.retain(|one| !said.contains(&of(one)));
+    list.extend(new);
 }
 
 impl TermsOfUse {
+    /// Changes what an offer says of what is given here, in each of its permissions; all else stays as it is.
+    pub(super) fn narrow(&self, offer: &mut Value, side: Side) {
+        let mut said = spelled(&self.policy());
+        let Some(offer) = offer.as_object_mut() else { return };
+        let parts =
+            |map: &mut Map<String, Value>, names: &[&'static str]| -> Vec<(&'static str, Vec<Value>)> {
+                let found =
+                    names.iter().map(|name| (*name, list(map, name).map(std::mem::take).unwrap_or_default()));
+                found.filter(|(_, parts)| !parts.is_empty()).collect()
+            };
+        let own = said.pointer_mut("/permission/0").and_then(Value::as_object_mut);
+        let mut own = own.map(|own| parts(own, &["constraint", REFINEMENT, "duty"])).unwrap_or_default();
+        if side == Side::Consumer {
+            for one in own.iter_mut().filter(|(name, _)| *name == "constraint").flat_map(|(_, parts)| parts) {
+                if ["purpose", "spatial"].contains(&local(&text(one, "leftOperand"))) {
+                    set(one, "operator", json!("eq"));
+                }
+            }
+        }
+        for permission in list(offer, "permission").into_iter().flatten() {
+            let Some(permission) = permission.as_object_mut() else { continue };
+            for (name, parts) in &own {
+                if let Some(list) = list(permission, name) {
+                    replace(list, parts.clone(), if *name == "duty" { "action" } else { "leftOperand" });
+                }
+            }
+        }
+        let rules = said.as_object_mut().map(|said| parts(said, &["prohibition", "obligation"]));
+        for (name, rules) in rules.unwrap_or_default() {
+            if let Some(list) = list(offer, name) {
+                replace(list, rules, "action");
+            }
+        }
+    }
+
     /// The policy in the file, or the one that the options say; `None` where neither is given.
     pub(super) fn given(&self, file: Option<&Path>) -> anyhow::Result<Option<Value>> {
         let Some(file) = file else {
@@ -163,5 +228,51 @@ impl TermsOfUse {
             set(&mut terms, "obligation", Value::Array(obligations));
         }
         terms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_engine::explain;
+
+    use super::*;
+
+    #[test]
+    fn what_is_given_takes_the_place_of_what_an_offer_says_and_nothing_else_changes() {
+        let offer = json!({"@id": "urn:o", "@type": "Offer", "permission": [{"action": "use", "constraint": [
+            {"leftOperand": "odrl:purpose", "operator": "isA", "rightOperand": "https://w3id.org/dpv#PublicBenefit"},
+            {"leftOperand": "odrl:dateTime", "operator": "lteq", "rightOperand": "2030-01-01T00:00:00Z"},
+            {"leftOperand": "odrl:count", "operator": "lteq", "rightOperand": "9"}]}],
+            "prohibition": [{"action": "odrl:distribute"}]});
+        let options = TermsOfUse {
+            terms: Terms {
+                purpose: Some("https://w3id.org/dpv#PublicPolicyMaking".to_owned()),
+                valid_until: Some("2028-12-31Z".to_owned()),
+                no_distribution: true,
+                attribution: true,
+                pay: Some(amount("5 EUR").unwrap()),
+                ..Terms::default()
+            },
+            on_the_way: OnTheWay { keep: vec!["at".to_owned()], ..OnTheWay::default() },
+        };
+        let words = |side| {
+            let mut narrowed = offer.clone();
+            options.narrow(&mut narrowed, side);
+            assert_eq!(narrowed["@id"], "urn:o");
+            explain::policy(&Policy::parse(&narrowed).unwrap()).join("\n")
+        };
+        let wanted = |purpose: &str| {
+            format!(
+                "allowed: use in such a way that only `at` are handed on, provided that the number of uses must be at most 9 \
+                 and the purpose must be {purpose}PublicPolicyMaking and the time must not be after 2028-12-31 (UTC), after \
+                 having done: [compensate, provided that the amount paid must be 5 in EUR]\nforbidden: distribute\n\
+                 required: attribute\nwhere the same action is both allowed and forbidden, nothing in these terms is allowed"
+            )
+        };
+        assert_eq!(words(Side::Provider), wanted("a kind of "));
+        assert_eq!(words(Side::Consumer), wanted(""));
+        let mut same = offer.clone();
+        TermsOfUse::default().narrow(&mut same, Side::Consumer);
+        assert_eq!(Policy::parse(&same).unwrap(), Policy::parse(&offer).unwrap());
     }
 }

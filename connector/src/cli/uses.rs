@@ -10,6 +10,7 @@ use super::api::{Api, is_over, segment};
 use super::negotiations::{Negotiate, begin};
 use super::output::{Output, bytes, table, text};
 use super::target::TargetNode;
+use super::terms::{Terms, TermsOfUse};
 use super::{Exit, Failed, publish};
 
 #[derive(Debug, Clone, Args)]
@@ -137,8 +138,15 @@ async fn negotiated(api: &Api, arguments: &Use) -> anyhow::Result<String> {
         peer: provider,
         dataset: arguments.dataset.clone(),
         offer: arguments.offer.clone(),
-        purpose: arguments.purpose.clone(),
-        used_in: arguments.used_in.clone(),
+        file: None,
+        terms: TermsOfUse {
+            terms: Terms {
+                purpose: arguments.purpose.clone(),
+                used_in: arguments.used_in.clone(),
+                ..Terms::default()
+            },
+            ..TermsOfUse::default()
+        },
         address: arguments.address.clone(),
         automation: publish::Automation::Auto,
         no_wait: false,

@@ -105,13 +105,27 @@ impl Engine {
     /// As the data space's authority: publishes the next version, signed, and announces it to every member.
     ///
     /// # Errors
-    /// This node is no authority, the document cannot be read, is of another data space, or is not the next version.
+    /// This node is no authority, the document cannot be read, is of another data space, breaks its own clauses with a template,
+    /// or is not the next version.
     pub async fn publish_rulebook(self: &Arc<Self>, document: Json) -> Result<RulebookStanding, EngineError> {
         let space = self.authority()?.space.clone();
         let book =
             Rulebook::parse(document).map_err(|error| refuse(RefusalKind::Malformed, error.to_string()))?;
         if book.space != space {
             let reason = format!("/space: is `{}`; this node is the authority of `{space}`", book.space);
+            return Err(refuse(RefusalKind::Malformed, reason));
+        }
+        // Members would take terms that none of them may agree on.
+        let broken: Vec<_> = book
+            .broken_templates(&self.known)
+            .iter()
+            .map(|(name, conflict)| {
+                let Conflict { clause, text, reason, .. } = conflict;
+                format!("the template `{name}` breaks clause {clause} (\"{text}\"): {reason}")
+            })
+            .collect();
+        if !broken.is_empty() {
+            let reason = format!("/templates: {}; change the template or the clause", broken.join("; "));
             return Err(refuse(RefusalKind::Malformed, reason));
         }
         let did = self.did().to_owned();

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use policy_engine::{
-    Atomic, Cause, Change, Constraint, Policy, Request, Rule, Usage, World, decide, difference, explain,
-    promised, propose, within,
+    Atomic, Cause, Change, Constraint, Policy, Proposal, Request, Rule, Severity, Usage, World, decide,
+    difference, explain, promised, propose, within,
 };
 use protocol::negotiation::Negotiation;
 use protocol::wire::Offer;
 use protocol::{RefusalKind, Role};
+use serde_json::{Value as Json, json};
 
 use super::{Engine, EngineError};
 use crate::clock;
@@ -29,7 +30,7 @@ impl Engine {
 
     /// What of a policy is not understood here, each with its place, in words; nothing where all of it is.
     #[must_use]
-    pub fn doubts(&self, policy: &serde_json::Value) -> Vec<String> {
+    pub fn doubts(&self, policy: &Json) -> Vec<String> {
         match Policy::parse(&policy_engine::unrestricted(policy.clone())) {
             Err(error) => vec![error.to_string()],
             Ok(policy) => {
@@ -42,7 +43,7 @@ impl Engine {
 
     /// Gives a request that names an offer and has no rules, as programs of EDC write one whose terms are open, what it stands
     /// for: the permission to use; towards EDC, which compares with its own empty lists, lists of nothing.
-    pub fn fill_open_terms(&self, peer: &str, policy: &mut serde_json::Map<String, serde_json::Value>) {
+    pub fn fill_open_terms(&self, peer: &str, policy: &mut serde_json::Map<String, Json>) {
         // In whatever way the keys are written.
         let is_rules = |name: &String| {
             let term = name.rsplit([':', '/']).next().unwrap_or_default();
@@ -52,8 +53,8 @@ impl Engine {
             return;
         }
         let rules = match self.rules.profile(peer) {
-            PeerProfile::Edc => serde_json::json!([]),
-            PeerProfile::Dsp => serde_json::json!([{"action": "use"}]),
+            PeerProfile::Edc => json!([]),
+            PeerProfile::Dsp => json!([{"action": "use"}]),
         };
         policy.insert("permission".to_owned(), rules);
     }
@@ -80,6 +81,54 @@ impl Engine {
         }
     }
 
+    /// What this side wants, as an offer: the terms it published, or those it asked for.
+    #[must_use]
+    pub fn own_offer(&self, record: &NegotiationRecord) -> Option<Offer> {
+        self.own_terms(record, clock::now())
+    }
+
+    /// Terms as an offer of the negotiation `pid`: its id, its class, the dataset and who grants are filled in where they are
+    /// not said.
+    ///
+    /// # Errors
+    /// There is no such negotiation.
+    pub fn as_offer_of(&self, pid: &str, mut terms: Json) -> Result<Json, EngineError> {
+        let record = self.negotiation(pid)?;
+        let ours = &record.negotiation;
+        let provider = match ours.role {
+            Role::Consumer => ours.peer.as_str(),
+            Role::Provider => self.did(),
+        };
+        if let Some(map) = terms.as_object_mut() {
+            if map.get("@type").is_none_or(|kind| kind == "Set") {
+                map.insert("@type".to_owned(), json!("Offer"));
+            }
+            let whole = [
+                ("@id", json!(ours.offer.id())),
+                ("target", json!(ours.dataset)),
+                ("assigner", json!(provider)),
+            ];
+            for (name, value) in whole {
+                map.entry(name).or_insert(value);
+            }
+        }
+        Ok(terms)
+    }
+
+    /// What is hardly meant of a policy, each with its place; that is not looked for in terms that are very large.
+    #[must_use]
+    pub fn warnings(&self, policy: &Json) -> Vec<String> {
+        let Ok(policy) = Policy::parse(&policy_engine::unrestricted(policy.clone())) else {
+            return Vec::new();
+        };
+        if is_large(&policy) {
+            return Vec::new();
+        }
+        let doubts = policy_engine::lint(&policy, clock::now(), &self.known).into_iter();
+        let serious = doubts.filter(|doubt| doubt.severity == Severity::Warning);
+        serious.map(|doubt| format!("{}: {}", doubt.path, doubt.text)).collect()
+    }
+
     /// How the terms on the table differ from what this side wants, in words.
     #[must_use]
     pub fn differences(&self, record: &NegotiationRecord) -> Vec<String> {
@@ -94,13 +143,22 @@ impl Engine {
         let own = self
             .own_terms(record, now)
             .ok_or_else(|| refuse("this side wants no terms that could be met"))?;
-        let policy = propose(own.policy(), table.policy(), &self.known).ok_or_else(|| {
-            refuse("no terms lie within both what this side wants and what is on the table")
-        })?;
+        let policy = match propose(own.policy(), table.policy(), &self.known) {
+            Proposal::Terms(policy) => policy,
+            Proposal::Nothing => {
+                return Err(refuse("no terms lie within both what this side wants and what is on the table"));
+            }
+            Proposal::Unknown => {
+                return Err(refuse(
+                    "it is not known whether any terms lie within both what this side wants and what is on the table; \
+                     `concordat policy compare` tells what is missing",
+                ));
+            }
+        };
         let mut json = policy.write();
         if let Some(map) = json.as_object_mut() {
-            map.insert("@id".to_owned(), serde_json::json!(table.id()));
-            map.insert("@type".to_owned(), serde_json::json!("Offer"));
+            map.insert("@id".to_owned(), json!(table.id()));
+            map.insert("@type".to_owned(), json!("Offer"));
         }
         Offer::parse(json).map_err(|reason| EngineError::refused(RefusalKind::Malformed, reason))
     }
@@ -115,8 +173,13 @@ impl Engine {
             return Some(reason);
         }
         Some(match propose(asked.policy(), offered.policy(), &self.known) {
-            Some(both) => format!("{reason}; within both would be: {}", explain::policy(&both).join("; ")),
-            None => reason,
+            Proposal::Terms(both) => {
+                format!("{reason}; within both would be: {}", explain::policy(&both).join("; "))
+            }
+            Proposal::Nothing => {
+                format!("{reason}; no terms lie within both, so there is nothing to counter with")
+            }
+            Proposal::Unknown => reason,
         })
     }
 

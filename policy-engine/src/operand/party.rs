@@ -7,5 +7,5 @@ pub(super) static OPERAND: Operand = Operand {
     reads: |left| left == "participant" || left == "recipient",
     changes: Change::Request,
     fact: |_, request, _| Fact::One(Value::Term(request.party.to_owned())),
-    ..Operand::stated("assignee", OperandKind::Identifier, "the recipient")
+    ..Operand::stated("assignee", OperandKind::Identifier, "the party that asks")
 };

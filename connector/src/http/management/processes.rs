@@ -201,6 +201,9 @@ async fn negotiation(State(management): Shared, Path(id): Path<String>) -> Respo
         let mut shown = views::negotiation(&record);
         if let Some(map) = shown.as_object_mut() {
             map.insert("urn:concordat:differences".to_owned(), json!(engine.differences(&record)));
+            map.extend(
+                engine.own_offer(&record).map(|own| ("urn:concordat:ownOffer".to_owned(), json!(own))),
+            );
         }
         add_delivery(&mut shown, engine.failing_delivery(&record.negotiation.progress));
         ok(&shown)
@@ -270,11 +273,10 @@ async fn make_move(
 ) -> Response {
     let result = async {
         let terms: Terms = read(body).await?;
-        let offer = terms
-            .policy
-            .map(Offer::parse)
-            .transpose()
-            .map_err(|reason| malformed(format!("policy{reason}")))?;
+        let engine = &management.faces.engine;
+        let policy = terms.policy.map(|policy| engine.as_offer_of(&id, policy)).transpose()?;
+        let offer =
+            policy.map(Offer::parse).transpose().map_err(|reason| malformed(format!("policy{reason}")))?;
         let wanted = match name.as_str() {
             "accept" => Move::Accept,
             "agree" => Move::Agree,
@@ -285,7 +287,7 @@ async fn make_move(
             "verify" => Move::Verify,
             _ => return Err(EngineError::NotFound { kind: "move", id: name.clone() }),
         };
-        let record = management.faces.engine.make_move(&id, wanted).await?;
+        let record = engine.make_move(&id, wanted).await?;
         Ok(ok(&views::negotiation(&record)))
     };
     respond(result.await)

@@ -105,9 +105,18 @@ async fn write<T: Managed>(
         management.faces.sources.check(address).map_err(|error| malformed(format!("{error:#}")))?;
     }
     let id = resource.id().to_owned();
-    let made = management.faces.engine.put_resource(resource, write).await?;
+    let engine = &management.faces.engine;
+    let made = engine.put_resource(resource, write).await?;
     Ok(match write {
-        Write::Create => json_answer(StatusCode::OK, &views::id_response_at(&id, made)),
+        Write::Create => {
+            let mut shown = views::id_response_at(&id, made);
+            // What a policy hardly means; clients of EDC take no notice of it.
+            let warnings = json.get("policy").map(|policy| engine.warnings(policy)).unwrap_or_default();
+            if let (false, Some(map)) = (warnings.is_empty(), shown.as_object_mut()) {
+                map.insert("urn:concordat:warnings".to_owned(), json!(warnings));
+            }
+            json_answer(StatusCode::OK, &shown)
+        }
         Write::Replace => StatusCode::NO_CONTENT.into_response(),
     })
 }
