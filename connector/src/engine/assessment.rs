@@ -126,7 +126,7 @@ impl Engine {
         Ok(json!({
             "node": self.did(), "organisation": self.name, "at": clock::now(), "product": concat!("concordat ", env!("CARGO_PKG_VERSION")),
             "counts": counts, "mechanisms": mechanisms(&assessed), "rows": rows,
-            "note": "a self-assessment: nothing here certifies",
+            "note": "A self-assessment: nothing here certifies",
         }))
     }
 
