@@ -184,7 +184,7 @@ async fn a_rulebook_that_nobody_else_accepted_and_a_word_of_nobody_count_for_not
         own.to_str().unwrap(),
     ]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(3) && said.contains("nobody's account"), "{said}");
+    assert!(refused.status.code() == Some(3) && said.contains("belongs to nobody"), "{said}");
     let (dora, id) = account(&world, &authority, "dora");
     let unknown = world.folder.path().join("auditor.key");
     std::fs::copy(&dora, &unknown).unwrap();
