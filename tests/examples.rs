@@ -122,6 +122,7 @@ impl Stage {
             .replace("did:web:council.example", &self.authority.did)
             .replace("did:web:data.antwerp.example", &self.antwerp.did)
             .replace("did:web:air.antwerp.example", &self.antwerp.did)
+            .replace(" /backup/", &format!(" {}/", self.folder.display()))
             .replace("--dir council ", "")
             .replace("--dir antwerp ", "");
         for (name, value) in &self.named {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::mim::{CAPABILITIES, SPECIFICATION, every_row_is_told, expect};
 use crate::streams::door;
 use crate::support::{Node, World, answer};
 use crate::usage::{agree_with, c, permission};
@@ -57,7 +58,7 @@ struct City {
     /// In the trust group.
     operator: Program,
     uuid: String,
-    _registry: Program,
+    registry: Program,
     /// Contracted directly.
     contracted: Program,
     agreement: String,
@@ -94,7 +95,7 @@ impl City {
         let further = ["--personal", personal.to_str().unwrap()];
         let agreement = agree_with(&world, &holder, &service, file.to_str().unwrap(), terms, &further);
         let door = door(&service, &agreement).await;
-        Self { world, holder, service, operator, uuid, _registry: registry, contracted, agreement, door }
+        Self { world, holder, service, operator, uuid, registry, contracted, agreement, door }
     }
 
     /// A ticket of an operator, with what it will answer.
@@ -161,6 +162,11 @@ async fn data_goes_with_a_ticket_and_only_of_whom_the_operator_names() {
     assert_eq!(uuid.as_bytes()[14], b'4', "version 4: {uuid}");
     assert!(config["connector_key"]["kid"].is_string() && config["api_guide"].is_string());
 
+    // Set up, and nobody has used it: the registry's list is read by the check itself, and a made-up operator refused.
+    let tickets = ["4.2.1", "5.3", "5.4", "5.5", "5.6", "5.7", "A.VI", "A.VII", "4.1"];
+    let found = city.holder.json(&["mim"]);
+    expect(&found, "able, not exercised", &[(SPECIFICATION, &tickets), (CAPABILITIES, &["1"])]);
+    expect(&found, "M", &[(SPECIFICATION, &["4.2.4", "5.1", "5.3.2"])]);
     let (status, said) = city.read(None).await;
     assert_eq!(status, 401);
     assert!(said.contains("Request-Ticket"), "{said}");
@@ -182,6 +188,15 @@ async fn data_goes_with_a_ticket_and_only_of_whom_the_operator_names() {
         all.len() == 2 && all.iter().all(|one| one["told"] == "yes")
     };
     city.holder.until("/v4/personal/accesses", told).await;
+    let found = city.holder.json(&["mim"]);
+    every_row_is_told(&found);
+    let met: Vec<_> = tickets.into_iter().filter(|id| *id != "5.6").collect();
+    expect(
+        &found,
+        "M",
+        &[(SPECIFICATION, &met), (SPECIFICATION, &["4.2.4", "5.1", "5.3.2"]), (CAPABILITIES, &["1", "11"])],
+    );
+    expect(&found, "E", &[(SPECIFICATION, &["5.6"])]);
     let log = city.holder.json(&["personal", "accesses", "--operator", &city.uuid]);
     assert_eq!(
         (log.as_array().unwrap().len(), log[0]["service"].as_str()),
@@ -207,6 +222,10 @@ async fn data_goes_with_a_ticket_and_only_of_whom_the_operator_names() {
         .header("x-api-key", &city.service.key);
     let through = request.header("request-ticket", ticket).send().await.unwrap();
     assert_eq!(through.text().await.unwrap(), "rider,start,minutes\nben,Dock,7\n");
+    // A registry that does not answer says nothing for or against.
+    drop(city.registry);
+    let found = city.holder.json(&["mim"]);
+    expect(&found, "unreachable", &[(SPECIFICATION, &["4.2.4", "5.1"]), (CAPABILITIES, &["11"])]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use trust::Statement;
 
+use crate::mim::{CAPABILITIES, SPECIFICATION, expect, row};
 use crate::streams::door;
 use crate::support::{Node, Stranger, World, answer};
 use crate::usage::{DATASET, agree_with, c, permission};
@@ -126,6 +127,12 @@ async fn rows_go_as_far_as_persons_permit() {
         format!("{HEADER}anna,Plaza,12,b1\nben,,7,b2\nanna,Mill,30,b3\n"),
         "all of anna, of ben not where, nothing of cleo"
     );
+    // Counts are written when a read has ended.
+    trips.holder.until("/v4/mim", |found| row(found, CAPABILITIES, "7")["met"] == "M").await;
+    let found = trips.holder.json(&["mim"]);
+    expect(&found, "M", &[(CAPABILITIES, &["6", "7", "10"]), (SPECIFICATION, &["A.III", "A.VI"])]);
+    expect(&found, "able, not exercised", &[(CAPABILITIES, &["4", "5", "9"])]);
+    expect(&found, "N", &[(SPECIFICATION, &["A.VII", "4.1"])]);
     // The receipt holds, is the holder's, and names nobody.
     let receipt = given["receipts"][0]["receipt"].as_str().unwrap();
     let claimed = trust::statement::Claimed::read(receipt, "concordat-consent-receipt+jwt", 16_384).unwrap();

@@ -142,15 +142,29 @@ fn show(found: &Value) -> String {
     let mechanisms = mechanisms(found);
     let level = |one: &Value| vec![text(one, "mim"), text(one, "edition"), text(one, "level"), counts(one)];
     let levels = table(&["MIM", "edition", "level", "requirements"], mechanisms.iter().map(level).collect());
-    format!("{shown}\n\n{levels}\n\n{LEGEND}\n{}", text(found, "note"))
+    format!("{shown}\n\n{levels}\n\n{}{}", legend(), text(found, "note"))
 }
 
-/// What the values say.
-const LEGEND: &str = "M: it worked on this node, by a probe of the check or by the node's records. E: the same, in another way than \
-the words say. able, not exercised: it is there, and nothing shows that it worked. attested: an account of this node answers for it. \
-N: it is not set up here, or failed. not assessed: nobody answers for it. unreachable: what had to be asked did not answer. \
-Levels: Full is M or E, Partial is able or attested, Initial is the rest; a mechanism is Full when all of its requirements but \
-those that only may be met are, and Initial when none is seen at all.";
+/// What the values and levels say.
+const LEGEND: [(&str, &str); 8] = [
+    ("M", "it worked on this node, by a probe of the check or by the node's records"),
+    ("E", "the same, in another way than the requirement's words say"),
+    ("able, not exercised", "it is there, and nothing on this node shows that it worked"),
+    ("attested", "an account of this node answers for it, in a role"),
+    ("N", "what is needed is not set up here, or what was looked at fails"),
+    ("not assessed", "nobody answers for it, or the check could not be made"),
+    ("unreachable", "what had to be asked did not answer, which says nothing for or against"),
+    (
+        "levels",
+        "of a requirement: Full is M or E, Partial is able or attested, Initial is the rest; of a mechanism: Full when all of its \
+         requirements are met but those that only may be, Initial when none is seen at all, Partial between",
+    ),
+];
+
+/// The legend as lines.
+fn legend() -> String {
+    LEGEND.iter().map(|(value, says)| format!("{value}: {says}\n")).collect()
+}
 
 /// How many requirements of a report, or of a mechanism, are met how.
 fn counts(of: &Value) -> String {

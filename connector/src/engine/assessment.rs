@@ -128,7 +128,7 @@ impl Engine {
         Ok(json!({
             "node": self.did(), "organisation": self.name, "at": clock::now(), "product": concat!("concordat ", env!("CARGO_PKG_VERSION")),
             "counts": counts, "mechanisms": mechanisms(&assessed), "rows": rows,
-            "note": "a self-assessment: nothing here certifies",
+            "note": "A self-assessment: nothing here certifies",
         }))
     }
 
@@ -156,7 +156,7 @@ impl Engine {
         }
         let Holder::Key { id: key, name } = holder else {
             return Err(refuse(
-                "the node's own key is nobody's account: make a key for who answers (concordat keys create NAME --scope admin), and attest with it (--key FILE)".to_owned(),
+                "the node's own key belongs to nobody: create a key for the person who answers (concordat keys create NAME --scope admin), and attest with it (--key FILE)".to_owned(),
             ));
         };
         let made = Attestation {
@@ -179,8 +179,8 @@ impl Engine {
 fn shown(one: &Attestation, is_held: bool) -> Json {
     let problem = match (&one.account, is_held) {
         (_, true) => None,
-        (Some(_), false) => Some("the key of this account was revoked: have it attested anew"),
-        (None, false) => Some("no account of this node is known to have said so: have it attested anew"),
+        (Some(_), false) => Some("the key of this account was revoked; have the requirement attested again"),
+        (None, false) => Some("it was made without an account; have the requirement attested again"),
     };
     json!({"role": one.role, "statement": one.statement, "at": one.at, "account": one.account, "problem": problem})
 }

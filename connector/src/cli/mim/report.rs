@@ -4,7 +4,7 @@ use governance::mims::Met;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::super::output::text;
+use super::super::output::{short_time, text};
 use super::{LEGEND, answer, counts, mechanisms, met, rows, who};
 use crate::shown;
 
@@ -12,10 +12,10 @@ use crate::shown;
 /// below their rows, where a browser can show what is folded.
 const STYLE: &str = "*{box-sizing:border-box}body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;padding:1.5em;max-width:90em;color:#222}\
 h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}table{border-collapse:collapse;width:100%}\
-th,td{border:1px solid #bbb;padding:.35em .5em;text-align:left;vertical-align:top;overflow-wrap:anywhere}\
+th,td{border:1px solid #bbb;padding:.35em .5em;text-align:left;vertical-align:top;overflow-wrap:break-word}td.evidence{overflow-wrap:anywhere}\
 td.met{font-weight:600}.meets{background:#dff2df}.equivalent{background:#e8f0d8}.able,.attested{background:#fdf3d0}.not{background:#f8dcdc}\
 .unknown{background:#eee}dl{margin:0}dt{color:#555}dd{margin:0 0 .2em 1em}ul{margin:0;padding-left:1.1em}\
-p{margin:.4em 0}code{font-size:.85em}.legend{color:#444}\
+p{margin:.4em 0}code{font-size:.85em}.legend{margin-bottom:1.5em;font-size:.9em}.legend dt{color:#222;font-weight:600}\
 @media screen and (max-width:50em){body{padding:.7em}thead{display:none}table,tbody,tr,td{display:block;width:100%}\
 tr{margin-bottom:1em;border:1px solid #888}td{border:0;border-bottom:1px solid #ddd}td:empty{display:none}\
 td::before{content:attr(data-label);display:block;font-weight:400;font-size:.8em;color:#666}}\
@@ -50,11 +50,17 @@ fn evidence(found: &Value) -> Markup {
     }
 }
 
+/// When a report or an attestation was made, to the second.
+fn at(made: &Value) -> String {
+    let at = text(made, "at");
+    at.parse().map(short_time).unwrap_or(at)
+}
+
 fn attested(row: &Value) -> Markup {
     html! {
         @if let Some(attested) = row.get("attested").filter(|one| !one.is_null()) {
             p {
-                (who(attested)) ", " (text(attested, "at")) ": " (text(attested, "statement"))
+                (who(attested)) ", " (at(attested)) ": " (text(attested, "statement"))
                 @if !text(attested, "problem").is_empty() { " (" (text(attested, "problem")) ")" }
             }
         }
@@ -70,7 +76,7 @@ fn requirement(row: &Value) -> Markup {
             td data-label="mechanism here" { (text(row, "mechanism")) }
             td class=(class(met(row))) data-label="met" { (answer(row)) }
             td data-label="level" { (text(row, "level")) }
-            td data-label="evidence" {
+            td.evidence data-label="evidence" {
                 @if !text(row, "exercised").is_empty() { p { "Seen in " (text(row, "exercised")) ":" } }
                 (evidence(row.get("evidence").unwrap_or(&Value::Null)))
                 (attested(row))
@@ -96,9 +102,9 @@ pub(super) fn html(found: &Value) -> String {
             }
             body {
                 h1 { "MIM self-assessment: " (text(found, "organisation")) }
-                p { (text(found, "node")) ", " (text(found, "at")) ", " (text(found, "product")) }
+                p { (text(found, "node")) ", " (at(found)) ", " (text(found, "product")) }
                 p { (text(found, "note")) "." }
-                p.legend { (LEGEND) }
+                dl.legend { @for (value, says) in LEGEND { dt { (value) } dd { (says) } } }
                 table {
                     thead { tr { th { "mechanism" } th { "edition" } th { "level" } th { "requirements" } } }
                     tbody {

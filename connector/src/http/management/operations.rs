@@ -479,7 +479,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     ours(GET, "/mim", Read, "The node examines itself by the cities' mechanisms", JSON),
     taking(
-        ours(PUT, "/mim/attestations", Admin, "A named role answers for a requirement", JSON),
+        ours(
+            PUT,
+            "/mim/attestations",
+            Admin,
+            "Whoever holds the key answers for a requirement in a role",
+            JSON,
+        ),
         of::<mim::Attesting>,
     ),
     ours(GET, "/compliance", Read, "Whether agreements in force are kept", JSON),
