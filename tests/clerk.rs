@@ -704,7 +704,7 @@ async fn two_sides_meet_at_the_largest_terms_within_both() {
 async fn counter_offers_are_made_from_options() {
     let world = World::new();
     let (provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
-    provider.publish(DATASET, ROWS, &["--at-most", "10", "--no-distribution", "--automation", "manual"]);
+    provider.publish(DATASET, ROWS, &["--at-most", "10", "--automation", "manual"]);
     let path = |pid: &str| format!("/v4/contractnegotiations/{}", trust::did::segment(pid));
     let reached = async |node: &Node, pid: &str, state: &str| {
         node.until(&path(pid), |one| one["state"] == state && one.get("urn:concordat:pending").is_none())
@@ -804,12 +804,12 @@ async fn what_is_hardly_meant_is_warned_of_before_it_is_offered() {
     let done = publish(&["--keep", "car_hourz"]);
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success() && said.contains("warning: the data has no column `car_hourz`"), "{said}");
-    let edited = node.json(&["edit", "urn:trips", "--valid-until", "2001-01-01Z"]);
+    let edited = node.json(&["edit", "urn:trips", "--used-in", "Atlantis"]);
     assert_eq!(edited["warnings"][0]["severity"], "warning", "{edited}");
     let refused = node.run(&["edit", "urn:trips", "--keep", "speed", "--strict"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code() == Some(5) && said.contains("it has `station`, `car_hours`"), "{said}");
-    assert!(node.text(&["offers"]).contains("2001-01-01"), "nothing was changed");
+    assert!(node.text(&["offers"]).contains("Atlantis"), "nothing was changed");
     // The same through the management API.
     let policy = json!({"@type": "Set", "permission": [{"action": "use", "constraint": [
         {"leftOperand": "purpose", "operator": "isA", "rightOperand": "environmental-monitoring"}]}]});

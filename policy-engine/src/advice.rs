@@ -61,10 +61,10 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Action(action) => write!(f, "ask for the action `{}`", explain::label(action)),
-            Self::Asset(asset) => write!(f, "ask for `{asset}`"),
+            Self::Action(action) => write!(f, "ask for the action {}", explain::quoted(action)),
+            Self::Asset(asset) => write!(f, "ask for {}", explain::quoted(asset)),
             Self::Fulfil(_, duty) => write!(f, "do this: {duty}"),
-            Self::Party(party) => write!(f, "be `{party}`"),
+            Self::Party(party) => write!(f, "be {}", explain::quoted(party)),
             Self::Present(left, value) => {
                 write!(f, "show a credential with {} {}", explain::operand(left), explain::value(value))
             }

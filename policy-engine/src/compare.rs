@@ -74,7 +74,11 @@ pub fn within(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Containmen
         if candidates.peek().is_none() {
             gaps.push(Gap {
                 clause: wish.path.clone(),
-                text: format!("the action `{}` (`{}` of the request) is not offered", wish.action, wish.path),
+                text: format!(
+                    "the action {} (`{}` of the request) is not offered",
+                    explain::quoted(&wish.action),
+                    wish.path
+                ),
             });
             continue;
         }
@@ -172,7 +176,10 @@ fn strangers(asked: &Policy, offered: &Policy, known: &Hierarchy) -> Vec<Gap> {
             gaps.push(Gap { clause: "/@type".to_owned(), text });
         }
         for profile in policy.profiles.iter().filter(|one| !known.knows_profile(one)) {
-            let text = format!("the {word} uses the profile `{profile}`, which this node does not know");
+            let text = format!(
+                "the {word} uses the profile {}, which this node does not know",
+                explain::quoted(profile)
+            );
             gaps.push(Gap { clause: "/profile".to_owned(), text });
         }
     }

@@ -102,7 +102,11 @@ pub fn compatible(a: &Policy, b: &Policy, known: &Hierarchy) -> Compatibility {
             } else if covers(other.action, one.action, known) {
                 one.action
             } else {
-                clashes.push(format!("`{}` and `{}` are different actions", one.action, other.action));
+                clashes.push(format!(
+                    "{} and {} are different actions",
+                    explain::quoted(one.action),
+                    explain::quoted(other.action)
+                ));
                 continue;
             };
             let forbidden = not_a.iter().chain(&not_b).filter(|rule| covers(rule.action, action, known));
@@ -136,7 +140,7 @@ fn undecided(policy: &Policy, known: &Hierarchy) -> Option<String> {
         return Some(format!("nothing is decided under a policy of the class `{}`", policy.kind.term()));
     }
     let profile = policy.profiles.iter().find(|one| !known.knows_profile(one));
-    profile.map(|profile| format!("the profile `{profile}` is not known"))
+    profile.map(|profile| format!("the profile {} is not known", explain::quoted(profile)))
 }
 
 /// What makes a policy void: the conditions of a permission and a prohibition that clash.

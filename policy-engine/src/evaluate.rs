@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::action::covers;
 use crate::duty::{self, DutyState};
-use crate::explain;
+use crate::explain::{self, quoted};
 use crate::hierarchy::Hierarchy;
 use crate::model::{
     ANY_ACTION, Atomic, Conflict, Constraint, Kind, Logical, Operator, Policy, Rule, RuleKind, Scope, Value,
@@ -550,11 +550,12 @@ fn reason(cause: &Cause<'_>, request: &Request<'_>, world: &World<'_>) -> Reason
     let general = |text: String| Reason { rule: String::new(), text };
     match cause {
         Cause::Assignee(assignee) => {
-            general(format!("the policy is for `{assignee}`, not for `{}`", request.party))
+            general(format!("the policy is for {}, not for {}", quoted(assignee), quoted(request.party)))
         }
         Cause::Target(target) => general(format!(
-            "the policy is about `{target}`, not about `{}`",
-            request.target.unwrap_or_default()
+            "the policy is about {}, not about {}",
+            quoted(target),
+            quoted(request.target.unwrap_or_default())
         )),
         Cause::DutyOpen(rule, duty) => {
             at(rule, format!("{}: its duty is not fulfilled yet: {}", name(rule), explain::rule(duty)))
@@ -576,15 +577,16 @@ fn reason(cause: &Cause<'_>, request: &Request<'_>, world: &World<'_>) -> Reason
             at(rule, format!("{} names no action, so it permits nothing (ODRL 2.2, section 2.6)", name(rule)))
         }
         Cause::NoPermission => {
-            general(format!("no permission of the policy covers the action `{}`", request.action))
+            general(format!("no permission of the policy covers the action {}", quoted(request.action)))
         }
         Cause::OfOthers => general(format!(
-            "the permissions that cover `{}` are for another party or another asset",
-            request.action
+            "the permissions that cover {} are for another party or another asset",
+            quoted(request.action)
         )),
         Cause::Permits(rule) => at(rule, format!("{} allows it: {}", name(rule), explain::rule(rule))),
         Cause::Profile(profile) => general(format!(
-            "the policy uses the profile `{profile}`, which this node does not know, so it is not processed"
+            "the policy uses the profile {}, which this node does not know, so it is not processed",
+            quoted(profile)
         )),
         Cause::TooManyUses => general(format!(
             "the purposes, places and so on that are stated make more than {MAX_USES} uses; ask for fewer at a time"
@@ -593,10 +595,10 @@ fn reason(cause: &Cause<'_>, request: &Request<'_>, world: &World<'_>) -> Reason
         Cause::Void(permission, prohibition) => at(
             prohibition,
             format!(
-                "{} and {} both apply to `{}`, and the policy does not say which holds, so it is void",
+                "{} and {} both apply to {}, and the policy does not say which holds, so it is void",
                 name(permission),
                 name(prohibition),
-                permission.action
+                quoted(&permission.action)
             ),
         ),
     }

@@ -212,7 +212,7 @@ pub(crate) fn why(unmet: &Constraint, request: &Request<'_>, world: &World<'_>) 
 fn why_atomic(atomic: &Atomic, request: &Request<'_>, world: &World<'_>) -> String {
     let clause = self::atomic(atomic);
     if !is_understood(atomic, request, world) {
-        return format!("`{}` is not an operand this node understands ({clause})", atomic.left);
+        return format!("{} is not an operand this node understands ({clause})", quoted(&atomic.left));
     }
     let fact = operand::fact(atomic, request, world);
     let Some(values) = fact.values() else {

@@ -95,8 +95,8 @@ pub fn lint(policy: &Policy, now: Timestamp, known: &Hierarchy) -> Vec<Doubt> {
         }
         if rule.action != ANY_ACTION && !is_odrl(&rule.action) && !known.knows(&rule.action) {
             let text = format!(
-                "`{}` is not an action that this node knows, so only exactly that is meant",
-                rule.action
+                "{} is not an action that this node knows, so only exactly that is meant",
+                explain::quoted(&rule.action)
             );
             doubts.push(Doubt::warning(&format!("{}/action", rule.path), text));
         }
@@ -185,7 +185,10 @@ pub fn not_understood(policy: &Policy, known: &Hierarchy) -> Vec<Doubt> {
 }
 
 fn never_permits(atomic: &Atomic) -> Doubt {
-    let text = format!("`{}` is not an operand this node understands, so it never permits", atomic.left);
+    let text = format!(
+        "{} is not an operand this node understands, so it never permits",
+        explain::quoted(&atomic.left)
+    );
     Doubt::warning(&atomic.path, text)
 }
 
@@ -198,8 +201,10 @@ fn strangeness(policy: &Policy, known: &Hierarchy) -> Vec<Doubt> {
         doubts.push(Doubt::warning("/@type", text));
     }
     for profile in policy.profiles.iter().filter(|one| !known.knows_profile(one)) {
-        let text =
-            format!("the profile `{profile}` is not known here, so nothing is decided under the policy");
+        let text = format!(
+            "the profile {} is not known here, so nothing is decided under the policy",
+            explain::quoted(profile)
+        );
         doubts.push(Doubt::warning("/profile", text));
     }
     doubts
@@ -250,7 +255,8 @@ fn unknown(atomic: &Atomic, known: &Hierarchy) -> Vec<Doubt> {
         let strange = terms.filter(|term| !is_iri(term));
         let text = |term: &str| {
             format!(
-                "`{term}` is not an IRI, and memberships name their data space by one, such as https://city.example/space"
+                "{} is not an IRI, and memberships name their data space by one, such as https://city.example/space",
+                explain::quoted(term)
             )
         };
         return strange.map(text).map(doubt).collect();
@@ -261,9 +267,10 @@ fn unknown(atomic: &Atomic, known: &Hierarchy) -> Vec<Doubt> {
     terms
         .filter(|term| !known.knows(term))
         .map(|term| {
-            let meant = meant(term, known).map(|meant| format!("; did you mean `{meant}`?"));
+            let meant = meant(term, known).map(|meant| format!("; did you mean {}?", explain::quoted(meant)));
             doubt(format!(
-                "`{term}` ({}) is not a term this node knows, so nothing narrower is known to lie within it{}",
+                "{} ({}) is not a term this node knows, so nothing narrower is known to lie within it{}",
+                explain::quoted(term),
                 explain::operand(&atomic.left),
                 meant.unwrap_or_default()
             ))
@@ -290,7 +297,10 @@ fn no_participant(id: &str, known: &Hierarchy) -> Option<String> {
     let is_known =
         known.is_everyone(id) || known.has_parts(id) || known.knows(id) || known.canonical(id) != id;
     (!is_did(id) && !is_known).then(|| {
-        format!("`{id}` is not a DID such as did:web:city.example, and no participant is known by that name")
+        format!(
+            "{} is not a DID such as did:web:city.example, and no participant is known by that name",
+            explain::quoted(id)
+        )
     })
 }
 
@@ -355,9 +365,10 @@ pub fn misnamed_columns(policy: &Policy, columns: &[String]) -> Vec<Doubt> {
         let near = nearest(columns.iter().map(String::as_str), |column| {
             strsim::jaro_winkler(&column.to_lowercase(), &name.to_lowercase())
         });
+        let name = explain::quoted(&name);
         let text = match near {
-            Some(near) => format!("the data has no column `{name}`; did you mean `{near}`?"),
-            None => format!("the data has no column `{name}`; it has {}", listed(columns)),
+            Some(near) => format!("the data has no column {name}; did you mean {}?", explain::quoted(near)),
+            None => format!("the data has no column {name}; it has {}", listed(columns)),
         };
         doubts.push(Doubt::warning(path, text));
     }
@@ -366,7 +377,7 @@ pub fn misnamed_columns(policy: &Policy, columns: &[String]) -> Vec<Doubt> {
 
 /// The first of many names.
 fn listed(names: &[String]) -> String {
-    let first: Vec<_> = names.iter().take(20).map(|name| format!("`{name}`")).collect();
+    let first: Vec<_> = names.iter().take(20).map(|name| explain::quoted(name)).collect();
     let more = if names.len() > first.len() { ", ..." } else { "" };
     format!("{}{more}", first.join(", "))
 }

@@ -44,10 +44,16 @@ pub fn propose(a: &Policy, b: &Policy, known: &Hierarchy) -> Proposal {
         Compatibility::Unknown(_) => return Proposal::Unknown,
     }
     let (a, b) = alike(a, b);
-    common_terms(&a, &b, known).map_or(Proposal::Unknown, |policy| Proposal::Terms(Box::new(policy)))
+    match common_terms(&a, &b, known) {
+        // Prohibitions that one of them lets its permissions hold against may take all back in their sum.
+        Some(policy) if compatible(&policy, &policy, known) == Compatibility::Compatible => {
+            Proposal::Terms(Box::new(policy))
+        }
+        _ => Proposal::Unknown,
+    }
 }
 
-/// The terms within both of two policies that some use satisfies; `None` where they cannot be written down.
+/// The terms within both of two policies; `None` where they cannot be written down.
 fn common_terms(a: &Policy, b: &Policy, known: &Hierarchy) -> Option<Policy> {
     let mut policy = Policy {
         id: String::new(),
@@ -301,6 +307,14 @@ mod tests {
         ] {
             assert!(of(left, one, other).terms().is_some(), "{left}");
         }
+    }
+
+    #[test]
+    fn what_a_prohibition_would_take_back_is_no_proposal() {
+        let holding = json!({"conflict": "perm", "permission": [{"action": "use"}], "prohibition": [{"action": "use"}]});
+        let plain = json!({"permission": [{"action": "use"}], "prohibition": [{"action": "sell"}]});
+        let (holding, plain) = (Policy::parse(&holding).unwrap(), Policy::parse(&plain).unwrap());
+        assert_eq!(propose(&holding, &plain, &Hierarchy::shipped()), Proposal::Unknown);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::action::covers;
 use crate::duty::{self, DutyState};
 use crate::evaluate::{Truth, all, is_asset, is_party, truth};
-use crate::explain;
+use crate::explain::{self, quoted};
 use crate::model::{ANY_ACTION, Constraint, Policy, Rule, RuleKind, Scope};
 use crate::world::{Request, World};
 
@@ -118,8 +118,8 @@ fn premises(policy: &Policy, rule: &Rule, request: &Request<'_>, world: &World<'
         let own = if covers(&rule.action, request.action, world.hierarchy) {
             Said::Holds
         } else {
-            let (own, asked) = (explain::label(&rule.action), request.action);
-            Said::Fails(format!("the rule is about `{own}`, not about `{asked}`"))
+            let (own, asked) = (quoted(&rule.action), quoted(request.action));
+            Said::Fails(format!("the rule is about {own}, not about {asked}"))
         };
         add(PremiseKind::Action, format!("{}/action", rule.path), own, &rule.refinements);
     }
@@ -171,10 +171,11 @@ fn said(truth: Truth<'_>, request: &Request<'_>, world: &World<'_>) -> Said {
 /// Whether `asked` is `whole` or part of it.
 fn belongs(asked: Option<&str>, whole: &str, world: &World<'_>) -> Said {
     match asked {
-        None => Said::Unknown(format!("the rule is for `{whole}`, and nothing is asked for by name")),
+        None => Said::Unknown(format!("the rule is for {}, and nothing is asked for by name", quoted(whole))),
         Some(asked) if is_party(asked, whole, world) || is_asset(asked, whole, world) => Said::Holds,
         Some(asked) => {
-            Said::Fails(format!("the rule is for `{whole}`, and `{asked}` is not known to be part of it"))
+            let (whole, asked) = (quoted(whole), quoted(asked));
+            Said::Fails(format!("the rule is for {whole}, and {asked} is not known to be part of it"))
         }
     }
 }

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use crate::compare::atomic_entails;
 use crate::decimal::Decimal;
+use crate::explain::quoted;
 use crate::hierarchy::Hierarchy;
 use crate::model::{About, Atomic, Constraint, Operator, Rule, Value};
 use crate::transform::{MINIMUM_GROUP, PREFIX, Summary, Transform};
@@ -111,7 +112,8 @@ impl Treatment {
                 for column in groups.columns() {
                     if !other.hands_on(column) {
                         gaps.push(format!(
-                            "`{column}` is brought into groups, and is not handed on otherwise"
+                            "{} is brought into groups, and is not handed on otherwise",
+                            quoted(column)
                         ));
                     }
                     gaps.extend(self.value_gap(other, column));
@@ -129,12 +131,12 @@ impl Treatment {
             (None, Some(_)) => gaps.push("all columns are handed on, not some".to_owned()),
             (Some(own), Some(_)) => {
                 let more = own.iter().filter(|name| !other.keeps(name) && self.hands_on(name));
-                gaps.extend(more.map(|name| format!("`{name}` is handed on besides")));
+                gaps.extend(more.map(|name| format!("{} is handed on besides", quoted(name))));
             }
             (_, None) => {}
         }
         let left_in = other.drop.iter().filter(|name| !self.hides(name));
-        gaps.extend(left_in.map(|name| format!("`{name}` is not left out")));
+        gaps.extend(left_in.map(|name| format!("{} is not left out", quoted(name))));
         let treated: BTreeSet<&String> = other.changes.keys().chain(&other.pseudonyms).collect();
         let shown = treated.into_iter().filter(|column| !self.hides(column));
         gaps.extend(shown.filter_map(|column| self.value_gap(other, column)));
@@ -180,14 +182,17 @@ impl Treatment {
             gaps.push(format!("groups of {} rows are told, not of {} at least", own.minimum, theirs.minimum));
         }
         for (summary, name) in own.told.difference(&theirs.told) {
-            gaps.push(format!("the {} of `{name}` is told besides", summary.word()));
+            gaps.push(format!("the {} of {} is told besides", summary.word(), quoted(name)));
         }
         // What groups are made of must be the same.
         for column in own.columns() {
             let same = self.changes.get(column) == other.changes.get(column)
                 && self.pseudonyms.contains(column) == other.pseudonyms.contains(column);
             if !same {
-                gaps.push(format!("`{column}` is made coarse otherwise before it is brought into groups"));
+                gaps.push(format!(
+                    "{} is made coarse otherwise before it is brought into groups",
+                    quoted(column)
+                ));
             }
         }
         for name in own.names() {
@@ -196,7 +201,7 @@ impl Treatment {
             let there =
                 !other.drop.contains(&name) && other.keep.as_ref().is_none_or(|keep| keep.contains(&name));
             if told && !there {
-                gaps.push(format!("`{name}` is told besides"));
+                gaps.push(format!("{} is told besides", quoted(&name)));
             }
         }
         gaps
@@ -209,14 +214,14 @@ impl Treatment {
         let theirs = other.changes.get(column).unwrap_or(&nothing);
         if other.pseudonyms.contains(column) {
             let same = self.pseudonyms.contains(column) && own == theirs;
-            return (!same).then(|| format!("`{column}` is not hidden behind the same pseudonym"));
+            return (!same).then(|| format!("{} is not hidden behind the same pseudonym", quoted(column)));
         }
         let follows = own.starts_with(theirs)
             || match (own.as_slice(), theirs.as_slice()) {
                 ([one], [other]) => one.follows_from(other),
                 _ => false,
             };
-        (!follows).then(|| format!("`{column}` is not made as coarse"))
+        (!follows).then(|| format!("{} is not made as coarse", quoted(column)))
     }
 
     fn keeps(&self, name: &str) -> bool {

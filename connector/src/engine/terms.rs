@@ -177,7 +177,7 @@ impl Engine {
                 format!("{reason}; within both would be: {}", explain::policy(&both).join("; "))
             }
             Proposal::Nothing => {
-                format!("{reason}; no terms lie within both, so there is nothing to counter with")
+                format!("{reason}; no terms lie within both, so there is no counter-offer")
             }
             Proposal::Unknown => reason,
         })
