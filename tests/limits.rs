@@ -273,7 +273,8 @@ async fn who_reads_too_much_open_data_is_told_which_bound_and_when_to_ask_again(
     let file = node.data().join("open.csv");
     std::fs::write(&file, "a\n1\n").unwrap();
     let licence = "https://creativecommons.org/publicdomain/zero/1.0/";
-    node.text(&["publish", file.to_str().unwrap(), "--id", "urn:test:open", "--open", "--license", licence]);
+    let named = ["--id", "urn:test:open", "--title", "Open rows", "--open", "--license", licence];
+    node.text(&[&["publish", file.to_str().unwrap()], &named[..]].concat());
     let url = |node: &Node| format!("{}/open/data/{}", node.address, segment("urn:test:open"));
     for (bound, said) in [
         ("\nopen_reads_per_minute = ", "as one address may"),
