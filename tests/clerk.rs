@@ -323,7 +323,7 @@ fn a_node_that_does_not_run_and_one_that_is_not_there() {
     assert!(node.text(&["store", "rebuild"]).contains("built anew"));
     let nowhere = Command::new(PROGRAM).args(["--dir", "/nonexistent", "offers"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("run `concordat init` to make one"));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("make one with `concordat init`"));
     let again = node.run(&["init"]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("there is a node in"));
 

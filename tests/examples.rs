@@ -27,7 +27,8 @@ const DOCUMENTS: &[&str] = &[
     "examples/three_agencies/README.md",
 ];
 /// Commands that have a test of their own, since they take long.
-const ELSEWHERE: &[&str] = &["./demo", "./test", "concordat demo", "concordat bench"];
+const ELSEWHERE: &[&str] =
+    &["./demo", "./test", "concordat demo", "concordat bench", "concordat --dir one up"];
 
 /// An example: its language, and where it stands.
 struct Example {
@@ -74,7 +75,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
+    async fn new() -> Self {
         let world = World::new();
         let authority = membership::authority(&world);
         let (antwerp, paris) = (world.local_node("antwerp"), world.local_node("paris"));
@@ -85,11 +86,17 @@ impl Stage {
             std::fs::write(node.data().join("no2.csv"), lines).unwrap();
         }
         std::fs::copy(antwerp.data().join("no2.csv"), folder.join("no2.csv")).unwrap();
-        paris.publish(
-            "urn:paris:no2",
-            b"station,no2\nP1,20\n",
-            &["--title", "Noise, hourly", "--keyword", "noise"],
-        );
+        let rows = paris.data().join("paris.csv");
+        std::fs::write(&rows, "station,no2\nP1,20\n").unwrap();
+        let publish =
+            ["publish", rows.to_str().unwrap(), "--id", "urn:paris:no2", "--title", "Noise, hourly"];
+        paris.json(&[&publish[..], &["--keyword", "noise", "--purpose", PURPOSE]].concat());
+        // Somebody asks, and waits for a person's answer.
+        antwerp.publish("urn:antwerp:asked", b"a\n1\n", &["--automation", "manual"]);
+        let asked = ["negotiate", &antwerp.did, "urn:antwerp:asked", "--purpose", PURPOSE, "--no-wait"];
+        paris.json(&asked);
+        let waits = antwerp.until_text(&["negotiations", "list"], "urn:antwerp:asked").await;
+        let id = waits.split_whitespace().find(|word| word.starts_with("urn:uuid:")).unwrap().to_owned();
         antwerp.json(&["catalog", &paris.did]);
         // A certificate as a city has one.
         let city = world.folder.path().join("city");
@@ -111,7 +118,14 @@ impl Stage {
         std::fs::copy(city.join("tls/certificate.pem"), folder.join("chain.pem")).unwrap();
         std::fs::copy(city.join("tls/key.pem"), folder.join("key.pem")).unwrap();
         std::fs::set_permissions(folder.join("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
-        Self { world, authority, antwerp, paris, folder, named: BTreeMap::new() }
+        Self {
+            world,
+            authority,
+            antwerp,
+            paris,
+            folder,
+            named: BTreeMap::from([(" ID ", format!(" {id} "))]),
+        }
     }
 
     /// A command as it is written, with this world's participants in place of the examples'.
@@ -143,7 +157,7 @@ impl Stage {
     }
 
     /// Runs a command of an example, and holds it to what the documentation says of its end.
-    fn run(&mut self, place: &str, command: &str) {
+    fn run(&mut self, place: &str, before: &str, command: &str) {
         if ELSEWHERE.iter().any(|one| command.starts_with(one)) {
             return;
         }
@@ -166,7 +180,7 @@ impl Stage {
             assert!(made.status.success(), "{place}: {command}: {}", String::from_utf8_lossy(&made.stderr));
             return;
         }
-        let output = self.sh(&node, &self.here(command));
+        let output = self.sh(&node, &format!("{before}{}", self.here(command)));
         let (code, said) =
             (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned());
         // It exits with 5 when something is wrong, as with the certificate of a trial.
@@ -243,13 +257,22 @@ impl Stage {
 
 #[tokio::test]
 async fn every_example_runs() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new().await;
     let mut count = 0;
     for document in DOCUMENTS {
         for example in examples(document) {
             let Example { place, language, text } = &example;
             match language.as_str() {
-                "sh" => commands(text).iter().for_each(|command| stage.run(place, command)),
+                "sh" => {
+                    // What is said to the shell holds for the commands after it.
+                    let mut before = String::new();
+                    for command in commands(text) {
+                        match command.starts_with("umask ") {
+                            true => before += &format!("{command}\n"),
+                            false => stage.run(place, &before, &command),
+                        }
+                    }
+                }
                 "json" => stage.take(place, text),
                 "python" => stage.read(place, text).await,
                 // What a command prints.

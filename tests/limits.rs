@@ -265,3 +265,39 @@ async fn of_what_is_over_the_newest_are_kept() {
     let of_it = |key: &str| key.contains(segment(gone).as_ref() as &str);
     assert!(!provider.records("message/").iter().any(|(key, _)| of_it(key)));
 }
+
+#[tokio::test]
+async fn who_reads_too_much_open_data_is_told_which_bound_and_when_to_ask_again() {
+    let world = World::new();
+    let mut node = world.local_node("node");
+    let file = node.data().join("open.csv");
+    std::fs::write(&file, "a\n1\n").unwrap();
+    let licence = "https://creativecommons.org/publicdomain/zero/1.0/";
+    let named = ["--id", "urn:test:open", "--title", "Open rows", "--open", "--license", licence];
+    node.text(&[&["publish", file.to_str().unwrap()], &named[..]].concat());
+    let url = |node: &Node| format!("{}/open/data/{}", node.address, segment("urn:test:open"));
+    for (bound, said) in [
+        ("\nopen_reads_per_minute = ", "as one address may"),
+        ("all_open_reads_per_minute = ", "more reads of open data began in this minute than this node takes"),
+    ] {
+        let text = std::fs::read_to_string(node.dir.join("concordat.toml")).unwrap();
+        let now = text.split(bound).nth(1).unwrap().lines().next().unwrap();
+        node.configure(&format!("{bound}{now}"), &format!("{bound}2"));
+        // Over the end of a minute, four may begin.
+        let mut refused = None;
+        for _ in 0..5 {
+            let answer = world.client().get(url(&node)).send().await.unwrap();
+            if answer.status() == 429 {
+                refused = Some(answer);
+                break;
+            }
+            assert_eq!(answer.status(), 200);
+        }
+        let refused = refused.unwrap_or_else(|| panic!("{bound}"));
+        let after: u32 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=60).contains(&after), "{after}");
+        let text = refused.text().await.unwrap();
+        assert!(text.contains(said), "{text}");
+        node.configure(&format!("{bound}2"), &format!("{bound}600"));
+    }
+}

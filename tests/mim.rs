@@ -89,7 +89,7 @@ fn account(world: &World, node: &Node, name: &str) -> (PathBuf, String) {
 }
 
 fn attest(node: &Node, requirement: &str, account: &std::path::Path) -> Option<i32> {
-    let words = ["--role", "head of data", "--statement", "read to all members", "--account"];
+    let words = ["--role", "head of data", "--statement", "read to all members", "--key"];
     let arguments = [&["mim", "attest", requirement][..], &words, &[account.to_str().unwrap()]].concat();
     node.run(&arguments).status.code()
 }
@@ -180,7 +180,7 @@ async fn a_rulebook_that_nobody_else_accepted_and_a_word_of_nobody_count_for_not
         "auditor",
         "--statement",
         "fine",
-        "--account",
+        "--key",
         own.to_str().unwrap(),
     ]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();

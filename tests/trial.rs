@@ -178,7 +178,7 @@ fn up_makes_a_node_serves_it_and_tells_three_commands_that_work() {
         let next: Vec<_> = lines.take(3).map(|line| line.trim().to_owned()).collect();
         (Running(child), next)
     };
-    let (_first, next) = up("concordat --dir node up");
+    let (_first, next) = up("concordat --dir \"a node\" up");
     let [publish, second, use_it] = next.as_slice() else { panic!("{next:?}") };
     let done = shell(publish).output().unwrap();
     assert!(done.status.success(), "{publish}: {}", String::from_utf8_lossy(&done.stderr));

@@ -97,7 +97,7 @@ async fn a_node_is_reached_from_elsewhere_with_a_key_and_the_log_names_the_key()
         connector::secrets::create(&file, made["key"].as_str().unwrap()).unwrap();
         (made["@id"].as_str().unwrap().to_owned(), file.to_str().unwrap().to_owned())
     };
-    let (id, clerk) = key("desk", "operate");
+    let (id, clerk) = key("desk", "admin");
     let (_, reader) = key("reader", "read");
     let at = |key: &str, arguments: &[&str]| {
         concordat(&node, &[&["--node", &node.management, "--key", key][..], arguments].concat())
@@ -108,7 +108,7 @@ async fn a_node_is_reached_from_elsewhere_with_a_key_and_the_log_names_the_key()
     let (code, said) = at(&clerk, &publish);
     assert_eq!(code, 0, "{said}");
     let (code, said) = at(&reader, &["unpublish", "urn:test:rows"]);
-    assert!(code == 3 && said.contains("this key is for `read`, the call needs `operate`"), "{code} {said}");
+    assert!(code == 3 && said.contains("this key is for `read`, the call needs `admin`"), "{code} {said}");
     assert!(at(&reader, &["offers"]).1.contains("urn:test:rows"));
     node.text(&["edit", "urn:test:rows", "--title", "Other rows"]);
 

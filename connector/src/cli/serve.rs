@@ -33,8 +33,12 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
     match serve(dir, &config, arguments, output).await {
         Ok(()) => Ok(Exit::Success),
         Err(error) => {
-            // Whoever collects the log finds it there, in the form of all its lines.
-            tracing::error!("the node does not run: {error:#}");
+            let text = format!("the node does not run: {error:#}");
+            // Whoever collects the log finds it there, in the form of all its lines; a log that is switched off tells nobody.
+            match tracing::enabled!(tracing::Level::ERROR) {
+                true => tracing::error!("{text}"),
+                false => output.error(&text),
+            }
             Ok(Exit::Failure)
         }
     }

@@ -73,6 +73,10 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
                 StoreError::Behind { .. } | StoreError::Damaged { .. } | StoreError::Sealed { .. } => {
                     anyhow::Error::from(Failed::new(Exit::Invalid, error.to_string()))
                 }
+                StoreError::Locked(_) => anyhow::anyhow!(
+                    "the node runs and has its store open: stop it first, or copy the journal and have the copy checked with \
+                     `concordat store backup FOLDER`"
+                ),
                 error => anyhow::Error::from(error),
             })?;
             let checkpoint = report

@@ -138,27 +138,52 @@ pub(super) fn next(dir: &Path, config: &Config) -> Vec<String> {
     let other = others.into_iter().find(|one| one.participant.did != config.participant.did);
     let port = config.public.listen.port();
     let dataset = format!("urn:trial:{port}:no2");
-    let here = dir.display();
+    let (here, program) = (quoted(dir), program());
     let publish = format!(
-        "concordat --dir {here} publish {} --id {dataset} --title \"Hourly NO2\"",
-        dir.join(EXAMPLE_FILE).display()
+        "{program} --dir {here} publish {} --id {dataset} --title \"Hourly NO2\"",
+        quoted(&dir.join(EXAMPLE_FILE))
     );
-    let (there, up) = match &other {
-        Some(other) => (other.folder.clone(), format!("concordat --dir {} up", other.folder.display())),
+    let (there, second) = match &other {
+        Some(other) => {
+            let there = quoted(&other.folder);
+            let runs = TcpListener::bind(other.management.listen).is_err();
+            let second = match runs {
+                true => format!("{program} --dir {there} catalog {}", config.participant.did),
+                false => format!("{program} --dir {there} up"),
+            };
+            (there, second)
+        }
         None => {
-            let second = match dir.file_name() {
+            let there = quoted(&match dir.file_name() {
                 Some(name) => dir.with_file_name(format!("{}-2", name.to_string_lossy())),
                 None => dir.join("../node-2"),
-            };
-            (second.clone(), format!("concordat --dir {} up", second.display()))
+            });
+            let second = format!("{program} --dir {there} up");
+            (there, second)
         }
     };
-    let with = format!(
-        "concordat --dir {} use {dataset} --as no2 --from {}",
-        there.display(),
-        config.participant.did
-    );
-    vec![publish, up, with]
+    let with = format!("{program} --dir {there} use {dataset} --as no2 --from {}", config.participant.did);
+    vec![publish, second, with]
+}
+
+/// How a shell calls this program: by its name where it finds it, else by its path.
+fn program() -> String {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let name = "concordat";
+    let path = std::env::current_exe().ok();
+    let path = path.filter(|_| !std::env::split_paths(&folders).any(|folder| folder.join(name).is_file()));
+    path.map_or_else(|| name.to_owned(), |path| quoted(&path))
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// Whether a node can be made in `dir`: it is not there yet, or empty.

@@ -53,6 +53,9 @@ impl PeerAddress {
     }
 }
 
+/// Longest first name of a path that is logged.
+const LONGEST_NAME: usize = 32;
+
 /// What proxies write down for whom they ask, the nearest last.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -254,7 +257,8 @@ impl Serve {
             let client = proxies.client(from.ip(), request.headers());
             request.extensions_mut().insert(PeerAddress(client));
             // Whose request a line of the log is about. Of the path only its first name: further on stand secrets.
-            let face = request.uri().path().split('/').nth(1).unwrap_or_default();
+            let face = request.uri().path().split('/').nth(1).filter(|name| name.len() <= LONGEST_NAME);
+            let face = face.unwrap_or("(long)");
             let span = tracing::error_span!("request", from = %client, method = %request.method(), face);
             let answering = span.in_scope(|| router.call(request));
             let answered = async move {
