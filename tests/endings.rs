@@ -46,8 +46,11 @@ async fn each_side_knows_when_and_why_the_other_ended_an_agreement() {
     assert_eq!(here["urn:concordat:ended"]["reason"], "the sensors were sold", "{here}");
     assert_eq!(here["urn:concordat:endedThere"]["reason"], "the project is over", "{here}");
     let there = shown(&consumer, &agreement).await;
-    assert_eq!(there["urn:concordat:ended"], here["urn:concordat:endedThere"]);
-    assert_eq!(there["urn:concordat:endedThere"], here["urn:concordat:ended"]);
+    for (own, others) in [(&there, &here), (&here, &there)] {
+        for member in ["at", "reason"] {
+            assert_eq!(own["urn:concordat:ended"][member], others["urn:concordat:endedThere"][member]);
+        }
+    }
     let text = provider.text(&["audit", "match", &agreement]);
     for part in
         ["both parties ended the agreement, each for itself", "the sensors were sold", "the project is over"]
@@ -57,6 +60,23 @@ async fn each_side_knows_when_and_why_the_other_ended_an_agreement() {
     assert!(text.contains("the logs do not differ"), "{text}");
     let again = consumer.run(&["agreements", "end", &agreement]);
     assert!(!again.status.success(), "it was ended by this side already");
+}
+
+/// Statements have bounds; an end has none.
+#[tokio::test]
+async fn an_agreement_ends_also_where_nothing_more_can_be_stated() {
+    let world = World::new();
+    let (mut provider, consumer) = (world.local_node("provider"), world.local_node("consumer"));
+    provider.publish("urn:test:rows", b"a\n1\n", &[]);
+    let agreement = agreed(&consumer, &provider, "urn:test:rows");
+    provider.stop();
+    provider.put(&format!("statements/{agreement}"), &json!({"count": 1, "bytes": 1_u64 << 50})).await;
+    provider.start();
+    provider.client = world.client();
+    provider.text(&["agreements", "end", &agreement, "--reason", "enough"]);
+    let ended = shown(&provider, &agreement).await;
+    assert_eq!(ended["urn:concordat:ended"]["reason"], "enough", "{ended}");
+    assert!(provider.log().contains("is not told of the end of an agreement"), "{}", provider.log());
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ async fn who_answers_now_is_asked_now() {
     assert_eq!(standing(&peers, &provider.did)["reachable"], false, "{peers}");
     let text = consumer.text(&["peers"]);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("no answer 20") && words.contains("refused"), "{text}");
+    assert!(words.contains("failed 20") && words.contains("refused"), "{text}");
 }
 
 /// The command line of no node in particular.
@@ -87,7 +87,7 @@ fn concordat(node: &Node, arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_reached_from_elsewhere_with_a_key_and_the_log_names_the_key() {
     let world = World::new();
     let (node, other) = (world.local_node("node"), world.local_node("other"));
@@ -142,10 +142,27 @@ async fn a_node_is_reached_from_elsewhere_with_a_key_and_the_log_names_the_key()
         ("http://data.example:8444", "in clear text"),
         ("ftp://localhost", "neither https:// nor http://"),
         ("http://127.0.0.1:1/v4", "scheme, name and port alone"),
+        ("http://127.0.0.1:1/#here", "scheme, name and port alone"),
+        ("http://:secret@127.0.0.1:1", "no name or password"),
     ] {
         let (code, said) = concordat(&node, &["--node", address, "--key", &clerk, "offers"]);
-        assert!(code == 2 && said.contains(why), "{address}: {code} {said}");
+        assert!(code == 2 && said.contains(why) && !said.contains("secret"), "{address}: {code} {said}");
     }
+    // A key goes to the address that was named and to no other.
+    let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = format!("http://{}", elsewhere.local_addr().unwrap());
+    let moved = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", moved.local_addr().unwrap());
+    let redirect = move || async move { axum::response::Redirect::temporary(&there) };
+    tokio::spawn(axum::serve(moved, axum::Router::new().fallback(redirect)).into_future());
+    let (key, dir, program) = (clerk.clone(), node.dir.clone(), node.program.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        Command::new(program).args(["--node", &address, "--key", &key, "offers"]).current_dir(dir).output()
+    });
+    let ended = asked.await.unwrap().unwrap();
+    assert!(!ended.status.success(), "a redirection is not followed");
+    let came = tokio::time::timeout(Duration::from_millis(200), elsewhere.accept()).await;
+    assert!(came.is_err(), "nobody asks there");
     let (code, said) = concordat(&node, &["--node", "http://127.0.0.1:1", "--key", &clerk, "offers"]);
     assert!(code == 4 && said.contains("no node answers at http://127.0.0.1:1"), "{code} {said}");
 }

@@ -411,6 +411,10 @@ impl Reader {
                 if let Some(measuring) = &mut self.measuring {
                     measuring.broke();
                 }
+                // Its provider takes back a read of which no byte came.
+                if let Some(counting) = self.counting.take_if(|counting| counting.is_empty()) {
+                    counting.forget();
+                }
                 return Some(Err(reason));
             }
         }

@@ -312,7 +312,7 @@ impl AgreementRecord {
     /// Its end, by whichever side was first; `None` where neither ended it.
     #[must_use]
     pub fn end(&self) -> Option<&Ended> {
-        self.ended.iter().chain(&self.ended_there).min_by_key(|ended| ended.at)
+        self.ended.iter().chain(&self.ended_there).min_by_key(|ended| ended.heard_at.unwrap_or(ended.at))
     }
 
     /// The agreement with all that stands beside it.
@@ -335,6 +335,9 @@ pub struct Ended {
     pub at: Timestamp,
     /// Why.
     pub reason: String,
+    /// When this node heard of it, where the other side ended it.
+    #[serde(rename = "heardAt", default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Timestamp>,
 }
 
 /// What is recorded of the duties and prohibitions of an agreement.

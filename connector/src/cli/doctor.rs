@@ -42,9 +42,9 @@ impl From<anyhow::Result<String>> for Verdict {
     }
 }
 
-pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
-    let config = Config::load(dir)?;
-    let running = Api::open(&TargetNode::here(dir)).ok();
+pub(super) async fn run(node: &TargetNode, output: &Output) -> anyhow::Result<Exit> {
+    let config = Config::load(node.folder()?)?;
+    let running = Api::open(node).ok();
     let running = match &running {
         Some(api) => api.get("/v4/identity").await.is_ok(),
         None => false,
@@ -66,9 +66,9 @@ pub(super) async fn run(dir: &Path, output: &Output) -> anyhow::Result<Exit> {
     checks.push(("ports", ports(&config, running).await.into()));
     checks.push(("store", store(&config, running)));
     if running {
-        checks.push(("records", records(dir).await));
-        checks.push(("deliveries", deliveries(dir).await));
-        checks.push(("credentials", credentials(dir, &config).await));
+        checks.push(("records", records(node).await));
+        checks.push(("deliveries", deliveries(node).await));
+        checks.push(("credentials", credentials(node, &config).await));
     }
     match seen_from_outside(&config).await {
         Ok(seen) => checks.extend(seen),
@@ -162,8 +162,8 @@ fn store(config: &Config, running: bool) -> Verdict {
 }
 
 /// What the running node cannot read of its store.
-async fn records(dir: &Path) -> Verdict {
-    let found = async { Api::open(&TargetNode::here(dir))?.get("/v4/store/aside").await };
+async fn records(node: &TargetNode) -> Verdict {
+    let found = async { Api::open(node)?.get("/v4/store/aside").await };
     match found.await {
         Err(error) => Verdict::Wrong(format!("{error:#}")),
         Ok(found) => match found.as_array().map_or(&[][..], Vec::as_slice) {
@@ -179,8 +179,8 @@ async fn records(dir: &Path) -> Verdict {
 }
 
 /// What this node can show of itself. Who has nothing sends no access token, which the protocol allows and Eclipse EDC refuses.
-async fn credentials(dir: &Path, config: &Config) -> Verdict {
-    let held = async { anyhow::Ok(Api::open(&TargetNode::here(dir))?.get("/v4/credentials").await?) }.await;
+async fn credentials(node: &TargetNode, config: &Config) -> Verdict {
+    let held = async { anyhow::Ok(Api::open(node)?.get("/v4/credentials").await?) }.await;
     let held = match held {
         Ok(held) => held.as_array().map_or(0, Vec::len),
         Err(error) => return Verdict::Wrong(format!("{error:#}")),
@@ -199,8 +199,8 @@ async fn credentials(dir: &Path, config: &Config) -> Verdict {
 }
 
 /// What others have not taken.
-async fn deliveries(dir: &Path) -> Verdict {
-    let found = async { super::deliveries::all(&Api::open(&TargetNode::here(dir))?, None).await };
+async fn deliveries(node: &TargetNode) -> Verdict {
+    let found = async { super::deliveries::all(&Api::open(node)?, None).await };
     let found = match found.await {
         Err(error) => return Verdict::Wrong(format!("{error:#}")),
         Ok(found) => found,

@@ -20,6 +20,8 @@ pub(super) struct Events {
     after: Option<String>,
 }
 
+/// Longest check of everybody.
+const CHECK: Duration = Duration::from_secs(180);
 /// Longest reading of all catalogs.
 const REFRESH: Duration = Duration::from_secs(600);
 
@@ -59,7 +61,7 @@ pub(super) async fn peers(node: &TargetNode, arguments: &Peers, output: &Output)
         return Ok(Exit::Success);
     }
     let found = if arguments.check {
-        api.post("/v4/peers/check", json!({})).await?
+        api.post_within("/v4/peers/check", json!({}), CHECK).await?
     } else {
         api.get("/v4/peers").await?
     };
@@ -72,7 +74,7 @@ pub(super) async fn peers(node: &TargetNode, arguments: &Peers, output: &Output)
             };
             let reachable = match one.get("reachable").and_then(Value::as_bool) {
                 Some(true) => format!("answered {}", text(one, "triedAt")),
-                Some(false) => format!("no answer {}: {}", text(one, "triedAt"), text(one, "failure")),
+                Some(false) => format!("failed {}: {}", text(one, "triedAt"), text(one, "failure")),
                 None => "not tried".to_owned(),
             };
             vec![

@@ -1,7 +1,7 @@
 //! `concordat store`: look after the store. What only reads files works while the node runs, as do checkpoints and what
 //! concerns records that it has set aside.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,10 +58,10 @@ enum Command {
     },
 }
 
-pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let config = Config::load(dir)?;
+pub(super) async fn run(node: &TargetNode, arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let config = Config::load(node.folder()?)?;
     match &arguments.command {
-        Command::Aside { remove } => aside(dir, remove.as_deref(), output).await?,
+        Command::Aside { remove } => aside(node, remove.as_deref(), output).await?,
         Command::Verify => {
             let folder = config.path(&config.store.folder);
             let bar = output.count_bar("files");
@@ -106,7 +106,7 @@ pub(super) async fn run(dir: &Path, arguments: &Arguments, output: &Output) -> a
             output.result(&shown, || format!("the index was built anew up to commit {}", recovery.sequence));
         }
         Command::Checkpoint => {
-            let commit = match checkpoint_running(dir, output).await {
+            let commit = match checkpoint_running(node, output).await {
                 Err(error) if is_not_running(&error) => {
                     let identity = Arc::new(Identity::load(&config)?);
                     let (store, _) = node::open_store(&config, &identity, false).await?;
@@ -148,8 +148,8 @@ fn is_not_running(error: &anyhow::Error) -> bool {
 }
 
 /// Has the running node make a checkpoint, and shows how far it is.
-async fn checkpoint_running(dir: &Path, output: &Output) -> anyhow::Result<u64> {
-    let api = Api::open(&TargetNode::here(dir))?;
+async fn checkpoint_running(node: &TargetNode, output: &Output) -> anyhow::Result<u64> {
+    let api = Api::open(node)?;
     let bar = output.count_bar("files");
     let making = api.post_within("/v4/store/checkpoint", json!({}), LONGEST_CHECKPOINT);
     tokio::pin!(making);
@@ -173,8 +173,8 @@ async fn checkpoint_running(dir: &Path, output: &Output) -> anyhow::Result<u64> 
     made?.get("commit").and_then(Value::as_u64).context("the node's answer names no commit")
 }
 
-async fn aside(dir: &Path, remove: Option<&str>, output: &Output) -> anyhow::Result<()> {
-    let api = Api::open(&TargetNode::here(dir))?;
+async fn aside(node: &TargetNode, remove: Option<&str>, output: &Output) -> anyhow::Result<()> {
+    let api = Api::open(node)?;
     if let Some(key) = remove {
         api.post("/v4/store/aside/remove", json!({"key": key})).await?;
         output.result(&json!({"removed": key}), || format!("removed {}", plain(key)));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use policy_engine::Hierarchy;
+use reqwest::redirect::Policy;
 use url::Url;
 
 use super::{Exit, Failed};
@@ -34,7 +35,7 @@ pub(super) struct TargetNode {
     #[arg(id = "node_key", long = "key", global = true, env = "CONCORDAT_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
     /// A file with the certificate authority of a node reached with --node, beside those that this machine trusts.
-    #[arg(long, global = true, env = "CONCORDAT_NODE_CA", value_name = "FILE")]
+    #[arg(long, global = true, requires = "node", env = "CONCORDAT_NODE_CA", value_name = "FILE")]
     node_ca: Option<PathBuf>,
 }
 
@@ -108,7 +109,7 @@ impl TargetNode {
     fn access_here(&self) -> anyhow::Result<Access> {
         let config = Config::load(&self.folder)?;
         let key = self.key.clone().unwrap_or_else(|| config.path(&config.management.key));
-        let mut client = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
+        let mut client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().tcp_nodelay(true);
         if let (Some(tls), Some(named)) = (crate::tls::operator(&config)?, &config.management.tls) {
             let listen = config.management.listen;
             let here = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
@@ -138,7 +139,16 @@ impl TargetNode {
             )),
             _ => bail!(unusable("it begins with neither https:// nor http://")),
         }
-        if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
+        let has_more = url.query().is_some() || url.fragment().is_some();
+        let names_somebody = !url.username().is_empty() || url.password().is_some();
+        if names_somebody {
+            // What stands there may be a secret.
+            bail!(Failed::new(
+                Exit::Usage,
+                "--node (CONCORDAT_NODE): give no name or password in it; --key FILE has the key"
+            ));
+        }
+        if url.path() != "/" || has_more {
             bail!(unusable("give scheme, name and port alone, such as https://node.example:8444"));
         }
         let Some(key) = &self.key else {
@@ -150,7 +160,10 @@ impl TargetNode {
         };
         let tls =
             crate::tls::looking(None, self.node_ca.as_deref()).context("--node-ca (CONCORDAT_NODE_CA)")?;
-        let client = reqwest::Client::builder().tcp_nodelay(true).tls_backend_preconfigured(tls).build()?;
+        // The key goes to that address and to no other.
+        let client = reqwest::Client::builder().redirect(Policy::none()).tcp_nodelay(true);
+        let client = if is_here { client.no_proxy() } else { client };
+        let client = client.tls_backend_preconfigured(tls).build()?;
         let base = url.as_str().trim_end_matches('/').to_owned();
         Ok(Access { client, base, key: read_key(key)?, key_file: key.clone() })
     }

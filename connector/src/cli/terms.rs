@@ -128,8 +128,15 @@ fn list<'a>(map: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Vec<V
 
 /// Puts `new` into `list`, in place of whatever has the same term under `key`.
 fn replace(list: &mut Vec<Value>, new: Vec<Value>, key: &str) {
-    let of = |one: &Value| local(&text(one, key)).to_owned();
-    let said: Vec<String> = new.iter().map(of).collect();
+    // Of what is ordered, a bound on the one side leaves the bound on the other.
+    let of = |one: &Value| {
+        let side = match local(&text(one, "operator")) {
+            "gt" | "gteq" => "from",
+            _ => "",
+        };
+        (local(&text(one, key)).to_owned(), side)
+    };
+    let said: Vec<_> = new.iter().map(of).collect();
     list.retain(|one| !said.contains(&of(one)));
     list.extend(new);
 }
@@ -239,6 +246,18 @@ mod tests {
     use policy_engine::explain;
 
     use super::*;
+
+    #[test]
+    fn another_end_leaves_the_beginning() {
+        let time = |operator: &str, at: &str| json!({"leftOperand": "dateTime", "operator": operator, "rightOperand": at});
+        let mut offer = json!({"permission": [{"action": "use",
+            "constraint": [time("gteq", "2027-01-01T00:00:00Z"), time("lteq", "2027-12-31T00:00:00Z")]}]});
+        let terms = Terms { valid_until: Some("2028-12-31T00:00:00Z".to_owned()), ..Terms::default() };
+        TermsOfUse { terms, ..TermsOfUse::default() }.narrow(&mut offer, Side::Provider);
+        let constraints = offer["permission"][0]["constraint"].to_string();
+        assert!(constraints.contains("2027-01-01") && constraints.contains("2028-12-31"), "{constraints}");
+        assert!(!constraints.contains("2027-12-31"), "{constraints}");
+    }
 
     #[test]
     fn what_is_given_takes_the_place_of_what_an_offer_says_and_nothing_else_changes() {

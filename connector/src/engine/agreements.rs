@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use catalog::Automation;
 use governance::notice::{self, AgreementEnd};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use policy_engine::{Atomic, Operator, Policy, Value};
 use protocol::negotiation::Negotiation;
 use protocol::wire::{Agreement, Parts};
@@ -20,6 +20,9 @@ use super::{Engine, EngineError};
 use crate::clock;
 use crate::tables::{self, AgreementRecord, Ended, Event, StatementRecord, Usage, prefix};
 
+/// How far the clocks of two parties may be apart.
+const SKEW: SignedDuration = SignedDuration::from_secs(trust::token::SKEW);
+
 /// An agreement with what was used of it.
 #[derive(Debug, Clone)]
 pub struct Standing {
@@ -32,11 +35,22 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether use may be permitted at `now`: neither side ended it, and its time is not over.
+    #[must_use]
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        is_in_force(&self.record, now)
+    }
+
     /// Until when use is permitted, where the terms say so.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         last_end(self.record.agreement.policy())
     }
+}
+
+/// Whether use may be permitted under an agreement at `now`: neither side ended it, and its time is not over.
+pub(in crate::engine) fn is_in_force(record: &AgreementRecord, now: Timestamp) -> bool {
+    record.end().is_none() && last_end(record.agreement.policy()).is_none_or(|end| end > now)
 }
 
 /// The latest end of the ways in which `policy` permits use; each ends with the first of its bounds.
@@ -183,18 +197,33 @@ impl Engine {
                 let text = format!("the agreement was ended on {} already: {}", ended.at, ended.reason);
                 return Err(EngineError::refused(RefusalKind::IllegalTransition, text));
             }
-            let mut batch = Batch::new();
-            batch.expect(tables::key(prefix::AGREEMENT, id), Some(version));
+            let now = clock::now();
+            let ending = || {
+                let mut batch = Batch::new();
+                batch.expect(tables::key(prefix::AGREEMENT, id), Some(version));
+                put_end(&mut batch, record.clone(), reason, now)?;
+                Ok::<_, EngineError>(batch)
+            };
             // A party that signs agreements as this node does understands what is stated about them.
             let is_told = record.provider_signature.is_some() && record.consumer_signature.is_some();
-            let ended = put_end(&mut batch, record.clone(), reason)?;
-            if is_told {
-                let stated = json!(AgreementEnd { at: ended.at, reason: ended.reason });
+            let told = if is_told {
+                let stated = json!(AgreementEnd { at: now, reason: reason.to_owned() });
                 let text = format!("states that it ended the agreement: {reason}");
                 let made = Made { kind: notice::ENDED, stated, answers: None, due: None, text };
-                self.state(&record, made, batch).await?;
+                self.state(&record, made, ending()?).await.map(|()| true)
             } else {
-                self.commit(batch).await?;
+                Ok(false)
+            };
+            match told {
+                Ok(true) => {}
+                Err(EngineError::Store(error)) => return Err(error.into()),
+                // It ends in any case: the other side hears of it from its transfers.
+                untold => {
+                    if let Err(error) = untold {
+                        tracing::warn!(%error, agreement = id, "the other party is not told of the end of an agreement");
+                    }
+                    self.commit(ending()?).await?;
+                }
             }
         }
         self.end_transfers(id).await?;
@@ -214,7 +243,7 @@ impl Engine {
         match tables::load::<AgreementRecord>(&self.store, &key)? {
             Some((record, version)) if record.ended.is_none() => {
                 batch.expect(key, Some(version));
-                put_end(batch, record, "its negotiation was terminated")?;
+                put_end(batch, record, "its negotiation was terminated", clock::now())?;
                 Ok(Some(id))
             }
             _ => Ok(None),
@@ -236,13 +265,21 @@ impl Engine {
             return Err(malformed(format!("the reason is longer than {} bytes", notice::MAX_WORDS)));
         }
         let (record, version) = self.load_agreement(&kept.agreement)?;
+        if end.at > statement.at.checked_add(SKEW).unwrap_or(end.at)
+            || end.at < record.concluded_at.checked_sub(SKEW).unwrap_or(end.at)
+        {
+            return Err(malformed(format!(
+                "an agreement ends after it was made, and is ended when that is stated, not on {}; is a clock wrong?",
+                end.at
+            )));
+        }
         if let Some(before) = &record.ended_there {
             return Err(malformed(format!("its sender ended the agreement on {} already", before.at)));
         }
         let key = tables::key(prefix::AGREEMENT, &kept.agreement);
         batch.expect(key.clone(), Some(version));
         let text = format!("ended the agreement: {}", end.reason);
-        let ended_there = Some(Ended { at: end.at, reason: end.reason });
+        let ended_there = Some(Ended { at: end.at, reason: end.reason, heard_at: Some(clock::now()) });
         tables::put(batch, key, &AgreementRecord { ended_there, ..record })?;
         Ok((kept, text))
     }
@@ -293,8 +330,9 @@ impl Engine {
     /// There is such an agreement, or the store failed.
     pub fn expect_no_agreement_about(&self, dataset: &str) -> Result<(), EngineError> {
         let mut found = None;
+        let now = clock::now();
         self.each_agreement(|record| {
-            let about = record.end().is_none()
+            let about = is_in_force(record, now)
                 && record.role == Role::Provider
                 && record.agreement.target().as_str() == dataset;
             if about {
@@ -330,17 +368,20 @@ impl Engine {
     }
 }
 
-fn put_end(batch: &mut Batch, record: AgreementRecord, reason: &str) -> Result<Ended, EngineError> {
+fn put_end(
+    batch: &mut Batch,
+    record: AgreementRecord,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), EngineError> {
     let id = record.agreement.id().to_string();
-    let now = clock::now();
     let event = Event::new("agreement", now, format!("the agreement was ended: {reason}"))
         .about(&id)
         .with(&record.peer);
     tables::append_event(batch, &event)?;
-    let ended = Ended { at: now, reason: reason.to_owned() };
-    let record = AgreementRecord { ended: Some(ended.clone()), ..record };
-    tables::put(batch, tables::key(prefix::AGREEMENT, &id), &record)?;
-    Ok(ended)
+    let ended = Ended { at: now, reason: reason.to_owned(), heard_at: None };
+    let record = AgreementRecord { ended: Some(ended), ..record };
+    Ok(tables::put(batch, tables::key(prefix::AGREEMENT, &id), &record)?)
 }
 
 #[cfg(test)]

@@ -367,7 +367,9 @@ impl Engine {
     /// Looks again at what `did` has shown before this node agrees to something with it: with status lists that are a moment old
     /// at most, so that nobody gets an agreement on the strength of what was just revoked.
     pub(super) async fn look_again_at(&self, did: &str) -> Result<(), EngineError> {
-        if !self.has_proven(did) {
+        // What it has shown may stand in the store alone: after a restart, or when nobody has asked about it for long.
+        let has_shown = self.shown(did).is_some_and(|(_, _, shown)| !shown.is_empty());
+        if !has_shown && self.kept_proven(did)?.is_empty() {
             return Ok(());
         }
         let now = clock::now();

@@ -238,7 +238,7 @@ impl Engine {
     pub fn all_compliance(&self) -> Result<Vec<Json>, EngineError> {
         let mut ids = Vec::new();
         self.each_agreement(|record| {
-            if record.end().is_none() {
+            if record.ended.is_none() {
                 ids.push(record.agreement.id().to_string());
             }
             Ok(())

@@ -5,10 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::Engine;
 use crate::clock;
+use crate::network::{answer_text, bounded_body, describe};
 
 /// Most participants of whom it is remembered; of further ones the oldest are forgotten.
 const MOST: usize = 4096;
@@ -18,6 +20,10 @@ const MOST_CHECKED: usize = 1000;
 const AT_ONCE: usize = 32;
 /// How long an answer is waited for.
 const WITHIN: Duration = Duration::from_secs(3);
+/// Services of a DID document at which a connector answers.
+const SERVICES: [&str; 3] = ["DataService", "CatalogService", "ProtocolEndpoint"];
+/// Largest answer that is looked at, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// What came of trying to reach a participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,17 +61,35 @@ impl Engine {
         self.contacts.0.lock().unwrap_or_else(PoisonError::into_inner).get(did).cloned()
     }
 
-    /// Asks each of `dids` now which versions of the protocol it speaks, and notes who answers within three seconds.
+    /// Asks at the address that each of `dids` names in its DID document, and notes who answers within three seconds, whatever
+    /// the answer is.
     pub async fn check_contacts(&self, dids: Vec<String>) {
         let each = futures_util::stream::iter(dids.into_iter().take(MOST_CHECKED));
         each.for_each_concurrent(AT_ONCE, async |did| {
-            let reached = match tokio::time::timeout(WITHIN, self.ask_versions(&did)).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(error.to_string()),
+            let reached = match tokio::time::timeout(WITHIN, self.knock(&did)).await {
+                Ok(reached) => reached,
                 Err(_) => Err(format!("no answer within {} s", WITHIN.as_secs())),
             };
             self.note_contact(&did, reached);
         })
         .await;
+    }
+
+    async fn knock(&self, did: &str) -> Result<(), String> {
+        let document = self.resolver.document(did).await?;
+        let url = SERVICES.iter().find_map(|kind| document.service(kind));
+        let url = url.ok_or_else(|| format!("its DID document names none of {}", SERVICES.join(", ")))?;
+        self.guard.check_url(url).map_err(|error| error.to_string())?;
+        let sent = self.client.get(url).timeout(WITHIN).send().await;
+        let answer = sent.map_err(|error| format!("{url}: {}", describe(&error)))?;
+        let status = answer.status();
+        let body = bounded_body(answer, MAX_ANSWER).await.unwrap_or_default();
+        // A proxy that does not reach it answers in its place.
+        match status {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Err(format!("{url} answered {status}: {}", answer_text(status, &body)))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -10,6 +10,7 @@ use trust::credential::Claimed;
 use trust::{Credential, StatusEntry, StatusList};
 
 use super::Engine;
+use crate::clock;
 use crate::network::{bounded_body, describe};
 
 /// Longest time that a status list is believed without asking again.
@@ -157,14 +158,12 @@ impl Engine {
                 if let (Err(Doubt::Passing(_)), Some(Kept::List(list, _))) = (&fetched, before)
                     && list.until > beyond
                 {
-                    tried = now.checked_add(HELD_OFF).unwrap_or(now);
+                    tried = held_off();
                     fetched = Ok(list);
                 }
                 let kept = match &fetched {
                     Ok(list) => Some(Kept::List(Arc::clone(list), tried)),
-                    Err(Doubt::Passing(reason)) => {
-                        Some(Kept::Unreachable(reason.clone(), now.checked_add(HELD_OFF).unwrap_or(now)))
-                    }
+                    Err(Doubt::Passing(reason)) => Some(Kept::Unreachable(reason.clone(), held_off())),
                     Err(Doubt::Wrong(_)) => None,
                 };
                 if let Some(kept) = kept {
@@ -241,6 +240,12 @@ impl Engine {
         }
         bounded_body(response, MAX_DOCUMENT).await.map_err(passing)
     }
+}
+
+/// Until when an address that has just not answered is left alone: the wait for it does not count.
+fn held_off() -> Timestamp {
+    let now = clock::now();
+    now.checked_add(HELD_OFF).unwrap_or(now)
 }
 
 /// The end of what holds until `until`, but no later than `at`.

@@ -391,7 +391,7 @@ impl Engine {
         &self,
         mut visit: impl FnMut(&AgreementRecord) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        self.each_agreement(|record| if record.end().is_none() { visit(record) } else { Ok(()) })
+        self.each_agreement(|record| if record.ended.is_none() { visit(record) } else { Ok(()) })
     }
 
     /// Records whatever is not done by its deadline, until `stop`.
@@ -424,7 +424,8 @@ impl Engine {
         let duties = record.agreement.policy().duties();
         let Some(duty) = duties.into_iter().find(|duty| duty.path == rule) else { return Ok(()) };
         let missed = self.state_of(&record, &of_ledger(&ledger, &record), duty) == DutyState::Violated;
-        if record.end().is_some() || !missed || ledger.violated.contains_key(rule) {
+        // What the other party says ends none of its duties.
+        if record.ended.is_some() || !missed || ledger.violated.contains_key(rule) {
             return Ok(());
         }
         let now = clock::now();

@@ -93,6 +93,8 @@ struct Meter {
     unwritten: Unwritten,
     /// How many are writing.
     writing: usize,
+    /// Whether somebody waits to write what is not written.
+    is_awaited: bool,
 }
 
 impl Meter {
@@ -144,18 +146,18 @@ impl Meters {
         self.with(agreement, |meter| meter.unwritten.measured.push(measured));
     }
 
-    /// This node has read as the consumer; whether nothing else of the kind waits to be written.
+    /// This node has read as the consumer; whether nobody waits to write it yet.
     pub(super) fn read_here(&self, agreement: &str, at: Timestamp, bytes: u64) -> bool {
         self.with(agreement, |meter| {
             meter.unwritten.own.push((at, bytes));
-            meter.unwritten.own.len() == 1
+            !std::mem::replace(&mut meter.is_awaited, true)
         })
     }
 
-    /// A read has ended; whether nothing else waits to be written.
+    /// A read has ended; whether nobody waits to write it yet.
     pub(super) fn ended(&self, agreement: &str, ended: Ended) -> bool {
         self.with(agreement, |meter| {
-            let is_first = meter.unwritten.ended.is_empty();
+            let is_first = !std::mem::replace(&mut meter.is_awaited, true);
             if ended.read.id.is_some() {
                 meter.leave(ended.read.at);
                 if !ended.given_back {
@@ -178,6 +180,7 @@ impl Meters {
     pub(super) fn take(&self, agreement: &str) -> Unwritten {
         self.with(agreement, |meter| {
             meter.writing += 1;
+            meter.is_awaited = false;
             std::mem::take(&mut meter.unwritten)
         })
     }
@@ -217,5 +220,22 @@ impl Meters {
             let running = SignedDuration::from_nanos(i64::try_from(total).unwrap_or(i64::MAX));
             (meter.running, meter.settled.saturating_add(running))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_written_is_written_with_the_next_read() {
+        let (meters, at) = (Meters::default(), Timestamp::UNIX_EPOCH);
+        assert!(meters.read_here("a", at, 1), "the first waits to write it");
+        assert!(!meters.read_here("a", at, 2), "the second is written with it");
+        let taken = meters.take("a");
+        meters.put_back("a", taken);
+        meters.written("a");
+        assert!(meters.read_here("a", at, 3), "somebody waits again");
+        assert_eq!(meters.take("a").own.len(), 3);
     }
 }

@@ -121,6 +121,7 @@ impl Engine {
     /// Looks at what is due, or at everything with status lists that this node has tried to fetch since `since`; when something
     /// is due next.
     async fn look_at_standings(&self, since: Option<Timestamp>) -> Result<Option<Timestamp>, EngineError> {
+        let _lock = self.locks.lock("own-credentials").await;
         let held = self.held()?;
         let keys: BTreeSet<_> = held.iter().map(|one| one.key.clone()).collect();
         self.own_credentials.with(|known| known.standings.retain(|key, _| keys.contains(key)));

@@ -50,7 +50,7 @@ fn not_asked(reason: &str) -> EngineError {
 }
 
 /// What a participant tells of its versions.
-pub(super) enum Versions {
+enum Versions {
     /// The list, and the address that its paths are below.
     Told(String, VersionResponse),
     /// No list, but a base address.
@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// Which versions of the protocol a participant speaks, and below which address.
-    pub(super) async fn ask_versions(&self, peer: &str) -> Result<Versions, EngineError> {
+    async fn ask_versions(&self, peer: &str) -> Result<Versions, EngineError> {
         expect_did(peer)?;
         let document = self.resolver.document(peer).await.map_err(EngineError::Peer)?;
         // Who names its catalog alone (Dataspace Protocol, DID service entries) has the other endpoints beside it.

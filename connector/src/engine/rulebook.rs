@@ -529,7 +529,10 @@ impl Engine {
         let is_named = |conflict: &Conflict| {
             named.iter().any(|one| one.space == conflict.space && one.version == conflict.version)
         };
-        let conflicts = self.rulebook_conflicts(&record.whole(), Some(&record.peer), now);
+        // What the peer has shown was looked at when it was concluded; it counts again where it is known now.
+        let is_known = self.claims.of(&record.peer, now).1.is_some();
+        let peer = is_known.then_some(record.peer.as_str());
+        let conflicts = self.rulebook_conflicts(&record.whole(), peer, now);
         conflicts.into_iter().map(|conflict| (is_named(&conflict), conflict)).collect()
     }
 

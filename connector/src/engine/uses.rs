@@ -11,7 +11,7 @@ use protocol::transfer::State;
 use protocol::{RefusalKind, Role};
 use store::Batch;
 
-use super::agreements::last_end;
+use super::agreements::{is_in_force, last_end};
 use super::transfers::is_over;
 use super::{Engine, EngineError};
 use crate::clock;
@@ -52,8 +52,7 @@ fn until(record: &AgreementRecord) -> Option<Timestamp> {
 
 /// Whether this node may read under it, as far as it knows; the provider may know more.
 fn may_be_read(record: &AgreementRecord) -> bool {
-    let is_over = until(record).is_some_and(|until| until < clock::now());
-    record.role == Role::Consumer && record.end().is_none() && !is_over
+    record.role == Role::Consumer && is_in_force(record, clock::now())
 }
 
 impl Engine {

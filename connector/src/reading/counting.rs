@@ -39,6 +39,16 @@ impl Counting {
         })
     }
 
+    /// Whether no byte came.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// It is no read.
+    pub(super) fn forget(mut self) {
+        self.agreement.clear();
+    }
+
     /// Bytes came.
     pub(super) fn came(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -48,6 +58,9 @@ impl Counting {
 impl Drop for Counting {
     fn drop(&mut self) {
         let (engine, agreement) = (Arc::clone(&self.engine), std::mem::take(&mut self.agreement));
+        if agreement.is_empty() {
+            return;
+        }
         let (at, bytes) = (self.at, self.bytes);
         self.held.carry_through(async move { engine.count_own_read(&agreement, at, bytes).await });
     }

@@ -12,6 +12,7 @@ use trust::SignerRole;
 
 use super::{Assessment, Ids};
 use crate::clock;
+use crate::engine::agreements::is_in_force;
 use crate::engine::{Engine, EngineError};
 use crate::tables::{self, AgreementRecord, PeriodRecord, Usage, prefix};
 
@@ -75,9 +76,9 @@ impl Agreements {
             // The configuration takes less from this participant.
             Ok(()) => {}
         }
-        match record.ended {
-            Some(_) => self.ended.note(id.as_str()),
-            None => self.note_rulebook(engine, record, &id, accepted),
+        match is_in_force(record, clock::now()) {
+            false => self.ended.note(id.as_str()),
+            true => self.note_rulebook(engine, record, &id, accepted),
         }
         if record.role == Role::Consumer {
             self.consumed.insert(id);
@@ -115,8 +116,8 @@ impl Agreements {
             return;
         }
         self.under_rulebook.note(id);
-        // Who had shown what was looked at when it was concluded.
-        if let Some(conflict) = engine.rulebook_conflicts(&record.whole(), None, clock::now()).first() {
+        let mut conflicts = engine.agreement_conflicts(record, clock::now()).into_iter();
+        if let Some((_, conflict)) = conflicts.find(|(is_named, _)| *is_named) {
             self.against_rulebook.note(format!("{id}: {conflict}"));
         }
     }

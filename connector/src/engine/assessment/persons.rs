@@ -25,7 +25,7 @@ const NOT_ASKED: &str = "not asked";
 /// Consents, requests, accesses and shares, counted.
 #[derive(Debug, Default)]
 pub(super) struct Persons {
-    /// Operators that brought something which this node took: DIDs and UUIDs.
+    /// Operators that brought something which this node took, by their DIDs.
     operators: BTreeSet<String>,
     consents: usize,
     withdrawn: usize,
@@ -91,7 +91,6 @@ impl Persons {
             all.operators.insert(request.operator);
         }
         tables::each(&engine.store, prefix::ACCESS, |_, one: AccessRecord| {
-            all.operators.insert(one.operator.clone());
             all.accesses.note(one);
             Ok::<_, EngineError>(())
         })?;
@@ -203,7 +202,8 @@ impl Assessment<'_> {
                 self.about_persons(applied.count, evidence)
             }
             "permissions-in-dpv" => self.check_dpv(),
-            "operator-connected" => self.through_operators(all.operators.len(), self.operators_json()),
+            "operator-connected" => self
+                .through_operators(all.operators.len().max(accesses.operators.len()), self.operators_json()),
             "operators-several" => self.check_several(),
             "personal-api" => match self.operators_configured() {
                 0 => Finding::not(json!("no operator is configured here")),
@@ -244,13 +244,17 @@ impl Assessment<'_> {
             "personal.operators": self.engine.operators, "mim4.operators": mim4.operators,
             "mim4.trust_groups": mim4.trust_groups.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(),
             "operators that sent something which was taken": self.persons.operators,
+            "operators whose tickets were taken": self.persons.accesses.operators,
         })
     }
 
     /// Several are two at least.
     fn check_several(&self) -> Finding {
-        match (self.persons.operators.len(), self.operators_configured()) {
-            (2.., _) => Finding::recorded(self.persons.operators.len(), self.operators_json()),
+        // Consents come by a DID, tickets by a UUID: nothing tells which of them are the same operator's.
+        let used = self.persons.operators.len().max(self.persons.accesses.operators.len());
+        let configured = self.engine.operators.len().max(self.engine.mim4.operators.len());
+        match (used, configured) {
+            (2.., _) => Finding::recorded(used, self.operators_json()),
             (_, 2..) => Finding::able(self.operators_json()),
             _ => Finding::not(json!({"fewer than two operators": self.operators_json()})),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dataplane::delivered;
-use governance::consent::{self, Consent, Given, Withdrawn};
+use governance::consent::{self, Consent, Extent, Given, Withdrawn};
 use governance::identifier::{expect_dids, expect_iri};
 use governance::notice::{self, Deletion, Withdrawal};
 use jiff::{SignedDuration, Timestamp};
@@ -264,10 +264,33 @@ impl Engine {
         let statement = self.operator_statement(compact, consent::WITHDRAWN).await?;
         let stated: Withdrawing =
             serde_json::from_value(statement.stated.clone()).map_err(|error| malformed(error.to_string()))?;
-        consent::check_purposes(&stated.purposes).map_err(|error| malformed(error.to_string()))?;
-        expect_dids("/recipients", &stated.recipients).map_err(|error| malformed(error.to_string()))?;
+        self.check_named(&stated)?;
         let persons = self.withdrawn_of(&statement.by, &stated)?;
         self.withdraw(&statement.by, persons, None).await
+    }
+
+    /// What a withdrawal names is what a consent could name, or what one does: older ones are taken back in their own words.
+    fn check_named(&self, stated: &Withdrawing) -> Result<(), EngineError> {
+        let named = |of: fn(&Extent) -> &Vec<String>| -> Result<BTreeSet<String>, EngineError> {
+            Ok(self
+                .consents(None)?
+                .into_iter()
+                .flat_map(|record| of(&record.consent.extent).clone())
+                .collect())
+        };
+        if let Err(error) = consent::check_purposes(&stated.purposes) {
+            let known = named(|extent| &extent.purposes)?;
+            if !stated.purposes.iter().all(|one| known.contains(one)) {
+                return Err(malformed(error.to_string()));
+            }
+        }
+        if let Err(error) = expect_dids("/recipients", &stated.recipients) {
+            let known = named(|extent| &extent.recipients)?;
+            if !stated.recipients.iter().all(|one| known.contains(one)) {
+                return Err(malformed(error.to_string()));
+            }
+        }
+        Ok(())
     }
 
     /// The consents that are meant: of the person, or the one with the id, which only the operator that gave it may name.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ledger, Person, name};
 use crate::clock;
+use crate::engine::agreements::is_in_force;
 use crate::engine::{Engine, EngineError};
 use crate::ids;
 use crate::tables::{self, AgreementRecord, ConsentRecord, Handed, HandedRecord, PersonRecord, prefix};
@@ -290,7 +291,7 @@ impl Engine {
                 rows: usage.rows,
                 left_out: usage.left_out,
                 last: usage.last,
-                in_force: record.end().is_none(),
+                in_force: is_in_force(&record, clock::now()),
                 agreement,
                 dataset,
             });

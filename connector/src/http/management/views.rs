@@ -144,7 +144,7 @@ pub(super) fn agreement(standing: &Standing) -> Value {
         "urn:concordat:ended": record.ended,
         "urn:concordat:endedThere": record.ended_there,
         "urn:concordat:until": standing.until(),
-        "urn:concordat:inForce": record.end().is_none() && standing.until().is_none_or(|until| until > clock::now()),
+        "urn:concordat:inForce": standing.is_in_force(clock::now()),
         "urn:concordat:requests": standing.usage.requests,
         "urn:concordat:bytes": standing.usage.bytes,
         "urn:concordat:reads": standing.reads,
