@@ -256,6 +256,8 @@ impl Assessment<'_> {
         match (used, configured) {
             (2.., _) => Finding::recorded(used, self.operators_json()),
             (_, 2..) => Finding::able(self.operators_json()),
+            // A group may have any number of them.
+            _ if !self.engine.mim4.trust_groups.is_empty() => Finding::able(self.operators_json()),
             _ => Finding::not(json!({"fewer than two operators": self.operators_json()})),
         }
     }
