@@ -538,8 +538,7 @@ fn served(
         headers.insert(READ_AS, value);
     }
     let length = spool.length();
-    let (status, range) = match wanted_range(&method, asked, &tag, std::time::SystemTime::UNIX_EPOCH, length)
-    {
+    let (status, range) = match wanted_range(&method, asked, &tag, None, length) {
         WantedRange::Whole => (StatusCode::OK, 0..length),
         WantedRange::Part(from, to) => {
             if let Ok(value) = HeaderValue::try_from(format!("bytes {from}-{to}/{length}")) {
