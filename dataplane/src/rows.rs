@@ -132,7 +132,7 @@ impl Row {
                 }));
             }
             cells.push((Arc::from("geometry"), map.remove("geometry").unwrap_or_default()));
-            return Self(cells);
+            return Self(of_feature(cells, has_id));
         }
         Self(map.into_iter().map(|(name, value)| (Arc::from(name), value)).collect())
     }
@@ -165,6 +165,15 @@ impl Row {
         out.push(b'}');
         Ok(())
     }
+}
+
+/// The cells of a feature: the first is `id` only where that is the feature's own.
+fn of_feature<N: AsRef<str>, V>(mut cells: Vec<(N, V)>, has_id: bool) -> Vec<(N, V)> {
+    if !has_id && cells.first().is_some_and(|(name, _)| name.as_ref() == "id") {
+        // Its geometry goes before it.
+        cells.rotate_right(1);
+    }
+    cells
 }
 
 fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), RowError> {
@@ -214,7 +223,9 @@ fn flatten(name: Arc<str>, value: Json, cells: &mut Vec<(Arc<str>, Json)>) {
 }
 
 fn is_geometry(map: &serde_json::Map<String, Json>) -> bool {
-    map.get("type").is_some_and(Json::is_string) && map.contains_key("coordinates")
+    let has = |name: &str| map.get(name).is_some_and(|value| !value.is_null());
+    let kind = map.get("type").and_then(Json::as_str);
+    kind.is_some_and(|kind| kind::is_shape(kind, has("coordinates"), has("geometries")))
 }
 
 /// A form that data has.

@@ -84,8 +84,8 @@ fn show(shape: Shape, view: View, data: &[u8], out: &mut Vec<u8>) -> Result<(), 
     surveyor.push(data)?;
     let survey = surveyor.finish()?;
     let mut viewer = Viewer::new(&survey, view, None)?;
-    viewer.push(data, out)?;
-    viewer.finish(out).map(|_| ())
+    viewer.push(data, out, &mut |_| Ok(()))?;
+    viewer.finish(out, &mut |_| Ok(())).map(|_| ())
 }
 
 fn has_secret(bytes: &[u8]) -> bool {

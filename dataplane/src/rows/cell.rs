@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::kind::is_geometry;
-use super::{ATTRIBUTES, BARE, INSIDE, OF_PROPERTIES, RowError};
+use super::{ATTRIBUTES, BARE, INSIDE, OF_PROPERTIES, RowError, of_feature};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -116,13 +116,17 @@ pub(crate) fn plain(json: &str) -> Result<Cell<'_>, RowError> {
     })
 }
 
-/// The members of a row: those of an object; of a feature its id, its properties and its geometry. A property that would
+/// The members of a row: those of an object; of a geometry itself; of a feature its id, its properties and its geometry. A property that would
 /// be taken for the feature's own `geometry` or `id` is told as `properties.geometry`.
 pub(crate) fn members(json: &str) -> Result<Members<'_>, RowError> {
     if !json.starts_with('{') {
         serde_json::from_str::<&RawValue>(json)
             .map_err(|error| RowError(format!("it is not JSON: {error}")))?;
         return Ok(Members(vec![(BARE.into(), json)]));
+    }
+    // It is a place without properties.
+    if is_geometry(json) {
+        return Ok(Members(vec![("geometry".into(), json)]));
     }
     let row = Members::read(json)?;
     let Some(properties) = row.get("properties").filter(|_| row.get("type") == Some("\"Feature\"")) else {
@@ -138,7 +142,7 @@ pub(crate) fn members(json: &str) -> Result<Members<'_>, RowError> {
         }
     }
     cells.push(("geometry".into(), row.get("geometry").unwrap_or("null")));
-    Ok(Members(cells))
+    Ok(Members(of_feature(cells, id.is_some())))
 }
 
 /// One level: attributes of NGSI-LD give their values, other nested objects dotted names.

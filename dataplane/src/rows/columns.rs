@@ -422,7 +422,7 @@ impl ColumnEncoder {
             }
         }
         let columns = self.names.iter().zip(&facts).map(|(name, facts)| {
-            let (kind, mark) = facts.kind(false);
+            let (kind, mark) = facts.kind(None);
             Column { name: Arc::clone(name), kind, mark }
         });
         self.writer = Some(ColumnWriter::new(Container::Stream, columns.collect())?);

@@ -1,6 +1,6 @@
 //! RFC 4180, read and written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
@@ -76,6 +76,8 @@ pub(crate) struct CsvReader {
     ends: Vec<usize>,
     ended: usize,
     record: u64,
+    /// So many records below the names are wanted at most.
+    most: Option<u64>,
     /// Whether bytes came that are not in the encoding that was assumed.
     is_other: bool,
 }
@@ -83,6 +85,16 @@ pub(crate) struct CsvReader {
 impl CsvReader {
     pub(crate) fn new(declared: Declared, reading: Reading) -> Self {
         Self { declared, reading, cells: vec![0; 4096], ends: vec![0; 64], ..Self::default() }
+    }
+
+    /// What comes behind so many records is not looked at.
+    pub(crate) fn at_most(self, most: Option<u64>) -> Self {
+        Self { most, ..self }
+    }
+
+    /// Whether its names and all records that are wanted were read.
+    fn is_over(&self) -> bool {
+        !self.columns.is_empty() && self.most.is_some_and(|most| self.record > most)
     }
 
     /// How it is written, once that is known.
@@ -110,8 +122,14 @@ impl CsvReader {
         if self.begun.is_some() {
             return self.take(bytes, false, sink);
         }
-        self.head.extend_from_slice(bytes);
-        if self.head.len() < HEAD { Ok(()) } else { self.begin(false, sink) }
+        // The same bytes tell the dialect, however they are cut.
+        let (head, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
+        self.head.extend_from_slice(head);
+        if self.head.len() < HEAD {
+            return Ok(());
+        }
+        self.begin(false, sink)?;
+        self.take(rest, false, sink)
     }
 
     /// Nothing more arrives.
@@ -124,7 +142,7 @@ impl CsvReader {
 
     fn begin(&mut self, is_all: bool, sink: &mut Sink<'_>) -> Result<(), RowError> {
         let head = std::mem::take(&mut self.head);
-        let (encoding, is_recognised) = Dialect::encoding_of(self.declared, &head, is_all);
+        let (encoding, is_recognised) = Dialect::encoding_of(self.declared, &head, is_all)?;
         let (bytes, transcoder) = if encoding == UTF_8 {
             (head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&head).to_vec(), None)
         } else {
@@ -151,10 +169,19 @@ impl CsvReader {
     }
 
     fn read(&mut self, mut bytes: &[u8], at_end: bool, sink: &mut Sink<'_>) -> Result<(), RowError> {
+        if self.is_over() {
+            return Ok(());
+        }
         let Some((mut reader, transcoder, dialect)) = self.begun.take() else { return Ok(()) };
+        let mut is_closing = false;
         let result = loop {
             if bytes.is_empty() && !at_end {
                 break Ok(());
+            }
+            // An end of line ends whatever is no text in quotes.
+            if bytes.is_empty() && !is_closing {
+                is_closing = true;
+                bytes = b"\n";
             }
             let cells = self.cells.get_mut(self.filled..).unwrap_or_default();
             let ends = self.ends.get_mut(self.ended..).unwrap_or_default();
@@ -166,6 +193,12 @@ impl CsvReader {
                 ReadRecordResult::InputEmpty => {
                     if !at_end {
                         break Ok(());
+                    }
+                    if is_closing && written > 0 {
+                        break Err(RowError(format!(
+                            "record {} has a quote that is never closed",
+                            self.record + 1
+                        )));
                     }
                 }
                 ReadRecordResult::OutputFull => {
@@ -189,8 +222,8 @@ impl CsvReader {
                 ReadRecordResult::Record => {
                     let result = self.record(dialect, sink);
                     (self.filled, self.ended) = (0, 0);
-                    if let Err(error) = result {
-                        break Err(error);
+                    if result.is_err() || self.is_over() {
+                        break result;
                     }
                 }
                 ReadRecordResult::End => break Ok(()),
@@ -267,13 +300,15 @@ fn told_apart(names: &[&str]) -> Vec<Arc<str>> {
     let written: HashSet<&str> = names.iter().copied().collect();
     let mut taken: HashSet<String> = HashSet::new();
     let mut told = Vec::with_capacity(names.len());
+    // The number of the next name of a kind: what was taken stays so.
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     for (at, name) in names.iter().enumerate() {
         let is_free = |wanted: &str| !written.contains(wanted) && !taken.contains(wanted);
         let own = if name.is_empty() {
             let wanted = format!("column_{}", at + 1);
-            if is_free(&wanted) { wanted } else { another(&wanted, is_free) }
+            if is_free(&wanted) { wanted } else { another(&wanted, &mut numbers, is_free) }
         } else if taken.contains(*name) {
-            another(name, is_free)
+            another(name, &mut numbers, is_free)
         } else {
             (*name).to_owned()
         };
@@ -283,9 +318,15 @@ fn told_apart(names: &[&str]) -> Vec<Arc<str>> {
     told
 }
 
-fn another(name: &str, is_free: impl Fn(&str) -> bool) -> String {
-    let mut all = (2_usize..).map(|number| format!("{name}_{number}"));
-    all.find(|wanted| is_free(wanted)).unwrap_or_default()
+fn another(name: &str, numbers: &mut HashMap<String, usize>, is_free: impl Fn(&str) -> bool) -> String {
+    let number = numbers.entry(name.to_owned()).or_insert(2);
+    loop {
+        let wanted = format!("{name}_{number}");
+        *number += 1;
+        if is_free(&wanted) {
+            return wanted;
+        }
+    }
 }
 
 /// Gives rows for what an agreement demands, as they come.
@@ -467,6 +508,42 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_is_never_closed_is_an_error() {
+        for step in [1, 5, 99] {
+            let error = read(b"id,name\n1,\"Foo\n2,Bar\n3,Baz\n", Reading::Strict, step).unwrap_err().0;
+            assert_eq!(error, "record 2 has a quote that is never closed");
+            assert!(read(b"id,name\n1,\"Foo", Reading::AsItComes, step).is_err());
+            for text in ["id,name\n1,\"a\nb\"", "id,name\n1,\"a\nb\"\n", "id,name\r1,\"a\nb\"\r\n\n"] {
+                assert_eq!(
+                    read(text.as_bytes(), Reading::Strict, step).unwrap()[1],
+                    ["1", "a\nb"],
+                    "{text:?}"
+                );
+            }
+            assert_eq!(read(b"id,name\n1,x", Reading::Strict, step).unwrap()[1], ["1", "x"]);
+        }
+    }
+
+    #[test]
+    fn names_that_are_all_the_same_cost_no_more() {
+        let names = "a,".repeat(16_000);
+        let begun = std::time::Instant::now();
+        let read = read(format!("{names}a\n").as_bytes(), Reading::Strict, usize::MAX).unwrap();
+        assert_eq!(read[0][16_000], "a_16001");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn the_dialect_does_not_hang_on_how_bytes_are_cut() {
+        let mut text = b"a,b\n".to_vec();
+        text.resize(HEAD - 8, b'x');
+        text.extend(b",1\ny,2\nM\xfcller,3\n");
+        let error = |step: usize| read(&text, Reading::Strict, step).unwrap_err().0;
+        assert_eq!(error(usize::MAX), error(1000));
+        assert!(error(300_000).starts_with("record 4 is not UTF-8"));
+    }
+
+    #[test]
     fn encodings_are_recognised_or_named() {
         let latin = b"Stra\xdfe;L\xe4nge\nM\xfcllerstra\xdfe 5;1,5\n";
         for step in [1, 7, 99] {
@@ -475,6 +552,17 @@ mod tests {
         let utf16: Vec<u8> =
             [0xFF, 0xFE].into_iter().chain("a;b\nü;2\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
         assert_eq!(read(&utf16, Reading::Strict, 3).unwrap()[1], ["ü", "2"]);
+        let big: Vec<u8> = utf16.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+        for bare in [&utf16[2..], &big[2..]] {
+            assert_eq!(read(bare, Reading::Strict, 3).unwrap()[1], ["ü", "2"], "no mark tells its order");
+        }
+        let utf32: Vec<u8> =
+            "\u{feff}a;b\nü;2\n".chars().flat_map(|one| u32::from(one).to_le_bytes()).collect();
+        let big: Vec<u8> = utf32.chunks(4).flat_map(|one| one.iter().rev().copied()).collect();
+        for refused in [&utf32[..], &utf32[4..], &big[..], &big[4..], b"a,b\n1,\0\n"] {
+            let error = read(refused, Reading::Strict, 99).unwrap_err().0;
+            assert!(error.contains("charset=utf-16le"), "{error}");
+        }
         let mut late = b"a,b\n".to_vec();
         late.extend(b"x,1\n".repeat(100_000));
         late.extend(b"M\xfcller,2\n");

@@ -83,20 +83,33 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    /// Finds out by the first bytes, in UTF-8 or as they came; `is_all` says that no more come. Gives how many bytes are no
-    /// part of the table.
-    pub(super) fn encoding_of(declared: Declared, head: &[u8], is_all: bool) -> (&'static Encoding, bool) {
+    /// Finds out by the first bytes, in UTF-8 or as they came; `is_all` says that no more come. Tells whether it was
+    /// recognised.
+    ///
+    /// # Errors
+    /// They are no text in any encoding that is known.
+    pub(super) fn encoding_of(
+        declared: Declared,
+        head: &[u8],
+        is_all: bool,
+    ) -> Result<(&'static Encoding, bool), RowError> {
+        if head.starts_with(b"\xFF\xFE\0\0") || head.starts_with(b"\0\0\xFE\xFF") {
+            return Err(no_text());
+        }
         if let Some((encoding, _)) = Encoding::for_bom(head) {
-            return (encoding, false);
+            return Ok((encoding, false));
         }
         if let Some(encoding) = declared.encoding {
-            return (encoding, false);
+            return Ok((encoding, false));
+        }
+        if head.contains(&0) {
+            return sixteen_bits(head).map(|encoding| (encoding, true)).ok_or_else(no_text);
         }
         let is_utf8 = match std::str::from_utf8(head) {
             Ok(_) => true,
             Err(error) => error.error_len().is_none() && !is_all,
         };
-        if is_utf8 { (UTF_8, false) } else { (recognised([head]), true) }
+        Ok(if is_utf8 { (UTF_8, false) } else { (recognised([head]), true) })
     }
 
     /// By the beginning of the text.
@@ -108,7 +121,14 @@ impl Dialect {
     ) -> Self {
         let mut dialect =
             Self { encoding, is_recognised, separator: declared.separator.unwrap_or(b','), comments: 0 };
-        let lines = || text.split(|byte| *byte == b'\n');
+        let lines = || {
+            let mut rest = Some(text);
+            std::iter::from_fn(move || {
+                let (line, behind) = cut(rest?);
+                rest = behind;
+                Some(line)
+            })
+        };
         // Spreadsheets say so of their separator.
         if let Some([b's', b'e', b'p', b'=', one]) = lines().next().map(<[u8]>::trim_ascii_end)
             && SEPARATORS.contains(one)
@@ -116,16 +136,21 @@ impl Dialect {
             (dialect.separator, dialect.comments) = (*one, 1);
             return dialect;
         }
-        let comments = lines().take_while(|line| line.starts_with(b"#")).count();
+        let is_blank = |line: &[u8]| line.trim_ascii().is_empty();
+        let is_comment = |line: &[u8]| line.starts_with(b"#");
+        let is_commented = lines().next().is_some_and(is_comment);
+        let comments = lines().take_while(|line| is_comment(line) || is_commented && is_blank(line)).count();
         let candidates: Vec<u8> = declared.separator.map_or_else(|| SEPARATORS.to_vec(), |one| vec![one]);
-        if let Some(next) = lines().nth(comments).filter(|line| comments > 0 && !line.trim_ascii().is_empty())
-        {
-            let last = lines().nth(comments - 1).unwrap_or_default();
+        if let Some(next) = lines().nth(comments).filter(|_| comments > 0) {
+            let last = lines().take(comments).enumerate().filter(|(_, line)| is_comment(line)).last();
+            let (at, last) = last.unwrap_or_default();
             let cells = |line: &[u8], separator: u8| line.iter().filter(|byte| **byte == separator).count();
-            // Names may begin like a comment: then they are as many as the cells below.
-            let are_names =
-                candidates.iter().any(|one| cells(last, *one) > 0 && cells(last, *one) == cells(next, *one));
-            dialect.comments = comments - usize::from(are_names);
+            // Names may begin like a comment: then they are as many as the cells below, and no space is before them.
+            let are_names = last.get(1).is_some_and(|byte| !byte.is_ascii_whitespace())
+                && candidates
+                    .iter()
+                    .any(|one| cells(last, *one) > 0 && cells(last, *one) == cells(next, *one));
+            dialect.comments = if are_names { at } else { comments };
         }
         if declared.separator.is_none() {
             let table = skipped(text, dialect.comments);
@@ -141,12 +166,34 @@ impl Dialect {
 
 /// What comes after so many lines.
 pub(super) fn skipped(text: &[u8], lines: usize) -> &[u8] {
-    let mut rest = text;
-    for _ in 0..lines {
-        let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
-        rest = rest.get(end..).unwrap_or_default();
+    (0..lines).fold(text, |rest, _| cut(rest).1.unwrap_or_default())
+}
+
+/// The first line, and what comes behind its end, if it has one.
+fn cut(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let Some(end) = memchr::memchr2(b'\n', b'\r', text) else { return (text, None) };
+    let (line, rest) = text.split_at(end);
+    let rest = rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..));
+    (line, rest)
+}
+
+/// UTF-16 without a mark of its order: of letters that ASCII has too, every second byte is zero.
+fn sixteen_bits(head: &[u8]) -> Option<&'static Encoding> {
+    let zeros = |first: usize| head.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
+    let (even, odd) = (zeros(0), zeros(1));
+    let is_enough = |most: usize, least: usize| most > head.len() / 4 && least < most / 8 + 1;
+    if is_enough(odd, even) {
+        return Some(encoding_rs::UTF_16LE);
     }
-    rest
+    is_enough(even, odd).then_some(encoding_rs::UTF_16BE)
+}
+
+fn no_text() -> RowError {
+    RowError(
+        "it holds bytes that are zero, so that it is no text in UTF-8 or another known encoding; its provider can declare the \
+         encoding in the media type, for example `text/csv; charset=utf-16le`"
+            .to_owned(),
+    )
 }
 
 /// How well a separator makes a table: whether nearly all records have as many cells as the first, and how many these are.
@@ -249,6 +296,11 @@ mod tests {
             ("#id,name\n1,x\n", (',', 0)),
             ("# by; the city\n#id;name\n1;x\n", (';', 1)),
             ("sep=;\na;b\n", (';', 1)),
+            ("# Source: city, 2024\n\nid,name\n1,x\n", (',', 2)),
+            ("# produced by city, 2024\na,b\n1,2\n", (',', 1)),
+            ("# by the city\r\r# v1\ra;b\r1;2\r", (';', 3)),
+            ("# by the city\r\na;b\r\n1;2\r\n", (';', 1)),
+            ("# v1\n#id,name\n\n1,x\n", (',', 1)),
             ("name;\"x,y,z\"\n1;2\n", (';', 0)),
             ("only;names", (';', 0)),
         ] {

@@ -72,6 +72,12 @@ impl JsonCutter {
         self.crs.as_deref()
     }
 
+    /// Whether its collection may name one behind what came.
+    pub(crate) fn may_name_crs(&self) -> bool {
+        let is_named = self.crs.is_some() && !(self.in_crs && self.at == At::InMember);
+        self.is_member && self.at != At::Done && !is_named
+    }
+
     /// One byte of a value whose nesting is followed; whether it ends with it.
     fn follow(&mut self, byte: u8) -> Result<bool, RowError> {
         if self.in_string {
@@ -333,9 +339,7 @@ impl JsonDecoder {
         if let Some(Some(to_wgs84)) = &self.to_wgs84 {
             for row in fresh {
                 for (_, value) in &mut row.0 {
-                    if value.as_object().is_some_and(is_geometry) {
-                        to_wgs84.geometry(value).map_err(RowError)?;
-                    }
+                    move_all(value, to_wgs84)?;
                 }
             }
         }
@@ -349,6 +353,16 @@ pub(super) fn to_wgs84(crs: &[u8]) -> Result<Option<ToWgs84>, RowError> {
         serde_json::from_slice(crs).map_err(|error| RowError(format!("its member `crs`: {error}")))?;
     let crs = Crs::of_member(&member).map_err(RowError)?;
     Ok((!crs.is_wgs84()).then(|| ToWgs84::new(crs)))
+}
+
+/// Moves each geometry in a value.
+fn move_all(value: &mut Json, to_wgs84: &ToWgs84) -> Result<(), RowError> {
+    match value {
+        Json::Object(map) if is_geometry(map) => to_wgs84.geometry(value).map_err(RowError),
+        Json::Object(map) => map.values_mut().try_for_each(|one| move_all(one, to_wgs84)),
+        Json::Array(all) => all.iter_mut().try_for_each(|one| move_all(one, to_wgs84)),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the coordinates of a whole GeoJSON document degrees of WGS 84, as its member `crs` says.
@@ -446,9 +460,13 @@ impl FeaturesEncoder {
 
 impl Encoder for FeaturesEncoder {
     fn push(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let place = geometry(&row);
-        let known = |name: &str| row.0.iter().any(|(column, _)| &**column == name);
-        if place.is_none() && !self.begun && !known("geometry") {
+        // A feature is where it says itself, or nowhere.
+        let own = row.0.iter().find(|(name, _)| &**name == "geometry");
+        let place = match own {
+            Some((_, value)) => Some(value.clone()).filter(Json::is_object),
+            None => geometry(&row),
+        };
+        if place.is_none() && !self.begun && own.is_none() {
             return Err(RowError(
                 "its rows say nothing of places: no geometry, and no columns of latitude and longitude"
                     .to_owned(),
@@ -456,11 +474,11 @@ impl Encoder for FeaturesEncoder {
         }
         self.begin(out);
         let mut cells = row.0;
+        let has_id = cells.first().is_some_and(|(name, value)| &**name == "id" && !value.is_null());
+        let id = has_id.then(|| cells.remove(0));
         cells.retain(|(name, _)| &**name != "geometry");
-        let id = cells.iter().position(|(name, value)| &**name == "id" && !value.is_null());
         out.extend_from_slice(b"{\"type\":\"Feature\",");
-        if let Some(at) = id {
-            let (_, id) = cells.remove(at);
+        if let Some((_, id)) = id {
             out.extend_from_slice(b"\"id\":");
             write_json(&id, out)?;
             out.push(b',');

@@ -143,7 +143,10 @@ fn shape(json: &str) -> Option<(usize, usize)> {
 
 /// Whether two numbers, as JSON writes them, are the same one.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
-    value(one) == value(other)
+    match (value(one), value(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one == other,
+    }
 }
 
 /// The value of a number: its sign, its digits without zeros at the ends, and the power of ten of the last one.
@@ -160,14 +163,14 @@ fn value(json: &str) -> Option<(bool, String, i64)> {
     let mut all = String::with_capacity(mantissa.len());
     all.push_str(whole);
     all.push_str(fraction);
-    let power = power - i64::try_from(fraction.len()).ok()?;
+    let power = power.checked_sub(i64::try_from(fraction.len()).ok()?)?;
     let short = all.trim_end_matches('0');
     let zeros = i64::try_from(all.len() - short.len()).ok()?;
     let short = short.trim_start_matches('0');
     if short.is_empty() {
         return Some((false, String::new(), 0));
     }
-    Some((is_negative, short.to_owned(), power + zeros))
+    Some((is_negative, short.to_owned(), power.checked_add(zeros)?))
 }
 
 /// Whether floating point keeps a number: what it writes for it is the same number.
@@ -190,7 +193,7 @@ pub(crate) fn instant(text: &str) -> Option<(Timestamp, Unit)> {
     }
     let at: Timestamp = text.parse().ok()?;
     // A leap second would be another one, and a named zone would be lost.
-    if text.contains(":60") || text.contains('[') {
+    if is_leap(text) || text.contains('[') {
         return None;
     }
     let fraction = text
@@ -202,8 +205,19 @@ pub(crate) fn instant(text: &str) -> Option<(Timestamp, Unit)> {
         7..=9 => Unit::Nanoseconds,
         _ => return None,
     };
-    let year = at.to_zoned(jiff::tz::TimeZone::UTC).year();
-    (unit != Unit::Nanoseconds || NANOSECONDS.contains(&year)).then_some((at, unit))
+    (unit != Unit::Nanoseconds || !is_far(at)).then_some((at, unit))
+}
+
+/// Whether its second is the sixtieth, with colons or without.
+fn is_leap(text: &str) -> bool {
+    let time = text.split_once(['T', 't', ' ']).map_or("", |(_, time)| time);
+    let digits = time.bytes().filter(|byte| *byte != b':').take_while(u8::is_ascii_digit);
+    digits.skip(4).take(2).eq(*b"60")
+}
+
+/// Whether nanoseconds since 1970 may not fit 64 bits.
+fn is_far(at: Timestamp) -> bool {
+    !NANOSECONDS.contains(&at.to_zoned(jiff::tz::TimeZone::UTC).year())
 }
 
 /// A day, written `2026-01-31`.
@@ -235,13 +249,39 @@ pub(crate) fn is_geometry(json: &str) -> bool {
         geometries: Option<serde::de::IgnoredAny>,
     }
     json.starts_with('{')
-        && serde_json::from_str::<Head<'_>>(json).is_ok_and(|head| {
-            GEOMETRIES.contains(&&*head.kind)
-                && match &*head.kind {
-                    "GeometryCollection" => head.geometries.is_some(),
-                    _ => head.coordinates.is_some(),
-                }
+        && serde_json::from_str::<Head<'_>>(json)
+            .is_ok_and(|head| is_shape(&head.kind, head.coordinates.is_some(), head.geometries.is_some()))
+}
+
+/// Whether what has this type, coordinates or geometries is a geometry.
+pub(crate) fn is_shape(kind: &str, has_coordinates: bool, has_geometries: bool) -> bool {
+    GEOMETRIES.contains(&kind) && if kind == "GeometryCollection" { has_geometries } else { has_coordinates }
+}
+
+/// Whether the commas of a number may part its thousands, and a point be its decimal mark.
+fn parts_thousands(text: &str) -> bool {
+    let swapped = text.trim_ascii().chars().map(|one| match one {
+        ',' => '.',
+        '.' => ',',
+        other => other,
+    });
+    with_comma(&swapped.collect::<String>()).is_some()
+}
+
+/// The decimal marks that are without doubt in a table.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Marks {
+    comma: bool,
+    point: bool,
+}
+
+impl Marks {
+    pub(crate) fn of<'a>(columns: impl Iterator<Item = &'a Facts>) -> Self {
+        columns.filter_map(Facts::mark).fold(Self::default(), |marks, mark| match mark {
+            Mark::Comma => Self { comma: true, ..marks },
+            Mark::Point => Self { point: true, ..marks },
         })
+    }
 }
 
 /// Numbers of a column with one decimal mark.
@@ -288,6 +328,11 @@ impl Numbers {
         }
     }
 
+    /// Whether the same cells are other numbers with another mark, or none.
+    const fn is_other(&self, other: &Self) -> bool {
+        !other.all || self.decimal != other.decimal
+    }
+
     fn kind(&self) -> Option<Kind> {
         if !self.all {
             return None;
@@ -318,11 +363,17 @@ pub(crate) struct Facts {
     geometries: bool,
     /// The finest unit, while all are points in time.
     instants: Option<Unit>,
+    /// Whether any of them is too far away for nanoseconds.
+    has_far: bool,
     point: Numbers,
     /// With decimal commas; only of a table whose separator is another.
     comma: Option<Numbers>,
     /// Whether a decimal comma was seen.
-    has_comma: bool,
+    pub(crate) has_comma: bool,
+    /// Whether a comma was seen that parts no thousands,
+    only_comma: bool,
+    /// and a point that parts none.
+    only_point: bool,
     /// First and last day of what is a time.
     pub(crate) days: Option<(Date, Date)>,
     /// Whether all cells tell a day, in whatever way.
@@ -338,9 +389,12 @@ impl Facts {
             dates: true,
             geometries: true,
             instants: Some(Unit::Milliseconds),
+            has_far: false,
             point: Numbers::default(),
             comma: allow_commas.then(Numbers::default),
             has_comma: false,
+            only_comma: false,
+            only_point: false,
             days: None,
             tells_days: true,
         }
@@ -392,10 +446,16 @@ impl Facts {
                 None => self.point.all = false,
             }
         }
+        if self.point.all && !self.only_point && text.contains('.') {
+            self.only_point = number(text, Mark::Comma).is_none();
+        }
         if let Some(comma) = &mut self.comma {
             match number(text, Mark::Comma) {
                 Some(json) => {
                     self.has_comma |= text.contains(',');
+                    if !self.only_comma && text.contains(',') {
+                        self.only_comma = !parts_thousands(text);
+                    }
                     comma.take(&json);
                 }
                 None => self.comma = None,
@@ -406,6 +466,7 @@ impl Facts {
         }
         self.dates = self.dates && date(text).is_some();
         let found = instant(text);
+        self.has_far |= found.is_some_and(|(at, _)| is_far(at));
         self.instants = match (self.instants, &found) {
             (Some(unit), Some((_, other))) => Some(unit.max(*other)),
             _ => None,
@@ -421,16 +482,33 @@ impl Facts {
         }
     }
 
-    /// The type, and the decimal mark of its numbers, which may be a comma or not.
-    pub(crate) fn kind(&self, may_have_commas: bool) -> (Kind, Mark) {
+    /// Which decimal mark its numbers have without doubt: one that cannot part thousands.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        if self.comma.is_some() && self.only_comma {
+            return Some(Mark::Comma);
+        }
+        (self.point.all && self.only_point).then_some(Mark::Point)
+    }
+
+    /// The type, and the decimal mark of its numbers; `marks` are those that are without doubt in some column of its table,
+    /// `None` where no comma is one.
+    pub(crate) fn kind(&self, marks: Option<Marks>) -> (Kind, Mark) {
         if self.filled == 0 {
             return (Kind::Text, Mark::Point);
         }
-        if let Some(comma) = self.comma.as_ref().filter(|_| self.has_comma && may_have_commas) {
-            return match comma.kind() {
-                Some(kind) => (kind, Mark::Comma),
-                None => (Kind::Text, Mark::Point),
-            };
+        if let (Some(comma), Some(marks)) = (&self.comma, marks) {
+            // What may part thousands is read as the marks beyond doubt are, and stays text where these contradict it.
+            let is_doubtful = (self.has_comma && !self.only_comma && marks.point)
+                || (!self.has_comma && self.point.all && self.point.decimal && marks.comma && marks.point);
+            if is_doubtful {
+                return (Kind::Text, Mark::Point);
+            }
+            if self.has_comma || marks.comma && comma.is_other(&self.point) {
+                return match comma.kind() {
+                    Some(kind) => (kind, Mark::Comma),
+                    None => (Kind::Text, Mark::Point),
+                };
+            }
         }
         let kind = if self.booleans {
             Kind::Boolean
@@ -439,7 +517,9 @@ impl Facts {
         } else if self.geometries {
             Kind::Geometry
         } else if let Some(unit) = self.instants {
-            Kind::Instant(unit)
+            // What one type cannot hold is text.
+            let is_held = unit != Unit::Nanoseconds || !self.has_far;
+            if is_held { Kind::Instant(unit) } else { Kind::Text }
         } else {
             self.point.kind().unwrap_or(Kind::Text)
         };
@@ -475,7 +555,7 @@ mod tests {
         for cell in cells {
             facts.take(&Cell::Text((*cell).into()), true);
         }
-        facts.kind(allow_commas)
+        facts.kind(allow_commas.then(|| Marks::of([&facts].into_iter())))
     }
 
     fn point(cells: &[&str]) -> Kind {
@@ -537,20 +617,58 @@ mod tests {
     }
 
     #[test]
+    fn what_may_part_thousands_is_read_as_the_rest_of_its_table() {
+        let kinds = |columns: &[&[&str]]| -> Vec<(Kind, Mark)> {
+            let facts = columns.iter().map(|cells| {
+                let mut facts = Facts::new(true);
+                cells.iter().for_each(|cell| facts.take(&Cell::Text((*cell).into()), true));
+                facts
+            });
+            let facts: Vec<_> = facts.collect();
+            facts.iter().map(|one| one.kind(Some(Marks::of(facts.iter())))).collect()
+        };
+        let (text, float) = ((Kind::Text, Mark::Point), (Kind::Float, Mark::Point));
+        let comma = (Kind::Float, Mark::Comma);
+        assert_eq!(kinds(&[&["1.234", "12.345"], &["3,5", "4,2"]]), [(Kind::Integer, Mark::Comma), comma]);
+        assert_eq!(kinds(&[&["1.234.567", "999"], &["3,5"]]), [(Kind::Integer, Mark::Comma), comma]);
+        assert_eq!(kinds(&[&["1,234"], &["3.5"]]), [text, float]);
+        assert_eq!(kinds(&[&["1,234"], &["7"]]), [comma, (Kind::Integer, Mark::Point)]);
+        assert_eq!(kinds(&[&["1.234"], &["7"]]), [float, (Kind::Integer, Mark::Point)]);
+        assert_eq!(kinds(&[&["1.234"], &["3,5"], &["48.5"]]), [text, comma, float], "both marks");
+        assert_eq!(kinds(&[&["2026-01-01"], &["3,5"], &["x"]]), [(Kind::Date, Mark::Point), comma, text]);
+    }
+
+    #[test]
+    fn powers_beyond_all_bounds_are_no_value() {
+        assert!(!is_kept("1.5e-9223372036854775808"));
+        assert!(!is_kept("1500e9223372036854775807"));
+        assert!(!is_same("1.5e-9223372036854775808", "2.5e-9223372036854775808"));
+    }
+
+    #[test]
+    fn times_that_nanoseconds_cannot_hold_are_text() {
+        let far = ["0001-01-01T00:00:00Z", "2026-01-01T00:00:00.1234567Z"];
+        assert_eq!(point(&far), Kind::Text);
+        assert_eq!(point(&[far[1], far[0]]), Kind::Text);
+        assert_eq!(point(&[far[0], "2026-01-01T00:00:00.123456Z"]), Kind::Instant(Unit::Microseconds));
+        assert_eq!(point(&["20161231T235960Z"]), Kind::Text, "a leap second without colons");
+    }
+
+    #[test]
     fn values_of_json_have_their_types() {
         let mut facts = Facts::new(false);
         facts.take(&Cell::Number("1".into()), false);
         facts.take(&Cell::Number("1E5".into()), false);
-        assert_eq!(facts.kind(false).0, Kind::Float);
+        assert_eq!(facts.kind(None).0, Kind::Float);
         facts.take(&Cell::Text("5".into()), false);
-        assert_eq!(facts.kind(false).0, Kind::Text);
+        assert_eq!(facts.kind(None).0, Kind::Text);
         let mut facts = Facts::new(false);
         facts.take(&Cell::Text("5".into()), false);
-        assert_eq!(facts.kind(false).0, Kind::Text, "it is written as a text");
+        assert_eq!(facts.kind(None).0, Kind::Text, "it is written as a text");
         let mut facts = Facts::new(false);
         facts.take(&Cell::Json(r#"{"type":"Point","coordinates":[1,2]}"#.into()), false);
-        assert_eq!(facts.kind(false).0, Kind::Geometry);
+        assert_eq!(facts.kind(None).0, Kind::Geometry);
         facts.take(&Cell::Json(r#"{"type":"Circle"}"#.into()), false);
-        assert_eq!(facts.kind(false).0, Kind::Text);
+        assert_eq!(facts.kind(None).0, Kind::Text);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use encoding_rs::UTF_8;
 use jiff::civil::Date;
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use super::cell::{Cell, Members, flat, members, write_raw};
 use super::columns::{Column as Written, ColumnWriter, Container};
@@ -15,12 +16,14 @@ use super::crs::{self, ToWgs84};
 use super::csv::{Cells, CsvReader, Reading, write_line};
 use super::dialect::{Declared, Transcoder};
 use super::json::{JsonCutter, to_wgs84};
-use super::kind::{self, Facts, Kind, Mark};
+use super::kind::{self, Facts, Kind, Mark, Marks};
 use super::{Form, PLACED, PLACES, RowError, View, write_json};
 
 /// Most columns of a table that is made of nested values, and most bytes of their names.
 const MAX_COLUMNS: usize = 16_384;
 const MAX_NAMES: usize = 16 * 1024 * 1024;
+/// So many bytes are written before they are handed on.
+const HANDED_ON: usize = 1024 * 1024;
 
 /// The form in which data comes, and how it is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +85,16 @@ impl Shape {
     }
 }
 
-/// Cuts bytes into rows.
+/// Cuts bytes into rows; at most so many.
 #[derive(Debug)]
-enum Reader {
+struct Reader {
+    cutter: Cutter,
+    most: Option<u64>,
+    rows: u64,
+}
+
+#[derive(Debug)]
+enum Cutter {
     Csv(Box<CsvReader>),
     Json(Box<JsonCutter>, Option<Transcoder>),
 }
@@ -98,29 +108,50 @@ enum Line<'a> {
 type Sink<'a> = dyn FnMut(Line<'_>) -> Result<(), RowError> + 'a;
 
 impl Reader {
-    fn new(shape: Shape) -> Self {
-        match shape.form {
-            Form::Csv => Self::Csv(Box::new(CsvReader::new(shape.declared, shape.reading))),
+    fn new(shape: Shape, most: Option<u64>) -> Self {
+        let cutter = match shape.form {
+            Form::Csv => Cutter::Csv(Box::new(CsvReader::new(shape.declared, shape.reading).at_most(most))),
             form => {
                 let other = shape.declared.encoding.filter(|encoding| *encoding != UTF_8);
                 let cutter = JsonCutter::new(form == Form::JsonLines);
-                Self::Json(Box::new(cutter), other.map(Transcoder::new))
+                Cutter::Json(Box::new(cutter), other.map(Transcoder::new))
             }
-        }
+        };
+        Self { cutter, most, rows: 0 }
+    }
+
+    /// Whether all rows that are wanted were read, and the names of a table.
+    fn is_over(&self) -> bool {
+        let is_begun = match &self.cutter {
+            Cutter::Csv(reader) => !reader.names().is_empty(),
+            Cutter::Json(..) => true,
+        };
+        is_begun && self.most.is_some_and(|most| self.rows >= most)
     }
 
     fn push(&mut self, bytes: &[u8], is_last: bool, sink: &mut Sink<'_>) -> Result<(), RowError> {
-        match self {
-            Self::Csv(reader) => {
-                let mut take = |cells: Cells<'_>| sink(Line::Record(cells));
+        let (rows, most) = (&mut self.rows, self.most);
+        match &mut self.cutter {
+            Cutter::Csv(reader) => {
+                let mut take = |cells: Cells<'_>| {
+                    *rows += 1;
+                    sink(Line::Record(cells))
+                };
                 if is_last { reader.finish(&mut take) } else { reader.push(bytes, &mut take) }
             }
-            Self::Json(cutter, transcoder) => {
-                let mut take = |row: &[u8]| match std::str::from_utf8(row) {
-                    Ok(text) => sink(Line::Json(text)),
-                    Err(_) => Err(RowError(
-                        "it is not UTF-8; its provider can declare the encoding in the media type".to_owned(),
-                    )),
+            Cutter::Json(cutter, transcoder) => {
+                let mut take = |row: &[u8]| {
+                    if most.is_some_and(|most| *rows >= most) {
+                        return Ok(());
+                    }
+                    *rows += 1;
+                    let text = std::str::from_utf8(row).map_err(|_| {
+                        RowError(
+                            "it is not UTF-8; its provider can declare the encoding in the media type"
+                                .to_owned(),
+                        )
+                    })?;
+                    sink(Line::Json(text))
                 };
                 let mut text = Vec::new();
                 let bytes = match transcoder {
@@ -143,7 +174,6 @@ pub struct Surveyor {
     shape: Shape,
     reader: Reader,
     seen: Seen,
-    limit: Option<u64>,
 }
 
 /// What was seen.
@@ -158,23 +188,33 @@ struct Seen {
     named: usize,
     rows: u64,
     has_too_many: bool,
+    /// Whether a row may hold a geometry.
+    is_placed: bool,
 }
+
+/// Names that a row has more than once, and how often so far.
+type Numbers = HashMap<String, usize>;
 
 /// The column that a name leads to, or the name of a new one; where a row has `name` already, the next is `name_2`.
 fn found<'a, K: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
     index: &HashMap<K, usize>,
     name: &'a str,
+    numbers: &mut Numbers,
     is_taken: impl Fn(usize) -> bool,
 ) -> Result<usize, Cow<'a, str>> {
-    let mut wanted = Cow::Borrowed(name);
-    let mut number = 2_usize;
+    match index.get(name) {
+        Some(at) if is_taken(*at) => {}
+        Some(at) => return Ok(*at),
+        None => return Err(name.into()),
+    }
+    let number = numbers.entry(name.to_owned()).or_insert(1);
     loop {
+        let wanted = format!("{name}_{}", *number + 1);
         match index.get(&*wanted) {
-            Some(at) if is_taken(*at) => wanted = format!("{name}_{number}").into(),
+            Some(at) if is_taken(*at) => *number += 1,
             Some(at) => return Ok(*at),
-            None => return Err(wanted),
+            None => return Err(wanted.into()),
         }
-        number += 1;
     }
 }
 
@@ -182,8 +222,10 @@ impl Seen {
     fn json(&mut self, text: &str) -> Result<(), RowError> {
         self.rows += 1;
         let row = self.rows;
+        self.is_placed |= may_be_placed(text);
+        let mut numbers = Numbers::new();
         flat(&members(text)?, &mut |name, cell| {
-            let found = found(&self.index, name, |at| self.last.get(at) == Some(&row));
+            let found = found(&self.index, name, &mut numbers, |at| self.last.get(at) == Some(&row));
             let at = match found {
                 Ok(at) => at,
                 Err(name) if self.columns.len() >= MAX_COLUMNS || self.named + name.len() > MAX_NAMES => {
@@ -194,10 +236,8 @@ impl Seen {
                     let at = self.columns.len();
                     self.named += name.len();
                     let name: Arc<str> = name.into();
-                    let told =
-                        if name.is_empty() { format!("column_{}", at + 1).into() } else { Arc::clone(&name) };
-                    self.index.insert(name, at);
-                    self.columns.push((told, Facts::new(false)));
+                    self.index.insert(Arc::clone(&name), at);
+                    self.columns.push((name, Facts::new(false)));
                     self.last.push(0);
                     at
                 }
@@ -225,24 +265,19 @@ impl Surveyor {
     /// Of a table that is read as `shape` says; at most `limit` rows of it.
     #[must_use]
     pub fn new(shape: Shape, limit: Option<u64>) -> Self {
-        Self { shape, reader: Reader::new(shape), seen: Seen::default(), limit }
+        Self { shape, reader: Reader::new(shape, limit), seen: Seen::default() }
     }
 
     fn take(&mut self, bytes: &[u8], is_last: bool) -> Result<(), RowError> {
-        let (seen, limit) = (&mut self.seen, self.limit);
+        let seen = &mut self.seen;
         // With another separator than the comma, a comma may be a decimal mark. Before the first record that is not known,
         // and a comma in quotes is no number where the separator is one: each is looked at as if it could.
-        self.reader.push(bytes, is_last, &mut |row| {
-            if limit.is_some_and(|limit| seen.rows >= limit) {
-                return Ok(());
+        self.reader.push(bytes, is_last, &mut |row| match row {
+            Line::Record(cells) => {
+                seen.record(cells, true);
+                Ok(())
             }
-            match row {
-                Line::Record(cells) => {
-                    seen.record(cells, true);
-                    Ok(())
-                }
-                Line::Json(text) => seen.json(text),
-            }
+            Line::Json(text) => seen.json(text),
         })
     }
 
@@ -256,15 +291,26 @@ impl Surveyor {
 
     /// Whether all rows that are wanted were seen.
     #[must_use]
+    pub fn has_rows(&self) -> bool {
+        self.reader.is_over()
+    }
+
+    /// Whether nothing that comes is of use: beside the rows, where a collection may name the reference system of their
+    /// coordinates behind them.
+    #[must_use]
     pub fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.seen.rows >= limit)
+        let may_be_moved = match &self.reader.cutter {
+            Cutter::Json(cutter, _) => self.seen.is_placed && cutter.may_name_crs(),
+            Cutter::Csv(_) => false,
+        };
+        self.has_rows() && !may_be_moved
     }
 
     /// Whether it ended because its bytes are in another encoding than was assumed, and nobody declared one: then
     /// [`super::recognised`] tells which, and [`Shape::encoded`] reads it.
     #[must_use]
     pub fn is_other(&self) -> bool {
-        matches!(&self.reader, Reader::Csv(reader) if reader.is_other())
+        matches!(&self.reader.cutter, Cutter::Csv(reader) if reader.is_other())
     }
 
     /// Nothing more arrives; call it once.
@@ -278,11 +324,7 @@ impl Surveyor {
         let Seen { mut columns, index, rows, has_too_many, .. } = std::mem::take(&mut self.seen);
         let mut notes = Vec::new();
         let mut may_have_commas = false;
-        if let Reader::Csv(reader) = &mut self.reader {
-            // What is limited may not have begun.
-            if reader.dialect().is_none() {
-                reader.finish(&mut |_| Ok(()))?;
-            }
+        if let Cutter::Csv(reader) = &self.reader.cutter {
             let names = reader.names();
             columns.resize_with(names.len().max(columns.len()), || (Arc::from(""), Facts::new(true)));
             columns.truncate(names.len());
@@ -311,22 +353,45 @@ impl Surveyor {
                     .map(|(written, told)| format!("renamed=\"{}:{}\"", percent(written), percent(told))),
             );
         }
-        let reference = match &self.reader {
-            Reader::Json(cutter, _) => cutter.crs(),
-            Reader::Csv(_) => None,
+        let reference = match &self.reader.cutter {
+            Cutter::Json(cutter, _) => cutter.crs(),
+            Cutter::Csv(_) => None,
         };
+        if let Some(at) = columns.iter().position(|(name, _)| name.is_empty()) {
+            let told = told(at, |name| columns.iter().any(|(known, _)| **known == *name));
+            if let Some((name, _)) = columns.get_mut(at) {
+                *name = told;
+            }
+        }
         let to_wgs84 = reference.map(to_wgs84).transpose()?.flatten();
         notes.extend(to_wgs84.as_ref().map(|to_wgs84| format!("crs=\"{}\"", to_wgs84.crs())));
+        let marks = may_have_commas.then(|| Marks::of(columns.iter().map(|(_, facts)| facts)));
+        let is_text = self.shape.as_text && self.shape.is_table();
+        let mut parts_thousands = false;
         let columns = columns.into_iter().map(|(name, facts)| {
-            let (kind, mark) = match facts.kind(may_have_commas) {
-                _ if self.shape.as_text && self.shape.is_table() => (Kind::Text, Mark::Point),
-                found => found,
-            };
+            let (kind, mark) = if is_text { (Kind::Text, Mark::Point) } else { facts.kind(marks) };
+            parts_thousands |= mark == Mark::Comma && !facts.has_comma;
             Column { name, kind, mark, days: facts.days.filter(|_| facts.tells_days), filled: facts.filled }
         });
         let columns = columns.collect();
+        if parts_thousands {
+            notes.push("decimal-mark=comma".to_owned());
+        }
         Ok(Survey { shape: self.shape, columns, index, rows, has_too_many, to_wgs84, notes })
     }
+}
+
+/// The name of a column that has none.
+fn told(at: usize, is_known: impl Fn(&str) -> bool) -> Arc<str> {
+    let name = format!("column_{}", at + 1);
+    let mut further = (2_usize..).map(|number| format!("{name}_{number}"));
+    let free = if is_known(&name) { further.find(|one| !is_known(one)) } else { None };
+    free.unwrap_or(name).into()
+}
+
+/// Whether JSON may hold a geometry.
+fn may_be_placed(json: &str) -> bool {
+    ["coordinates", "geometries", "\\u"].iter().any(|name| json.contains(name))
 }
 
 /// A name inside quotes in a header.
@@ -426,6 +491,62 @@ impl Survey {
         Ok(geometry)
     }
 
+    /// A geometry of a cell, in WGS 84.
+    fn placed(&self, json: &str) -> Result<Json, RowError> {
+        if self.to_wgs84.is_none() {
+            return self.geometry(json);
+        }
+        // It was moved with its row.
+        serde_json::from_str(json).map_err(|error| RowError(format!("a geometry: {error}")))
+    }
+
+    /// Writes JSON as it is, each geometry in it in WGS 84.
+    fn moved(&self, json: &str, out: &mut Vec<u8>) -> Result<(), RowError> {
+        if self.to_wgs84.is_none() || !may_be_placed(json) {
+            write_raw(json, out);
+        } else if kind::is_geometry(json) {
+            write_json(&self.geometry(json)?, out)?;
+        } else if json.starts_with('{') {
+            out.push(b'{');
+            for (at, (name, value)) in Members::read(json)?.0.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_json(&**name, out)?;
+                out.push(b':');
+                self.moved(value, out)?;
+            }
+            out.push(b'}');
+        } else if json.starts_with('[') {
+            let all: Vec<&RawValue> =
+                serde_json::from_str(json).map_err(|error| RowError(format!("it is not JSON: {error}")))?;
+            out.push(b'[');
+            for (at, value) in all.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                self.moved(value.get(), out)?;
+            }
+            out.push(b']');
+        } else {
+            write_raw(json, out);
+        }
+        Ok(())
+    }
+
+    /// A cell, each geometry in it in WGS 84.
+    fn moved_cell<'b>(&self, cell: Cell<'b>) -> Result<Cell<'b>, RowError> {
+        match cell {
+            Cell::Json(json) if self.to_wgs84.is_some() && may_be_placed(&json) => {
+                let mut moved = Vec::new();
+                self.moved(&json, &mut moved)?;
+                let moved = String::from_utf8(moved).map_err(|error| RowError(error.to_string()))?;
+                Ok(Cell::Json(moved.into()))
+            }
+            cell => Ok(cell),
+        }
+    }
+
     /// Which columns are latitude and longitude.
     fn places(&self) -> Option<(usize, usize)> {
         let numeric = |wanted: &str| {
@@ -438,12 +559,14 @@ impl Survey {
     }
 }
 
+/// Takes what was written so far, and leaves nothing of it.
+type Drain<'a> = dyn FnMut(&mut Vec<u8>) -> Result<(), RowError> + 'a;
+
 /// Writes a table in a form.
 pub struct Viewer<'a> {
     survey: &'a Survey,
     reader: Reader,
     writing: Writing<'a>,
-    limit: Option<u64>,
 }
 
 impl std::fmt::Debug for Viewer<'_> {
@@ -507,15 +630,18 @@ impl<'a> Viewer<'a> {
         }
         let index = survey.columns.iter().enumerate().map(|(at, column)| (&*column.name, at)).collect();
         let writing = Writing { survey, view, index, names, places, columns, rows: 0 };
-        Ok(Self { survey, reader: Reader::new(survey.shape), writing, limit })
+        Ok(Self { survey, reader: Reader::new(survey.shape, limit), writing })
     }
 
-    fn take(&mut self, bytes: &[u8], is_last: bool, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let (writing, limit) = (&mut self.writing, self.limit);
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        is_last: bool,
+        out: &mut Vec<u8>,
+        drain: &mut Drain<'_>,
+    ) -> Result<(), RowError> {
+        let writing = &mut self.writing;
         self.reader.push(bytes, is_last, &mut |row| {
-            if limit.is_some_and(|limit| writing.rows >= limit) {
-                return Ok(());
-            }
             if writing.rows == 0 {
                 writing.begin(out);
             }
@@ -524,31 +650,35 @@ impl<'a> Viewer<'a> {
                 Line::Json(text) => writing.json(text, out),
             };
             writing.rows += 1;
+            // A few bytes may make many rows.
+            if result.is_ok() && out.len() >= HANDED_ON {
+                return drain(out);
+            }
             result
         })
     }
 
-    /// Takes what arrived, and writes what can be written.
+    /// Takes what arrived, and writes what can be written; `drain` takes it whenever it is much.
     ///
     /// # Errors
-    /// It cannot be shown so; names the row.
-    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
-        self.take(bytes, false, out)
+    /// It cannot be shown so, and names the row; or it was not taken.
+    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>, drain: &mut Drain<'_>) -> Result<(), RowError> {
+        self.take(bytes, false, out, drain)
     }
 
     /// Whether all rows that are wanted were written.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.writing.rows >= limit)
+        self.reader.is_over()
     }
 
     /// Nothing more arrives; gives how many rows were written.
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<u64, RowError> {
+    pub fn finish(mut self, out: &mut Vec<u8>, drain: &mut Drain<'_>) -> Result<u64, RowError> {
         if !self.is_full() {
-            self.take(&[], true, out)?;
+            self.take(&[], true, out, drain)?;
         }
         if self.writing.rows == 0 {
             self.writing.begin(out);
@@ -629,21 +759,18 @@ impl Writing<'_> {
             View::GeoJson => {
                 self.separate(out);
                 if is_feature(text)? {
-                    self.moved(text, out)?;
+                    self.as_feature(text, out)?;
                 } else {
                     self.feature(&self.cells(&members(text)?)?, out)?;
                 }
             }
             View::Csv => {
                 let cells = self.cells(&members(text)?)?;
-                let texts = cells.iter().map(|cell| match (cell, &self.survey.to_wgs84) {
-                    (Cell::Json(json), Some(_)) if kind::is_geometry(json) => {
-                        self.survey.geometry(json).map(|moved| Cow::Owned(moved.to_string()))
-                    }
-                    (Cell::Json(json), _) => Ok(Cow::Owned(json.replace(['\n', '\r'], " "))),
-                    _ => Ok(Cow::Borrowed(cell.text())),
+                let texts = cells.iter().map(|cell| match cell {
+                    Cell::Json(json) => Cow::Owned(json.replace(['\n', '\r'], " ")),
+                    cell => Cow::Borrowed(cell.text()),
                 });
-                write_line(texts.collect::<Result<Vec<_>, _>>()?.iter(), out);
+                write_line(texts, out);
             }
             View::Arrow | View::ArrowStream | View::Parquet => {
                 let cells = self.cells(&members(text)?)?;
@@ -656,12 +783,13 @@ impl Writing<'_> {
     /// A cell for each column.
     fn cells<'b>(&self, row: &Members<'b>) -> Result<Vec<Cell<'b>>, RowError> {
         let mut cells = vec![None; self.survey.columns.len()];
+        let mut numbers = Numbers::new();
         flat(row, &mut |name, cell| {
             let is_taken = |at: usize| cells.get(at).is_some_and(Option::is_some);
-            if let Ok(at) = found(&self.survey.index, name, is_taken)
+            if let Ok(at) = found(&self.survey.index, name, &mut numbers, is_taken)
                 && let Some(place) = cells.get_mut(at)
             {
-                *place = Some(cell);
+                *place = Some(self.survey.moved_cell(cell)?);
             }
             Ok(())
         })?;
@@ -671,7 +799,7 @@ impl Writing<'_> {
     fn in_columns(&mut self, cells: &[Cell<'_>], out: &mut Vec<u8>) -> Result<(), RowError> {
         let survey = self.survey;
         let Some(columns) = &mut self.columns else { return Ok(()) };
-        columns.row(cells, &|json| survey.geometry(json), out)
+        columns.row(cells, &|json| survey.placed(json), out)
     }
 
     /// Writes a row's members as a JSON object; those of a feature one level up.
@@ -683,18 +811,14 @@ impl Writing<'_> {
             }
             write_json(&**name, out)?;
             out.push(b':');
-            if self.survey.to_wgs84.is_some() && kind::is_geometry(value) {
-                write_json(&self.survey.geometry(value)?, out)?;
-            } else {
-                write_raw(value, out);
-            }
+            self.survey.moved(value, out)?;
         }
         out.push(b'}');
         Ok(())
     }
 
     /// Writes a feature as it is, its geometry in WGS 84.
-    fn moved(&self, text: &str, out: &mut Vec<u8>) -> Result<(), RowError> {
+    fn as_feature(&self, text: &str, out: &mut Vec<u8>) -> Result<(), RowError> {
         let feature = Members::read(text)?;
         let geometry = feature.get("geometry").filter(|geometry| *geometry != "null");
         let moved = geometry.map(|geometry| self.survey.geometry(geometry)).transpose()?;
@@ -713,7 +837,7 @@ impl Writing<'_> {
             out.push(b':');
             match &moved {
                 Some(moved) if name == "geometry" => write_json(moved, out)?,
-                _ => write_raw(value, out),
+                _ => self.survey.moved(value, out)?,
             }
         }
         out.push(b'}');
@@ -788,12 +912,12 @@ impl Writing<'_> {
             out.push(b',');
         }
         out.extend_from_slice(b"\"properties\":");
-        let without: Vec<usize> =
-            id.into_iter().chain(shape.map(|(at, _)| at)).chain(of("geometry")).collect();
+        let none = of("geometry").filter(|at| matches!(cells.get(*at), Some(Cell::Null)));
+        let without: Vec<usize> = id.into_iter().chain(shape.map(|(at, _)| at)).chain(none).collect();
         self.object(cells, Some(&without), out)?;
         out.extend_from_slice(b",\"geometry\":");
         match shape {
-            Some((_, json)) => write_json(&self.survey.geometry(json)?, out)?,
+            Some((_, json)) => write_json(&self.survey.placed(json)?, out)?,
             None => self.point(cells, out)?,
         }
         out.push(b'}');

@@ -21,9 +21,9 @@ fn through(shape: Shape, view: View, bytes: &[u8], step: usize) -> Result<Vec<u8
     let mut viewer = Viewer::new(&survey, view, None)?;
     let mut out = Vec::new();
     for chunk in bytes.chunks(step) {
-        viewer.push(chunk, &mut out)?;
+        viewer.push(chunk, &mut out, &mut |_| Ok(()))?;
     }
-    assert_eq!(viewer.finish(&mut out)?, survey.rows());
+    assert_eq!(viewer.finish(&mut out, &mut |_| Ok(()))?, survey.rows());
     Ok(out)
 }
 
@@ -286,6 +286,190 @@ fn other_reference_systems_become_degrees() {
         text.replace("}}]}", "}}],\"crs\":{\"type\":\"name\",\"properties\":{\"name\":\"EPSG:28992\"}}}");
     let behind = json(&text_of("application/geo+json", View::GeoJson, behind.as_bytes()));
     near(&behind["features"][0]["geometry"], 5.387_204, 52.155_174);
+}
+
+#[test]
+fn little_is_held_of_rows_that_are_long() {
+    let names: Vec<_> = (0..16_000).map(|one| format!("\"member{one}\":1")).collect();
+    let text = format!("{{{}}}\n{}", names.join(","), "{}\n".repeat(500));
+    let survey = survey(shape("application/x-ndjson"), text.as_bytes(), usize::MAX).unwrap();
+    for view in [View::Csv, View::Json] {
+        let mut viewer = Viewer::new(&survey, view, None).unwrap();
+        let (mut out, mut most, mut all) = (Vec::new(), 0, 0);
+        let mut drain = |out: &mut Vec<u8>| {
+            (most, all) = (most.max(out.len()), all + out.len());
+            out.clear();
+            Ok(())
+        };
+        viewer.push(text.as_bytes(), &mut out, &mut drain).unwrap();
+        viewer.finish(&mut out, &mut drain).unwrap();
+        assert!(most < 2 * 1024 * 1024 && out.len() < 2 * 1024 * 1024, "{view:?}: {most}");
+        assert_eq!(all + out.len() > 8_000_000, view == View::Csv);
+    }
+    let mut viewer = Viewer::new(&survey, View::Csv, None).unwrap();
+    let full = &mut |_: &mut Vec<u8>| Err(RowError("there is no room".to_owned()));
+    assert!(viewer.push(text.as_bytes(), &mut Vec::new(), full).is_err(), "it stops where nobody takes it");
+}
+
+fn limited(media_type: &str, view: View, bytes: &[u8], step: usize, limit: u64) -> Result<String, RowError> {
+    let mut surveyor = Surveyor::new(shape(media_type), Some(limit));
+    let mut read = 0;
+    for chunk in bytes.chunks(step) {
+        if !surveyor.has_rows() {
+            read += chunk.len();
+        }
+        surveyor.push(chunk)?;
+        if surveyor.is_full() {
+            break;
+        }
+    }
+    let survey = surveyor.finish()?;
+    let mut viewer = Viewer::new(&survey, view, Some(limit))?;
+    let mut out = Vec::new();
+    for chunk in bytes[..read].chunks(256 * 1024) {
+        viewer.push(chunk, &mut out, &mut |_| Ok(()))?;
+        if viewer.is_full() {
+            break;
+        }
+    }
+    assert_eq!(viewer.finish(&mut out, &mut |_| Ok(()))?, survey.rows());
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn rows_that_nobody_wants_are_not_judged() {
+    let mut text = b"a,b\n1,2\n3,4\n5\n".to_vec();
+    text.extend(b"6,7\n".repeat(100_000));
+    text.extend(b"8,M\xfcller\n");
+    for step in [999, 64 * 1024, usize::MAX] {
+        assert_eq!(limited("text/csv; charset=utf-8", View::Csv, &text, step, 0).unwrap(), "a,b\n");
+        assert_eq!(limited("text/csv", View::Csv, &text, step, 2).unwrap(), "a,b\n1,2\n3,4\n");
+        assert!(limited("text/csv", View::Csv, &text, step, 3).unwrap_err().0.contains("record 4"));
+    }
+    assert_eq!(limited("text/csv", View::Csv, b"a,b", 1, 0).unwrap(), "a,b\n");
+    let lines = b"{\"a\":1}\n{\"a\":\"\xff\"}\n{";
+    assert_eq!(limited("application/x-ndjson", View::Csv, lines, 99, 1).unwrap(), "a\n1\n");
+}
+
+#[test]
+fn the_reference_system_behind_the_rows_is_that_of_the_first_too() {
+    let feature =
+        r#"{"type":"Feature","properties":{},"geometry":{"type":"Point","coordinates":[155000,463000]}}"#;
+    let crs = r#""crs":{"type":"name","properties":{"name":"EPSG:28992"}}"#;
+    let behind =
+        format!("{{\"type\":\"FeatureCollection\",\"features\":[{feature},{feature},{feature}],{crs}}}");
+    for step in [50, usize::MAX] {
+        for view in [View::GeoJson, View::JsonLines, View::Csv] {
+            let read = limited("application/geo+json", view, behind.as_bytes(), step, 1).unwrap();
+            assert!(read.contains("5.387") && read.contains("52.155"), "{view:?}: {read}");
+        }
+    }
+    let mut surveyor = Surveyor::new(shape("application/json"), Some(1));
+    surveyor.push(br#"{"data":[{"a":1},"#).unwrap();
+    assert!(surveyor.is_full(), "what has no places needs none");
+}
+
+#[test]
+fn places_are_what_is_written() {
+    let wkt = b"id,geometry,lat,lon\n1,POINT(4 51),51,4\n2,,51,4\n";
+    let shown = json(&text_of("text/csv", View::GeoJson, wkt));
+    assert_eq!(shown["features"][0]["properties"]["geometry"], "POINT(4 51)");
+    assert_eq!(shown["features"][0]["geometry"], json(r#"{"type":"Point","coordinates":[4,51]}"#));
+    assert!(shown["features"][1]["properties"].get("geometry").is_none());
+    for bare in [
+        r#"{"type":"Point","coordinates":[4.4,51.2]}"#,
+        r#"{"type":"GeometryCollection","geometries":[{"type":"Point","coordinates":[4.4,51.2]}]}"#,
+    ] {
+        let shown = json(&text_of("application/geo+json", View::GeoJson, bare.as_bytes()));
+        assert_eq!(
+            shown["features"],
+            json(&format!(r#"[{{"type":"Feature","properties":{{}},"geometry":{bare}}}]"#))
+        );
+        assert_eq!(types("application/geo+json", bare.as_bytes()), [("geometry".into(), "geometry")]);
+    }
+}
+
+#[test]
+fn geometries_are_moved_wherever_they_stand_in_every_form() {
+    let point = r#"{"type":"Point","coordinates":[155000,463000]}"#;
+    let text = format!(
+        r#"{{"crs":{{"type":"name","properties":{{"name":"EPSG:28992"}}}},"type":"FeatureCollection","features":[
+        {{"type":"Feature","properties":{{"n":1.10,"entry":{point},"all":[{point},{{"at":{point}}}],"in":{{"deep":{point}}}}},"geometry":{point}}},
+        {{"type":"Feature","properties":{{"entry":"none"}},"geometry":null}}]}}"#
+    );
+    for view in [View::GeoJson, View::Json, View::JsonLines, View::Csv] {
+        let shown = text_of("application/geo+json", view, text.as_bytes());
+        assert!(!shown.contains("155000") && shown.contains("1.10"), "{view:?}: {shown}");
+        assert_eq!(shown.matches("52.155").count(), 5, "{view:?}: {shown}");
+    }
+    let batches = batches(&through(shape("application/geo+json"), View::Arrow, text.as_bytes(), 99).unwrap());
+    let cell = arrow_cell(batches[0].column_by_name("entry").unwrap(), 0);
+    assert!(cell.contains("52.155"), "{cell}");
+}
+
+#[test]
+fn each_name_is_one_column() {
+    let two = br#"[{"":1,"column_1":2}]"#;
+    assert_eq!(text_of("application/json", View::Csv, two), "column_1_2,column_1\n1,2\n");
+    // Neither does one name over and over cost more.
+    let row = format!("{{{}}}", vec!["\"a\":1"; 30_000].join(","));
+    let begun = std::time::Instant::now();
+    let lines = shape("application/x-ndjson");
+    assert_eq!(
+        through(lines, View::JsonLines, row.as_bytes(), 99_999).unwrap(),
+        format!("{row}\n").as_bytes()
+    );
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_marks_of_a_table_are_told_where_they_part_thousands() {
+    let german = "Ort;Einwohner;Dichte\nA;1.234;3,5\nB;12.345;4,2\n";
+    assert_eq!(
+        text_of("text/csv", View::JsonLines, german.as_bytes()),
+        "{\"Ort\":\"A\",\"Einwohner\":1234,\"Dichte\":3.5}\n{\"Ort\":\"B\",\"Einwohner\":12345,\"Dichte\":4.2}\n"
+    );
+    let notes = survey(shape("text/csv"), german.as_bytes(), 9).unwrap();
+    assert_eq!(notes.notes(), ["delimiter=\";\"", "decimal-mark=comma"]);
+    assert_eq!(
+        text_of("text/csv", View::JsonLines, b"pop;d\n1,234;3.5\n"),
+        "{\"pop\":\"1,234\",\"d\":3.5}\n"
+    );
+}
+
+/// As an agreement hands it on that demands nothing of its rows.
+fn piped(form: Form, text: &str, exact: bool) -> String {
+    let mut decoder = Shape::plain(form).decoder(exact.then(Exact::default));
+    let (mut rows, mut out) = (Vec::new(), Vec::new());
+    decoder.push(text.as_bytes(), &mut rows).unwrap();
+    decoder.finish(&mut rows).unwrap();
+    let mut encoder = form.encoder(form);
+    for row in rows {
+        encoder.push(row, &mut out).unwrap();
+    }
+    encoder.finish(None, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn features_under_an_agreement_are_what_they_were() {
+    // Properties that are none become an object without any.
+    let mixed = String::from_utf8(case("mixed.geojson"))
+        .unwrap()
+        .replace("\"properties\": null", "\"properties\": {}");
+    let own = r#"{"type":"FeatureCollection","features":[
+        {"type":"Feature","properties":{"id":"a","lat":51.2,"lon":4.4},"geometry":null},
+        {"type":"Feature","properties":{"n":1,"id":"b"},"geometry":null},
+        {"type":"Feature","properties":{"id":"c"},"geometry":{"type":"Point","coordinates":[1,2]}},
+        {"type":"Feature","id":7,"properties":{"id":"d"},"geometry":null}]}"#;
+    for exact in [true, false] {
+        assert_eq!(json(&piped(Form::GeoJson, &mixed, exact)), json(&mixed));
+        assert_eq!(json(&piped(Form::GeoJson, own, exact)), json(own));
+        let metres = r#"{"crs":{"type":"name","properties":{"name":"EPSG:28992"}},"features":[{"type":"Feature","properties":{"in":[{"type":"Point","coordinates":[155000,463000]}]},
+            "geometry":{"type":"GeometryCollection","geometries":[{"type":"Point","coordinates":[155000,463000]}]}}]}"#;
+        let moved = piped(Form::GeoJson, metres, exact);
+        assert_eq!(moved.matches("52.155").count(), 2, "{moved}");
+    }
 }
 
 fn cell() -> impl Strategy<Value = String> {

@@ -90,7 +90,7 @@ fn answer(
     if is_fresh(&request.headers, &etag, modified) {
         return nothing(StatusCode::NOT_MODIFIED, headers);
     }
-    let range = match wanted_range(&request.method, &request.headers, &etag, modified, length) {
+    let range = match wanted_range(&request.method, &request.headers, &etag, Some(modified), length) {
         Wanted::Whole => None,
         Wanted::Part(from, to) => Some((from, to)),
         Wanted::Unsatisfiable => {
@@ -148,12 +148,12 @@ pub enum Wanted {
 }
 
 /// One range of a GET is honoured; several, what is not understood, and what other methods ask get the whole (RFC 9110,
-/// section 14.2).
+/// section 14.2). `modified` is `None` where there is no time that a condition could name.
 pub fn wanted_range(
     method: &Method,
     headers: &HeaderMap,
     etag: &str,
-    modified: SystemTime,
+    modified: Option<SystemTime>,
     length: u64,
 ) -> Wanted {
     if method != Method::GET {
@@ -163,8 +163,8 @@ pub fn wanted_range(
         return Wanted::Whole;
     };
     if let Some(condition) = text(headers, IF_RANGE)
-        && condition != etag
-        && !not_after(modified, condition)
+        && (condition != etag || etag.starts_with("W/"))
+        && !modified.is_some_and(|modified| not_after(modified, condition))
     {
         return Wanted::Whole;
     }
@@ -269,6 +269,22 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn a_part_is_one_of_what_the_reader_has() {
+        let wanted = |etag: &str, modified: Option<SystemTime>, condition: &str| {
+            let pairs = [(RANGE, "bytes=0-1"), (IF_RANGE, condition)];
+            let headers =
+                pairs.into_iter().map(|(name, value)| (name, HeaderValue::try_from(value).unwrap()));
+            wanted_range(&Method::GET, &headers.collect(), etag, modified, 10)
+        };
+        let (part, date) = (Wanted::Part(0, 1), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(wanted("\"a\"", None, "\"a\""), part);
+        assert_eq!(wanted("\"a\"", None, "\"b\""), Wanted::Whole);
+        assert_eq!(wanted("\"a\"", None, date), Wanted::Whole, "no time is known");
+        assert_eq!(wanted("\"a\"", httpdate::parse_http_date(date).ok(), date), part);
+        assert_eq!(wanted("W/\"a\"", None, "W/\"a\""), Wanted::Whole, "a weak tag is none of bytes");
+    }
 
     #[test]
     fn readers_that_stall_hold_no_thread() {

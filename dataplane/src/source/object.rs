@@ -200,18 +200,23 @@ impl Source for ObjectSource {
             if !etag.is_empty() && known.is_some_and(|known| known.split(',').any(|one| one.trim() == etag)) {
                 return Ok(DataResponse { status: StatusCode::NOT_MODIFIED, headers, body: nothing() });
             }
-            let (status, start, end) =
-                match wanted_range(&request.method, &request.headers, &etag, modified.into(), meta.size) {
-                    Wanted::Whole => (StatusCode::OK, 0, meta.size),
-                    Wanted::Part(from, to) => (StatusCode::PARTIAL_CONTENT, from, to + 1),
-                    Wanted::Unsatisfiable => {
-                        if let Ok(value) = HeaderValue::try_from(format!("bytes */{}", meta.size)) {
-                            headers.insert(CONTENT_RANGE, value);
-                        }
-                        let status = StatusCode::RANGE_NOT_SATISFIABLE;
-                        return Ok(DataResponse { status, headers, body: nothing() });
+            let (status, start, end) = match wanted_range(
+                &request.method,
+                &request.headers,
+                &etag,
+                Some(modified.into()),
+                meta.size,
+            ) {
+                Wanted::Whole => (StatusCode::OK, 0, meta.size),
+                Wanted::Part(from, to) => (StatusCode::PARTIAL_CONTENT, from, to + 1),
+                Wanted::Unsatisfiable => {
+                    if let Ok(value) = HeaderValue::try_from(format!("bytes */{}", meta.size)) {
+                        headers.insert(CONTENT_RANGE, value);
                     }
-                };
+                    let status = StatusCode::RANGE_NOT_SATISFIABLE;
+                    return Ok(DataResponse { status, headers, body: nothing() });
+                }
+            };
             if status == StatusCode::PARTIAL_CONTENT
                 && let Ok(value) = HeaderValue::try_from(format!("bytes {start}-{}/{}", end - 1, meta.size))
             {

@@ -61,10 +61,10 @@ pub(super) fn complete(
     }
     if rows == Some(Rows::GeoJson) && description.bbox.is_none() && path.metadata()?.len() <= MAX_GEOJSON {
         let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let mut json =
-            serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
-        match in_degrees(&mut json) {
-            Ok(()) => {
+        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&text);
+        let json = serde_json::from_slice(text).map_err(|error| RowError(format!("it is not JSON: {error}")));
+        match json.and_then(|mut json| in_degrees(&mut json).map(|()| json)) {
+            Ok(json) => {
                 if let Some(bbox) = extent(&json) {
                     added.push(("bbox", bbox.map(|one| one.to_string()).join(",")));
                     description.bbox = Some(bbox);
@@ -117,8 +117,12 @@ fn survey(path: &Path, form: &Form) -> anyhow::Result<Result<Survey, RowError>> 
     if found.is_ok() || !surveyor.is_other() {
         return Ok(found);
     }
-    let all = chunks(path)?.collect::<Result<Vec<_>, _>>();
-    let encoding = recognised(all.with_context(|| format!("reading {}", path.display()))?);
+    let mut broken = None;
+    let all = chunks(path)?.map_while(|chunk| chunk.map_err(|error| broken = Some(error)).ok());
+    let encoding = recognised(all);
+    if let Some(error) = broken {
+        return Err(error).with_context(|| format!("reading {}", path.display()));
+    }
     let (mut surveyor, failed) = read(shape.encoded(encoding))?;
     Ok(failed.map_or_else(|| surveyor.finish(), Err))
 }
@@ -236,6 +240,10 @@ mod tests {
             {"type":"Feature","geometry":null}]}"#;
         let (found, _) = guess("a.geojson", text, Description::default());
         assert_eq!(found.bbox, Some([4.2, 51.1, 4.5, 51.4]));
+        let (found, _) = guess("bom.geojson", &format!("\u{feff}{text}"), Description::default());
+        assert_eq!(found.bbox, Some([4.2, 51.1, 4.5, 51.4]), "whatever stands before it");
+        let (found, added) = guess("torn.geojson", "{\"type\":\"Feature", Description::default());
+        assert!(found.bbox.is_none() && added.contains(&"views"), "{added:?}");
         let fiji = r#"{"type":"MultiPoint","coordinates":[[177,-20],[-178,-16]]}"#;
         let (found, _) = guess("fiji.geojson", fiji, Description::default());
         assert_eq!(found.bbox, Some([177.0, -20.0, -178.0, -16.0]), "over the antimeridian");

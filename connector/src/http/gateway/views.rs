@@ -407,7 +407,10 @@ async fn table(
         let Ok(bytes) = frame.into_data() else { continue };
         state = blocking(move || {
             let (mut writer, mut surveyor) = state;
-            writer.push(&bytes).map_err(|error| stored(&error))?;
+            // Behind the rows that are wanted only the reference system of their coordinates is.
+            if !surveyor.as_ref().is_some_and(Surveyor::has_rows) {
+                writer.push(&bytes).map_err(|error| stored(&error))?;
+            }
             if let Some(seen) = &mut surveyor
                 && let Err(error) = seen.push(&bytes)
             {
@@ -476,23 +479,43 @@ async fn make(
 ) -> Result<Spool, Refused> {
     let _place =
         management.views.writing.acquire().await.map_err(|error| Refused::Broke(error.to_string()))?;
-    let (mut writer, table) = (management.views.writer()?, Arc::clone(table));
-    blocking(move || {
-        let mut viewer = Viewer::new(&table.survey, view, limit).map_err(unfit)?;
+    let (writer, table) = (management.views.writer()?, Arc::clone(table));
+    blocking(move || written(&table, view, limit, writer)).await
+}
+
+/// Writes a view, little of which is held at once. Blocks.
+fn written(table: &Table, view: View, limit: Option<u64>, mut writer: Writer) -> Result<Spool, Refused> {
+    let mut viewer = Viewer::new(&table.survey, view, limit).map_err(unfit)?;
+    let mut full = None;
+    let mut drain = |out: &mut Vec<u8>| {
+        let pushed = writer.push(out);
+        out.clear();
+        pushed.map_err(|error| {
+            let told = RowError(error.to_string());
+            full = Some(error);
+            told
+        })
+    };
+    let write = || {
         let mut out = Vec::new();
         for chunk in table.data.chunks() {
-            viewer.push(&chunk.map_err(|error| stored(&error))?, &mut out).map_err(unfit)?;
-            writer.push(&out).map_err(|error| stored(&error))?;
-            out.clear();
+            let chunk = chunk.map_err(|error| stored(&error))?;
+            viewer.push(&chunk, &mut out, &mut drain).map_err(unfit)?;
+            drain(&mut out).map_err(unfit)?;
             if viewer.is_full() {
                 break;
             }
         }
-        viewer.finish(&mut out).map_err(unfit)?;
-        writer.push(&out).map_err(|error| stored(&error))?;
-        writer.finish().map_err(|error| stored(&error))
-    })
-    .await
+        viewer.finish(&mut out, &mut drain).map_err(unfit)?;
+        drain(&mut out).map_err(unfit)
+    };
+    let result = write();
+    // No row is at fault where there is no room.
+    match full {
+        Some(error) => return Err(stored(&error)),
+        None => result?,
+    }
+    writer.finish().map_err(|error| stored(&error))
 }
 
 /// Lets go of what is kept when its time is over, also if nobody asks for anything any more.
@@ -538,8 +561,7 @@ fn served(
         headers.insert(READ_AS, value);
     }
     let length = spool.length();
-    let (status, range) = match wanted_range(&method, asked, &tag, std::time::SystemTime::UNIX_EPOCH, length)
-    {
+    let (status, range) = match wanted_range(&method, asked, &tag, None, length) {
         WantedRange::Whole => (StatusCode::OK, 0..length),
         WantedRange::Part(from, to) => {
             if let Ok(value) = HeaderValue::try_from(format!("bytes {from}-{to}/{length}")) {
@@ -603,6 +625,51 @@ fn body(spool: Arc<Spool>, range: std::ops::Range<u64>, cut: watch::Receiver<Sig
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn table(room: &Arc<Room>, folder: &std::path::Path, media_type: &str, text: &str) -> Table {
+        let mut surveyor = Surveyor::new(Shape::of(media_type).unwrap().unwrap(), None);
+        surveyor.push(text.as_bytes()).unwrap();
+        let mut writer = Writer::new(room, folder).unwrap();
+        writer.push(text.as_bytes()).unwrap();
+        Table {
+            data: writer.finish().unwrap(),
+            survey: surveyor.finish().unwrap(),
+            headers: HeaderMap::new(),
+            id: "id".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_view_that_grows_ends_where_its_room_does() {
+        let (room, folder) = (Room::new(2, || false), tempfile::tempdir().unwrap());
+        let names: Vec<_> = (0..16_000).map(|one| format!("\"member{one}\":1")).collect();
+        let text = format!("{{{}}}\n{}", names.join(","), "{}\n".repeat(500));
+        let table = table(&room, folder.path(), "application/x-ndjson", &text);
+        let made = |view: View| {
+            let writer = Writer::new(&room, folder.path()).unwrap();
+            written(&table, view, None, writer)
+        };
+        let refused = made(View::Csv).unwrap_err();
+        assert!(matches!(&refused, Refused::Storage(why) if why.contains("views_megabytes")), "{refused}");
+        assert_eq!(made(View::JsonLines).unwrap().length(), u64::try_from(text.len()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_part_is_given_only_of_what_the_reader_has() {
+        let (room, folder) = (Room::new(2, || false), tempfile::tempdir().unwrap());
+        let table = table(&room, folder.path(), "text/csv", "a\n1\n2\n");
+        let writer = Writer::new(&room, folder.path()).unwrap();
+        let spool = Arc::new(written(&table, View::Csv, None, writer).unwrap());
+        let (_cuts, cut) = watch::channel(Signal::Run);
+        let status = |condition: &'static str| {
+            let mut asked = HeaderMap::new();
+            asked.insert(header::RANGE, HeaderValue::from_static("bytes=0-1"));
+            asked.insert(header::IF_RANGE, HeaderValue::from_static(condition));
+            served(&table, &spool, View::Csv, (&asked, Method::GET), cut.clone()).status
+        };
+        assert_eq!(status("\"id-csv\""), StatusCode::PARTIAL_CONTENT);
+        assert_eq!(status("Sun, 06 Nov 1994 08:49:37 GMT"), StatusCode::OK, "nothing is known of times");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_failed_or_is_over_is_made_anew() {
