@@ -497,13 +497,13 @@ impl Facts {
             return (Kind::Text, Mark::Point);
         }
         if let (Some(comma), Some(marks)) = (&self.comma, marks) {
-            // What may part thousands is read as the marks beyond doubt are, and stays text where these contradict it.
+            // What may part thousands stays text where the marks beyond doubt of its table speak against it as a decimal mark.
             let is_doubtful = (self.has_comma && !self.only_comma && marks.point)
-                || (!self.has_comma && self.point.all && self.point.decimal && marks.comma && marks.point);
+                || (!self.has_comma && marks.comma && comma.is_other(&self.point));
             if is_doubtful {
                 return (Kind::Text, Mark::Point);
             }
-            if self.has_comma || marks.comma && comma.is_other(&self.point) {
+            if self.has_comma {
                 return match comma.kind() {
                     Some(kind) => (kind, Mark::Comma),
                     None => (Kind::Text, Mark::Point),
@@ -629,8 +629,8 @@ mod tests {
         };
         let (text, float) = ((Kind::Text, Mark::Point), (Kind::Float, Mark::Point));
         let comma = (Kind::Float, Mark::Comma);
-        assert_eq!(kinds(&[&["1.234", "12.345"], &["3,5", "4,2"]]), [(Kind::Integer, Mark::Comma), comma]);
-        assert_eq!(kinds(&[&["1.234.567", "999"], &["3,5"]]), [(Kind::Integer, Mark::Comma), comma]);
+        assert_eq!(kinds(&[&["1.234", "12.345"], &["3,5", "4,2"]]), [text, comma]);
+        assert_eq!(kinds(&[&["1.234.567", "999"], &["3,5"]]), [text, comma]);
         assert_eq!(kinds(&[&["1,234"], &["3.5"]]), [text, float]);
         assert_eq!(kinds(&[&["1,234"], &["7"]]), [comma, (Kind::Integer, Mark::Point)]);
         assert_eq!(kinds(&[&["1.234"], &["7"]]), [float, (Kind::Integer, Mark::Point)]);

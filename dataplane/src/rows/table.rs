@@ -367,16 +367,11 @@ impl Surveyor {
         notes.extend(to_wgs84.as_ref().map(|to_wgs84| format!("crs=\"{}\"", to_wgs84.crs())));
         let marks = may_have_commas.then(|| Marks::of(columns.iter().map(|(_, facts)| facts)));
         let is_text = self.shape.as_text && self.shape.is_table();
-        let mut parts_thousands = false;
         let columns = columns.into_iter().map(|(name, facts)| {
             let (kind, mark) = if is_text { (Kind::Text, Mark::Point) } else { facts.kind(marks) };
-            parts_thousands |= mark == Mark::Comma && !facts.has_comma;
             Column { name, kind, mark, days: facts.days.filter(|_| facts.tells_days), filled: facts.filled }
         });
         let columns = columns.collect();
-        if parts_thousands {
-            notes.push("decimal-mark=comma".to_owned());
-        }
         Ok(Survey { shape: self.shape, columns, index, rows, has_too_many, to_wgs84, notes })
     }
 }
