@@ -114,6 +114,20 @@ impl<A: Act> Progress<A> {
         self.state.map_or_else(|| "INITIAL".to_owned(), |state| state.to_string())
     }
 
+    /// The state between `before` and now that this side reached in `role` with its message in flight, where the peer's answer came
+    /// before the acknowledgement of that message; `None` where there was none.
+    #[must_use]
+    pub fn passed(&self, before: &Self, role: Role) -> Option<A::State> {
+        let pending = before.pending.as_ref()?;
+        if self.pending.as_ref().is_some_and(|now| now.message == pending.message) {
+            return None;
+        }
+        let reached = pending.act.transition(before.state, role)?;
+        // A process that was terminated may have been so because the message did not arrive.
+        let others = [before.state, Some(reached), A::TERMINATE.transition(Some(reached), role)];
+        (!others.contains(&self.state)).then_some(reached)
+    }
+
     /// Adds a line to the history.
     pub fn note(&mut self, now: Timestamp, text: impl Into<String>) {
         // The messages taken are bounded; lines about refused decisions and failed deliveries are not, so cap them.
@@ -222,5 +236,29 @@ impl<A: Act> Progress<A> {
             self.state = Some(next);
         }
         Some(pending.act)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::negotiation::{Act, State};
+
+    #[test]
+    fn a_state_that_an_early_answer_skips_was_passed() {
+        let at = |state: Option<State>, pending: Option<(&str, Act)>| {
+            let pending = pending.map(|(id, act)| Pending { message: MessageId::new(id), act });
+            Progress { state, pending, ..Progress::new(Timestamp::UNIX_EPOCH) }
+        };
+        let verifying = at(Some(State::Agreed), Some(("urn:1", Act::Verify)));
+        let passed = |now: &Progress<Act>| now.passed(&verifying, Role::Consumer);
+        assert_eq!(passed(&at(Some(State::Finalized), None)), Some(State::Verified));
+        assert_eq!(passed(&at(Some(State::Verified), None)), None, "it was acknowledged");
+        assert_eq!(passed(&at(Some(State::Terminated), None)), None, "it may not have arrived");
+        assert_eq!(passed(&verifying), None);
+        let requesting = at(None, Some(("urn:1", Act::Request)));
+        let agreed = at(Some(State::Agreed), Some(("urn:2", Act::Verify)));
+        assert_eq!(agreed.passed(&requesting, Role::Consumer), Some(State::Requested));
+        assert_eq!(agreed.passed(&at(None, None), Role::Consumer), None);
     }
 }

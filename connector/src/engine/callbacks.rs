@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use protocol::{Failure, Outgoing, RefusalKind};
+use protocol::progress::{Act, Progress};
+use protocol::{Failure, Outgoing, RefusalKind, Role, transfer};
 use serde_json::{Value as Json, json};
 use store::Batch;
 
@@ -84,23 +85,33 @@ impl Engine {
         Ok(())
     }
 
-    /// In which state the stored negotiation is.
-    pub(super) fn negotiation_state_before(&self, pid: &str) -> Result<String, EngineError> {
-        Ok(self.negotiation(pid)?.negotiation.progress.state_name())
-    }
-
-    /// Puts what is told of a negotiation into `batch`, where its state is another than `before`.
+    /// Puts what is told of a negotiation into `batch`: each state that it has reached since `before`.
     pub(super) fn negotiation_events(
         &self,
         record: &NegotiationRecord,
-        before: Option<&str>,
+        before: Option<&NegotiationRecord>,
         batch: &mut Batch,
     ) -> Result<Vec<OutboxEntry>, EngineError> {
         let negotiation = &record.negotiation;
-        let state = negotiation.progress.state_name();
-        if record.attached.callback_addresses.is_empty() || before == Some(state.as_str()) {
+        if record.attached.callback_addresses.is_empty() {
             return Ok(Vec::new());
         }
+        let before = before.map(|before| &before.negotiation.progress);
+        let states = states_since(before, &negotiation.progress, negotiation.role);
+        let mut entries = Vec::new();
+        for state in states {
+            entries.extend(self.negotiation_event(record, &state, batch)?);
+        }
+        Ok(entries)
+    }
+
+    fn negotiation_event(
+        &self,
+        record: &NegotiationRecord,
+        state: &str,
+        batch: &mut Batch,
+    ) -> Result<Vec<OutboxEntry>, EngineError> {
+        let negotiation = &record.negotiation;
         let agreement = negotiation.agreement.as_ref().filter(|_| state == "FINALIZED");
         let agreement = agreement.map(|agreement| {
             json!({
@@ -122,7 +133,7 @@ impl Engine {
         self.put_events(
             (ProcessKind::Negotiation, family),
             negotiation.pid(),
-            &state,
+            state,
             &record.attached,
             &payload,
             batch,
@@ -133,14 +144,27 @@ impl Engine {
     pub(super) fn transfer_events(
         &self,
         record: &TransferRecord,
-        before: Option<&str>,
+        before: Option<&Progress<transfer::Act>>,
         batch: &mut Batch,
     ) -> Result<Vec<OutboxEntry>, EngineError> {
         let transfer = &record.transfer;
-        let state = transfer.progress.state_name();
-        if record.attached.callback_addresses.is_empty() || before == Some(state.as_str()) {
+        if record.attached.callback_addresses.is_empty() {
             return Ok(Vec::new());
         }
+        let mut entries = Vec::new();
+        for state in states_since(before, &transfer.progress, transfer.role) {
+            entries.extend(self.transfer_event(record, &state, batch)?);
+        }
+        Ok(entries)
+    }
+
+    fn transfer_event(
+        &self,
+        record: &TransferRecord,
+        state: &str,
+        batch: &mut Batch,
+    ) -> Result<Vec<OutboxEntry>, EngineError> {
+        let transfer = &record.transfer;
         let address = transfer.data_address.as_ref().filter(|_| state == "STARTED");
         let address = address.map(|address| {
             let mut properties: serde_json::Map<String, Json> =
@@ -161,7 +185,7 @@ impl Engine {
         self.put_events(
             (ProcessKind::Transfer, family),
             transfer.pid(),
-            &state,
+            state,
             &record.attached,
             &payload,
             batch,
@@ -347,6 +371,16 @@ fn is_about(wanted: &str, name: &str) -> bool {
 /// A property under EDC's name.
 fn in_edc(name: &str) -> String {
     if name.contains("://") { name.to_owned() } else { format!("{}{name}", catalog::EDC) }
+}
+
+/// The states that a process has reached since `before`, the oldest first, as EDC names them; also the one that it left again before
+/// the message that led to it was acknowledged.
+fn states_since<A: Act>(before: Option<&Progress<A>>, now: &Progress<A>, role: Role) -> Vec<String> {
+    if before.is_some_and(|before| before.state == now.state) {
+        return Vec::new();
+    }
+    let passed = before.and_then(|before| now.passed(before, role)).map(|state| state.to_string());
+    passed.into_iter().chain([now.state_name()]).collect()
 }
 
 #[cfg(test)]

@@ -745,8 +745,8 @@ impl Engine {
         if wanted {
             tables::put(&mut batch, tables::key(prefix::TRANSFER_WANTED, &pid), &())?;
         }
-        let before = version.map(|_| self.negotiation_state_before(&pid)).transpose()?;
-        let events = self.negotiation_events(&record, before.as_deref(), &mut batch)?;
+        let before = version.map(|_| self.negotiation(&pid)).transpose()?;
+        let events = self.negotiation_events(&record, before.as_ref(), &mut batch)?;
         tables::put(&mut batch, key, &record)?;
         if self.rests_on_nothing(negotiation)? {
             self.another_ended(KIND, &pid, &peer, &mut batch)?;

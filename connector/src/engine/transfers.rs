@@ -503,14 +503,14 @@ impl Engine {
             _ => None,
         });
         let before = version.map(|_| self.load_transfer(&pid)).transpose()?.map(|(before, _)| before);
-        let state_before = before.as_ref().map(|before| before.transfer.progress.state_name());
+        let progress_before = before.as_ref().map(|before| before.transfer.progress.clone());
         let (last_start, attached) = match before {
             Some(before) => (started.or(before.last_start), before.attached),
             None => (started, attached),
         };
         let after = self.plan(KIND, &pid, &peer, &transfer.peer_address, effects, &mut batch)?;
         let record = TransferRecord { transfer, last_start, attached };
-        let events = self.transfer_events(&record, state_before.as_deref(), &mut batch)?;
+        let events = self.transfer_events(&record, progress_before.as_ref(), &mut batch)?;
         tables::put(&mut batch, key, &record)?;
         if is_over(&record.transfer) && record.transfer.progress.pending.is_none() {
             self.another_ended(KIND, &pid, &peer, &mut batch)?;
