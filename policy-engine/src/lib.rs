@@ -23,6 +23,7 @@ mod evaluate;
 pub mod explain;
 mod glossary;
 mod hierarchy;
+pub mod identifier;
 mod lint;
 mod literal;
 mod lowered;

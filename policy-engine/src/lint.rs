@@ -9,6 +9,7 @@ use crate::compatible::{clause, clauses, decide};
 use crate::duty;
 use crate::explain;
 use crate::hierarchy::Hierarchy;
+use crate::identifier::{is_did, is_iri};
 use crate::model::{ANY_ACTION, About, Atomic, Constraint, Operator, Policy, Rule, Value};
 use crate::operand::{self, OperandKind};
 use crate::satisfy::Possible;
@@ -302,32 +303,6 @@ fn no_participant(id: &str, known: &Hierarchy) -> Option<String> {
             explain::quoted(id)
         )
     })
-}
-
-/// Whether a text is a DID (W3C DID Core, section 3.1).
-fn is_did(text: &str) -> bool {
-    let Some((method, id)) = text.strip_prefix("did:").and_then(|rest| rest.split_once(':')) else {
-        return false;
-    };
-    let is_method = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    let is_id = |letter: u8| letter.is_ascii_alphanumeric() || b".-_:%".contains(&letter);
-    !method.is_empty()
-        && method.bytes().all(is_method)
-        && !id.is_empty()
-        && !id.ends_with(':')
-        && id.bytes().all(is_id)
-}
-
-/// Whether a text is an absolute IRI, as far as that can be seen without its scheme's own rules.
-fn is_iri(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
-    let is_scheme = |letter: char| letter.is_ascii_alphanumeric() || "+-.".contains(letter);
-    let is_strange =
-        |letter: char| letter.is_whitespace() || letter.is_control() || "<>\"{}|\\^`".contains(letter);
-    scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
-        && scheme.chars().all(is_scheme)
-        && !rest.is_empty()
-        && !rest.contains(is_strange)
 }
 
 /// The known term that was most likely meant: one whose name or last part is much like it.
